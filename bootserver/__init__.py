@@ -1,0 +1,1 @@
+"""bootserver: boot PCs from a recovery ISO in RAM, started by a tiny stub."""

@@ -1,0 +1,5 @@
+"""`python -m bootserver` is `bootserver`."""
+
+from bootserver.cli import main
+
+main()

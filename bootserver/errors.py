@@ -1,0 +1,42 @@
+"""The error tree: every message is for a person, every hint says what to do next."""
+
+
+class BootServerError(Exception):
+    """Something a person can mend: what happened, and in `hint` what to do about it."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class ConfigError(BootServerError):
+    """config.toml (or its environment variables) cannot be used."""
+
+
+class ImageError(BootServerError):
+    """A recovery image cannot be read, added or booted."""
+
+
+class ImageNotFoundError(ImageError):
+    """No image of that id is in the library."""
+
+
+class ImageNotReadyError(ImageError):
+    """The image is there, but its digest is still being computed, or its file has just changed."""
+
+
+class LoaderMissingError(BootServerError):
+    """A boot loader that the stub or the boot plane needs is not in stub/build."""
+
+
+class StubError(BootServerError):
+    """A stub cannot be planned or written as asked."""
+
+
+class UnknownTokenError(BootServerError):
+    """A boot-plane path bears a token that no stub and no session has."""
+
+
+class ServiceError(BootServerError):
+    """The server cannot start, or a part of it cannot serve."""

@@ -1,0 +1,131 @@
+"""The nouns that every part shares, as frozen data.
+
+A sector is 2,048 bytes on a CD and 512 bytes in an El Torito load count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+CD_SECTOR_BYTES = 2048
+
+
+class Firmware(StrEnum):
+    """What starts the machine: iPXE's `${platform}` is `pcbios` or `efi`."""
+
+    BIOS = "bios"
+    UEFI = "uefi"
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A PC as it describes itself to us, through iPXE's settings or AMT.
+
+    `mac` is lower-case with colons, `uuid` lower-case with dashes; "" where not told.
+    """
+
+    mac: str = ""
+    uuid: str = ""
+    serial: str = ""
+    manufacturer: str = ""
+    product: str = ""
+    firmware: Firmware | None = None
+    architecture: str = ""
+    memory_mib: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ElToritoEntry:
+    """One entry of an El Torito boot catalog (El Torito 1.0, section 2)."""
+
+    platform_id: int  # 0x00 = x86 BIOS, 0xEF = UEFI
+    bootable: bool
+    media: int  # 0 = no emulation, 1-3 = floppy, 4 = hard disk
+    load_sectors: int  # 512-byte sectors
+    lba: int  # first 2,048-byte sector
+
+
+@dataclass(frozen=True, slots=True)
+class IsoFacts:
+    """What an ISO says about itself; the recipes decide from this and nothing else."""
+
+    size_bytes: int
+    volume_id: str = ""
+    system_id: str = ""
+    publisher: str = ""
+    application: str = ""
+    has_udf: bool = False
+    el_torito: tuple[ElToritoEntry, ...] = ()
+    markers: frozenset[str] = field(default_factory=frozenset)  # lower-case paths, from `/`
+
+    def boots(self, firmware: Firmware) -> bool:
+        """True if the boot catalog has a bootable entry for this firmware."""
+        platform_id = 0xEF if firmware is Firmware.UEFI else 0x00
+        return any(e.bootable and e.platform_id == platform_id for e in self.el_torito)
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A recovery image in the library.
+
+    Listed from the moment its file is whole; it can be booted once `sha256` is known and `problem`
+    is empty. `size_bytes`, `mtime_ns` and `inode` say which version of the file that is.
+    """
+
+    id: str  # file name without `.iso`
+    path: str
+    size_bytes: int
+    mtime_ns: int
+    inode: int
+    title: str = ""
+    sha256: str = ""
+    facts: IsoFacts | None = None
+    problem: str = ""  # why it cannot be booted, for a person
+    memdisk: str = ""  # memdisk's arguments from the side-car; "" = the server's default
+
+
+class BootPhase(StrEnum):
+    """How far a boot has come, in order; FAILED and EXPIRED end it from anywhere."""
+
+    CREATED = "created"
+    STUB_BUILT = "stub_built"
+    ATTACHED = "attached"
+    POWERED = "powered"
+    STUB_STARTED = "stub_started"
+    SCRIPT_SERVED = "script_served"
+    FETCHING = "fetching"
+    FETCHED = "fetched"
+    HANDED_OFF = "handed_off"
+    OS_UP = "os_up"
+    FAILED = "failed"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class BootEvent:
+    """A session reached a phase. `detail` is for a person; `at` is UTC."""
+
+    session: str
+    phase: BootPhase
+    at: datetime
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BootSession:
+    """One boot of one machine. `key` is the secret in the session's own URLs, `token` its stub's."""
+
+    id: str
+    key: str
+    token: str
+    image: str
+    created_at: datetime
+    machine: Machine = Machine()
+    address: str = ""  # the client's IP address
+    phase: BootPhase = BootPhase.CREATED
+    phase_at: datetime | None = None
+    image_bytes: int = 0
+    sent_bytes: int = 0
+    error: str = ""
