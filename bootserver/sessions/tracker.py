@@ -1,0 +1,66 @@
+"""How a boot session moves: a pure state machine, and the one place that measures boot time.
+
+Firmware and iPXE re-read everything, so repeats are accepted in silence; steps that a boot does
+not have are skipped; nothing goes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from bootserver.model import BootEvent, BootPhase, BootSession, Machine
+
+ORDER = {phase: place for place, phase in enumerate(BootPhase)}
+ENDS = frozenset({BootPhase.OS_UP, BootPhase.FAILED, BootPhase.EXPIRED})
+
+# A machine in one of these has not got past our script: asking for it again is the same boot.
+_BEFORE_FETCHING = ORDER[BootPhase.FETCHING]
+
+
+def advance(
+    session: BootSession, phase: BootPhase, at: datetime, detail: str = ""
+) -> tuple[BootSession, BootEvent | None]:
+    """The session in its new phase and the event that says so, or as it was and None.
+
+    Moving on clears the error, unless the new phase is a bad end, whose detail is the error.
+    """
+    if session.phase in ENDS or ORDER[phase] <= ORDER[session.phase]:
+        return session, None
+    bad_end = phase in (BootPhase.FAILED, BootPhase.EXPIRED)
+    error = (detail or session.error) if bad_end else ""
+    moved = replace(session, phase=phase, phase_at=at, error=error)
+    return moved, BootEvent(session.id, phase, at, detail)
+
+
+def is_same_boot(session: BootSession, machine: Machine, address: str) -> bool:
+    """True if `machine`, asking for its script, goes on with `session` rather than starts anew.
+
+    A session that nobody has taken up (it was opened before its machine was powered on) fits any.
+    """
+    if session.phase in ENDS or ORDER[session.phase] >= _BEFORE_FETCHING:
+        return False
+    unclaimed = ORDER[session.phase] < ORDER[BootPhase.STUB_STARTED]
+    return unclaimed or is_same_machine(session, machine, address)
+
+
+def is_same_machine(session: BootSession, machine: Machine, address: str) -> bool:
+    """True if both bear the same name; machines that give none are told apart by address."""
+    theirs, ours = session.machine, machine
+    if theirs.mac and ours.mac:
+        return theirs.mac == ours.mac
+    if theirs.uuid and ours.uuid:
+        return theirs.uuid == ours.uuid
+    return session.address == address
+
+
+def was_cut_short(session: BootSession) -> bool:
+    """True if the machine was on its way to the hand-off and has not got there."""
+    return ORDER[BootPhase.STUB_STARTED] <= ORDER[session.phase] < ORDER[BootPhase.HANDED_OFF]
+
+
+def seconds_per_phase(events: Sequence[BootEvent]) -> list[float]:
+    """For each event, the seconds since the one before it; 0.0 for the first."""
+    starts = [events[0], *events] if events else []
+    return [(b.at - a.at).total_seconds() for a, b in zip(starts, events, strict=False)]

@@ -1,0 +1,138 @@
+"""`python -m bootserver.stub.collect`: fill stub/build with loaders, or fetch a packaged ISO.
+
+Called by the Makefile. Does nothing twice: what the manifest lists and the disk holds stays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from bootserver.errors import BootServerError, StubError
+from bootserver.stub.loaders import LOADERS, Loader, read_manifest, write_manifest
+from bootserver.stub.packages import PackageSource, Unpacked
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a file is inside which package, and what that package must be able to do."""
+
+    package: str
+    member: str
+    capable: Callable[[Unpacked], bool] = lambda _: True
+
+
+def _knows_autoexec(ipxe: Unpacked) -> bool:
+    """Judge iPXE by what it can do: builds that know autoexec.ipxe also hold images over 2 GiB.
+
+    Bookworm's, of 2019, does neither, and corrupts such images without a word.
+    """
+    binaries = (efi for efi in ipxe.root.rglob("ipxe*.efi") if efi.is_file())  # not dangling links
+    return any(b"autoexec.ipxe" in efi.read_bytes() for efi in binaries)
+
+
+ORIGINS = {
+    "isolinux.bin": Origin("isolinux", "usr/lib/ISOLINUX/isolinux.bin"),
+    "isohdpfx.bin": Origin("isolinux", "usr/lib/ISOLINUX/isohdpfx.bin"),
+    "ldlinux.c32": Origin("syslinux-common", "usr/lib/syslinux/modules/bios/ldlinux.c32"),
+    "memdisk": Origin("syslinux-common", "usr/lib/syslinux/memdisk"),
+    "ipxe.lkrn": Origin("ipxe", "usr/lib/ipxe/ipxe.lkrn", _knows_autoexec),
+}
+
+ISOS = {
+    "memtest86+x64.iso": Origin("memtest86+", "usr/lib/memtest86+/memtest86+x64.iso"),
+    "grub-rescue-cdrom.iso": Origin("grub-rescue-pc", "usr/lib/grub-rescue/grub-rescue-cdrom.iso"),
+}
+
+
+def collect_loaders(build: Path) -> list[Loader]:
+    """Put every loader into `build` and write its manifest; returns those that were new."""
+    manifest = read_manifest(build)
+    missing = [name for name in LOADERS if not _is_whole(manifest.get(name))]
+    if not missing:
+        return []
+    build.mkdir(parents=True, exist_ok=True)
+    new = [
+        Loader(name, path, package.package, package.version, _sha256(path))
+        for name, path, package in _extract({name: ORIGINS[name] for name in missing}, build)
+    ]
+    kept = [loader for name, loader in manifest.items() if name not in missing and name in LOADERS]
+    write_manifest(build, kept + new)
+    return new
+
+
+def collect_isos(names: Iterable[str], directory: Path) -> list[Path]:
+    """Put packaged ISOs into `directory`; returns those that were new."""
+    missing = {name: ISOS[name] for name in names if not (directory / name).exists()}
+    directory.mkdir(parents=True, exist_ok=True)
+    return [path for _, path, _ in _extract(missing, directory)]
+
+
+def _extract(wanted: dict[str, Origin], directory: Path) -> list[tuple[str, Path, Unpacked]]:
+    """Each wanted file copied into `directory` in one step, with the package it came from."""
+    if not wanted:
+        return []
+    extracted = []
+    with tempfile.TemporaryDirectory(prefix="bootserver-") as workdir:
+        source = PackageSource(Path(workdir))
+        packages: dict[str, Unpacked] = {}
+        # Packages that must be able to do something come last: they may need another release.
+        for name, origin in sorted(wanted.items(), key=lambda item: item[1].package == "ipxe"):
+            if origin.package not in packages:
+                packages[origin.package] = _capable(source, origin)
+            package = packages[origin.package]
+            target = directory / name
+            partial = directory / f".{name}.part"
+            shutil.copyfile(package.root / origin.member, partial)
+            partial.rename(target)
+            extracted.append((name, target, package))
+    return extracted
+
+
+def _capable(source: PackageSource, origin: Origin) -> Unpacked:
+    """The host release's package if it can do what is asked, else the newer release's."""
+    package = source.unpack(origin.package)
+    if not origin.capable(package):
+        package = source.unpack(origin.package, release=source.newer_release)
+    if not origin.capable(package):
+        raise StubError(
+            f"{origin.package} {package.version} is too old",
+            hint="name a newer build in [stub.loaders]",
+        )
+    return package
+
+
+def _is_whole(loader: Loader | None) -> bool:
+    return loader is not None and loader.path.is_file() and _sha256(loader.path) == loader.sha256
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option(
+    "--iso", "isos", multiple=True, type=click.Choice(sorted(ISOS)), help="An ISO instead."
+)
+def main(directory: Path, isos: tuple[str, ...]) -> None:
+    """Put the loaders (or the named ISOs) into DIRECTORY, from the distribution's packages."""
+    try:
+        if isos:
+            for path in collect_isos(isos, directory):
+                click.echo(f"{path.name}: {path.stat().st_size:,} bytes")
+            return
+        for loader in collect_loaders(directory):
+            click.echo(f"{loader.name}: from {loader.package} {loader.version}")
+    except BootServerError as err:
+        raise click.ClickException(f"{err.message}; {err.hint}") from err
+
+
+if __name__ == "__main__":
+    main()

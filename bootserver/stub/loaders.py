@@ -1,0 +1,116 @@
+"""The loaders that stubs and the boot plane need: where each is, and where it came from.
+
+`stub/build/MANIFEST.toml` lists what `make setup` collected; `[stub.loaders]` in config.toml puts
+a site's own in place of any of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import tomli_w
+
+from bootserver.config import StubConfig
+from bootserver.errors import LoaderMissingError
+
+MANIFEST = "MANIFEST.toml"
+
+# What each loader is for.
+LOADERS = {
+    "isolinux.bin": "starts the stub on BIOS machines",
+    "ldlinux.c32": "isolinux's second half",
+    "isohdpfx.bin": "the boot sector of a stub on a USB stick",
+    "ipxe.lkrn": "iPXE for BIOS machines: the stub's network",
+    "memdisk": "boots an ISO from RAM on BIOS machines",
+}
+
+# What machines may fetch from /nbp: public binaries.
+SERVED = frozenset({"memdisk", "ipxe.lkrn"})
+
+
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """A loader's file, its package and version ("" for a site's own), and its digest."""
+
+    name: str
+    path: Path
+    package: str = ""
+    version: str = ""
+    sha256: str = ""
+
+
+def find_loader(stub: StubConfig, name: str) -> Path:
+    """The file of the loader `name`: the site's own, else the collected one.
+
+    Raises LoaderMissingError when it is not there.
+    """
+    own = stub.loaders.get(name)
+    path = own or stub.build / name
+    if name not in LOADERS or not path.is_file():
+        raise LoaderMissingError(
+            f"the loader {name} is missing ({path})",
+            hint=f"check [stub.loaders] {name}" if own else "run: make setup",
+        )
+    return path
+
+
+def read_loader(stub: StubConfig, name: str) -> bytes:
+    """The bytes of a loader; raises LoaderMissingError when it cannot be read."""
+    path = find_loader(stub, name)
+    try:
+        return path.read_bytes()
+    except OSError as err:
+        raise LoaderMissingError(
+            f"the loader {path} cannot be read: {err.strerror}", hint="check its permissions"
+        ) from err
+
+
+def problems(stub: StubConfig) -> list[str]:
+    """A sentence for each loader that is missing or differs from the manifest."""
+    manifest = read_manifest(stub.build)
+    found = []
+    for name, purpose in LOADERS.items():
+        try:
+            digest = hashlib.sha256(read_loader(stub, name)).hexdigest()
+        except LoaderMissingError as err:
+            found.append(f"{err.message}: it {purpose}; {err.hint}")
+            continue
+        listed = manifest.get(name)
+        if name not in stub.loaders and listed and listed.sha256 != digest:
+            found.append(
+                f"{listed.path} differs from what make setup collected; delete it, then make setup"
+            )
+    found += [
+        f"[stub.loaders] {name}: no such loader" for name in stub.loaders if name not in LOADERS
+    ]
+    return found
+
+
+def read_manifest(build: Path) -> dict[str, Loader]:
+    """What was collected into `build`, by name; empty when nothing was."""
+    try:
+        tables = tomllib.loads((build / MANIFEST).read_text(encoding="utf-8")).get("loader", [])
+    except FileNotFoundError:
+        return {}
+    return {
+        table["name"]: Loader(
+            table["name"],
+            build / table["name"],
+            table["package"],
+            table["version"],
+            table["sha256"],
+        )
+        for table in tables
+    }
+
+
+def write_manifest(build: Path, loaders: list[Loader]) -> None:
+    """Write down what was collected, sorted by name."""
+    tables = [
+        {"name": x.name, "package": x.package, "version": x.version, "sha256": x.sha256}
+        for x in sorted(loaders, key=lambda x: x.name)
+    ]
+    (build / MANIFEST).write_text(tomli_w.dumps({"loader": tables}), encoding="utf-8")

@@ -1,0 +1,72 @@
+"""Scripts and configuration files from the templates in stub/templates.
+
+iPXE has no quoting: a value is split at blanks, `${` expands, `||` and `&&` end a command. Text
+for `echo` therefore passes the `ipxe` filter; everything else in a script is a checked value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+
+from bootserver.config import PROJECT
+from bootserver.model import Image
+
+if TYPE_CHECKING:
+    from bootserver.stub.plan import StubSpec
+
+TEMPLATES = PROJECT / "stub" / "templates"
+
+
+def render_isolinux(serial: str) -> str:
+    """isolinux.cfg: start iPXE with the stub's script; `serial` is `PORT BAUD` or ""."""
+    return _template("isolinux.cfg").render(serial=serial)
+
+
+def render_stub(spec: StubSpec) -> str:
+    """The script inside the stub: network, server, hand over; for ever."""
+    return _template("stub.ipxe").render(
+        title=spec.title, network=spec.network, scripts=spec.script_urls
+    )
+
+
+def render_memdisk(image: Image, memdisk: str, base: str) -> str:
+    """The script that loads `image` into memory and starts it with memdisk.
+
+    `base` is the session's place on the boot plane, relative to the script's own URL, so that the
+    same script works by whichever address, port or protocol the machine reached us.
+    """
+    return _template("memdisk.ipxe").render(image=image, memdisk=memdisk, base=base)
+
+
+def render_message(lines: Sequence[str], *, retry_s: int) -> str:
+    """A script that shows `lines`, waits and asks again."""
+    return _template("message.ipxe").render(lines=lines, retry_s=retry_s)
+
+
+def ipxe_text(text: str) -> str:
+    """Text that iPXE's `echo` shows as it is and that cannot become a command or a setting."""
+    printable = re.sub(r"[^\x20-\x7e]+", " ", text)
+    return printable.replace("${", "$ {").replace("||", "| |").replace("&&", "& &")
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 (these are not HTML)
+    )
+    environment.filters["ipxe"] = ipxe_text
+    return environment
+
+
+def _template(name: str) -> Template:
+    return _environment().get_template(name)
