@@ -37,7 +37,7 @@ def parse_mac(text: str) -> str:
     return ":".join(digits[i : i + 2] for i in range(0, 12, 2))
 
 
-def _server_url(text: str) -> str:
+def parse_server_url(text: str) -> str:
     """An http(s) URL without path, query or trailing slash, or ""."""
     if text and not re.fullmatch(
         r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?", text
@@ -70,7 +70,7 @@ def _memdisk_arguments(text: str) -> str:
 
 
 Mac = Annotated[str, AfterValidator(parse_mac)]
-ServerUrl = Annotated[str, AfterValidator(_server_url)]
+ServerUrl = Annotated[str, AfterValidator(parse_server_url)]
 Interface = Annotated[str, AfterValidator(_interface)]
 Loopback = Annotated[str, AfterValidator(_loopback)]
 MemdiskArguments = Annotated[str, AfterValidator(_memdisk_arguments)]

@@ -88,11 +88,12 @@ class Ledger:
         self.advance(session.key, BootPhase.STUB_STARTED)
         return self._live[session.key]
 
-    def find(self, token: str) -> BootSession | None:
-        """The live session of that key, else the newest live one of that stub token."""
+    def find(self, token: str, address: str) -> BootSession | None:
+        """The live session of that key, else the newest of that stub token at that address."""
         if session := self._live.get(token):
             return session
-        return next((s for s in reversed(self._live.values()) if s.token == token), None)
+        newest_first = reversed(self._live.values())
+        return next((s for s in newest_first if (s.token, s.address) == (token, address)), None)
 
     def advance(self, key: str, phase: BootPhase, detail: str = "") -> None:
         """Move a session to `phase`; repeats and steps back change nothing."""

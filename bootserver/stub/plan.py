@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from bootserver.errors import StubError
 from bootserver.model import CD_SECTOR_BYTES
@@ -78,15 +80,28 @@ class NetworkSpec:
         )
 
 
+DHCP = NetworkSpec()
+
+
 @dataclass(frozen=True, slots=True)
 class StubSpec:
     """What somebody wants: equal specs and equal loaders give equal bytes."""
 
-    token: str
-    title: str
-    script_urls: tuple[str, ...]  # tried in this order
-    network: NetworkSpec = NetworkSpec()
-    serial: str = ""
+    image: str  # the id of the image that it boots
+    servers: tuple[str, ...]  # base URLs, tried in this order
+    tftp_port: int | None = None  # the last resort, on the first server's host
+    network: NetworkSpec = DHCP
+    serial: str = ""  # isolinux's console, `PORT BAUD`
+
+    def script_urls(self, token: str) -> tuple[str, ...]:
+        """Where the stub asks for its boot script, in order."""
+        urls = [f"{server}/b/{token}/boot.ipxe" for server in self.servers]
+        if self.tftp_port is not None and self.servers:
+            host = urlsplit(self.servers[0]).netloc.rpartition("@")[2]
+            host = re.sub(r":\d+$", "", host)
+            port = "" if self.tftp_port == 69 else f":{self.tftp_port}"
+            urls.append(f"tftp://{host}{port}/b/{token}/boot.ipxe")
+        return tuple(urls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +139,16 @@ class StubPlan:
         return files + BIOS_OVERHEAD_BYTES
 
 
-def plan_stub(spec: StubSpec, loader: Callable[[str], bytes]) -> StubPlan:
+def plan_stub(spec: StubSpec, token: str, loader: Callable[[str], bytes]) -> StubPlan:
     """The stub for `spec`; `loader` gives a loader's bytes by name."""
+    script = render_stub(spec.image, spec.network, spec.script_urls(token))
     files = (
         # In the order in which they are read: fewer and larger reads over redirection.
         StubFile("/ISOLINUX.BIN", loader("isolinux.bin")),
         StubFile("/LDLINUX.C32", loader("ldlinux.c32")),
         StubFile("/ISOLINUX.CFG", render_isolinux(spec.serial).encode("ascii")),
         StubFile("/IPXE.KRN", loader("ipxe.lkrn")),
-        StubFile("/AUTOEXEC.IPXE", render_stub(spec).encode("ascii")),
+        StubFile("/AUTOEXEC.IPXE", script.encode("ascii")),
     )
     boot_entries = (
         BootEntry("/ISOLINUX.BIN", BIOS_PLATFORM, load_sectors=4, boot_info_table=True),

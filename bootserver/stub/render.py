@@ -17,7 +17,7 @@ from bootserver.config import PROJECT
 from bootserver.model import Image
 
 if TYPE_CHECKING:
-    from bootserver.stub.plan import StubSpec
+    from bootserver.stub.plan import NetworkSpec
 
 TEMPLATES = PROJECT / "stub" / "templates"
 
@@ -27,11 +27,9 @@ def render_isolinux(serial: str) -> str:
     return _template("isolinux.cfg").render(serial=serial)
 
 
-def render_stub(spec: StubSpec) -> str:
+def render_stub(image: str, network: NetworkSpec, script_urls: Sequence[str]) -> str:
     """The script inside the stub: network, server, hand over; for ever."""
-    return _template("stub.ipxe").render(
-        title=spec.title, network=spec.network, scripts=spec.script_urls
-    )
+    return _template("stub.ipxe").render(image=image, network=network, script_urls=script_urls)
 
 
 def render_memdisk(image: Image, memdisk: str, base: str) -> str:

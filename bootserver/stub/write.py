@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from threading import Lock
 from types import SimpleNamespace
 from typing import Any
@@ -16,12 +18,16 @@ import pycdlib.dates
 import pycdlib.headervd
 import pycdlib.pycdlib
 
+from bootserver.errors import StubError
 from bootserver.model import CD_SECTOR_BYTES
 from bootserver.stub.plan import StubPlan
 
 # A BIOS that guesses a stick's geometry from the partition table wants whole cylinders.
 HEADS, SECTORS_PER_TRACK, BLOCK_BYTES = 16, 32, 512
 CYLINDER_BYTES = HEADS * SECTORS_PER_TRACK * BLOCK_BYTES  # 256 KiB
+
+SIGNATURE_OFFSET = 440
+SHELF_STUBS = 64  # of under 1 MB each
 
 FIXED_TIME = 1262304000.0  # 2010-01-01T00:00:00Z, the year of the idea
 
@@ -51,6 +57,43 @@ def master(plan: StubPlan) -> bytes:
     return sector + image[len(sector) :]
 
 
+def write_stub(plan: StubPlan, path: Path) -> bytes:
+    """Write the stub to `path` in one step and return its bytes; raises StubError."""
+    data = master(plan)
+    try:
+        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            file.write(data)
+        Path(file.name).chmod(0o644)
+        Path(file.name).replace(path)
+    except OSError as err:
+        raise StubError(
+            f"{path} cannot be written: {err.strerror}", hint="choose another file with -o"
+        ) from err
+    return data
+
+
+def shelve(plan: StubPlan, shelf: Path) -> Path:
+    """The stub in a file on the shelf, which keeps the newest by digest."""
+    path = shelf / f"{plan.digest}.iso"
+    if not path.exists():
+        shelf.mkdir(parents=True, exist_ok=True)
+        write_stub(plan, path)
+        oldest_first = sorted(shelf.glob("*.iso"), key=lambda stub: stub.stat().st_mtime_ns)
+        for stub in oldest_first[:-SHELF_STUBS]:
+            stub.unlink(missing_ok=True)
+    return path
+
+
+def is_stub_of(plan: StubPlan, path: Path) -> bool:
+    """True if the file is this stub: its disk signature is the beginning of the digest."""
+    try:
+        with path.open("rb") as file:
+            file.seek(SIGNATURE_OFFSET)
+            return file.read(4) == _signature(plan)
+    except OSError:
+        return False
+
+
 def _boot_sector(plan: StubPlan, boot_lba: int, size_bytes: int) -> bytes:
     """The master boot record that lets a BIOS start the stub from a USB stick.
 
@@ -76,13 +119,17 @@ def _boot_sector(plan: StubPlan, boot_lba: int, size_bytes: int) -> bytes:
         blocks,
     )
     return struct.pack(
-        "<432sQI2x16s48x2s",
+        "<432sQ4s2x16s48x2s",
         plan.boot_sector,
         boot_lba * (CD_SECTOR_BYTES // BLOCK_BYTES),
-        int(plan.digest[:8], 16),
+        _signature(plan),
         partition,
         b"\x55\xaa",
     )
+
+
+def _signature(plan: StubPlan) -> bytes:
+    return bytes.fromhex(plan.digest[:8])
 
 
 # Stands in for the `time` module inside pycdlib, which stamps whatever it writes.

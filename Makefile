@@ -1,0 +1,56 @@
+# bootserver: `make run` and `make test` each work on a fresh Debian or Ubuntu machine.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-test run test test-fast lint format check clean
+
+help: ## say what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | column -t -s '|'
+
+setup: $(VENV)/.installed ## install what running needs: system packages, .venv, loaders
+	@$(BIN)/python -m bootserver.stub.collect stub/build
+
+setup-test: setup $(VENV)/.installed-dev ## the same, and what the tests need
+	@tools/setup-system test
+	@$(BIN)/python -m bootserver.stub.collect tests/isos --iso memtest86+x64.iso --iso grub-rescue-cdrom.iso
+
+run: setup ## serve; with an empty images/ Memtest86+ comes first
+	@ls images/*.iso images/*.ISO >/dev/null 2>&1 || \
+	  { echo "images/ is empty: adding Memtest86+"; $(BIN)/python -m bootserver.stub.collect images --iso memtest86+x64.iso; }
+	@exec $(BIN)/bootserver serve
+
+test: setup-test ## everything, QEMU boots included
+	$(BIN)/pytest
+
+test-fast: setup-test ## under a minute: no boots, nothing slow
+	$(BIN)/pytest -m "not boot and not slow"
+
+lint: $(VENV)/.installed-dev ## style, types, imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev ## put the code into its form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+check: lint test ## what CI runs
+
+clean: ## take away what make made; images/ and var/ stay
+	rm -rf $(VENV) stub/build tests/isos tests/artifacts .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/.installed: pyproject.toml tools/setup-system
+	@PYTHON=$(PYTHON) tools/setup-system run
+	@test -x $(BIN)/pip || { echo "making $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@echo "installing Python packages"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@echo "installing the tests' Python packages"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@

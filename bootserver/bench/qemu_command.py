@@ -1,0 +1,185 @@
+"""What an emulated PC is made of, and the QEMU command line that makes it. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from bootserver.model import Firmware
+
+QEMU = "qemu-system-x86_64"
+OVMF_CODE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
+OVMF_VARS = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
+
+HOST_ADDRESS = "10.0.2.2"  # the host's loopback, as the guest's user-mode network shows it
+CD_NODE = "cd"  # QEMU's name for the CD's content, for its read counters
+
+
+class Chipset(StrEnum):
+    """The main board: i440fx with IDE, or Q35 with AHCI and PCI Express."""
+
+    PC = "pc"
+    Q35 = "q35"
+
+
+class CdBus(StrEnum):
+    """How the CD drive is attached; USB (bulk-only) is what a redirected CD looks like."""
+
+    IDE = "ide"
+    USB = "usb"
+
+
+class BootDevice(StrEnum):
+    """What the firmware tries first."""
+
+    CD = "cd"
+    DISK = "disk"
+
+
+class NicModel(StrEnum):
+    """Network cards, by QEMU's device names."""
+
+    E1000 = "e1000"
+    E1000E = "e1000e"
+    VIRTIO = "virtio-net-pci"
+
+
+@dataclass(frozen=True, slots=True)
+class Nic:
+    """A network card on its own user-mode network; `linked=False` leaves its cable out.
+
+    iPXE's virtio driver does not notice a missing cable, its Intel drivers do.
+    """
+
+    model: NicModel = NicModel.E1000
+    linked: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class QemuSpec:
+    """Everything that makes one emulated PC different from another.
+
+    `usb_disk` is a stick with that file's bytes on it, write-protected.
+    """
+
+    firmware: Firmware
+    chipset: Chipset = Chipset.PC
+    memory_mib: int = 1024
+    cdrom: Path | None = None
+    cdrom_bus: CdBus = CdBus.IDE
+    usb_disk: Path | None = None
+    boot_from: BootDevice = BootDevice.CD
+    nics: tuple[Nic, ...] = (Nic(),)
+    uuid: str = ""
+    serial: str = ""
+    manufacturer: str = ""
+    product: str = ""
+    extra_args: tuple[str, ...] = ()
+
+
+def nic_mac(number: int) -> str:
+    """The MAC address of the machine's nth network card, counted from 0."""
+    return f"52:54:00:12:34:{0x56 + number:02x}"
+
+
+def nic_id(number: int) -> str:
+    """QEMU's name for the machine's nth network card."""
+    return f"nic{number}"
+
+
+def serial_path(workdir: Path) -> Path:
+    """Where the machine's serial line is written."""
+    return workdir / "serial.txt"
+
+
+def vars_path(workdir: Path) -> Path:
+    """The machine's own copy of the UEFI variables."""
+    return workdir / "vars.fd"
+
+
+def command_line(spec: QemuSpec, workdir: Path) -> list[str]:
+    """QEMU's command line for this machine, whose own files are in `workdir`."""
+    return [
+        *(QEMU, "-no-user-config", "-nodefaults"),
+        *("-accel", "tcg", "-m", str(spec.memory_mib)),
+        *("-display", "none", "-vga", "std"),
+        *("-chardev", f"file,id=serial,path={_value(str(serial_path(workdir)))}"),
+        *("-serial", "chardev:serial"),
+        # Strict: only what has a bootindex is tried. Otherwise OVMF spends minutes on PXE before
+        # it tells that the disc does not boot.
+        *("-boot", "strict=on"),
+        *_firmware_args(spec, workdir),
+        *_smbios_args(spec),
+        *_drive_args(spec),
+        *_nic_args(spec.nics),
+        *spec.extra_args,
+    ]
+
+
+def _firmware_args(spec: QemuSpec, workdir: Path) -> list[str]:
+    """SeaBIOS is QEMU's own; OVMF comes in two flash chips, code and variables."""
+    if spec.firmware is Firmware.BIOS:
+        return ["-machine", spec.chipset.value]
+    return [
+        *_blockdev("code", OVMF_CODE, read_only=True),
+        *_blockdev("vars", vars_path(workdir), read_only=False),
+        *("-machine", f"{spec.chipset},pflash0=code,pflash1=vars"),
+    ]
+
+
+def _smbios_args(spec: QemuSpec) -> list[str]:
+    """What the machine says about itself (SMBIOS 3.6 §7.2, System Information)."""
+    told = {
+        "uuid": spec.uuid,
+        "serial": spec.serial,
+        "manufacturer": spec.manufacturer,
+        "product": spec.product,
+    }
+    fields = [f"{name}={_value(value)}" for name, value in told.items() if value]
+    return ["-smbios", ",".join(["type=1", *fields])] if fields else []
+
+
+def _drive_args(spec: QemuSpec) -> list[str]:
+    cd_index = f"bootindex={0 if spec.boot_from is BootDevice.CD else 1}"
+    disk_index = f"bootindex={0 if spec.boot_from is BootDevice.DISK else 1}"
+    args: list[str] = []
+    if spec.usb_disk or (spec.cdrom and spec.cdrom_bus is CdBus.USB):
+        args += ["-device", "qemu-xhci,id=usb"]
+    if spec.cdrom:
+        args += _blockdev(CD_NODE, spec.cdrom, read_only=True)
+        if spec.cdrom_bus is CdBus.USB:
+            args += ["-device", "usb-bot,id=bot,bus=usb.0"]
+            args += ["-device", f"scsi-cd,bus=bot.0,drive={CD_NODE},{cd_index}"]
+        else:
+            args += ["-device", f"ide-cd,bus=ide.0,drive={CD_NODE},{cd_index}"]
+    if spec.usb_disk:
+        args += _blockdev("disk", spec.usb_disk, read_only=True)
+        args += ["-device", f"usb-storage,bus=usb.0,drive=disk,{disk_index}"]
+    return args
+
+
+def _nic_args(nics: tuple[Nic, ...]) -> list[str]:
+    args: list[str] = []
+    for number, nic in enumerate(nics):
+        card = f"{nic.model},id={nic_id(number)},netdev=net{number},mac={nic_mac(number)}"
+        args += ["-netdev", f"user,id=net{number}"]
+        # No option ROM: the firmware's PXE must not get in the way.
+        args += ["-device", f"{card},romfile="]
+    return args
+
+
+def _blockdev(node: str, path: Path, *, read_only: bool) -> list[str]:
+    options = {
+        "node-name": node,
+        "driver": "raw",
+        "read-only": read_only,
+        "file": {"driver": "file", "filename": str(path)},
+    }
+    return ["-blockdev", json.dumps(options)]
+
+
+def _value(text: str) -> str:
+    """`text` as a value among QEMU's comma-separated options, where a comma is written twice."""
+    return text.replace(",", ",,")

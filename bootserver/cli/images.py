@@ -1,0 +1,186 @@
+"""`bootserver images`: the library of recovery images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bootserver.cli.shared import (
+    as_json,
+    megabytes,
+    open_library,
+    open_state,
+    print_json,
+    with_config,
+)
+from bootserver.config import Config
+from bootserver.model import Firmware, Image
+
+if TYPE_CHECKING:
+    from bootserver.images.library import Library
+
+
+@click.group()
+def images() -> None:
+    """The library of recovery images."""
+
+
+@images.command("list")
+@as_json
+@with_config
+async def list_images(config: Config, as_json: bool) -> None:
+    """List the images; digests that are not known yet are computed first."""
+    async with open_state(config) as engine, open_library(config, engine) as library:
+        await _wait_for(library)
+        found = library.images()
+    if as_json:
+        print_json([_summary(image) for image in found])
+        return
+    if not found:
+        click.echo(f"No images yet: put an .iso file into {config.images.path},")
+        click.echo("or run: bootserver images add FILE-OR-URL")
+    width = max((len(image.id) for image in found), default=0)
+    for image in found:
+        state = image.problem or f"boots on {_firmware(image)}"
+        click.echo(f"{image.id:<{width}}  {megabytes(image.size_bytes):>12}  {state}")
+
+
+@images.command("show")
+@click.argument("image_id", metavar="ID")
+@as_json
+@with_config
+async def show_image(config: Config, image_id: str, as_json: bool) -> None:
+    """Show all that is known of an image."""
+    async with open_state(config) as engine, open_library(config, engine) as library:
+        library.get(image_id)
+        await _wait_for(library)
+        image = library.get(image_id)
+    if as_json:
+        print_json(_details(image))
+        return
+    for key, value in _details(image).items():
+        if isinstance(value, list):
+            value = "\n                  ".join(map(str, value))
+        click.echo(f"{key.replace('_', ' '):<16}  {value}")
+
+
+@images.command("add")
+@click.argument("source", metavar="FILE-OR-URL")
+@click.option("--name", help="Another name for the image, without .iso.")
+@click.option("--sha256", help="What the file's SHA-256 must be.")
+@as_json
+@with_config
+async def add(
+    config: Config, source: str, name: str | None, sha256: str | None, as_json: bool
+) -> None:
+    """Copy an ISO into the library, or download it; a download that was cut goes on."""
+    from bootserver.images.add import add_image
+
+    config.images.path.mkdir(parents=True, exist_ok=True)
+    with ProgressBar(f"adding {source.rpartition('/')[2]}") as progress:
+        path = await add_image(
+            source, config.images.path, name=name, sha256=sha256, progress=progress
+        )
+    async with open_state(config) as engine, open_library(config, engine) as library:
+        await _wait_for(library)
+        image = library.get(path.stem)
+    if as_json:
+        print_json(_summary(image))
+    else:
+        click.echo(f"added {image.id} ({image.title}, {megabytes(image.size_bytes)})")
+        click.echo(f"  sha256 {image.sha256}")
+        click.echo(f"  next: bootserver stub build {image.id}")
+
+
+@images.command("remove")
+@click.argument("image_id", metavar="ID")
+@with_config
+async def remove(config: Config, image_id: str) -> None:
+    """Delete an image's file and its side-car."""
+    async with open_state(config) as engine, open_library(config, engine) as library:
+        path = Path(library.get(image_id).path)
+    path.unlink()
+    path.with_suffix(".toml").unlink(missing_ok=True)
+    click.echo(f"removed {path}")
+
+
+async def _wait_for(library: Library) -> None:
+    """Wait for digests that are not known yet, with a progress bar when there are any."""
+    import asyncio
+
+    waiting = asyncio.ensure_future(library.settled())
+    with ProgressBar("reading new images") as progress:
+        while not waiting.done():
+            steps = [p for image in library.images() if (p := library.progress(image.id))]
+            if steps:
+                progress(sum(done for done, _ in steps), sum(total for _, total in steps))
+            await asyncio.wait({waiting}, timeout=0.2)
+    await waiting
+
+
+class ProgressBar:
+    """A bar on standard error, drawn from the first call on; nothing when that is no terminal."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __call__(self, done_bytes: int, total_bytes: int | None) -> None:
+        if self._bar is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
+
+            self._bar = Progress(
+                "{task.description}",
+                BarColumn(),
+                DownloadColumn(),
+                TransferSpeedColumn(),
+                console=Console(stderr=True),
+                disable=not Console(stderr=True).is_terminal,
+                transient=True,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(self._label)
+        self._bar.update(self._task, completed=done_bytes, total=total_bytes)
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def _summary(image: Image) -> dict[str, Any]:
+    return {
+        "id": image.id,
+        "title": image.title,
+        "size_bytes": image.size_bytes,
+        "sha256": image.sha256,
+        "firmware": [f.value for f in Firmware if image.facts and image.facts.boots(f)],
+        "problem": image.problem,
+    }
+
+
+def _details(image: Image) -> dict[str, Any]:
+    facts = image.facts
+    return _summary(image) | {
+        "path": image.path,
+        "memdisk": image.memdisk,
+        "volume_id": facts.volume_id if facts else "",
+        "udf": facts.has_udf if facts else False,
+        "boot_entries": [
+            f"platform 0x{e.platform_id:02X}, {'no emulation' if e.media == 0 else 'emulation'}, "
+            f"{e.load_sectors} sectors at LBA {e.lba}{'' if e.bootable else ', not bootable'}"
+            for e in (facts.el_torito if facts else ())
+        ],
+        "markers": sorted(facts.markers) if facts else [],
+    }
+
+
+def _firmware(image: Image) -> str:
+    names = [f.value.upper() for f in Firmware if image.facts and image.facts.boots(f)]
+    return " and ".join(names) or "nothing: it has no boot entry"

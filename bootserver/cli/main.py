@@ -1,0 +1,51 @@
+"""`bootserver`: the group of commands, and how their errors are shown."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bootserver.cli.boots import boots
+from bootserver.cli.images import images
+from bootserver.cli.server import config, doctor, serve
+from bootserver.cli.stub import stub
+from bootserver.config import CONFIG_VARIABLE
+from bootserver.errors import BootServerError
+
+
+class _Commands(click.Group):
+    """A group whose commands end with a sentence and a hint instead of a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BootServerError as err:
+            click.secho(f"bootserver: {err.message}", fg="red", err=True)
+            if err.hint:
+                click.echo(f"  {err.hint}", err=True)
+            ctx.exit(1)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar=CONFIG_VARIABLE,
+    help="config.toml to use; else ./config.toml, else the project's.",
+)
+@click.version_option(package_name="bootserver")
+@click.pass_context
+def main(ctx: click.Context, config_path: Path | None) -> None:
+    """Boot PCs from a recovery ISO in RAM, started by a tiny stub."""
+    ctx.obj = config_path
+
+
+for command in (serve, doctor, config, images, stub, boots):
+    main.add_command(command)
+
+if __name__ == "__main__":
+    sys.exit(main())

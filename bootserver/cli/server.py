@@ -1,0 +1,66 @@
+"""`bootserver serve`, `config` and `doctor`."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+
+import click
+import tomli_w
+
+from bootserver.cli.shared import as_json, print_json, with_config
+from bootserver.config import Config, in_force
+
+
+@click.command()
+@with_config
+async def serve(config: Config) -> None:
+    """Serve stubs, boot scripts and images until told to stop."""
+    from bootserver.log import configure_logging
+    from bootserver.service import run
+
+    configure_logging(config.log)
+    await run(config, _announce)
+
+
+def _announce(places: Mapping[str, str]) -> None:
+    width = max(map(len, places))
+    click.echo("bootserver is up; end it with Ctrl-C")
+    for what, where in places.items():
+        click.echo(f"  {what:<{width}}  {where}")
+
+
+@click.command()
+@as_json
+@with_config
+def config(config: Config, as_json: bool) -> None:
+    """Print the configuration in force, secrets masked."""
+    values = in_force(config)
+    if as_json:
+        print_json(values)
+    else:
+        click.echo(tomli_w.dumps(values), nl=False)
+
+
+@click.command()
+@as_json
+@with_config
+def doctor(config: Config, as_json: bool) -> None:
+    """Say what is missing on this machine, and what mends it."""
+    from bootserver.stub.loaders import problems, read_manifest
+
+    found = problems(config.stub)
+    if not config.images.path.is_dir():
+        found.append(f"{config.images.path} is not there; make it, or set [images] path")
+    elif shutil.disk_usage(config.images.path).free < 1e9:
+        found.append(f"{config.images.path} has less than 1 GB free: delete images, or move it")
+    if as_json:
+        print_json({"problems": found})
+    else:
+        for loader in read_manifest(config.stub.build).values():
+            click.echo(f"{loader.name:<16} {loader.package} {loader.version}")
+        for problem in found:
+            click.secho(problem, fg="red")
+        click.echo("nothing is missing" if not found else f"{len(found)} to mend")
+    if found:
+        raise SystemExit(1)

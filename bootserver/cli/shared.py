@@ -1,0 +1,85 @@
+"""What commands have in common: the configuration, the database, JSON, sizes in words."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from bootserver.config import Config, load_config
+from bootserver.errors import ServiceError
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from bootserver.images.library import Library
+
+Result = TypeVar("Result")
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+
+
+def with_config(
+    command: Callable[..., Coroutine[Any, Any, Result] | Result],
+) -> Callable[..., Result]:
+    """Give a command the configuration in force, and run it on a loop if it is asynchronous.
+
+    `--config` may stand before the command or after it.
+    """
+
+    @click.option(
+        "--config",
+        "own_config_path",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="config.toml to use.",
+    )
+    @click.pass_obj
+    @wraps(command)
+    def run(config_path: Path | None, own_config_path: Path | None, **arguments: Any) -> Result:
+        config = load_config(own_config_path or config_path)
+        result = command(config, **arguments)
+        return asyncio.run(result) if asyncio.iscoroutine(result) else result  # type: ignore[return-value]
+
+    return run
+
+
+@asynccontextmanager
+async def open_state(config: Config) -> AsyncIterator[AsyncEngine]:
+    """The database, in a state directory that exists."""
+    from bootserver.database import open_database
+
+    try:
+        config.state.path.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise ServiceError(
+            f"{config.state.path} cannot be made: {err.strerror}",
+            hint="check [state] path in config.toml",
+        ) from err
+    async with open_database(config.state.database_url) as engine:
+        yield engine
+
+
+@asynccontextmanager
+async def open_library(config: Config, engine: AsyncEngine) -> AsyncIterator[Library]:
+    """The library after one look at its directory."""
+    from bootserver.images.library import Library
+
+    async with Library(config.images.path, engine) as library:
+        await library.scan()
+        yield library
+
+
+def print_json(value: Any) -> None:
+    """Print JSON for a program."""
+    click.echo(json.dumps(value, indent=2, default=str))
+
+
+def megabytes(size_bytes: int) -> str:
+    """1,234.5 MB: decimal megabytes, as disks and networks are measured."""
+    return f"{size_bytes / 1e6:,.1f} MB"

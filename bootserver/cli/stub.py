@@ -1,0 +1,142 @@
+"""`bootserver stub`: build a stub, or look into one."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import partial
+from pathlib import Path
+
+import click
+
+from bootserver.cli.shared import (
+    as_json,
+    megabytes,
+    open_library,
+    open_state,
+    print_json,
+    with_config,
+)
+from bootserver.config import Config, parse_mac
+
+SLOW_PATHS = {"150 kB/s": 150e3, "1.5 MB/s": 1.5e6}  # what AMT redirection is in the field
+
+
+@click.group()
+def stub() -> None:
+    """The tiny ISO that starts a machine."""
+
+
+@stub.command()
+@click.argument("image_id", metavar="IMAGE")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Else IMAGE.stub.iso here.")
+@click.option(
+    "--server",
+    "servers",
+    multiple=True,
+    metavar="URL",
+    help="Where the stub calls; more than one is tried in turn.",
+)
+@click.option(
+    "--static-ip", default="", metavar="ADDRESS/PREFIX", help="Instead of DHCP: 192.0.2.5/24."
+)
+@click.option("--gateway", default="", metavar="ADDRESS", help="The gateway beside --static-ip.")
+@click.option("--dns", default="", metavar="ADDRESS", help="The name server beside --static-ip.")
+@click.option("--vlan", type=int, metavar="ID", help="The VLAN to tag, 1 to 4094.")
+@click.option("--mac", default="", metavar="MAC", help="Only the network card with this address.")
+@as_json
+@with_config
+async def build(
+    config: Config,
+    image_id: str,
+    output: Path | None,
+    servers: tuple[str, ...],
+    static_ip: str,
+    gateway: str,
+    dns: str,
+    vlan: int | None,
+    mac: str,
+    as_json: bool,
+) -> None:
+    """Write the stub that boots IMAGE; equal requests give equal bytes."""
+    from bootserver.stub.issued import IssuedStubs
+    from bootserver.stub.loaders import read_loader
+    from bootserver.stub.order import order_stub
+    from bootserver.stub.plan import NetworkSpec, plan_stub
+    from bootserver.stub.write import write_stub
+
+    network = NetworkSpec.parse(
+        static_ip=static_ip, gateway=gateway, dns=dns, vlan=vlan, mac=_mac(mac)
+    )
+    async with open_state(config) as engine:
+        async with open_library(config, engine) as library:
+            image = library.get(image_id)
+        spec = order_stub(config, image_id, servers=_urls(servers), network=network)
+        issued = await IssuedStubs(engine, config.state.path).issue(spec)
+    plan = plan_stub(spec, issued.token, partial(read_loader, config.stub))
+    path = output or Path(f"{image_id}.stub.iso")
+    data = write_stub(plan, path)
+
+    base = f"{spec.servers[0]}/b/{issued.token}"
+    sha256 = hashlib.sha256(data).hexdigest()
+    if as_json:
+        print_json(
+            {
+                "file": str(path),
+                "size_bytes": len(data),
+                "sha256": sha256,
+                "digest": plan.digest,
+                "token": issued.token,
+                "image": image_id,
+                "bios_read_bytes": plan.bios_read_bytes,
+                "urls": {
+                    "script": f"{base}/boot.ipxe",
+                    "image": f"{base}/image.iso",
+                    "stub": f"{base}/stub.iso",
+                },
+            }
+        )
+        return
+    click.echo(f"{path}: boots {image_id} from {', '.join(spec.servers)}")
+    if image.problem:
+        click.secho(f"  beware: {image.problem}", fg="yellow", err=True)
+    click.echo(
+        f"  size    {megabytes(len(data))}, of which a BIOS reads {megabytes(plan.bios_read_bytes)}"
+    )
+    click.echo(f"  digest  {plan.digest}")
+    times = (f"{plan.bios_read_bytes / rate:.1f} s at {name}" for name, rate in SLOW_PATHS.items())
+    click.echo(f"  over redirection: {', '.join(times)}")
+
+
+@stub.command()
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@as_json
+@with_config
+def show(config: Config, file: Path, as_json: bool) -> None:
+    """Say what is in a stub: its files, its servers, and whether it is one of this project's."""
+    from bootserver.stub.read import read_stub
+
+    facts = read_stub(file)
+    if as_json:
+        print_json(facts)
+        return
+    click.echo(f"{file}: {megabytes(facts['size_bytes'])}, boots {facts['image']}")
+    for url in facts["servers"]:
+        click.echo(f"  calls {url}")
+    for name, size_bytes in facts["files"].items():
+        click.echo(f"  {size_bytes:>9,}  {name}")
+
+
+def _mac(text: str) -> str:
+    try:
+        return parse_mac(text)
+    except ValueError as err:
+        raise click.BadParameter(str(err), param_hint="--mac") from err
+
+
+def _urls(texts: tuple[str, ...]) -> list[str]:
+    from bootserver.config import parse_server_url
+
+    try:
+        return [parse_server_url(text) for text in texts]
+    except ValueError as err:
+        raise click.BadParameter(str(err), param_hint="--server") from err

@@ -1,0 +1,512 @@
+"""One version of a file to one client: whole, in ranges or not at all, and never two mixed.
+
+Bulk goes out with os.sendfile on a duplicate of the connection's descriptor, which the loop can
+watch beside aiohttp's own. Unlike loop.sendfile this tells exactly how much went out, tells the
+client's failures from the disk's, and lets one slow reader cost one system call per wake.
+
+sendfile queues *references* to the page cache: an image that is overwritten in place changes bytes
+already queued. So the last piece of every answer is a copy, read when the client's kernel has
+acknowledged all before it and checked afterwards; if the file has changed, the piece stays here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import os
+import secrets
+import select
+import socket
+import stat
+import struct
+import termios
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
+
+import structlog
+from aiohttp import hdrs, web
+
+from bootserver.errors import ImageError, ImageNotFoundError, ImageNotReadyError
+from bootserver.http.ranges import (
+    Body,
+    ByteRange,
+    Conditions,
+    Reply,
+    Representation,
+    decide,
+    hold_back,
+    plan_reply,
+)
+
+WINDOW_BYTES = 2 << 20  # most that one system call may send while the others wait
+HELD_BACK_BYTES = 64 << 10  # the copied last piece; an answer this small is that piece alone
+UNSENT_BYTES = 256 << 10  # per connection in the kernel; else 2 MB each for 1,000 slow clients
+IDLE_TIMEOUT_S = 120.0
+
+# What a socket says when the other side is gone; anything else from sendfile is the disk's.
+_CLIENT_GONE = {
+    errno.EPIPE,
+    errno.ECONNRESET,
+    errno.ECONNABORTED,
+    errno.ENOTCONN,
+    errno.ETIMEDOUT,
+    errno.EHOSTUNREACH,
+    errno.ENETUNREACH,
+}
+_NO_SENDFILE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}  # from the odd file system
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class FileVersion:
+    """What tells one version of a file from the next.
+
+    Not the ctime: replacing a file by rename changes the old one's, and its bytes are still good.
+    """
+
+    size_bytes: int
+    mtime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Self:
+        """The version that os.stat or os.fstat saw."""
+        return cls(status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+class OpenFile:
+    """The bytes [start, stop) of one version of a file, held open for any number of answers.
+
+    `close()` may come at any time: the descriptor goes when the last answer has ended.
+    """
+
+    def __init__(
+        self, fd: int, path: str, version: FileVersion, sha256: str, extent: ByteRange
+    ) -> None:
+        whole = extent == ByteRange(0, version.size_bytes)
+        self.fd = fd
+        self.path = path
+        self.version = version
+        self.start = extent.start
+        self.representation = Representation(
+            size_bytes=len(extent),
+            etag=f'"{sha256}"' if whole else f'"{sha256}-{extent.start}-{extent.stop}"',
+            # RFC 9110 §8.8.2.1: never later than the Date of the answer.
+            last_modified_s=min(version.mtime_ns // 10**9, int(time.time())),
+        )
+        self._answers = 0
+        self._closing = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the descriptor back once no answer needs it; a second call does nothing."""
+        self._closing = True
+        if not self._answers and self.fd >= 0:
+            fd, self.fd = self.fd, -1  # never the number of somebody else's file
+            os.close(fd)
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """The descriptor stays open until the end of the block."""
+        if self._closing:
+            raise ImageNotReadyError(f"{self.path} is no longer open", hint="try again")
+        self._answers += 1
+        try:
+            yield
+        finally:
+            self._answers -= 1
+            if self._closing:
+                self.close()
+
+    def is_unchanged(self) -> bool:
+        """True if nobody has overwritten the file since it was opened."""
+        return FileVersion.of(os.fstat(self.fd)) == self.version
+
+    def read(self, part: ByteRange) -> bytes:
+        """A copy of `part`, or less if the file has become shorter. Blocks: small parts only."""
+        return os.pread(self.fd, len(part), self.start + part.start)
+
+    def read_ahead(self, offset: int, count: int) -> None:
+        """Ask the kernel to have these bytes in memory soon, so that sending them won't block."""
+        if hasattr(os, "posix_fadvise"):
+            with suppress(OSError):  # advice
+                os.posix_fadvise(self.fd, self.start + offset, count, os.POSIX_FADV_WILLNEED)
+
+
+async def open_file(
+    path: str, version: FileVersion, *, sha256: str, extent: ByteRange | None = None
+) -> OpenFile:
+    """The file opened for reading, whole or only `extent` of it; `sha256` is the whole file's.
+
+    Raises ImageNotFoundError if it is gone, ImageNotReadyError if it is not that version.
+    """
+    opening = asyncio.ensure_future(asyncio.to_thread(_open_version, path, version))
+    try:
+        fd = await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close_unclaimed)  # the thread cannot be stopped
+        raise
+    return OpenFile(fd, path, version, sha256, extent or ByteRange(0, version.size_bytes))
+
+
+def _open_version(path: str, version: FileVersion) -> int:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO would block
+    except FileNotFoundError as err:
+        raise ImageNotFoundError(f"{path} is gone", hint="run: bootserver images list") from err
+    except OSError as err:
+        raise ImageError(
+            f"{path} cannot be opened: {err.strerror}", hint="check who may read it"
+        ) from err
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode) or FileVersion.of(status) != version:
+        os.close(fd)
+        raise _changed(path)
+    return fd
+
+
+def _close_unclaimed(opening: asyncio.Future[int]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        os.close(opening.result())
+
+
+def _changed(path: str) -> ImageNotReadyError:
+    return ImageNotReadyError(
+        f"{path} has changed since it was read",
+        hint="wait until the library has read it again; replace images by rename, not in place",
+    )
+
+
+# ---- Sending it -------------------------------------------------------------------------------
+
+
+class SendEnd(StrEnum):
+    """How an answer ended; all but COMPLETE have closed the connection."""
+
+    COMPLETE = "complete"  # all of it is in the kernel's hands
+    CLIENT_LEFT = "client_left"
+    STALLED = "stalled"  # the client took nothing for the idle time-out
+    FILE_CHANGED = "file_changed"
+
+
+@dataclass(frozen=True, slots=True)
+class SendOutcome:
+    """An answer that has ended: `response` is for aiohttp, `sent_bytes` counts the file's bytes."""
+
+    response: web.StreamResponse
+    end: SendEnd
+    sent_bytes: int
+
+
+class _StalledError(Exception):
+    """The client took nothing for the idle time-out."""
+
+
+async def send_file(
+    request: web.Request,
+    file: OpenFile,
+    *,
+    content_type: str,
+    on_sent: Callable[[int], None],
+    idle_timeout_s: float = IDLE_TIMEOUT_S,
+) -> SendOutcome:
+    """Answer a GET or HEAD for `file`, and tell how it ended.
+
+    `on_sent` is called with each number of the file's bytes that the kernel has taken, while they
+    flow. Raises ImageNotReadyError if the file has changed before anything was sent; whatever the
+    disk raises later closes the connection first.
+    """
+    with file.in_use():
+        if not file.is_unchanged():
+            raise _changed(file.path)
+        reply = plan_reply(
+            request.method,
+            decide(request.method, _conditions(request), file.representation),
+            file.representation,
+            content_type=content_type,
+            boundary=secrets.token_hex(16),  # 128 random bits do not occur in the file
+        )
+        answer = _Sending(request, file, on_sent, idle_timeout_s)
+        return await answer.send(reply)
+
+
+def _conditions(request: web.Request) -> Conditions:
+    """The headers that decide; a header that comes twice is one list (RFC 9110 §5.3)."""
+
+    def value(name: str) -> str | None:
+        values = request.headers.getall(name, None)
+        return None if values is None else ", ".join(values)
+
+    return Conditions(
+        range=value(hdrs.RANGE),
+        if_range=value(hdrs.IF_RANGE),
+        if_match=value(hdrs.IF_MATCH),
+        if_none_match=value(hdrs.IF_NONE_MATCH),
+        if_modified_since=value(hdrs.IF_MODIFIED_SINCE),
+        if_unmodified_since=value(hdrs.IF_UNMODIFIED_SINCE),
+    )
+
+
+class _Sending:
+    """One answer under way."""
+
+    def __init__(
+        self,
+        request: web.Request,
+        file: OpenFile,
+        on_sent: Callable[[int], None],
+        idle_timeout_s: float,
+    ) -> None:
+        self.request = request
+        self.file = file
+        self.on_sent = on_sent
+        self.idle_timeout_s = idle_timeout_s
+        self.sent_bytes = 0
+
+    async def send(self, reply: Reply) -> SendOutcome:
+        """Send all of it, or close the connection so that the client sees a short body."""
+        bulk, last = hold_back(reply.body, HELD_BACK_BYTES)
+        response: web.StreamResponse
+        if bulk:
+            response = web.StreamResponse(status=reply.status, headers=reply.headers)
+        else:  # header and body in one write
+            response = web.Response(
+                status=reply.status, headers=reply.headers, body=self._copy_of_last(last) or None
+            )
+        transport = self.request.transport
+        if transport is None:
+            return SendOutcome(response, SendEnd.CLIENT_LEFT, 0)
+
+        end = None
+        try:
+            await response.prepare(self.request)
+            if bulk:
+                await self._send_bulk(transport, response, bulk)
+                await response.write_eof(self._copy_of_last(last))
+            else:
+                await response.write_eof()
+            await self._flush(transport)
+            self._count(sum(len(piece) for piece in last if isinstance(piece, ByteRange)))
+            end = SendEnd.COMPLETE
+        except ConnectionError:
+            end = SendEnd.CLIENT_LEFT
+        except _StalledError:
+            end = SendEnd.STALLED
+        except ImageNotReadyError:
+            end = SendEnd.FILE_CHANGED
+            log.warning("http.file_changed", path=self.file.path, sent_bytes=self.sent_bytes)
+        finally:
+            if end is not SendEnd.COMPLETE:  # also when cancelled, and when the disk fails
+                response.force_close()
+                _reset(transport)
+        return SendOutcome(response, end, self.sent_bytes)
+
+    async def _send_bulk(
+        self,
+        transport: asyncio.Transport,
+        response: web.StreamResponse,
+        pieces: Body,
+    ) -> None:
+        """Send these pieces so that nothing can change them any more."""
+        if transport.get_extra_info("sslcontext") is not None:
+            for piece in pieces:
+                await self._send_copies(transport, response, piece)
+            return
+        # The copies at the end keep the line busy while all before them is being acknowledged, and
+        # make the client's kernel do so at once: it may keep one segment's ACK back for 40 ms.
+        references, copies = hold_back(pieces, HELD_BACK_BYTES)
+        with _socket_of(transport) as socket_fd:
+            for piece in references:
+                rest = piece
+                if isinstance(rest, ByteRange):
+                    rest = await self._send_by_reference(transport, socket_fd, rest)
+                await self._send_copies(transport, response, rest)
+            for piece in copies:
+                await self._send_copies(transport, response, piece)
+            await self._acknowledged(socket_fd, all_but=sum(map(len, copies)))
+
+    async def _send_copies(
+        self, transport: asyncio.Transport, response: web.StreamResponse, piece: bytes | ByteRange
+    ) -> None:
+        """Send text of ours, or a range of the file through memory, a little at a time."""
+        if isinstance(piece, bytes):
+            await response.write(piece)
+            await self._flush(transport)
+            return
+        for start in range(piece.start, piece.stop, HELD_BACK_BYTES):
+            part = ByteRange(start, min(start + HELD_BACK_BYTES, piece.stop))
+            self.file.read_ahead(part.stop, HELD_BACK_BYTES)
+            await response.write(self._checked_copy(part))
+            await self._flush(transport)
+            self._count(len(part))
+
+    async def _send_by_reference(
+        self, transport: asyncio.Transport, socket_fd: int, part: ByteRange
+    ) -> ByteRange:
+        """Hand `part` to the kernel by sendfile, a window at each wake.
+
+        Returns what is left of it: something only where the file system has no sendfile.
+        """
+        await self._flush(transport)  # sendfile would overtake what is still in the transport
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        offset = ahead = part.start
+
+        def push() -> None:
+            nonlocal offset, ahead
+            try:
+                if transport.is_closing():
+                    raise ConnectionResetError("the connection is closing")
+                if offset + WINDOW_BYTES > ahead:
+                    self.file.read_ahead(ahead, WINDOW_BYTES)
+                    ahead += WINDOW_BYTES
+                offset += self._send_window(socket_fd, ByteRange(offset, part.stop))
+                if offset < part.stop:
+                    return
+                done.set_result(None)
+            except (BlockingIOError, InterruptedError):
+                return
+            except Exception as err:
+                done.set_exception(err)
+            loop.remove_writer(socket_fd)
+
+        if len(part):
+            loop.add_writer(socket_fd, push)
+            try:
+                await _while_progressing(done, lambda: offset, self.idle_timeout_s)
+            except OSError as err:
+                if err.errno not in _NO_SENDFILE:
+                    raise
+            finally:
+                loop.remove_writer(socket_fd)
+        return ByteRange(offset, part.stop)
+
+    def _send_window(self, socket_fd: int, rest: ByteRange) -> int:
+        """How much of `rest` the kernel has taken, in one system call."""
+        self._check_unchanged()
+        count = min(len(rest), WINDOW_BYTES)
+        try:
+            sent = os.sendfile(socket_fd, self.file.fd, self.file.start + rest.start, count)
+        except OSError as err:
+            if err.errno in _CLIENT_GONE:
+                raise ConnectionResetError(err.errno, err.strerror) from err
+            raise
+        if not sent:
+            raise _changed(self.file.path)  # it ends early
+        self._count(sent)
+        return sent
+
+    async def _acknowledged(self, socket_fd: int, *, all_but: int) -> None:
+        """Return once the client's kernel has all that was sent but the last `all_but` bytes.
+
+        Nothing announces that, so ask: soon at first, for the usual client needs a round trip.
+        """
+        loop = asyncio.get_running_loop()
+        pause_s, queued, deadline = 0.0005, 0, 0.0
+        while (now_queued := _unacknowledged_bytes(socket_fd)) > all_but:
+            if now_queued != queued:
+                queued, deadline = now_queued, loop.time() + self.idle_timeout_s
+            elif loop.time() >= deadline:
+                raise _StalledError
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, 0.1)
+
+    def _copy_of_last(self, pieces: Body) -> bytes:
+        return b"".join(
+            self._checked_copy(piece) if isinstance(piece, ByteRange) else piece for piece in pieces
+        )
+
+    def _checked_copy(self, part: ByteRange) -> bytes:
+        """The bytes of `part`, and the certainty that they are of our version of the file."""
+        data = self.file.read(part)
+        self._check_unchanged()  # after reading, not before
+        if len(data) != len(part):
+            raise _changed(self.file.path)
+        return data
+
+    def _check_unchanged(self) -> None:
+        if not self.file.is_unchanged():
+            raise _changed(self.file.path)
+
+    async def _flush(self, transport: asyncio.Transport) -> None:
+        """Return once the kernel has taken what the transport holds."""
+        if transport.get_write_buffer_size():
+            transport.set_write_buffer_limits(high=0)  # now drain() waits for the last byte
+            drained = asyncio.ensure_future(self.request.writer.drain())
+            await _while_progressing(drained, transport.get_write_buffer_size, self.idle_timeout_s)
+            transport.set_write_buffer_limits()
+
+    def _count(self, sent_bytes: int) -> None:
+        if sent_bytes:
+            self.sent_bytes += sent_bytes
+            self.on_sent(sent_bytes)
+
+
+@contextmanager
+def _socket_of(transport: asyncio.Transport) -> Iterator[int]:
+    """A descriptor of the connection that is ours to write to; the transport does not read.
+
+    A client that has sent its request and closed its half would otherwise be hung up on.
+    """
+    if transport.is_closing():
+        raise ConnectionResetError("the connection is closing")
+    connection = transport.get_extra_info("socket")
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        with suppress(OSError):  # not TCP
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+    socket_fd = os.dup(connection.fileno())
+    was_reading = transport.is_reading()
+    transport.pause_reading()
+    try:
+        yield socket_fd
+    finally:
+        os.close(socket_fd)
+        if was_reading:
+            transport.resume_reading()
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    """Drop the connection and all that is queued on it: the client sees a short body, at once."""
+    with suppress(OSError):  # it is gone already
+        transport.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )
+    transport.abort()
+
+
+def _unacknowledged_bytes(socket_fd: int) -> int:
+    """How much the peer's kernel has not confirmed yet (tcp(7), SIOCOUTQ)."""
+    poller = select.poll()
+    poller.register(socket_fd, 0)
+    if poller.poll(0):  # POLLERR or POLLHUP
+        raise ConnectionResetError("the connection is gone")
+    queued: int = struct.unpack("i", fcntl.ioctl(socket_fd, termios.TIOCOUTQ, bytes(4)))[0]
+    return queued
+
+
+async def _while_progressing(
+    work: asyncio.Future[None], progress: Callable[[], int], idle_timeout_s: float
+) -> None:
+    """Wait for `work`; raise _StalledError when `progress()` stood still from look to look."""
+    try:
+        while True:
+            before = progress()
+            await asyncio.wait((work,), timeout=idle_timeout_s)
+            if work.done():
+                return work.result()
+            if progress() == before:
+                raise _StalledError
+    finally:
+        if not work.cancel() and not work.cancelled():
+            work.exception()  # seen, even if we are cancelled at the same moment

@@ -1,0 +1,151 @@
+"""SHA-256 of image files, and the table that keeps what is known about each version of a file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Column, String, Table, Text, delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bootserver.database import metadata
+from bootserver.errors import ImageError, ImageNotReadyError
+from bootserver.images.iso import INSPECTION_REVISION, open_regular
+from bootserver.model import ElToritoEntry, IsoFacts
+
+CHUNK_BYTES = 1024**2
+
+digests = Table(
+    "digests",
+    metadata,
+    Column("path", Text, primary_key=True),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("mtime_ns", BigInteger, nullable=False),
+    Column("inode", BigInteger, nullable=False),  # as _signed() gives it
+    Column("sha256", String(64), nullable=False),
+    Column("facts", JSON, nullable=False),
+    Column("problem", Text, nullable=False),
+    Column("inspection", String(16), nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FileVersion:
+    """Tells one content of a path from the next; a file that keeps all three is not read again."""
+
+    size_bytes: int
+    mtime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> FileVersion:
+        return cls(status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What reading a file has told. `sha256` is "" where a problem made hashing pointless."""
+
+    sha256: str
+    facts: IsoFacts | None
+    problem: str = ""
+
+
+def hash_file(
+    path: Path,
+    *,
+    progress: Callable[[int], None] = lambda done_bytes: None,
+    cancelled: threading.Event | None = None,
+) -> tuple[str, FileVersion]:
+    """The file's SHA-256 and the version it belongs to; blocks, so run it in a thread.
+
+    Raises ImageNotReadyError if the file changed meanwhile or `cancelled` was set, and ImageError
+    (caused by an OSError) if it cannot be read. What `progress` raises ends it too.
+    """
+    digest = hashlib.sha256()
+    buffer = memoryview(bytearray(CHUNK_BYTES))
+    done_bytes = 0
+    try:
+        with open_regular(path) as file:
+            before = FileVersion.of(os.fstat(file.fileno()))
+            while count := os.readv(file.fileno(), [buffer]):
+                digest.update(buffer[:count])
+                done_bytes += count
+                progress(done_bytes)
+                if cancelled is not None and cancelled.is_set():
+                    raise ImageNotReadyError(f"reading {path.name} was cancelled")
+            after = FileVersion.of(os.fstat(file.fileno()))
+    except OSError as err:
+        raise ImageError(
+            f"{path.name} cannot be read: {err.strerror or err}",
+            hint="check the file's permissions and the disk or share it is on",
+        ) from err
+    if after != before or done_bytes != before.size_bytes:
+        raise ImageNotReadyError(
+            f"{path.name} changed while it was read", hint="wait until it is copied"
+        )
+    return digest.hexdigest(), before
+
+
+async def find(engine: AsyncEngine, path: Path, version: FileVersion) -> Finding | None:
+    """What is known of exactly this version of the file, None if nothing is.
+
+    Where another release of the inspection found the facts, only the digest is still good:
+    `facts` is None and `problem` empty.
+    """
+    query = select(digests).where(
+        digests.c.path == str(path),
+        digests.c.size_bytes == version.size_bytes,
+        digests.c.mtime_ns == version.mtime_ns,
+        digests.c.inode == _signed(version.inode),
+    )
+    async with engine.connect() as connection:
+        row = (await connection.execute(query)).one_or_none()
+    if row is None:
+        return None
+    if row.inspection != INSPECTION_REVISION:
+        return Finding(row.sha256, None)
+    return Finding(row.sha256, _facts_from_json(row.facts), row.problem)
+
+
+async def store(engine: AsyncEngine, path: Path, version: FileVersion, finding: Finding) -> None:
+    """Keeps the finding, in place of any about another version of the file."""
+    row = {
+        "path": str(path),
+        "size_bytes": version.size_bytes,
+        "mtime_ns": version.mtime_ns,
+        "inode": _signed(version.inode),
+        "sha256": finding.sha256,
+        "facts": _facts_to_json(finding.facts),
+        "problem": finding.problem,
+        "inspection": INSPECTION_REVISION,
+    }
+    async with engine.begin() as connection:
+        await connection.execute(delete(digests).where(digests.c.path == str(path)))
+        await connection.execute(insert(digests).values(row))
+
+
+def _signed(inode: int) -> int:
+    """Databases hold 64 signed bits; some network file systems use the 64th."""
+    return inode if inode < 2**63 else inode - 2**64
+
+
+def _facts_to_json(facts: IsoFacts | None) -> dict[str, Any]:
+    return {} if facts is None else {**asdict(facts), "markers": sorted(facts.markers)}
+
+
+def _facts_from_json(data: dict[str, Any]) -> IsoFacts | None:
+    if not data:
+        return None
+    return IsoFacts(
+        **{
+            **data,
+            "el_torito": tuple(ElToritoEntry(**entry) for entry in data["el_torito"]),
+            "markers": frozenset(data["markers"]),
+        }
+    )

@@ -1,0 +1,358 @@
+"""The image library: the `*.iso` files of one directory, inspected and hashed once per version."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import stat
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bootserver.errors import ImageError, ImageNotFoundError, ImageNotReadyError
+from bootserver.images import digests
+from bootserver.images.digests import FileVersion, Finding, hash_file
+from bootserver.images.iso import inspect_iso
+from bootserver.images.sidecar import SideCar, read_sidecar
+from bootserver.model import Image
+
+SETTLE_S = 3.0  # longer than the three seconds an NFS client may show old attributes
+LOOKS = 3  # how often settled() looks again at files that are still being written
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """One file at one look."""
+
+    path: Path
+    version: FileVersion
+    sidecar: SideCar
+    sidecar_problem: str
+
+
+@dataclass(slots=True)
+class _File:
+    """What is known of one version of an image file, and what is still to be done."""
+
+    seen: _Seen
+    since_s: float  # monotonic: when this version was first seen
+    settled: bool = False  # nobody is writing it any more
+    due: bool = False  # the worker is to read it
+    unreadable: bool = False  # by the system's fault, which may pass
+    finding: Finding | None = None
+    sha256: str = ""  # known from an earlier inspection
+    done_bytes: int = 0
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+
+class Library:
+    """The images of a directory: `scan` looks once, `watch` for ever, a worker reads what is new.
+
+    Looking is a poll on purpose: inotify tells nothing about what another NFS client writes, and a
+    stat of a few dozen files costs nothing. Use it as an async context manager, or `close` it.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        engine: AsyncEngine,
+        *,
+        on_change: Callable[[], None] | None = None,
+        settle_s: float = SETTLE_S,
+    ) -> None:
+        self._directory = directory
+        self._engine = engine
+        self._on_change = on_change
+        self._settle_s = settle_s
+        self._files: dict[str, _File] = {}
+        self._images: dict[str, Image] = {}
+        self._ignored: dict[str, str] = {}
+        self._looked = False
+        self._scanning = asyncio.Lock()
+        self._worker: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Library:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def images(self) -> list[Image]:
+        """All images that are whole, by id; those still being hashed have no `sha256` yet."""
+        return [self._images[image_id] for image_id in sorted(self._images)]
+
+    def get(self, image_id: str) -> Image:
+        """The image; ImageNotFoundError, or ImageNotReadyError while its file is being written."""
+        if image_id in self._images:
+            return self._images[image_id]
+        if image_id in self._files:
+            raise ImageNotReadyError(
+                f"the file of image {image_id!r} is still being written",
+                hint="wait until it is copied",
+            )
+        near = difflib.get_close_matches(image_id, sorted(self._images), n=3)
+        if near:
+            hint = f"did you mean {' or '.join(near)}?"
+        elif self._images:
+            hint = "run: bootserver images list"
+        else:
+            hint = f"the library is empty: put an .iso file into {self._directory}"
+        raise ImageNotFoundError(f"there is no image {image_id!r} in the library", hint=hint)
+
+    def progress(self, image_id: str) -> tuple[int, int] | None:
+        """Bytes hashed and in all, None for an image that is not waiting to be hashed."""
+        file = self._files.get(image_id)
+        if file is None or not file.settled or (file.finding and not file.due):
+            return None
+        return file.done_bytes, file.seen.version.size_bytes
+
+    async def scan(self) -> None:
+        """Looks at the directory once and starts reading what is new.
+
+        Raises ImageError if the directory cannot be read; the listing then stays as it was.
+        """
+        async with self._scanning:
+            seen, ignored = await asyncio.to_thread(_look, self._directory)
+            for name, reason in ignored.items():
+                if name not in self._ignored:
+                    log.warning("images.ignored", file=name, reason=reason)
+            self._ignored = ignored
+            self._take(seen)
+            for file in list(self._files.values()):
+                if file.settled and file.finding is None and not file.due:
+                    await self._recall(file)
+            self._looked = True
+            self._publish()
+            self._start_worker()
+
+    async def watch(self, interval_s: float) -> None:
+        """Scans for ever; a directory that cannot be read is logged once and tried again."""
+        failing = False
+        while True:
+            try:
+                await self.scan()
+                failing = False
+            except ImageError as err:
+                if not failing:
+                    log.warning("images.scan_failed", problem=err.message, hint=err.hint)
+                failing = True
+            await asyncio.sleep(interval_s)
+
+    async def settled(self) -> None:
+        """Returns when every file is read; one that still grows after a few looks is left out."""
+        for _ in range(LOOKS):
+            await self._idle()
+            if all(file.settled for file in self._files.values()):
+                return
+            await asyncio.sleep(self._settle_s)
+            await self.scan()
+        await self._idle()
+
+    async def close(self) -> None:
+        """Stops reading; what was not finished begins anew at the next start."""
+        for file in self._files.values():
+            file.cancelled.set()
+        if self._worker is not None:
+            self._worker.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._worker
+
+    def _take(self, seen: dict[str, _Seen]) -> None:
+        """Brings the files up to what a look has seen."""
+        now_s = time.monotonic()
+        files = {}
+        for image_id, look in seen.items():
+            file = self._files.pop(image_id, None)
+            if file is None or (file.seen.path, file.seen.version) != (look.path, look.version):
+                if file is not None:
+                    file.cancelled.set()
+                file = _File(look, now_s)
+            file.seen = look
+            if not file.settled:
+                file.settled = now_s - file.since_s >= self._settle_s or self._is_old(look)
+            file.due = file.due or file.unreadable
+            files[image_id] = file
+        for gone in self._files.values():
+            gone.cancelled.set()
+        self._files = files
+
+    def _is_old(self, look: _Seen) -> bool:
+        """At the first look, a file written a while ago need not wait for a second one."""
+        age_s = time.time() - look.version.mtime_ns / 1e9
+        return not self._looked and age_s >= self._settle_s
+
+    async def _recall(self, file: _File) -> None:
+        """Takes the finding from the database, or has the worker make one."""
+        known = None
+        try:
+            known = await digests.find(self._engine, file.seen.path, file.seen.version)
+        except SQLAlchemyError as err:
+            log.error("images.database_failed", problem=str(err))
+        if known is not None and (known.facts is not None or known.problem):
+            file.finding = known
+        else:
+            file.sha256 = known.sha256 if known else ""
+            file.due = True
+
+    def _start_worker(self) -> None:
+        if self._worker is not None and self._worker.done():
+            self._worker.result()  # an error nobody foresaw is not to be lost
+            self._worker = None
+        if self._worker is None and any(file.due for file in self._files.values()):
+            self._worker = asyncio.create_task(self._work(), name="image-library")
+
+    async def _idle(self) -> None:
+        if self._worker is not None:
+            await asyncio.shield(self._worker)
+
+    async def _work(self) -> None:
+        """Reads what is due, one file at a time: two would only share the disk's speed."""
+        while due := next((file for file in self._files.values() if file.due), None):
+            try:
+                await self._read(due)
+            except ImageNotReadyError:  # it changed: as good as new
+                due.settled, due.finding, due.since_s = False, None, time.monotonic()
+            finally:
+                due.due = False
+            self._publish()
+
+    async def _read(self, file: _File) -> None:
+        """Inspects and hashes one file and keeps the finding."""
+        path, version = file.seen.path, file.seen.version
+        try:
+            facts = await asyncio.to_thread(inspect_iso, path)
+            if not file.sha256:
+                file.finding = Finding("", facts)  # what it is need not wait for the digest
+                self._publish()
+                file.sha256 = await self._hash(file)
+            finding = Finding(file.sha256, facts)
+        except ImageNotReadyError:
+            raise
+        except ImageError as err:
+            finding = Finding("", None, _sentence(err))
+            file.unreadable = isinstance(err.__cause__, OSError)
+        else:
+            file.unreadable = False
+        if not await asyncio.to_thread(_is_version, path, version):
+            raise ImageNotReadyError(f"{path.name} changed while it was read")
+        file.finding = finding
+        if not file.unreadable:
+            await self._store(path, version, finding)
+
+    async def _hash(self, file: _File) -> str:
+        def progress(done_bytes: int) -> None:
+            file.done_bytes = done_bytes
+
+        path, version = file.seen.path, file.seen.version
+        sha256, hashed = await asyncio.to_thread(
+            hash_file, path, progress=progress, cancelled=file.cancelled
+        )
+        if hashed != version:
+            raise ImageNotReadyError(f"{path.name} was replaced while it was read")
+        log.info("image.hashed", file=path.name, size_bytes=version.size_bytes, sha256=sha256)
+        return sha256
+
+    async def _store(self, path: Path, version: FileVersion, finding: Finding) -> None:
+        try:
+            await digests.store(self._engine, path, version, finding)
+        except SQLAlchemyError as err:  # costs another hashing after the next start, no more
+            log.error("images.database_failed", problem=str(err))
+
+    def _publish(self) -> None:
+        """Renews the listing; tells the log of new problems and the server of any change."""
+        images = {
+            image_id: _image(image_id, file)
+            for image_id, file in self._files.items()
+            if file.settled
+        }
+        if images == self._images:
+            return
+        before, self._images = self._images, images
+        for image_id, image in images.items():
+            if image.problem and (
+                image_id not in before or before[image_id].problem != image.problem
+            ):
+                log.warning("image.problem", image=image_id, problem=image.problem)
+        if self._on_change is not None:
+            self._on_change()
+
+
+def _look(directory: Path) -> tuple[dict[str, _Seen], dict[str, str]]:
+    """The image files by id, and the files that cannot be listed with the reason; blocks."""
+    seen: dict[str, _Seen] = {}
+    ignored: dict[str, str] = {}
+    try:
+        names = sorted(path.name for path in directory.iterdir())
+    except OSError as err:
+        raise ImageError(
+            f"the image directory {directory} cannot be read: {err.strerror or err}",
+            hint="check [images] path in config.toml, and that the disk or share is mounted",
+        ) from err
+    for name in names:
+        if not name.lower().endswith(".iso") or name.startswith("."):
+            continue
+        path = directory / name
+        try:
+            status = path.stat()
+        except OSError:  # it has just gone, or is a link to nothing
+            continue
+        if not stat.S_ISREG(status.st_mode):
+            continue
+        image_id = name[: -len(".iso")]
+        if image_id in seen:
+            ignored[name] = f"{seen[image_id].path.name} has the same id"
+        elif not image_id.isprintable():
+            ignored[ascii(name)] = "its name is not printable UTF-8 text"
+        else:
+            seen[image_id] = _Seen(path, FileVersion.of(status), *_sidecar(path))
+    return seen, ignored
+
+
+def _sidecar(path: Path) -> tuple[SideCar, str]:
+    try:
+        return read_sidecar(path), ""
+    except ImageError as err:
+        return SideCar(), _sentence(err)
+
+
+def _is_version(path: Path, version: FileVersion) -> bool:
+    try:
+        return FileVersion.of(path.stat()) == version
+    except OSError:
+        return False
+
+
+def _image(image_id: str, file: _File) -> Image:
+    finding = file.finding or Finding("", None)
+    volume_id = finding.facts.volume_id if finding.facts else ""
+    return Image(
+        id=image_id,
+        path=str(file.seen.path),
+        size_bytes=file.seen.version.size_bytes,
+        mtime_ns=file.seen.version.mtime_ns,
+        inode=file.seen.version.inode,
+        title=file.seen.sidecar.title or volume_id or image_id,
+        sha256=finding.sha256,
+        facts=finding.facts,
+        problem=finding.problem or file.seen.sidecar_problem,
+        memdisk=file.seen.sidecar.memdisk,
+    )
+
+
+def _sentence(err: ImageError) -> str:
+    return f"{err.message} ({err.hint})" if err.hint else err.message

@@ -1,0 +1,204 @@
+"""The server: one process, one loop, every task owned by one TaskGroup."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
+from datetime import timedelta
+from functools import partial
+
+import structlog
+from aiohttp import web
+
+from bootserver.config import Config
+from bootserver.database import open_database
+from bootserver.errors import ServiceError
+from bootserver.http.admin_app import make_admin_app
+from bootserver.http.boot_app import make_boot_app
+from bootserver.images.library import Library
+from bootserver.plane import BootPlane
+from bootserver.sessions.ledger import Ledger
+from bootserver.sessions.store import SessionStore
+from bootserver.stub.issued import IssuedStubs
+from bootserver.stub.loaders import problems
+from bootserver.stub.order import own_url
+from bootserver.stub.standing import StandingStubs
+from bootserver.tftp.content import open_on_plane
+from bootserver.tftp.options import Limits
+from bootserver.tftp.server import TftpServer
+
+log = structlog.get_logger(__name__)
+
+BACKLOG = 1024  # a whole site that powers on at once
+ADMIN_GRACE_S = 1.0
+
+Announce = Callable[[Mapping[str, str]], None]
+Stop = Callable[[], Awaitable[None]]
+
+
+async def run(config: Config, announce: Announce) -> None:
+    """Serve until SIGTERM or SIGINT, then let running downloads end; a second signal hurries.
+
+    `announce` gets what a person wants to know once all is up: what -> where.
+    Raises ServiceError when no machine could be served.
+    """
+    _make_directories(config)
+    for problem in problems(config.stub):
+        log.warning("loader.missing", problem=problem)
+    signals: asyncio.Queue[str] = asyncio.Queue()
+    with _signals_into(signals):
+        async with AsyncExitStack() as parts:
+            engine = await parts.enter_async_context(open_database(config.state.database_url))
+            sessions = SessionStore(engine)
+            ledger = Ledger(sessions, expire_after=timedelta(hours=config.boot.expire_h))
+            await ledger.load()
+            parts.push_async_callback(ledger.flush)
+
+            issued = IssuedStubs(engine, config.state.path)
+            standing = StandingStubs(config, issued)
+            library = await parts.enter_async_context(
+                Library(config.images.path, engine, on_change=standing.look_again)
+            )
+            await library.scan()
+            await standing.update(library.images())
+
+            plane = BootPlane(config, library, issued, ledger)
+            admin_app = make_admin_app(library, sessions, standing.files, config.images.path)
+            async with asyncio.TaskGroup() as tasks:
+                background = [
+                    tasks.create_task(library.watch(config.images.scan_interval_s)),
+                    tasks.create_task(standing.keep(library.images)),
+                    tasks.create_task(ledger.run()),
+                ]
+                stops = await _start_planes(config, plane, admin_app)
+                announce(_places(config, standing, stops))
+                await _serve_until_told(signals, stops, config.server.grace_s)
+                for task in background:
+                    task.cancel()
+
+
+async def _start_planes(
+    config: Config, plane: BootPlane, admin_app: web.Application
+) -> dict[str, Stop]:
+    """Start all that can be started; what cannot is one line. Returns how to stop each."""
+    server = config.server
+    boot = _serve_http(
+        make_boot_app(plane), server.address, server.boot_port, grace_s=server.grace_s
+    )
+    admin = _serve_http(admin_app, server.admin_address, server.admin_port, grace_s=ADMIN_GRACE_S)
+    starts = {"boot plane": boot, "dashboard": admin}
+    if config.tftp.enabled:
+        starts["tftp"] = _serve_tftp(config, plane)
+    stops: dict[str, Stop] = {}
+    for name, start in starts.items():
+        try:
+            stops[name] = await start
+        except ServiceError as err:
+            log.error(f"{name.replace(' ', '_')}.not_served", reason=err.message, hint=err.hint)
+    if not stops.keys() & {"boot plane", "tftp"}:
+        for stop in stops.values():
+            await stop()
+        raise ServiceError(
+            "no machine can be served: neither HTTP nor TFTP has its port",
+            hint="set [server] boot_port to a free port, or end the program that has it",
+        )
+    return stops
+
+
+async def _serve_http(app: web.Application, address: str, port: int, *, grace_s: float) -> Stop:
+    """Serve `app`; returns how to stop it, which waits up to `grace_s` for running answers."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=grace_s)
+    await runner.setup()
+    host = None if address == "*" else address
+    try:
+        await web.TCPSite(runner, host, port, backlog=BACKLOG).start()
+    except OSError as err:
+        await runner.cleanup()
+        raise ServiceError(
+            f"port {port} cannot be had: {_reason(err)}",
+            hint="end the program that has it, or choose another port in config.toml",
+        ) from err
+    return runner.cleanup
+
+
+async def _serve_tftp(config: Config, plane: BootPlane) -> Stop:
+    tftp = config.tftp
+    server = TftpServer(
+        partial(open_on_plane, plane),
+        hosts=None if config.server.address == "*" else [config.server.address],
+        port=tftp.port,
+        limits=Limits(
+            blksize_max=tftp.max_blksize,
+            windowsize_max=tftp.max_windowsize,
+            timeout_s=tftp.timeout_s,
+            retries=tftp.retries,
+        ),
+        transfers_max=tftp.max_transfers,
+    )
+    await server.start()
+    return partial(server.stop, config.server.grace_s)
+
+
+async def _serve_until_told(
+    signals: asyncio.Queue[str], stops: Mapping[str, Stop], grace_s: float
+) -> None:
+    """Wait for a signal, then for running downloads; another signal ends them as well."""
+    name = await signals.get()
+    log.info("server.stopping", signal=name, grace_s=grace_s)
+    stopping = asyncio.gather(*(stop() for stop in stops.values()))
+    again = asyncio.ensure_future(signals.get())
+    await asyncio.wait({stopping, again}, return_when=asyncio.FIRST_COMPLETED)
+    again.cancel()
+    if not stopping.done():
+        log.warning("server.hurried")
+        stopping.cancel()
+    await asyncio.gather(stopping, return_exceptions=True)
+    log.info("server.stopped")
+
+
+def _places(config: Config, standing: StandingStubs, stops: Mapping[str, Stop]) -> dict[str, str]:
+    """Where a person finds what."""
+    server = config.server
+    places = {}
+    if "dashboard" in stops:
+        places["dashboard"] = f"http://{_in_url(server.admin_address)}:{server.admin_port}/"
+    if "boot plane" in stops:
+        places["machines call"] = own_url(config)
+    places["images"] = f"{config.images.path}/"
+    for image_id, path in standing.files.items():
+        places[f"stub for {image_id}"] = str(path)
+    return places
+
+
+def _make_directories(config: Config) -> None:
+    for key, path in (("images", config.images.path), ("state", config.state.path)):
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as err:
+            raise ServiceError(
+                f"{path} cannot be made: {err.strerror}", hint=f"check [{key}] path in config.toml"
+            ) from err
+
+
+@contextmanager
+def _signals_into(queue: asyncio.Queue[str]) -> Iterator[None]:
+    """SIGTERM and SIGINT become names in `queue`."""
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
+        loop.add_signal_handler(number, queue.put_nowait, number.name)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+def _in_url(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def _reason(err: OSError) -> str:
+    return (err.strerror or str(err)).lower()

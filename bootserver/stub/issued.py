@@ -1,0 +1,109 @@
+"""The stubs that were issued: which token stands for what, and the secret that tokens come from.
+
+A token is a keyed hash of the stub's spec: nobody can guess one, and the same stub built twice is
+the same stub, to the byte.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import json
+import secrets
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+from sqlalchemy import Column, Double, String, Table, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bootserver.database import metadata
+from bootserver.errors import StubError
+from bootserver.stub.plan import NetworkSpec, StubSpec
+
+STUBS = Table(
+    "stubs",
+    metadata,
+    Column("token", String, primary_key=True),
+    Column("image", String, nullable=False, index=True),
+    Column("spec", String, nullable=False),
+    Column("issued_at", Double, nullable=False),
+)
+
+SECRET_BYTES = 32
+TOKEN_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedStub:
+    """A stub that this server knows by its token."""
+
+    token: str
+    spec: StubSpec
+
+
+class IssuedStubs:
+    """The book of issued stubs; tokens are made with the secret in `state`."""
+
+    def __init__(self, engine: AsyncEngine, state: Path) -> None:
+        self._engine = engine
+        self._state = state
+
+    async def issue(self, spec: StubSpec) -> IssuedStub:
+        """The stub for `spec`, written down if it is new."""
+        text = json.dumps(asdict(spec), sort_keys=True)
+        digest = hmac.digest(self._secret(), text.encode(), hashlib.sha256)
+        stub = IssuedStub(digest[:TOKEN_BYTES].hex(), spec)
+        row = {
+            "token": stub.token,
+            "image": spec.image,
+            "spec": text,
+            "issued_at": datetime.now(UTC).timestamp(),
+        }
+        with contextlib.suppress(IntegrityError):  # issued before
+            async with self._engine.begin() as connection:
+                await connection.execute(STUBS.insert(), row)
+        return stub
+
+    async def find(self, token: str) -> IssuedStub | None:
+        """The stub of that token, if it was issued here."""
+        query = select(STUBS.c.spec).where(STUBS.c.token == token)
+        async with self._engine.connect() as connection:
+            text = (await connection.execute(query)).scalar_one_or_none()
+        return None if text is None else IssuedStub(token, _spec(json.loads(text)))
+
+    def _secret(self) -> bytes:
+        """The server's secret, made at first use and readable by its owner only."""
+        path = self._state / "secret"
+        try:
+            if not path.exists():
+                self._make_secret(path)
+            secret = path.read_bytes()
+        except OSError as err:
+            raise StubError(
+                f"the secret {path} cannot be read or made: {err.strerror}",
+                hint="check [state] path in config.toml, and who may write there",
+            ) from err
+        if len(secret) < SECRET_BYTES:
+            raise StubError(
+                f"the secret {path} is cut short", hint="delete it; stubs get new tokens"
+            )
+        return secret
+
+    def _make_secret(self, path: Path) -> None:
+        """Whole or not at all: of two processes that start at once, both use the same."""
+        with NamedTemporaryFile(dir=self._state) as file:  # mode 0600
+            file.write(secrets.token_bytes(SECRET_BYTES))
+            file.flush()
+            with contextlib.suppress(FileExistsError):
+                path.hardlink_to(file.name)
+
+
+def _spec(values: dict[str, Any]) -> StubSpec:
+    network = NetworkSpec(**values.pop("network"))
+    servers = tuple(values.pop("servers"))
+    return StubSpec(**values, servers=servers, network=network)

@@ -1,0 +1,73 @@
+"""The machine as iPXE describes it in the query of its script request.
+
+The names are those of iPXE's settings and are sent by stub/templates/stub.ipxe. Whatever makes no
+sense is left out: the boot goes on without it.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+
+from bootserver.config import parse_mac
+from bootserver.model import Firmware, Machine
+
+TEXT_LIMIT = 80
+PLATFORMS = {"pcbios": Firmware.BIOS, "efi": Firmware.UEFI}
+
+KIB_UNITS = 0x8000  # SMBIOS 3.7, 7.18: bit 15 of a memory device's size
+SIZE_UNKNOWN = 0xFFFF
+
+
+def parse_machine(query: Mapping[str, str]) -> Machine:
+    """The machine that `query` describes."""
+    return Machine(
+        mac=_mac(query.get("mac", "")),
+        uuid=_uuid(query.get("uuid", "")),
+        serial=_text(query.get("serial", "")),
+        manufacturer=_text(query.get("manufacturer", "")),
+        product=_text(query.get("product", "")),
+        firmware=PLATFORMS.get(query.get("platform", "")),
+        architecture=_text(query.get("buildarch", "")),
+        memory_mib=_number(query.get("memsize", "")) or _installed_mib(query.get("dimms", "")),
+    )
+
+
+def _installed_mib(dimms: str) -> int | None:
+    """The sum of the memory devices' sizes: 16-bit little-endian hex words with dots between."""
+    total_kib = 0
+    for word in dimms.split("."):
+        if not re.fullmatch(r"[0-9a-fA-F]{4}", word):
+            continue
+        size = int.from_bytes(bytes.fromhex(word), "little")
+        if size == SIZE_UNKNOWN:
+            return None
+        if size & KIB_UNITS:
+            total_kib += size & ~KIB_UNITS
+        else:
+            total_kib += size * 1024
+    return total_kib // 1024 or None
+
+
+def _mac(text: str) -> str:
+    try:
+        return parse_mac(text)
+    except ValueError:
+        return ""
+
+
+def _uuid(text: str) -> str:
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        return ""
+
+
+def _number(text: str) -> int | None:
+    return int(text) if re.fullmatch(r"[0-9]{1,9}", text) and int(text) else None
+
+
+def _text(text: str) -> str:
+    """Printable and short; vendors pad their strings with blanks."""
+    return "".join(c for c in text if c.isprintable()).strip()[:TEXT_LIMIT]
