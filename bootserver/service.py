@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import structlog
 from aiohttp import web
@@ -149,7 +150,8 @@ async def _serve_until_told(
     log.info("server.stopping", signal=name, grace_s=grace_s)
     stopping = asyncio.gather(*(stop() for stop in stops.values()))
     again = asyncio.ensure_future(signals.get())
-    await asyncio.wait({stopping, again}, return_when=asyncio.FIRST_COMPLETED)
+    both: set[asyncio.Future[Any]] = {stopping, again}
+    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
     again.cancel()
     if not stopping.done():
         log.warning("server.hurried")

@@ -198,10 +198,11 @@ class QemuMachine:
         screenshot.png, screen.txt, serial.txt (as it came), qemu.log, command.txt.
         """
         _make_directory(directory)
-        with suppress(QemuEndedError):
+        with suppress(ServiceError):
             await self.screenshot(directory / "screenshot.png")
-        seen = await self._look()
-        (directory / "screen.txt").write_text(seen.screen + "\n", encoding="utf-8")
+        with suppress(ServiceError):
+            await self.text_screen()
+        (directory / "screen.txt").write_text(self._last_screen + "\n", encoding="utf-8")
         (directory / "serial.txt").write_bytes(self._serial_bytes())
         (directory / "qemu.log").write_bytes(_log_path(self.workdir).read_bytes())
         (directory / "command.txt").write_text(shlex.join(self.command) + "\n")

@@ -6,9 +6,9 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from functools import wraps
+from functools import update_wrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,33 +20,28 @@ if TYPE_CHECKING:
 
     from bootserver.images.library import Library
 
-Result = TypeVar("Result")
-
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 
 
-def with_config(
-    command: Callable[..., Coroutine[Any, Any, Result] | Result],
-) -> Callable[..., Result]:
+def with_config(command: Callable[..., Coroutine[Any, Any, None] | None]) -> Callable[..., None]:
     """Give a command the configuration in force, and run it on a loop if it is asynchronous.
 
     `--config` may stand before the command or after it.
     """
 
-    @click.option(
+    def run(own_config_path: Path | None, **arguments: Any) -> None:
+        config = load_config(own_config_path or click.get_current_context().obj)
+        result = command(config, **arguments)
+        if result is not None:
+            asyncio.run(result)
+
+    option = click.option(
         "--config",
         "own_config_path",
         type=click.Path(path_type=Path, dir_okay=False),
         help="config.toml to use.",
     )
-    @click.pass_obj
-    @wraps(command)
-    def run(config_path: Path | None, own_config_path: Path | None, **arguments: Any) -> Result:
-        config = load_config(own_config_path or config_path)
-        result = command(config, **arguments)
-        return asyncio.run(result) if asyncio.iscoroutine(result) else result  # type: ignore[return-value]
-
-    return run
+    return option(update_wrapper(run, command))
 
 
 @asynccontextmanager

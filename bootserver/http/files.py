@@ -48,16 +48,9 @@ HELD_BACK_BYTES = 64 << 10  # the copied last piece; an answer this small is tha
 UNSENT_BYTES = 256 << 10  # per connection in the kernel; else 2 MB each for 1,000 slow clients
 IDLE_TIMEOUT_S = 120.0
 
-# What a socket says when the other side is gone; anything else from sendfile is the disk's.
-_CLIENT_GONE = {
-    errno.EPIPE,
-    errno.ECONNRESET,
-    errno.ECONNABORTED,
-    errno.ENOTCONN,
-    errno.ETIMEDOUT,
-    errno.EHOSTUNREACH,
-    errno.ENETUNREACH,
-}
+# What a socket says when the other side is gone and Python has no ConnectionError for it; anything
+# else from sendfile is the disk's.
+_CLIENT_GONE = {errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH}
 _NO_SENDFILE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}  # from the odd file system
 
 log = structlog.get_logger()

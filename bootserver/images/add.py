@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import shutil
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -85,6 +86,11 @@ def _is_url(source: str) -> bool:
     scheme, separator, _ = source.partition("://")
     if separator and scheme.lower() not in ("http", "https"):
         raise ImageError(f"{scheme}:// is no way to an image", hint="use http, https or a path")
+    if separator:
+        try:
+            urlsplit(source)
+        except ValueError as err:
+            raise ImageError(f"{source} is no usable URL: {err}", hint="check the address") from err
     return bool(separator)
 
 
@@ -365,8 +371,9 @@ async def _download(url: str, part: _Part, existing: Path | None, progress: Prog
     timeout = aiohttp.ClientTimeout(
         total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=SILENCE_TIMEOUT_S
     )
+    # The read buffer stays small: what is in it when the connection breaks is lost.
     async with aiohttp.ClientSession(
-        timeout=timeout, trust_env=True, auto_decompress=False, read_bufsize=CHUNK_BYTES
+        timeout=timeout, trust_env=True, auto_decompress=False
     ) as session:
         furthest = start = part.size_bytes
         failures = 0
@@ -376,13 +383,14 @@ async def _download(url: str, part: _Part, existing: Path | None, progress: Prog
             except _Interrupted as err:
                 if part.size_bytes > furthest:
                     furthest, failures = part.size_bytes, 0
-                hopeless = isinstance(err, _Unreachable) and furthest == start
-                if hopeless or failures == len(RETRY_WAITS_S):
+                if isinstance(err, _Unreachable) and furthest == start:
+                    raise ImageError(
+                        f"{_shown(url)} {err}", hint="check the address and the network"
+                    ) from err
+                if failures == len(RETRY_WAITS_S):
                     raise ImageError(
                         f"{_shown(url)} {err}; {part.size_bytes:,} bytes are here",
-                        hint="check the address and the network"
-                        if hopeless
-                        else "run the same command again: it goes on where it stopped, if it can",
+                        hint="run the same command again: it goes on where it stopped, if it can",
                     ) from err
                 log.info("image.retry", url=_shown(url), problem=str(err), at=part.size_bytes)
             await asyncio.sleep(RETRY_WAITS_S[failures])
@@ -424,8 +432,10 @@ async def _fetch(
         raise _Unreachable(f"cannot be reached: {_reason(err)}") from err
     except TimeoutError as err:
         raise _Interrupted(f"was silent for {SILENCE_TIMEOUT_S:g} s") from err
+    except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as err:
+        raise _Interrupted("broke the connection off") from err
     except aiohttp.ClientError as err:
-        raise _Interrupted(f"broke off: {_reason(err)}") from err
+        raise _Interrupted(f"answered what is no HTTP: {_reason(err)}") from err
     got_bytes = part.size_bytes
     if total_bytes is not None and got_bytes != total_bytes:
         if got_bytes > total_bytes:
@@ -450,7 +460,7 @@ def _begin(response: ClientResponse, url: str, part: _Part) -> int | None:
         if total_bytes == part.size_bytes:
             return total_bytes  # it was all here, and only its publishing was missing
         part.restart()
-        raise _Interrupted("has a shorter file than before")
+        raise _Interrupted("has another file than before")
     if response.status in (408, 425, 429) or response.status >= 500:
         raise _Interrupted(f"answered {response.status} {response.reason}")
     raise ImageError(
@@ -482,8 +492,11 @@ def _content_range(response: ClientResponse) -> tuple[int | None, int | None]:
 
 def _reason(err: Exception) -> str:
     """The system's words where aiohttp wraps an OSError, else aiohttp's own."""
-    inner = getattr(err, "os_error", None) or getattr(err, "certificate_error", None)
-    return str(getattr(inner, "strerror", None) or inner or err or type(err).__name__)
+    inner = getattr(err, "os_error", None) or getattr(err, "certificate_error", None) or err
+    number = getattr(inner, "errno", None) or 0
+    if number > 0 and not isinstance(inner, ssl.SSLError):  # resolvers' and TLS' are not errno's
+        return os.strerror(number)
+    return str(getattr(inner, "strerror", None) or inner or type(err).__name__)
 
 
 # -- check and publish ----------------------------------------------------------------------------

@@ -34,11 +34,7 @@ class Limits:
 
 def decide(image: Image, machine: Machine, limits: Limits) -> Decision:
     """How `image` boots on `machine`; what the machine did not tell is taken to suffice."""
-    refusal = (
-        _unusable(image)
-        or _no_firmware_entry(image, machine)
-        or _does_not_fit(image, machine, limits)
-    )
+    refusal = _no_firmware_entry(image, machine) or _does_not_fit(image, machine, limits)
     return Decision(None, refusal) if refusal else Decision(Method.MEMDISK)
 
 

@@ -133,7 +133,7 @@ class Ledger:
     async def run(self) -> None:
         """Write what changes, once a second and at every event, and expire what stands still."""
         while True:
-            self._expire()
+            self.expire()
             await self.flush()
             try:
                 async with asyncio.timeout(FLUSH_INTERVAL_S):
@@ -179,7 +179,7 @@ class Ledger:
         self._events.append(event)
         self._wake.set()
 
-    def _expire(self) -> None:
+    def expire(self) -> None:
         """End what has stood still too long; a machine that was handed over is simply let go."""
         limit = _now() - self._expire_after
         for session in [s for s in self._live.values() if (s.phase_at or s.created_at) < limit]:

@@ -20,7 +20,7 @@ from enum import StrEnum
 from bootserver.tftp import packets
 from bootserver.tftp.options import Limits, Terms
 from bootserver.tftp.packets import ErrorCode, TftpRefusal
-from bootserver.tftp.timing import RoundTrips
+from bootserver.tftp.timing import WAIT_MIN_S, RoundTrips
 
 __all__ = ["Outcome", "TftpRefusal", "Transfer"]
 
@@ -104,8 +104,14 @@ class Transfer:
         return self._send(now)
 
     def repeat(self, now: float) -> list[bytes]:
-        """The answer to the same request once more; nothing after the first acknowledgement."""
+        """The answer to the same request once more; nothing after the first acknowledgement.
+
+        Nothing either while the last answer may still be on its way: some clients (atftp) give up
+        when they see two OACKs.
+        """
         if self.outcome is not None or self.progress_at is not None:
+            return []
+        if now - self._sent_at < WAIT_MIN_S:
             return []
         self._resent = True
         return self._send(now)

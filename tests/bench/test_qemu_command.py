@@ -1,6 +1,7 @@
 """The QEMU command line of a machine, option by option."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 from bootserver.bench.qemu_command import (
@@ -20,7 +21,7 @@ WORKDIR = Path("/w")
 def options(spec: QemuSpec, name: str) -> list[str]:
     """The values of every `-name` on the machine's command line, in order."""
     command = command_line(spec, WORKDIR)
-    return [value for option, value in zip(command, command[1:], strict=False) if option == name]
+    return [value for option, value in pairwise(command) if option == name]
 
 
 def blockdevs(spec: QemuSpec) -> dict[str, tuple[str, bool]]:

@@ -251,9 +251,10 @@ def test_repeated_request_is_answered_until_the_first_acknowledgement():
     transfer = transfer_of()
     first = transfer.start(0.0)
 
+    assert transfer.repeat(0.05) == []  # crossed the answer
     assert transfer.repeat(0.1) == first
     transfer.receive(ack(1), 0.2)
-    assert transfer.repeat(0.3) == []
+    assert transfer.repeat(0.4) == []
 
 
 def test_client_that_has_gone_ends_the_transfer():

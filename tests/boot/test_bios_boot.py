@@ -1,0 +1,207 @@
+"""BIOS machines boot recovery ISOs from RAM, started by the stub: the whole way, for real."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bootserver.bench.qemu import QemuMachine
+from bootserver.bench.qemu_command import BootDevice, Nic, QemuSpec
+from bootserver.config import PROJECT
+from bootserver.model import Firmware
+from tests.fixtures.server import Site, free_port, serving
+
+pytestmark = [pytest.mark.boot, pytest.mark.slow]
+
+BOOT_S = 180  # an emulated machine on a busy host; a quiet one takes 10 to 20
+REDIRECTED_BYTES_MAX = 560_000
+
+MEMTEST = r"Memtest86\+ v\d"
+GRUB = "GNU GRUB"
+
+Qemu = Callable[[QemuSpec], Awaitable[QemuMachine]]
+
+
+def packaged(name: str) -> Path:
+    """An ISO that `make setup-test` took out of a Debian package."""
+    path = PROJECT / "tests" / "isos" / name
+    assert path.exists(), f"{path} is missing; run: make setup-test"
+    return path
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path / "site")
+
+
+def cd(stub: Path) -> QemuSpec:
+    return QemuSpec(
+        Firmware.BIOS,
+        cdrom=stub,
+        uuid="00112233-4455-6677-8899-aabbccddeeff",
+        serial="SN 42",
+        manufacturer="ACME",
+        product="Box & One",
+    )
+
+
+async def boot_record(site: Site, phase: str) -> dict[str, Any]:
+    """The one boot of the ledger, when it has come to `phase`."""
+    async with asyncio.timeout(BOOT_S):
+        while True:
+            boots = await site.query("boots", "list")
+            if boots and boots[-1]["phase"] == phase:
+                assert len(boots) == 1
+                return boots[0]
+            await asyncio.sleep(0.5)
+
+
+async def test_memtest_boots_from_the_stub_on_a_cd(qemu: Qemu, site: Site):
+    image = site.add(packaged("memtest86+x64.iso"))
+    stub = await site.build_stub(image)
+    async with serving(site):
+        machine = await qemu(cd(stub))
+        await machine.wait_for(MEMTEST, timeout_s=BOOT_S)
+        redirected = await machine.cd_bytes_read()
+        boot = await boot_record(site, "handed_off")
+
+    assert stub.stat().st_size <= 1_000_000
+    assert redirected <= REDIRECTED_BYTES_MAX
+    assert [phase["phase"] for phase in boot["phases"]] == [
+        "created",
+        "stub_started",
+        "script_served",
+        "fetching",
+        "fetched",
+        "handed_off",
+    ]
+    assert boot["sent_bytes"] == boot["image_bytes"] == packaged("memtest86+x64.iso").stat().st_size
+    assert boot["error"] == ""
+    assert boot["machine"] == {
+        "mac": "52:54:00:12:34:56",
+        "uuid": "00112233-4455-6677-8899-aabbccddeeff",
+        "serial": "SN 42",
+        "manufacturer": "ACME",
+        "product": "Box & One",
+        "firmware": "bios",
+        "architecture": "i386",
+        "memory_mib": 1024,
+    }
+
+
+async def test_grub_rescue_boots_from_the_stub_on_a_usb_stick(qemu: Qemu, site: Site):
+    image = site.add(packaged("grub-rescue-cdrom.iso"))
+    stub = await site.build_stub(image)
+    async with serving(site):
+        machine = await qemu(
+            replace(cd(stub), cdrom=None, usb_disk=stub, boot_from=BootDevice.DISK)
+        )
+        await machine.wait_for(GRUB, timeout_s=BOOT_S)
+        boot = await boot_record(site, "handed_off")
+
+    assert boot["sent_bytes"] == boot["image_bytes"]
+
+
+async def test_the_way_over_tftp_works_when_http_does_not(qemu: Qemu, site: Site):
+    image = site.add(packaged("memtest86+x64.iso"))
+    nobody = f"http://10.0.2.2:{free_port()}"
+    stub = await site.build_stub(image, "--server", nobody)
+    async with serving(site):
+        machine = await qemu(cd(stub))
+        await machine.wait_for(MEMTEST, timeout_s=BOOT_S)
+        boot = await boot_record(site, "handed_off")
+
+    assert boot["sent_bytes"] == boot["image_bytes"]
+
+
+async def test_a_second_server_is_tried(qemu: Qemu, site: Site):
+    image = site.add(packaged("memtest86+x64.iso"))
+    nobody = f"http://10.0.2.2:{free_port()}"
+    stub = await site.build_stub(
+        image, "--server", nobody, "--server", f"http://10.0.2.2:{site.boot_port}"
+    )
+    async with serving(site):
+        machine = await qemu(cd(stub))
+        await machine.wait_for(MEMTEST, timeout_s=BOOT_S)
+        await boot_record(site, "handed_off")
+
+
+async def test_a_static_address_needs_no_dhcp(qemu: Qemu, site: Site):
+    image = site.add(packaged("memtest86+x64.iso"))
+    stub = await site.build_stub(
+        image, "--static-ip", "10.0.2.77/24", "--gateway", "10.0.2.2", "--mac", "52-54-00-12-34-57"
+    )
+    async with serving(site):
+        machine = await qemu(replace(cd(stub), nics=(Nic(), Nic())))
+        await machine.wait_for(MEMTEST, timeout_s=BOOT_S)
+        boot = await boot_record(site, "handed_off")
+
+    assert boot["machine"]["mac"] == "52:54:00:12:34:57"  # the second card, as ordered
+
+
+async def test_the_stub_goes_on_to_the_card_that_has_a_cable(qemu: Qemu, site: Site):
+    image = site.add(packaged("memtest86+x64.iso"))
+    stub = await site.build_stub(image)
+    async with serving(site):
+        machine = await qemu(replace(cd(stub), nics=(Nic(linked=False), Nic())))
+        await machine.wait_for(MEMTEST, timeout_s=BOOT_S)
+        boot = await boot_record(site, "handed_off")
+
+    assert boot["machine"]["mac"] == "52:54:00:12:34:57"
+
+
+async def test_the_stub_waits_for_its_server_and_says_so(qemu: Qemu, site: Site):
+    image = site.add(packaged("memtest86+x64.iso"))
+    stub = await site.build_stub(image)
+    machine = await qemu(cd(stub))
+    await machine.wait_for(
+        rf"bootserver: http://10\.0\.2\.2:{site.boot_port} did not boot this machine",
+        timeout_s=BOOT_S,
+    )
+    async with serving(site):
+        await machine.wait_for(MEMTEST, timeout_s=BOOT_S)
+
+
+async def test_a_key_opens_a_shell_and_exit_comes_back(qemu: Qemu, site: Site):
+    image = site.add(packaged("memtest86+x64.iso"))
+    stub = await site.build_stub(image, "--server", f"http://10.0.2.2:{free_port()}")
+    machine = await qemu(cd(stub))
+    await machine.wait_for("press s for a shell", timeout_s=BOOT_S)
+    await machine.send_keys("s")
+    await machine.wait_for(r"iPXE>", timeout_s=BOOT_S)
+    await machine.send_keys(*"exit", "ret")
+    async with serving(site):  # over TFTP, the stub's last way
+        await machine.wait_for(MEMTEST, timeout_s=BOOT_S)
+
+
+async def test_an_image_that_cannot_fit_is_refused_on_screen_before_the_download(
+    qemu: Qemu, site: Site
+):
+    large = site.path / "images" / "large.iso"
+    large.write_bytes(packaged("memtest86+x64.iso").read_bytes())
+    with large.open("r+b") as file:
+        file.truncate(600 << 20)
+    stub = await site.build_stub("large")
+    async with serving(site):
+        machine = await qemu(replace(cd(stub), memory_mib=512))
+        await machine.wait_for(
+            r"large needs 664 MiB of memory.*this machine has 512", timeout_s=BOOT_S
+        )
+        boot = await boot_record(site, "stub_started")
+
+    assert boot["sent_bytes"] == 0
+    assert "needs 664 MiB" in boot["error"]
+
+
+async def test_an_unknown_stub_is_told_so_on_screen(qemu: Qemu, site: Site):
+    image = site.add(packaged("memtest86+x64.iso"))
+    stub = await site.build_stub(image)
+    (site.path / "var" / "bootserver.db").unlink()
+    async with serving(site):
+        machine = await qemu(cd(stub))
+        await machine.wait_for("this stub is not known to this server", timeout_s=BOOT_S)

@@ -1,0 +1,45 @@
+"""Fixtures that every part uses."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from bootserver.config import CONFIG_VARIABLE, Config, load_config
+
+# Stand-ins of odd sizes: what is decided about loaders must not depend on what is in them.
+STAND_INS = {
+    "isolinux.bin": b"ISOLINUX" * 700,
+    "ldlinux.c32": b"LDLINUX" * 1001,
+    "isohdpfx.bin": b"M" * 432,
+    "ipxe.lkrn": b"iPXE" * 5003,
+    "memdisk": b"MEMDISK" * 999,
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("BOOTSERVER_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with a config.toml, stand-in loaders and an empty library."""
+    (tmp_path / "config.toml").write_text(
+        '[server]\naddress = "127.0.0.1"\nboot_port = 0\nadmin_port = 0\n'
+        'url = "http://192.0.2.1:8080"\n[tftp]\nport = 6969\n'
+    )
+    build = tmp_path / "stub" / "build"
+    build.mkdir(parents=True)
+    for name, data in STAND_INS.items():
+        (build / name).write_bytes(data)
+    (tmp_path / "images").mkdir()
+    monkeypatch.setenv(CONFIG_VARIABLE, str(tmp_path / "config.toml"))
+    return tmp_path
+
+
+@pytest.fixture
+def config(site: Path) -> Config:
+    """The configuration of `site`."""
+    return load_config(site / "config.toml")

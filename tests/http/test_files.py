@@ -1,0 +1,933 @@
+"""One file over real sockets: ranges, conditions, slow and vanishing readers, changing files."""
+
+from __future__ import annotations
+
+import asyncio
+import email
+import errno
+import gc
+import logging
+import os
+import random
+import socket
+import ssl
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from structlog.testing import capture_logs
+
+from bootserver.errors import ImageError, ImageNotFoundError, ImageNotReadyError
+from bootserver.http.files import (
+    HELD_BACK_BYTES,
+    FileVersion,
+    OpenFile,
+    SendEnd,
+    SendOutcome,
+    open_file,
+    send_file,
+)
+from bootserver.http.ranges import ByteRange
+
+SHA256 = "5f" * 32
+ETAG = f'"{SHA256}"'
+MTIME_NS = 784111777_600_000_000
+LAST_MODIFIED = "Sun, 06 Nov 1994 08:49:37 GMT"
+STALE_DATE = "Sun, 06 Nov 1994 08:49:36 GMT"
+MIB = 1 << 20
+
+
+# ---- the server under test --------------------------------------------------------------------
+
+
+@dataclass
+class Plane:
+    """A server with one file at `/image.iso`, and what the caller of send_file saw."""
+
+    port: int = 0
+    runner: web.AppRunner | None = None
+    counted: int = 0
+    outcomes: asyncio.Queue[SendOutcome | BaseException] = field(default_factory=asyncio.Queue)
+
+    async def outcome(self) -> SendOutcome:
+        async with asyncio.timeout(30):
+            seen = await self.outcomes.get()
+        assert isinstance(seen, SendOutcome)
+        return seen
+
+    async def until_counted(self, count: int) -> None:
+        async with asyncio.timeout(30):
+            while self.counted < count:
+                await asyncio.sleep(0.001)
+
+
+@asynccontextmanager
+async def plane_for(
+    file: OpenFile,
+    *,
+    idle_timeout_s: float = 30,
+    tls: ssl.SSLContext | None = None,
+    send_buffer: int | None = None,
+) -> AsyncIterator[Plane]:
+    plane = Plane()
+
+    def count(sent_bytes: int) -> None:
+        assert sent_bytes > 0
+        plane.counted += sent_bytes
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        try:
+            outcome = await send_file(
+                request,
+                file,
+                content_type="application/x-iso9660-image",
+                on_sent=count,
+                idle_timeout_s=idle_timeout_s,
+            )
+        except ImageNotReadyError:
+            return web.Response(status=503)
+        except BaseException as err:
+            plane.outcomes.put_nowait(err)
+            raise
+        plane.outcomes.put_nowait(outcome)
+        return outcome.response
+
+    app = web.Application()
+    app.router.add_get("/image.iso", handle)
+    plane.runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await plane.runner.setup()
+    try:
+        listening = socket.create_server(("127.0.0.1", 0))
+        if send_buffer is not None:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+        await web.SockSite(plane.runner, listening, ssl_context=tls).start()
+        plane.port = plane.runner.addresses[0][1]
+        yield plane
+    finally:
+        await plane.runner.cleanup()
+
+
+def make_file(path: Path, content: bytes) -> Path:
+    """A file whose modification time is long ago, so that any write to it shows."""
+    path.write_bytes(content)
+    os.utime(path, ns=(MTIME_NS, MTIME_NS))
+    return path
+
+
+def version_of(path: Path) -> FileVersion:
+    return FileVersion.of(path.stat())
+
+
+async def opened(path: Path) -> OpenFile:
+    return await open_file(str(path), version_of(path), sha256=SHA256)
+
+
+def content_of(size_bytes: int) -> bytes:
+    return random.Random(size_bytes).randbytes(size_bytes)
+
+
+def open_descriptors() -> int:
+    gc.collect()
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.fixture
+async def quiet(caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
+    """Fails the test if anything was logged as a warning or with a traceback."""
+    problems: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
+    caplog.set_level(logging.DEBUG)
+
+    yield
+
+    gc.collect()
+    await asyncio.sleep(0)
+    assert problems == []
+    assert [r for r in caplog.records if r.levelno >= logging.WARNING or r.exc_info] == []
+
+
+# ---- the client -------------------------------------------------------------------------------
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: email.message.Message
+    body: bytes
+
+
+class Client:
+    """A connection whose receive buffer is small, and which reads only when told to."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.buffer = b""
+
+    async def ask(
+        self, *headers: str, method: str = "GET", version: str = "HTTP/1.1", path: str = "image.iso"
+    ) -> None:
+        lines = [f"{method} /{path} {version}", "Host: x", *headers, "", ""]
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(self.connection, "\r\n".join(lines).encode())
+
+    async def more(self, size_bytes: int = 1 << 16) -> bytes:
+        async with asyncio.timeout(30):
+            return await asyncio.get_running_loop().sock_recv(self.connection, size_bytes)
+
+    async def head(self) -> tuple[int, email.message.Message]:
+        while b"\r\n\r\n" not in self.buffer:
+            data = await self.more(4096)
+            assert data, f"the connection ended in the headers: {self.buffer!r}"
+            self.buffer += data
+        head, _, self.buffer = self.buffer.partition(b"\r\n\r\n")
+        status_line, _, fields = head.decode().partition("\r\n")
+        return int(status_line.split()[1]), email.message_from_string(fields)
+
+    async def body(self, length: int) -> bytes:
+        """So many bytes, or what came before the connection ended."""
+        parts = [self.buffer]
+        received = len(self.buffer)
+        while received < length:
+            try:
+                data = await self.more()
+            except ConnectionResetError:
+                break
+            if not data:
+                break
+            parts.append(data)
+            received += len(data)
+        whole = b"".join(parts)
+        self.buffer = whole[length:]
+        return whole[:length]
+
+    async def get(self, *headers: str, method: str = "GET", version: str = "HTTP/1.1") -> Answer:
+        await self.ask(*headers, method=method, version=version)
+        status, fields = await self.head()
+        length = 0 if method == "HEAD" or status == 304 else int(fields["Content-Length"])
+        return Answer(status, fields, await self.body(length))
+
+
+@asynccontextmanager
+async def connected(port: int, *, receive_buffer: int | None = None) -> AsyncIterator[Client]:
+    with socket.socket() as connection:
+        if receive_buffer is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        connection.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", port))
+        yield Client(connection)
+
+
+# ---- opening ----------------------------------------------------------------------------------
+
+
+async def test_a_file_of_another_version_is_not_opened(tmp_path: Path) -> None:
+    path = make_file(tmp_path / "a.iso", b"0123456789")
+    good = version_of(path)
+    before = open_descriptors()
+
+    for wrong in (
+        FileVersion(9, good.mtime_ns, good.inode),
+        FileVersion(10, good.mtime_ns + 1, good.inode),
+        FileVersion(10, good.mtime_ns, good.inode + 1),
+    ):
+        with pytest.raises(ImageNotReadyError, match="changed"):
+            await open_file(str(path), wrong, sha256=SHA256)
+
+    assert open_descriptors() == before
+
+
+async def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(ImageNotFoundError):
+        await open_file(str(tmp_path / "no.iso"), FileVersion(1, 1, 1), sha256=SHA256)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+async def test_what_is_no_file_is_refused_at_once(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "x.iso"
+    make(path)
+
+    with pytest.raises(ImageError):
+        await open_file(str(path), version_of(path), sha256=SHA256)
+
+
+async def test_closing_twice_does_not_close_somebody_elses_file(tmp_path: Path) -> None:
+    file = await opened(make_file(tmp_path / "a.iso", b"0123456789"))
+    number = file.fd
+    file.close()
+
+    other = os.open(tmp_path, os.O_RDONLY)
+    assert other == number  # the lowest free number is given again
+    file.close()
+
+    os.fstat(other)
+    os.close(other)
+
+
+async def test_a_closed_file_answers_nobody(tmp_path: Path) -> None:
+    file = await opened(make_file(tmp_path / "a.iso", b"0123456789"))
+    file.close()
+
+    async with plane_for(file) as plane, connected(plane.port) as client:
+        assert (await client.get()).status == 503
+
+
+async def test_an_open_that_nobody_waits_for_any_more_leaves_no_descriptor(tmp_path: Path) -> None:
+    path = make_file(tmp_path / "a.iso", b"0123456789")
+    await asyncio.to_thread(int)  # the thread pool's own descriptors, if any
+    before = open_descriptors()
+
+    opening = asyncio.create_task(opened(path))
+    await asyncio.sleep(0)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    await asyncio.get_running_loop().shutdown_default_executor()
+    await asyncio.sleep(0.01)
+
+    assert open_descriptors() == before
+
+
+# ---- one answer -------------------------------------------------------------------------------
+
+SIZES = [0, 1, HELD_BACK_BYTES, HELD_BACK_BYTES + 1, 2 * HELD_BACK_BYTES + 1, 3 * MIB + 7]
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize("size_bytes", SIZES)
+async def test_the_whole_file_arrives_with_its_headers(tmp_path: Path, size_bytes: int) -> None:
+    content = content_of(size_bytes)
+
+    with await opened(make_file(tmp_path / "a.iso", content)) as file:
+        async with plane_for(file) as plane, connected(plane.port) as client:
+            answer = await client.get("Accept-Encoding: gzip, deflate, br")
+            outcome = await plane.outcome()
+
+    assert answer.status == 200
+    assert answer.body == content
+    assert answer.headers["Content-Length"] == str(size_bytes)
+    assert answer.headers["Accept-Ranges"] == "bytes"
+    assert answer.headers["ETag"] == ETAG
+    assert answer.headers["Last-Modified"] == LAST_MODIFIED
+    assert answer.headers["Cache-Control"] == "no-transform"
+    assert answer.headers["Content-Type"] == "application/x-iso9660-image"
+    assert answer.headers["Content-Encoding"] is None
+    assert outcome.end is SendEnd.COMPLETE
+    assert outcome.sent_bytes == plane.counted == size_bytes
+
+
+@pytest.mark.usefixtures("quiet")
+async def test_a_modification_in_the_future_is_told_as_now(tmp_path: Path) -> None:
+    path = make_file(tmp_path / "a.iso", b"0123456789")
+    os.utime(path, (4e9, 4e9))
+
+    with await opened(path) as file:
+        async with plane_for(file) as plane, connected(plane.port) as client:
+            answer = await client.get()
+
+    assert not answer.headers["Last-Modified"].endswith(" 2096 02:13:20 GMT")
+
+
+CONTENT = content_of(2 * MIB)
+END = len(CONTENT)
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize(
+    ("headers", "status", "body"),
+    [
+        # The faults found in aiohttp's FileResponse:
+        (["Range: bytes=0-9", 'If-Range: "stale-etag"'], 200, CONTENT),
+        (["Range: bytes=0-9", f"If-Range: {STALE_DATE}"], 200, CONTENT),
+        (["Range: items=0-1"], 200, CONTENT),
+        (["Range: bytes=5-2"], 200, CONTENT),
+        (["Range: bytes=-0"], 416, b""),
+        (["Accept-Encoding: gzip"], 200, CONTENT),
+        # and what it does right:
+        (["Range: bytes=0-9", f"If-Range: {ETAG}"], 206, CONTENT[:10]),
+        (["Range: bytes=0-9", f"If-Range: {LAST_MODIFIED}"], 206, CONTENT[:10]),
+        (["Range: bytes=0-0"], 206, CONTENT[:1]),
+        (["Range: bytes=5-"], 206, CONTENT[5:]),
+        (["Range: bytes=-5"], 206, CONTENT[-5:]),
+        ([f"Range: bytes=-{MIB}"], 206, CONTENT[-MIB:]),
+        ([f"Range: bytes=7-{10**30}"], 206, CONTENT[7:]),
+        ([f"Range: bytes={END}-"], 416, b""),
+        (["Range: bytes=0-1", "Range: bytes=5-6"], 200, CONTENT),
+        (["If-None-Match: " + ETAG], 304, b""),
+        (['If-None-Match: "x"', "If-None-Match: W/" + ETAG], 304, b""),
+        (["If-Modified-Since: " + LAST_MODIFIED], 304, b""),
+        (["If-Modified-Since: " + STALE_DATE], 200, CONTENT),
+        (['If-Match: "x"'], 412, b""),
+        (["If-Unmodified-Since: " + STALE_DATE], 412, b""),
+    ],
+)
+async def test_an_answer_is_as_the_rfc_has_it_and_the_connection_goes_on(
+    tmp_path: Path, headers: list[str], status: int, body: bytes
+) -> None:
+    path = make_file(tmp_path / "a.iso", CONTENT)
+    (tmp_path / "a.iso.gz").write_bytes(b"not this")
+
+    with await opened(path) as file:
+        async with plane_for(file) as plane, connected(plane.port) as client:
+            answer = await client.get(*headers)
+            again = await client.get("Range: bytes=100-199")
+
+    assert answer.status == status
+    assert answer.body == body
+    if status != 412:
+        assert answer.headers["ETag"] == ETAG
+    if status == 416:
+        assert answer.headers["Content-Range"] == f"bytes */{END}"
+    assert again.status == 206
+    assert again.headers["Content-Range"] == f"bytes 100-199/{END}"
+    assert again.body == CONTENT[100:200]
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize("header", ["X-Nothing: 1", "Range: bytes=5-9", "Range: bytes=-0"])
+async def test_head_tells_the_size_and_sends_nothing(tmp_path: Path, header: str) -> None:
+    with await opened(make_file(tmp_path / "a.iso", CONTENT)) as file:
+        async with plane_for(file) as plane, connected(plane.port) as client:
+            head = await client.get(header, method="HEAD")
+            outcome = await plane.outcome()
+            part = await client.get("Range: bytes=0-3")
+
+    assert (head.status, head.headers["Content-Length"]) == (200, str(END))
+    assert outcome.sent_bytes == 0
+    assert part.body == CONTENT[:4]
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize(
+    "slices",
+    [
+        [slice(0, 2), slice(5, 7)],
+        [slice(END - 10, END), slice(0, 1), slice(500, 600)],
+        [slice(MIB, 2 * MIB - 5), slice(3, 9), slice(10, 700_000)],
+        [slice(10, 700_000), slice(MIB, END)],
+    ],
+)
+async def test_several_ranges_come_as_multipart_in_the_order_asked(
+    tmp_path: Path, slices: list[slice]
+) -> None:
+    with await opened(make_file(tmp_path / "a.iso", CONTENT)) as file:
+        async with plane_for(file) as plane, connected(plane.port) as client:
+            asked = ",".join(f"{s.start}-{s.stop - 1}" for s in slices)
+            answer = await client.get(f"Range: bytes={asked}")
+            outcome = await plane.outcome()
+            again = await client.get("Range: bytes=0-3")
+
+    assert answer.status == 206
+    assert answer.headers["Content-Range"] is None
+    assert again.body == CONTENT[:4]  # so the Content-Length before was exact
+    parts = parts_of(answer)
+    assert [body for _, body in parts] == [CONTENT[s] for s in slices]
+    assert [fields["Content-Range"] for fields, _ in parts] == [
+        f"bytes {s.start}-{s.stop - 1}/{END}" for s in slices
+    ]
+    assert {fields["Content-Type"] for fields, _ in parts} == {"application/x-iso9660-image"}
+    assert outcome.sent_bytes == sum(s.stop - s.start for s in slices)
+
+
+def parts_of(answer: Answer) -> list[tuple[email.message.Message, bytes]]:
+    """The parts of a multipart/byteranges body, split by RFC 2046 §5.1.1."""
+    assert answer.headers.get_content_type() == "multipart/byteranges"
+    delimiter = b"\r\n--" + answer.headers.get_param("boundary").encode()
+    preamble, *parts, epilogue = (b"\r\n" + answer.body).split(delimiter)
+    assert (preamble, epilogue) == (b"", b"--\r\n")
+    split = [part.removeprefix(b"\r\n").partition(b"\r\n\r\n") for part in parts]
+    return [(email.message_from_bytes(head), body) for head, _, body in split]
+
+
+@pytest.mark.usefixtures("quiet")
+async def test_an_extent_of_a_file_is_served_as_a_file_of_its_own(tmp_path: Path) -> None:
+    path = make_file(tmp_path / "a.iso", CONTENT)
+    extent = ByteRange(2048, 2048 + MIB)
+
+    with await open_file(str(path), version_of(path), sha256=SHA256, extent=extent) as file:
+        async with plane_for(file) as plane, connected(plane.port) as client:
+            whole = await client.get()
+            part = await client.get(f"Range: bytes={MIB - 3}-")
+            past = await client.get(f"Range: bytes={MIB}-")
+
+    assert whole.body == CONTENT[2048 : 2048 + MIB]
+    assert whole.headers["ETag"] == f'"{SHA256}-2048-{2048 + MIB}"'
+    assert part.headers["Content-Range"] == f"bytes {MIB - 3}-{MIB - 1}/{MIB}"
+    assert part.body == CONTENT[2048 + MIB - 3 : 2048 + MIB]
+    assert past.status == 416
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize(
+    ("version", "headers"), [("HTTP/1.0", []), ("HTTP/1.1", ["Connection: close"])]
+)
+async def test_a_client_without_keep_alive_gets_all_and_then_the_end(
+    tmp_path: Path, version: str, headers: list[str]
+) -> None:
+    with await opened(make_file(tmp_path / "a.iso", CONTENT)) as file:
+        async with plane_for(file) as plane, connected(plane.port) as client:
+            answer = await client.get(*headers, version=version)
+            after = await client.more(1)
+
+    assert answer.body == CONTENT
+    assert after == b""
+
+
+@pytest.mark.usefixtures("quiet")
+async def test_a_client_that_closes_its_half_while_reading_gets_all(tmp_path: Path) -> None:
+    content = content_of(8 * MIB)
+    with await opened(make_file(tmp_path / "a.iso", content)) as file:
+        async with plane_for(file) as plane, connected(plane.port, receive_buffer=4096) as client:
+            await client.ask()
+            await client.head()
+            client.connection.shutdown(socket.SHUT_WR)
+            body = await client.body(len(content))
+
+    assert body == content
+
+
+@pytest.mark.usefixtures("quiet")
+async def test_ranges_beyond_four_gib(tmp_path: Path) -> None:
+    path = tmp_path / "big.iso"
+    with path.open("wb") as sparse:
+        for place in (2**32 - 4, 5 * 2**30 - 8):
+            sparse.seek(place)
+            sparse.write(b"landmark")
+    size = 5 * 2**30
+
+    with await opened(path) as file:
+        async with plane_for(file) as plane, connected(plane.port) as client:
+            head = await client.get(method="HEAD")
+            across = await client.get(f"Range: bytes={2**32 - 4}-{2**32 + 3}")
+            bulk = await client.get(f"Range: bytes={2**32 - MIB}-{2**32 + MIB - 1}")
+            tail = await client.get("Range: bytes=-8")
+            several = await client.get(f"Range: bytes={2**32 - 4}-{2**32 + 3}, -8")
+
+    assert head.headers["Content-Length"] == str(size)
+    assert across.body == b"landmark"
+    assert bulk.body == bytes(MIB - 4) + b"landmark" + bytes(MIB - 4)
+    assert tail.body == b"landmark"
+    assert tail.headers["Content-Range"] == f"bytes {size - 8}-{size - 1}/{size}"
+    assert [body for _, body in parts_of(several)] == [b"landmark", b"landmark"]
+
+
+@pytest.mark.usefixtures("quiet")
+async def test_a_thousand_ranges_get_the_whole_file(tmp_path: Path) -> None:
+    with await opened(make_file(tmp_path / "a.iso", CONTENT)) as file:
+        async with plane_for(file) as plane, connected(plane.port) as client:
+            answer = await client.get("Range: bytes=" + ",".join(["0-0"] * 1000))
+
+    assert answer.status == 200
+    assert answer.body == CONTENT
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["Range: bytes=" + ",".join(["0-0"] * 10_000), "X-Long: " + "x" * 65536],
+)
+async def test_a_monstrous_header_is_refused_and_harms_nobody(tmp_path: Path, header: str) -> None:
+    with await opened(make_file(tmp_path / "a.iso", CONTENT)) as file:
+        async with plane_for(file) as plane:
+            async with connected(plane.port) as client:
+                await client.ask(header)
+                status, _ = await client.head()
+            async with connected(plane.port) as neighbour:
+                answer = await neighbour.get()
+
+    assert status == 400
+    assert answer.body == CONTENT
+
+
+# ---- many readers, slow readers, lost readers -------------------------------------------------
+
+
+@pytest.mark.usefixtures("quiet")
+async def test_a_slow_reader_gets_every_byte_and_is_not_taken_for_a_stalled_one(
+    tmp_path: Path,
+) -> None:
+    content = content_of(6 * MIB)
+    with await opened(make_file(tmp_path / "a.iso", content)) as file:
+        async with (
+            plane_for(file, idle_timeout_s=0.5) as plane,
+            connected(plane.port, receive_buffer=4096) as client,
+        ):
+            await client.ask()
+            await client.head()
+            parts = [client.buffer]
+            while sum(map(len, parts)) < len(content):
+                parts.append(await client.more())
+                await asyncio.sleep(0.002)
+            outcome = await plane.outcome()
+
+    assert b"".join(parts) == content
+    assert outcome.end is SendEnd.COMPLETE
+
+
+@pytest.mark.usefixtures("quiet")
+async def test_many_readers_of_one_open_file_do_not_disturb_each_other(tmp_path: Path) -> None:
+    async def read(port: int, start: int) -> bool:
+        async with connected(port, receive_buffer=8192) as client:
+            return (await client.get(f"Range: bytes={start}-")).body == CONTENT[start:]
+
+    with await opened(make_file(tmp_path / "a.iso", CONTENT)) as file:
+        async with plane_for(file) as plane:
+            right = await asyncio.gather(*(read(plane.port, 1000 * n) for n in range(30)))
+
+    assert right == [True] * 30
+
+
+@pytest.mark.usefixtures("quiet")
+async def test_requests_sent_ahead_are_answered_one_after_the_other(tmp_path: Path) -> None:
+    """The next header waits in the transport while sendfile could already write to the socket."""
+    asked = [(n, HELD_BACK_BYTES) for n in range(3)] + [(9, MIB)]  # small ones fill the socket
+    with await opened(make_file(tmp_path / "a.iso", CONTENT)) as file:
+        async with (
+            plane_for(file, send_buffer=4096) as plane,
+            connected(plane.port, receive_buffer=4096) as client,
+        ):
+            for _ in range(3):
+                for start, length in asked:
+                    await client.ask(f"Range: bytes={start}-{start + length - 1}")
+                await asyncio.sleep(0.05)  # time for the socket to fill
+                for start, length in asked:
+                    status, _ = await client.head()
+                    assert status == 206
+                    assert await client.body(length) == CONTENT[start : start + length]
+
+
+@pytest.mark.usefixtures("quiet")
+async def test_bytes_are_counted_while_they_flow(tmp_path: Path) -> None:
+    content = content_of(16 * MIB)
+    with await opened(make_file(tmp_path / "a.iso", content)) as file:
+        async with plane_for(file) as plane, connected(plane.port, receive_buffer=4096) as client:
+            await client.ask()
+            await plane.until_counted(1)
+            counted_early = plane.counted
+            await client.head()
+            await client.body(len(content))
+            outcome = await plane.outcome()
+
+    assert 0 < counted_early < len(content)
+    assert plane.counted == outcome.sent_bytes == len(content)
+
+
+@pytest.mark.usefixtures("quiet")
+async def test_a_reader_that_leaves_in_the_middle_is_an_ordinary_end(tmp_path: Path) -> None:
+    content = content_of(16 * MIB)
+    with await opened(make_file(tmp_path / "a.iso", content)) as file:
+        async with plane_for(file) as plane:
+            before = open_descriptors()
+            async with connected(plane.port, receive_buffer=4096) as client:
+                await client.ask()
+                await client.head()
+                await client.body(100_000)
+            with capture_logs() as logs:
+                outcome = await plane.outcome()
+                await asyncio.sleep(0.05)
+            after = open_descriptors()
+
+    assert outcome.end is SendEnd.CLIENT_LEFT
+    assert 100_000 <= outcome.sent_bytes == plane.counted < len(content)
+    assert logs == []
+    assert after == before
+
+
+@pytest.mark.usefixtures("quiet")
+async def test_a_reader_that_leaves_at_once_is_an_ordinary_end(tmp_path: Path) -> None:
+    content = content_of(16 * MIB)
+    with await opened(make_file(tmp_path / "a.iso", content)) as file:
+        async with plane_for(file) as plane:
+            for _ in range(20):
+                async with connected(plane.port) as client:
+                    await client.ask()
+                    client.connection.setsockopt(
+                        socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0"
+                    )
+            async with connected(plane.port) as client:
+                answer = await client.get("Range: bytes=1-4")
+
+    assert answer.body == content[1:5]
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize("size_bytes", [16 * MIB, 3 * HELD_BACK_BYTES])
+async def test_a_reader_that_takes_nothing_is_given_up(tmp_path: Path, size_bytes: int) -> None:
+    content = content_of(size_bytes)
+    with await opened(make_file(tmp_path / "a.iso", content)) as file:
+        async with plane_for(file, idle_timeout_s=0.1) as plane:
+            before = open_descriptors()
+            async with connected(plane.port, receive_buffer=4096) as client:
+                await client.ask()
+                outcome = await plane.outcome()
+                await client.head()
+                body = await client.body(len(content))
+            after = open_descriptors()
+
+    assert outcome.end is SendEnd.STALLED
+    assert outcome.sent_bytes == plane.counted < len(content)
+    assert len(body) < len(content)
+    assert after == before
+
+
+@pytest.mark.usefixtures("quiet")
+async def test_shutting_down_in_mid_answer_closes_the_connection_and_the_descriptors(
+    tmp_path: Path,
+) -> None:
+    content = content_of(16 * MIB)
+    file = await opened(make_file(tmp_path / "a.iso", content))
+    number = file.fd
+    async with plane_for(file) as plane, connected(plane.port, receive_buffer=4096) as client:
+        await client.ask()
+        await plane.until_counted(1)
+        file.close()
+        os.fstat(number)  # still open: an answer needs it
+
+        assert plane.runner is not None
+        await plane.runner.cleanup()
+        seen = await asyncio.wait_for(plane.outcomes.get(), 30)
+        body = await client.body(len(content) + 1000)
+
+    assert isinstance(seen, asyncio.CancelledError)
+    assert len(body) < len(content)
+    assert file.fd == -1
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(number)
+
+
+# ---- never two versions mixed -----------------------------------------------------------------
+
+
+def overwrite_in_place(path: Path, content: bytes) -> None:
+    with path.open("r+b") as image:
+        image.write(content)
+
+
+async def test_a_file_that_has_changed_before_the_answer_is_refused(tmp_path: Path) -> None:
+    path = make_file(tmp_path / "a.iso", CONTENT)
+    with await opened(path) as file:
+        async with plane_for(file) as plane, connected(plane.port) as client:
+            first = await client.get("Range: bytes=0-9")
+            overwrite_in_place(path, b"x")
+            second = await client.get("Range: bytes=0-9")
+
+    assert (first.status, second.status) == (206, 503)
+
+
+@pytest.mark.usefixtures("quiet")
+async def test_a_file_overwritten_while_it_is_sent_ends_in_a_short_body(tmp_path: Path) -> None:
+    content = content_of(16 * MIB)
+    path = make_file(tmp_path / "a.iso", content)
+    with await opened(path) as file, capture_logs() as logs:
+        async with plane_for(file) as plane, connected(plane.port, receive_buffer=4096) as client:
+            await client.ask()
+            await client.head()
+            await client.body(100_000)
+            overwrite_in_place(path, bytes(100))
+            body = await client.body(len(content))
+            outcome = await plane.outcome()
+
+    assert outcome.end is SendEnd.FILE_CHANGED
+    assert outcome.sent_bytes == plane.counted < len(content) - 2 * MIB  # it is noticed early
+    assert len(body) < len(content) - 100_000
+    assert [(line["event"], line["log_level"]) for line in logs] == [
+        ("http.file_changed", "warning")
+    ]
+
+
+@pytest.mark.usefixtures("quiet")
+async def test_bytes_that_are_already_queued_are_not_passed_off_as_the_old_ones(
+    tmp_path: Path,
+) -> None:
+    """sendfile queues references to the page cache: what is overwritten now, arrives so."""
+    content = content_of(6 * HELD_BACK_BYTES)
+    path = make_file(tmp_path / "a.iso", content)
+    with await opened(path) as file, capture_logs():
+        async with plane_for(file) as plane, connected(plane.port, receive_buffer=4096) as client:
+            await client.ask()
+            await plane.until_counted(len(content) - 2 * HELD_BACK_BYTES)
+            await asyncio.sleep(0.05)  # time for the last piece to leave too early, if it would
+            overwrite_in_place(path, bytes(len(content)))
+            await client.head()
+            body = await client.body(len(content))
+            outcome = await plane.outcome()
+
+    assert len(body) < len(content) or body == content
+    assert outcome.end is SendEnd.FILE_CHANGED
+
+
+@pytest.mark.usefixtures("quiet")
+async def test_a_file_cut_short_while_it_is_sent_ends_in_a_short_body(tmp_path: Path) -> None:
+    content = content_of(16 * MIB)
+    path = make_file(tmp_path / "a.iso", content)
+    with await opened(path) as file, capture_logs():
+        async with plane_for(file) as plane, connected(plane.port, receive_buffer=4096) as client:
+            await client.ask()
+            await plane.until_counted(1)
+            os.truncate(path, 1000)
+            await client.head()
+            body = await client.body(len(content))
+            outcome = await plane.outcome()
+
+    assert outcome.end is SendEnd.FILE_CHANGED
+    assert len(body) < len(content)
+
+
+@pytest.mark.usefixtures("quiet")
+async def test_a_file_replaced_by_rename_is_sent_to_its_end(tmp_path: Path) -> None:
+    content = content_of(16 * MIB)
+    path = make_file(tmp_path / "a.iso", content)
+    with await opened(path) as file:
+        async with plane_for(file) as plane, connected(plane.port, receive_buffer=4096) as client:
+            await client.ask()
+            await plane.until_counted(1)
+            make_file(tmp_path / "new.iso", bytes(16 * MIB)).rename(path)
+            await client.head()
+            body = await client.body(len(content))
+            outcome = await plane.outcome()
+
+    assert outcome.end is SendEnd.COMPLETE
+    assert body == content
+
+
+# ---- where sendfile does not reach ------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("quiet")
+async def test_a_file_system_without_sendfile_is_served_by_copies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: int) -> int:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(os, "sendfile", refuse)
+    with await opened(make_file(tmp_path / "a.iso", CONTENT)) as file:
+        async with plane_for(file) as plane, connected(plane.port, receive_buffer=4096) as client:
+            answer = await client.get()
+            outcome = await plane.outcome()
+
+    assert answer.body == CONTENT
+    assert outcome.sent_bytes == plane.counted == END
+
+
+@pytest.mark.usefixtures("quiet")
+async def test_a_file_that_ends_early_though_its_size_has_not_changed_is_a_changed_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over NFS the size may be told from a cache while the file is short already."""
+    monkeypatch.setattr(os, "sendfile", lambda *_: 0)
+    with await opened(make_file(tmp_path / "a.iso", CONTENT)) as file, capture_logs():
+        async with plane_for(file) as plane, connected(plane.port) as client:
+            await client.ask()
+            outcome = await plane.outcome()
+
+    assert outcome.end is SendEnd.FILE_CHANGED
+
+
+@pytest.mark.usefixtures("quiet")
+async def test_a_connection_that_the_kernel_gives_up_is_a_client_that_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def give_up(*_: int) -> int:
+        raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+
+    monkeypatch.setattr(os, "sendfile", give_up)
+    with await opened(make_file(tmp_path / "a.iso", CONTENT)) as file:
+        async with plane_for(file) as plane, connected(plane.port) as client:
+            await client.ask()
+            outcome = await plane.outcome()
+
+    assert outcome.end is SendEnd.CLIENT_LEFT
+    assert outcome.sent_bytes == 0
+
+
+async def test_a_failing_disk_is_an_error_and_a_short_body(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: int) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "sendfile", fail)
+    with await opened(make_file(tmp_path / "a.iso", CONTENT)) as file:
+        async with plane_for(file) as plane, connected(plane.port) as client:
+            await client.ask()
+            await client.head()
+            body = await client.body(END)
+            seen = await plane.outcomes.get()
+
+    assert isinstance(seen, OSError)
+    assert seen.errno == errno.EIO
+    assert len(body) < END
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    directory = tmp_path_factory.mktemp("tls")
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-subj", "/CN=localhost", "-keyout", "key.pem", "-out", "cert.pem"),
+        ],
+        cwd=directory,
+        check=True,
+        capture_output=True,
+    )
+    return directory / "cert.pem", directory / "key.pem"
+
+
+@pytest.fixture
+def server_tls(certificate: tuple[Path, Path]) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    return context
+
+
+@pytest.fixture
+def client_tls(certificate: tuple[Path, Path]) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(certificate[0]))
+    context.check_hostname = False
+    return context
+
+
+@pytest.mark.interop
+@pytest.mark.usefixtures("quiet")
+async def test_tls_readers_share_one_open_file(
+    tmp_path: Path, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    async def read(port: int, start: int) -> bool:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client_tls)
+        request = f"GET /image.iso HTTP/1.1\r\nHost: x\r\nRange: bytes={start}-\r\n\r\n"
+        writer.write(request.encode())
+        head = await reader.readuntil(b"\r\n\r\n")
+        body = await reader.readexactly(END - start)
+        writer.close()
+        return b" 206 " in head and body == CONTENT[start:]
+
+    with await opened(make_file(tmp_path / "a.iso", CONTENT)) as file:
+        async with plane_for(file, tls=server_tls) as plane:
+            right = await asyncio.gather(*(read(plane.port, 1000 * n) for n in range(5)))
+
+    assert right == [True] * 5
+
+
+@pytest.mark.interop
+@pytest.mark.usefixtures("quiet")
+async def test_a_tls_reader_that_takes_nothing_does_not_fill_the_memory(
+    tmp_path: Path, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    content = content_of(64 * MIB)
+    with await opened(make_file(tmp_path / "a.iso", content)) as file:
+        async with plane_for(file, idle_timeout_s=0.3, tls=server_tls) as plane:
+            _, writer = await asyncio.open_connection(
+                "127.0.0.1", plane.port, ssl=client_tls, limit=1024
+            )
+            writer.write(b"GET /image.iso HTTP/1.1\r\nHost: x\r\n\r\n")
+            outcome = await plane.outcome()
+            writer.transport.abort()
+
+    assert outcome.end is SendEnd.STALLED
+    assert outcome.sent_bytes < 16 * MIB  # what the two kernels hold

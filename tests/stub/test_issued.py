@@ -1,0 +1,74 @@
+"""Tokens: unguessable, stable, known after a restart."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bootserver.database import open_database
+from bootserver.errors import StubError
+from bootserver.stub.issued import IssuedStubs
+from bootserver.stub.plan import NetworkSpec, StubSpec
+
+SPEC = StubSpec("memtest", ("http://192.0.2.1:8080",), 69, NetworkSpec(vlan=7), "0 9600")
+
+
+@pytest.fixture
+async def engine(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
+    async with open_database(f"sqlite+aiosqlite:///{tmp_path}/stubs.db") as engine:
+        yield engine
+
+
+async def test_a_stub_is_found_by_its_token_as_it_was_ordered(engine: AsyncEngine, tmp_path: Path):
+    stub = await IssuedStubs(engine, tmp_path).issue(SPEC)
+
+    found = await IssuedStubs(engine, tmp_path).find(stub.token)
+
+    assert found == stub
+    assert found.spec == SPEC
+
+
+async def test_equal_orders_have_one_token(engine: AsyncEngine, tmp_path: Path):
+    stubs = IssuedStubs(engine, tmp_path)
+    other = StubSpec("grub", SPEC.servers, 69)
+
+    tokens = [(await stubs.issue(spec)).token for spec in (SPEC, SPEC, other)]
+
+    assert tokens[0] == tokens[1] != tokens[2]
+    assert all(len(token) == 32 for token in tokens)
+
+
+async def test_another_server_has_other_tokens(engine: AsyncEngine, tmp_path: Path):
+    (tmp_path / "other").mkdir()
+
+    one = await IssuedStubs(engine, tmp_path).issue(SPEC)
+    two = await IssuedStubs(engine, tmp_path / "other").issue(SPEC)
+
+    assert one.token != two.token
+
+
+async def test_the_secret_is_its_owners_only(engine: AsyncEngine, tmp_path: Path):
+    await IssuedStubs(engine, tmp_path).issue(SPEC)
+
+    assert (tmp_path / "secret").stat().st_mode & 0o777 == 0o600
+
+
+async def test_two_that_start_at_once_use_one_secret(engine: AsyncEngine, tmp_path: Path):
+    books = [IssuedStubs(engine, tmp_path) for _ in range(5)]
+
+    stubs = await asyncio.gather(*(book.issue(SPEC) for book in books))
+
+    assert len({stub.token for stub in stubs}) == 1
+
+
+async def test_unknown_tokens_are_unknown(engine: AsyncEngine, tmp_path: Path):
+    assert await IssuedStubs(engine, tmp_path).find("0" * 32) is None
+
+
+async def test_a_cut_secret_is_one_sentence(engine: AsyncEngine, tmp_path: Path):
+    (tmp_path / "secret").write_bytes(b"short")
+
+    with pytest.raises(StubError, match="is cut short"):
+        await IssuedStubs(engine, tmp_path).issue(SPEC)

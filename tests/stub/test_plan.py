@@ -1,0 +1,133 @@
+"""What a stub consists of."""
+
+import pytest
+
+from bootserver.errors import StubError
+from bootserver.stub.plan import NetworkSpec, StubPlan, StubSpec, plan_stub
+from tests.conftest import STAND_INS
+
+TOKEN = "0123456789abcdef0123456789abcdef"
+SPEC = StubSpec("memtest", ("http://192.0.2.1:8080", "http://[2001:db8::1]:8080"), 69)
+
+
+def script(spec: StubSpec) -> str:
+    return file(plan_stub(spec, TOKEN, STAND_INS.__getitem__), "/AUTOEXEC.IPXE")
+
+
+def file(plan: StubPlan, path: str) -> str:
+    return next(f.data.decode("ascii") for f in plan.files if f.path == path)
+
+
+def test_servers_are_tried_in_order_and_tftp_last():
+    assert SPEC.script_urls(TOKEN) == (
+        f"http://192.0.2.1:8080/b/{TOKEN}/boot.ipxe",
+        f"http://[2001:db8::1]:8080/b/{TOKEN}/boot.ipxe",
+        f"tftp://192.0.2.1/b/{TOKEN}/boot.ipxe",
+    )
+
+
+def test_an_odd_tftp_port_is_in_the_url():
+    spec = StubSpec("memtest", ("http://[2001:db8::1]:8080",), 6969)
+
+    assert spec.script_urls(TOKEN)[1] == f"tftp://[2001:db8::1]:6969/b/{TOKEN}/boot.ipxe"
+
+
+def test_every_network_command_has_a_way_on():
+    for line in script(SPEC).splitlines():
+        words = line.split()
+        if words and words[0] in {"dhcp", "chain", "ifopen", "ifclose", "vcreate", "isset"}:
+            assert "||" in words, line
+
+
+def test_the_script_never_ends():
+    assert script(SPEC).rstrip().endswith("goto start")
+
+
+def test_every_label_that_is_gone_to_exists_once():
+    lines = script(SPEC).splitlines()
+    labels = [line[1:] for line in lines if line.startswith(":")]
+    targets = {
+        words[i + 1]
+        for words in map(str.split, lines)
+        for i, word in enumerate(words[:-1])
+        if word == "goto"
+    }
+
+    assert targets <= set(labels)
+    assert len(labels) == len(set(labels))
+
+
+def test_dhcp_is_the_default():
+    text = script(SPEC)
+
+    assert "dhcp ${nic}" in text
+    assert "set ${nic}/ip" not in text
+    assert "vcreate" not in text
+
+
+def test_a_static_address_replaces_dhcp():
+    network = NetworkSpec.parse(
+        static_ip="192.0.2.5/24", gateway="192.0.2.1", dns="192.0.2.2", vlan=42,
+        mac="52:54:00:00:00:01",
+    )
+    text = script(StubSpec("memtest", SPEC.servers, None, network))
+
+    assert "dhcp" not in text
+    assert "set ${nic}/ip 192.0.2.5\nset ${nic}/netmask 255.255.255.0\n" in text
+    assert "set ${nic}/gateway 192.0.2.1\nset ${nic}/dns 192.0.2.2\n" in text
+    assert "vcreate --tag 42 ${nic}" in text
+    assert "iseq ${${nic}/mac} 52:54:00:00:00:01 || goto try_nic" in text
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"static_ip": "192.0.2.5"}, "lacks its prefix length"),
+        ({"static_ip": "192.0.2.256/24"}, "192.0.2.256"),
+        ({"static_ip": "2001:db8::5/64"}, "2001:db8::5"),
+        ({"static_ip": "192.0.2.5/24", "gateway": "198.51.100.1"}, "is not in 192.0.2.0/24"),
+        ({"static_ip": "192.0.2.5/24", "dns": "dns.example"}, "dns.example"),
+        ({"gateway": "192.0.2.1"}, "goes with a static address"),
+        ({"vlan": 0}, "0 is no VLAN"),
+        ({"vlan": 4095}, "4095 is no VLAN"),
+    ],
+)
+def test_a_wrong_network_is_one_sentence(values: dict[str, object], message: str):
+    with pytest.raises(StubError, match=message) as caught:
+        NetworkSpec.parse(**values)
+
+    assert caught.value.hint
+
+
+def test_a_hostile_image_name_stays_text():
+    text = script(StubSpec("a ${cls} && shell || echo \n b\x1b[2J", SPEC.servers, None))
+
+    [line] = [line for line in text.splitlines() if "this machine is to boot" in line]
+    assert "${cls}" not in line
+    assert "&& shell" not in line
+    assert "\x1b" not in line
+
+
+def test_the_serial_console_is_optional():
+    with_serial = plan_stub(
+        StubSpec("m", SPEC.servers, None, serial="0 115200"), TOKEN, STAND_INS.__getitem__
+    )
+    without = plan_stub(StubSpec("m", SPEC.servers, None), TOKEN, STAND_INS.__getitem__)
+
+    assert file(with_serial, "/ISOLINUX.CFG").startswith("SERIAL 0 115200\n")
+    assert "SERIAL" not in file(without, "/ISOLINUX.CFG")
+
+
+def test_the_digest_follows_all_that_decides_the_bytes():
+    def digest(spec: StubSpec = SPEC, token: str = TOKEN, **loaders: bytes) -> str:
+        return plan_stub(spec, token, (STAND_INS | loaders).__getitem__).digest
+
+    assert digest() == digest()
+    digests = {
+        digest(),
+        digest(StubSpec("other", SPEC.servers, 69)),
+        digest(token="f" * 32),
+        digest(**{"ipxe.lkrn": b"another"}),
+        digest(**{"isohdpfx.bin": b"another"}),
+    }
+    assert len(digests) == 5
