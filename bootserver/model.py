@@ -5,9 +5,11 @@ A sector is 2,048 bytes on a CD and 512 bytes in an El Torito load count.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Self
 
 CD_SECTOR_BYTES = 2048
 
@@ -34,6 +36,43 @@ class Machine:
     firmware: Firmware | None = None
     architecture: str = ""
     memory_mib: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ByteRange:
+    """The bytes [start, stop) of a file."""
+
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class FileVersion:
+    """What tells one content of a path from the next; equal versions have equal bytes.
+
+    Not the ctime: replacing a file by rename changes the old one's, and its bytes are still good.
+    """
+
+    size_bytes: int
+    mtime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Self:
+        """The version that os.stat or os.fstat saw."""
+        return cls(status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """One version of a file, by its digest: what is to be served, not yet opened."""
+
+    path: str
+    version: FileVersion
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +110,27 @@ class Image:
     """A recovery image in the library.
 
     Listed from the moment its file is whole; it can be booted once `sha256` is known and `problem`
-    is empty. `size_bytes`, `mtime_ns` and `inode` say which version of the file that is.
+    is empty.
     """
 
     id: str  # file name without `.iso`
     path: str
-    size_bytes: int
-    mtime_ns: int
-    inode: int
+    version: FileVersion
     title: str = ""
     sha256: str = ""
     facts: IsoFacts | None = None
     problem: str = ""  # why it cannot be booted, for a person
     memdisk: str = ""  # memdisk's arguments from the side-car; "" = the server's default
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of its file."""
+        return self.version.size_bytes
+
+    @property
+    def content(self) -> Content:
+        """Its file as the library has read it."""
+        return Content(self.path, self.version, self.sha256)
 
 
 class BootPhase(StrEnum):
@@ -115,7 +162,7 @@ class BootEvent:
 
 @dataclass(frozen=True, slots=True)
 class BootSession:
-    """One boot of one machine. `key` is the secret in the session's own URLs, `token` its stub's."""
+    """One boot of one machine: `key` is the secret in its own URLs, `token` its stub's."""
 
     id: str
     key: str

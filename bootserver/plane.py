@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from bootserver.errors import (
 )
 from bootserver.images.library import Library
 from bootserver.images.recipes import Limits, decide
-from bootserver.model import BootPhase, BootSession, Image, Machine
+from bootserver.model import BootPhase, BootSession, Content, FileVersion, Image, Machine
 from bootserver.sessions.ledger import Ledger
 from bootserver.stub.issued import IssuedStub, IssuedStubs
 from bootserver.stub.loaders import SERVED, find_loader, read_loader
@@ -40,14 +39,6 @@ RETRY_SOON_S = 5  # what the machine waits for comes by itself
 RETRY_LATER_S = 30  # somebody has to do something first
 
 BEACONS = {"handoff": BootPhase.HANDED_OFF, "up": BootPhase.OS_UP}
-
-
-@dataclass(frozen=True, slots=True)
-class StaticFile:
-    """A file that never changes under its name, with the SHA-256 of its bytes."""
-
-    path: Path
-    sha256: str
 
 
 class BootPlane:
@@ -80,8 +71,8 @@ class BootPlane:
         session = self._ledger.start(token, stub.spec.image, machine, address)
         return self._boot_script(session, machine)
 
-    async def image(self, token: str, address: str) -> tuple[Image, BootSession | None]:
-        """The image that `token` names, ready to be read, and the boot that it is for, if any.
+    async def image(self, token: str, address: str) -> tuple[Content, BootSession | None]:
+        """The image that `token` names, ready to be opened, and the boot that it is for, if any.
 
         Raises UnknownTokenError, ImageNotFoundError, ImageNotReadyError or ImageError.
         """
@@ -90,12 +81,12 @@ class BootPlane:
             stub = await self._stubs.find(token)
             if stub is None:
                 raise UnknownTokenError("no such image here")
-            return self._ready_image(stub.spec.image), None
-        return self._ready_image(session.image), session
+            return self._ready_image(stub.spec.image).content, None
+        return self._ready_image(session.image).content, session
 
-    def fetching(self, session: BootSession, image: Image) -> None:
+    def fetching(self, session: BootSession, image: Content) -> None:
         """A boot has begun to fetch its image."""
-        self._ledger.expect(session.key, image.size_bytes)
+        self._ledger.expect(session.key, image.version.size_bytes)
         self._ledger.advance(session.key, BootPhase.FETCHING)
 
     def sent(self, session: BootSession, sent_bytes: int) -> None:
@@ -120,21 +111,21 @@ class BootPlane:
             raise UnknownTokenError("no such beacon here")
         self._ledger.advance(session.key, phase)
 
-    async def loader(self, name: str) -> StaticFile:
+    async def loader(self, name: str) -> Content:
         """A public boot loader; raises LoaderMissingError."""
         if name not in SERVED:
             raise LoaderMissingError(f"no loader {name[:40]} is served here")
         path = find_loader(self._config.stub, name)
         return await asyncio.to_thread(_static_file, path)
 
-    async def stub(self, token: str) -> StaticFile:
+    async def stub(self, token: str) -> Content:
         """The stub ISO of that token, made again if need be; raises UnknownTokenError."""
         stub = await self._stubs.find(token)
         if stub is None:
             raise UnknownTokenError("no such stub here")
         return await asyncio.to_thread(self._shelve, stub)
 
-    def _shelve(self, stub: IssuedStub) -> StaticFile:
+    def _shelve(self, stub: IssuedStub) -> Content:
         plan = plan_stub(stub.spec, stub.token, partial(read_loader, self._config.stub))
         return _static_file(shelve(plan, self._config.state.path / "shelf"))
 
@@ -173,5 +164,6 @@ def _message(err: BootServerError, retry_s: int) -> str:
     return render_message([line for line in (err.message, err.hint) if line], retry_s=retry_s)
 
 
-def _static_file(path: Path) -> StaticFile:
-    return StaticFile(path, hashlib.sha256(path.read_bytes()).hexdigest())
+def _static_file(path: Path) -> Content:
+    version = FileVersion.of(path.stat())
+    return Content(str(path), version, hashlib.sha256(path.read_bytes()).hexdigest())

@@ -92,7 +92,9 @@ def test_an_unknown_variable_is_a_mistake(tmp_path: Path, monkeypatch: pytest.Mo
 def test_relative_paths_start_at_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("BOOTSERVER_STATE__PATH", "state")
 
-    config = load_config(write(tmp_path, '[images]\npath = "isos"\n[stub.loaders]\n"memdisk" = "m"'))
+    config = load_config(
+        write(tmp_path, '[images]\npath = "isos"\n[stub.loaders]\n"memdisk" = "m"')
+    )
 
     assert config.images.path == tmp_path / "isos"
     assert config.state.path == tmp_path / "state"

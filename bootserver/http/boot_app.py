@@ -17,8 +17,10 @@ from functools import partial
 from aiohttp import web
 
 from bootserver.http.errors import plain_errors
-from bootserver.http.files import FileVersion, SendEnd, open_file, send_file
-from bootserver.plane import BootPlane, StaticFile
+from bootserver.http.files import SendEnd, send_file
+from bootserver.model import Content
+from bootserver.openfile import open_file
+from bootserver.plane import BootPlane
 
 PLANE = web.AppKey("plane", BootPlane)
 
@@ -54,12 +56,11 @@ async def _script(request: web.Request) -> web.StreamResponse:
 async def _image(request: web.Request) -> web.StreamResponse:
     plane = request.app[PLANE]
     image, session = await plane.image(request.match_info["token"], _address(request))
-    version = FileVersion(image.size_bytes, image.mtime_ns, image.inode)
     on_sent = _uncounted
     if session and request.method == "GET":
         plane.fetching(session, image)
         on_sent = partial(plane.sent, session)
-    with await open_file(image.path, version, sha256=image.sha256) as file:
+    with await open_file(image) as file:
         sent = await send_file(request, file, content_type=ISO_TYPE, on_sent=on_sent)
     if session and request.method == "GET":
         if sent.end is not SendEnd.COMPLETE:
@@ -87,10 +88,9 @@ async def _beacon(request: web.Request) -> web.StreamResponse:
 
 
 async def _send_static(
-    request: web.Request, static: StaticFile, content_type: str
+    request: web.Request, content: Content, content_type: str
 ) -> web.StreamResponse:
-    version = FileVersion.of(static.path.stat())
-    with await open_file(str(static.path), version, sha256=static.sha256) as file:
+    with await open_file(content) as file:
         sent = await send_file(request, file, content_type=content_type, on_sent=_uncounted)
     return sent.response
 

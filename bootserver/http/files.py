@@ -18,30 +18,21 @@ import os
 import secrets
 import select
 import socket
-import stat
 import struct
 import termios
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Self
 
 import structlog
 from aiohttp import hdrs, web
 
-from bootserver.errors import ImageError, ImageNotFoundError, ImageNotReadyError
-from bootserver.http.ranges import (
-    Body,
-    ByteRange,
-    Conditions,
-    Reply,
-    Representation,
-    decide,
-    hold_back,
-    plan_reply,
-)
+from bootserver.errors import ImageNotReadyError
+from bootserver.http.conditions import Conditions, Representation, decide
+from bootserver.http.replies import Body, Reply, hold_back, plan_reply
+from bootserver.model import ByteRange
+from bootserver.openfile import OpenFile
 
 WINDOW_BYTES = 2 << 20  # most that one system call may send while the others wait
 HELD_BACK_BYTES = 64 << 10  # the copied last piece; an answer this small is that piece alone
@@ -54,131 +45,6 @@ _CLIENT_GONE = {errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETU
 _NO_SENDFILE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}  # from the odd file system
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class FileVersion:
-    """What tells one version of a file from the next.
-
-    Not the ctime: replacing a file by rename changes the old one's, and its bytes are still good.
-    """
-
-    size_bytes: int
-    mtime_ns: int
-    inode: int
-
-    @classmethod
-    def of(cls, status: os.stat_result) -> Self:
-        """The version that os.stat or os.fstat saw."""
-        return cls(status.st_size, status.st_mtime_ns, status.st_ino)
-
-
-class OpenFile:
-    """The bytes [start, stop) of one version of a file, held open for any number of answers.
-
-    `close()` may come at any time: the descriptor goes when the last answer has ended.
-    """
-
-    def __init__(
-        self, fd: int, path: str, version: FileVersion, sha256: str, extent: ByteRange
-    ) -> None:
-        whole = extent == ByteRange(0, version.size_bytes)
-        self.fd = fd
-        self.path = path
-        self.version = version
-        self.start = extent.start
-        self.representation = Representation(
-            size_bytes=len(extent),
-            etag=f'"{sha256}"' if whole else f'"{sha256}-{extent.start}-{extent.stop}"',
-            # RFC 9110 §8.8.2.1: never later than the Date of the answer.
-            last_modified_s=min(version.mtime_ns // 10**9, int(time.time())),
-        )
-        self._answers = 0
-        self._closing = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give the descriptor back once no answer needs it; a second call does nothing."""
-        self._closing = True
-        if not self._answers and self.fd >= 0:
-            fd, self.fd = self.fd, -1  # never the number of somebody else's file
-            os.close(fd)
-
-    @contextmanager
-    def in_use(self) -> Iterator[None]:
-        """The descriptor stays open until the end of the block."""
-        if self._closing:
-            raise ImageNotReadyError(f"{self.path} is no longer open", hint="try again")
-        self._answers += 1
-        try:
-            yield
-        finally:
-            self._answers -= 1
-            if self._closing:
-                self.close()
-
-    def is_unchanged(self) -> bool:
-        """True if nobody has overwritten the file since it was opened."""
-        return FileVersion.of(os.fstat(self.fd)) == self.version
-
-    def read(self, part: ByteRange) -> bytes:
-        """A copy of `part`, or less if the file has become shorter. Blocks: small parts only."""
-        return os.pread(self.fd, len(part), self.start + part.start)
-
-    def read_ahead(self, offset: int, count: int) -> None:
-        """Ask the kernel to have these bytes in memory soon, so that sending them won't block."""
-        if hasattr(os, "posix_fadvise"):
-            with suppress(OSError):  # advice
-                os.posix_fadvise(self.fd, self.start + offset, count, os.POSIX_FADV_WILLNEED)
-
-
-async def open_file(
-    path: str, version: FileVersion, *, sha256: str, extent: ByteRange | None = None
-) -> OpenFile:
-    """The file opened for reading, whole or only `extent` of it; `sha256` is the whole file's.
-
-    Raises ImageNotFoundError if it is gone, ImageNotReadyError if it is not that version.
-    """
-    opening = asyncio.ensure_future(asyncio.to_thread(_open_version, path, version))
-    try:
-        fd = await asyncio.shield(opening)
-    except asyncio.CancelledError:
-        opening.add_done_callback(_close_unclaimed)  # the thread cannot be stopped
-        raise
-    return OpenFile(fd, path, version, sha256, extent or ByteRange(0, version.size_bytes))
-
-
-def _open_version(path: str, version: FileVersion) -> int:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO would block
-    except FileNotFoundError as err:
-        raise ImageNotFoundError(f"{path} is gone", hint="run: bootserver images list") from err
-    except OSError as err:
-        raise ImageError(
-            f"{path} cannot be opened: {err.strerror}", hint="check who may read it"
-        ) from err
-    status = os.fstat(fd)
-    if not stat.S_ISREG(status.st_mode) or FileVersion.of(status) != version:
-        os.close(fd)
-        raise _changed(path)
-    return fd
-
-
-def _close_unclaimed(opening: asyncio.Future[int]) -> None:
-    if not opening.cancelled() and opening.exception() is None:
-        os.close(opening.result())
-
-
-def _changed(path: str) -> ImageNotReadyError:
-    return ImageNotReadyError(
-        f"{path} has changed since it was read",
-        hint="wait until the library has read it again; replace images by rename, not in place",
-    )
 
 
 # ---- Sending it -------------------------------------------------------------------------------
@@ -221,12 +87,12 @@ async def send_file(
     disk raises later closes the connection first.
     """
     with file.in_use():
-        if not file.is_unchanged():
-            raise _changed(file.path)
+        file.check_unchanged()
+        current = Representation(file.size_bytes, file.etag, file.last_modified_s)
         reply = plan_reply(
             request.method,
-            decide(request.method, _conditions(request), file.representation),
-            file.representation,
+            decide(request.method, _conditions(request), current),
+            current,
             content_type=content_type,
             boundary=secrets.token_hex(16),  # 128 random bits do not occur in the file
         )
@@ -387,7 +253,7 @@ class _Sending:
 
     def _send_window(self, socket_fd: int, rest: ByteRange) -> int:
         """How much of `rest` the kernel has taken, in one system call."""
-        self._check_unchanged()
+        self.file.check_unchanged()
         count = min(len(rest), WINDOW_BYTES)
         try:
             sent = os.sendfile(socket_fd, self.file.fd, self.file.start + rest.start, count)
@@ -396,7 +262,7 @@ class _Sending:
                 raise ConnectionResetError(err.errno, err.strerror) from err
             raise
         if not sent:
-            raise _changed(self.file.path)  # it ends early
+            raise self.file.changed()  # it ends early
         self._count(sent)
         return sent
 
@@ -423,14 +289,10 @@ class _Sending:
     def _checked_copy(self, part: ByteRange) -> bytes:
         """The bytes of `part`, and the certainty that they are of our version of the file."""
         data = self.file.read(part)
-        self._check_unchanged()  # after reading, not before
+        self.file.check_unchanged()  # after reading, not before
         if len(data) != len(part):
-            raise _changed(self.file.path)
+            raise self.file.changed()
         return data
-
-    def _check_unchanged(self) -> None:
-        if not self.file.is_unchanged():
-            raise _changed(self.file.path)
 
     async def _flush(self, transport: asyncio.Transport) -> None:
         """Return once the kernel has taken what the transport holds."""

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bootserver.database import metadata
 from bootserver.errors import ImageError, ImageNotReadyError
 from bootserver.images.iso import INSPECTION_REVISION, open_regular
-from bootserver.model import ElToritoEntry, IsoFacts
+from bootserver.model import ElToritoEntry, FileVersion, IsoFacts
 
 CHUNK_BYTES = 1024**2
 
@@ -32,19 +32,6 @@ digests = Table(
     Column("problem", Text, nullable=False),
     Column("inspection", String(16), nullable=False),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class FileVersion:
-    """Tells one content of a path from the next; a file that keeps all three is not read again."""
-
-    size_bytes: int
-    mtime_ns: int
-    inode: int
-
-    @classmethod
-    def of(cls, status: os.stat_result) -> FileVersion:
-        return cls(status.st_size, status.st_mtime_ns, status.st_ino)
 
 
 @dataclass(frozen=True, slots=True)

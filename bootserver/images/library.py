@@ -19,10 +19,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bootserver.errors import ImageError, ImageNotFoundError, ImageNotReadyError
 from bootserver.images import digests
-from bootserver.images.digests import FileVersion, Finding, hash_file
+from bootserver.images.digests import Finding, hash_file
 from bootserver.images.iso import inspect_iso
 from bootserver.images.sidecar import SideCar, read_sidecar
-from bootserver.model import Image
+from bootserver.model import FileVersion, Image
 
 SETTLE_S = 3.0  # longer than the three seconds an NFS client may show old attributes
 LOOKS = 3  # how often settled() looks again at files that are still being written
@@ -343,9 +343,7 @@ def _image(image_id: str, file: _File) -> Image:
     return Image(
         id=image_id,
         path=str(file.seen.path),
-        size_bytes=file.seen.version.size_bytes,
-        mtime_ns=file.seen.version.mtime_ns,
-        inode=file.seen.version.inode,
+        version=file.seen.version,
         title=file.seen.sidecar.title or volume_id or image_id,
         sha256=finding.sha256,
         facts=finding.facts,

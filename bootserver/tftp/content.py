@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-
-from bootserver.errors import BootServerError, ImageNotReadyError
-from bootserver.openfile import ByteRange, OpenFile, open_file
+from bootserver.errors import BootServerError
+from bootserver.model import BootSession, ByteRange
+from bootserver.openfile import OpenFile, open_file
 from bootserver.plane import BootPlane
 from bootserver.tftp.packets import ErrorCode
-from bootserver.tftp.server import TftpRequest
-from bootserver.tftp.transfer import TftpFile, TftpRefusal
+from bootserver.tftp.server import TftpFile, TftpRefusal, TftpRequest
 
 
 async def open_on_plane(plane: BootPlane, request: TftpRequest) -> TftpFile:
@@ -34,16 +31,68 @@ async def _open(plane: BootPlane, request: TftpRequest) -> TftpFile:
             file = await open_file(image)
             if session is None:
                 return _Disk(file)
-            plane.fetching(session, image.version.size_bytes)
-            return _Disk(
-                file,
-                partial(plane.sent, session),
-                partial(plane.fetched, session),
-                partial(plane.fetch_broken, session),
-            )
+            plane.fetching(session, image)
+            return _Image(file, plane, session)
         case ["b", token, "stub.iso"]:
             return _Disk(await open_file(await plane.stub(token)))
         case ["nbp", name]:
             return _Disk(await open_file(await plane.loader(name)))
         case _:
             raise TftpRefusal(ErrorCode.FILE_NOT_FOUND, "no such file")
+
+
+class _Text:
+    """A few lines of ours."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.size_bytes = len(data)
+
+    def read(self, offset: int, length: int) -> bytes:
+        return self._data[offset : offset + length]
+
+    def progress(self, sent_bytes: int) -> None:
+        pass
+
+    def close(self, complete: bool) -> None:
+        pass
+
+
+class _Disk:
+    """A file, of which a transfer never gets two versions: a change ends it."""
+
+    def __init__(self, file: OpenFile) -> None:
+        self._file = file
+        self.size_bytes = file.size_bytes
+
+    def read(self, offset: int, length: int) -> bytes:
+        data = self._file.read(ByteRange(offset, offset + length))
+        self._file.check_unchanged()  # after reading, not before
+        return data
+
+    def progress(self, sent_bytes: int) -> None:
+        pass
+
+    def close(self, complete: bool) -> None:
+        self._file.close()
+
+
+class _Image(_Disk):
+    """A boot's image, whose way into the machine's memory the ledger follows."""
+
+    def __init__(self, file: OpenFile, plane: BootPlane, session: BootSession) -> None:
+        super().__init__(file)
+        self._plane = plane
+        self._session = session
+        self._sent_bytes = 0
+
+    def progress(self, sent_bytes: int) -> None:
+        self._sent_bytes += sent_bytes
+        self._plane.sent(self._session, sent_bytes)
+
+    def close(self, complete: bool) -> None:
+        super().close(complete)
+        if complete:
+            self._plane.fetched(self._session)
+        elif self._sent_bytes:  # else the client only asked for the size
+            self._plane.fetch_broken(self._session, "transfer ended", self._sent_bytes)

@@ -24,14 +24,12 @@ from structlog.testing import capture_logs
 from bootserver.errors import ImageError, ImageNotFoundError, ImageNotReadyError
 from bootserver.http.files import (
     HELD_BACK_BYTES,
-    FileVersion,
-    OpenFile,
     SendEnd,
     SendOutcome,
-    open_file,
     send_file,
 )
-from bootserver.http.ranges import ByteRange
+from bootserver.model import ByteRange, Content, FileVersion
+from bootserver.openfile import OpenFile, open_file
 
 SHA256 = "5f" * 32
 ETAG = f'"{SHA256}"'
@@ -50,6 +48,7 @@ class Plane:
 
     port: int = 0
     runner: web.AppRunner | None = None
+    transport: asyncio.Transport | None = None
     counted: int = 0
     outcomes: asyncio.Queue[SendOutcome | BaseException] = field(default_factory=asyncio.Queue)
 
@@ -71,7 +70,7 @@ async def plane_for(
     *,
     idle_timeout_s: float = 30,
     tls: ssl.SSLContext | None = None,
-    send_buffer: int | None = None,
+    interim: bytes = b"",
 ) -> AsyncIterator[Plane]:
     plane = Plane()
 
@@ -80,6 +79,10 @@ async def plane_for(
         plane.counted += sent_bytes
 
     async def handle(request: web.Request) -> web.StreamResponse:
+        plane.transport = request.transport
+        if interim:
+            assert request.transport is not None
+            request.transport.write(interim)
         try:
             outcome = await send_file(
                 request,
@@ -101,10 +104,7 @@ async def plane_for(
     plane.runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await plane.runner.setup()
     try:
-        listening = socket.create_server(("127.0.0.1", 0))
-        if send_buffer is not None:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
-        await web.SockSite(plane.runner, listening, ssl_context=tls).start()
+        await web.TCPSite(plane.runner, "127.0.0.1", 0, ssl_context=tls).start()
         plane.port = plane.runner.addresses[0][1]
         yield plane
     finally:
@@ -122,8 +122,12 @@ def version_of(path: Path) -> FileVersion:
     return FileVersion.of(path.stat())
 
 
+def reference(path: Path) -> Content:
+    return Content(str(path), version_of(path), SHA256)
+
+
 async def opened(path: Path) -> OpenFile:
-    return await open_file(str(path), version_of(path), sha256=SHA256)
+    return await open_file(reference(path))
 
 
 def content_of(size_bytes: int) -> bytes:
@@ -235,14 +239,14 @@ async def test_a_file_of_another_version_is_not_opened(tmp_path: Path) -> None:
         FileVersion(10, good.mtime_ns, good.inode + 1),
     ):
         with pytest.raises(ImageNotReadyError, match="changed"):
-            await open_file(str(path), wrong, sha256=SHA256)
+            await open_file(Content(str(path), wrong, SHA256))
 
     assert open_descriptors() == before
 
 
 async def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(ImageNotFoundError):
-        await open_file(str(tmp_path / "no.iso"), FileVersion(1, 1, 1), sha256=SHA256)
+        await open_file(Content(str(tmp_path / "no.iso"), FileVersion(1, 1, 1), SHA256))
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
@@ -253,7 +257,7 @@ async def test_what_is_no_file_is_refused_at_once(
     make(path)
 
     with pytest.raises(ImageError):
-        await open_file(str(path), version_of(path), sha256=SHA256)
+        await open_file(reference(path))
 
 
 async def test_closing_twice_does_not_close_somebody_elses_file(tmp_path: Path) -> None:
@@ -449,7 +453,7 @@ async def test_an_extent_of_a_file_is_served_as_a_file_of_its_own(tmp_path: Path
     path = make_file(tmp_path / "a.iso", CONTENT)
     extent = ByteRange(2048, 2048 + MIB)
 
-    with await open_file(str(path), version_of(path), sha256=SHA256, extent=extent) as file:
+    with await open_file(reference(path), extent) as file:
         async with plane_for(file) as plane, connected(plane.port) as client:
             whole = await client.get()
             part = await client.get(f"Range: bytes={MIB - 3}-")
@@ -582,22 +586,34 @@ async def test_many_readers_of_one_open_file_do_not_disturb_each_other(tmp_path:
 
 
 @pytest.mark.usefixtures("quiet")
-async def test_requests_sent_ahead_are_answered_one_after_the_other(tmp_path: Path) -> None:
-    """The next header waits in the transport while sendfile could already write to the socket."""
-    asked = [(n, HELD_BACK_BYTES) for n in range(3)] + [(9, MIB)]  # small ones fill the socket
+async def test_the_file_waits_for_what_is_still_in_the_transport(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What aiohttp has not handed to the socket yet must not be overtaken by sendfile."""
+    real_sendfile = os.sendfile
+    held: list[int] = []
+
+    def watched(out: int, source: int, offset: int, count: int) -> int:
+        assert plane.transport is not None
+        held.append(plane.transport.get_write_buffer_size())
+        return real_sendfile(out, source, offset, count)
+
+    monkeypatch.setattr(os, "sendfile", watched)
+    interim = b"HTTP/1.1 102 Processing\r\n\r\n" * 300_000  # more than the kernel takes at once
     with await opened(make_file(tmp_path / "a.iso", CONTENT)) as file:
         async with (
-            plane_for(file, send_buffer=4096) as plane,
+            plane_for(file, interim=interim) as plane,
             connected(plane.port, receive_buffer=4096) as client,
         ):
-            for _ in range(3):
-                for start, length in asked:
-                    await client.ask(f"Range: bytes={start}-{start + length - 1}")
-                await asyncio.sleep(0.05)  # time for the socket to fill
-                for start, length in asked:
-                    status, _ = await client.head()
-                    assert status == 206
-                    assert await client.body(length) == CONTENT[start : start + length]
+            await client.ask()
+            first = await client.body(len(interim))
+            status, _ = await client.head()
+            body = await client.body(END)
+
+    assert set(held) == {0}
+    assert first == interim
+    assert status == 200
+    assert body == CONTENT
 
 
 @pytest.mark.usefixtures("quiet")

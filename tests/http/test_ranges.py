@@ -6,18 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bootserver.http.ranges import (
-    MAX_RANGES,
+from bootserver.http.conditions import (
     Answer,
-    ByteRange,
     Conditions,
     Decision,
     Representation,
-    UnsatisfiableRangeError,
     decide,
     parse_http_date,
-    parse_ranges,
 )
+from bootserver.http.ranges import MAX_RANGES, UnsatisfiableRangeError, parse_ranges
+from bootserver.http.replies import content_range
+from bootserver.model import ByteRange
 
 HUGE = 10**30
 
@@ -120,7 +119,7 @@ def test_the_end_of_an_empty_file_is_the_whole_file() -> None:
 
 
 def test_content_range_counts_to_the_last_byte() -> None:
-    assert ByteRange(0, 500).content_range(1234) == "bytes 0-499/1234"
+    assert content_range(ByteRange(0, 500), 1234) == "bytes 0-499/1234"
 
 
 # ---- several ranges ---------------------------------------------------------------------------

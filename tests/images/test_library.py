@@ -99,7 +99,7 @@ async def test_file_becomes_an_image_with_facts_and_digest(
     assert image.facts is not None
     assert len(image.facts.el_torito) == 1
     assert image.problem == ""
-    version = FileVersion(image.size_bytes, image.mtime_ns, image.inode)
+    version = image.version
     assert version == FileVersion.of(path.stat())
 
 

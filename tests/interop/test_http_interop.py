@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from bootserver.http.files import FileVersion, open_file, send_file
+from bootserver.http.files import send_file
+from bootserver.model import Content, FileVersion
+from bootserver.openfile import open_file
 
 pytestmark = pytest.mark.interop
 
@@ -29,7 +31,7 @@ async def url(tmp_path: Path) -> AsyncIterator[str]:
     path = tmp_path / "image.iso"
     path.write_bytes(CONTENT)
     os.utime(path, (784111777, 784111777))
-    file = await open_file(str(path), FileVersion.of(path.stat()), sha256=SHA256)
+    file = await open_file(Content(str(path), FileVersion.of(path.stat()), SHA256))
 
     async def handle(request: web.Request) -> web.StreamResponse:
         outcome = await send_file(

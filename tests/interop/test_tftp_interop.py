@@ -57,12 +57,12 @@ CLIENTS: dict[str, Command] = {
     "curl-b1468": curl("--tftp-blksize", "1468"),
     "curl-b65464": curl("--tftp-blksize", "65464"),
     "busybox": busybox(),
-    "busybox-b40": busybox("-b", "40"),  # its request must fit into a block
+    "busybox-b64": busybox("-b", "64"),  # its request must fit into a block
     "busybox-b1468": busybox("-b", "1468"),
     "busybox-b65464": busybox("-b", "65464"),
     "tftp-hpa": tftp_hpa,
 }
-SMALL_BLOCKS = ("atftp-b8", "curl-b8", "busybox-b40")
+SMALL_BLOCKS = ("atftp-b8", "curl-b8", "busybox-b64")
 COMMON = {name: command for name, command in CLIENTS.items() if name not in SMALL_BLOCKS}
 
 

@@ -67,7 +67,10 @@ def test_dhcp_is_the_default():
 
 def test_a_static_address_replaces_dhcp():
     network = NetworkSpec.parse(
-        static_ip="192.0.2.5/24", gateway="192.0.2.1", dns="192.0.2.2", vlan=42,
+        static_ip="192.0.2.5/24",
+        gateway="192.0.2.1",
+        dns="192.0.2.2",
+        vlan=42,
         mac="52:54:00:00:00:01",
     )
     text = script(StubSpec("memtest", SPEC.servers, None, network))
