@@ -61,11 +61,13 @@ async def open_state(config: Config) -> AsyncIterator[AsyncEngine]:
 
 
 @asynccontextmanager
-async def open_library(config: Config, engine: AsyncEngine) -> AsyncIterator[Library]:
+async def open_library(
+    config: Config, engine: AsyncEngine, **options: float
+) -> AsyncIterator[Library]:
     """The library after one look at its directory."""
     from bootserver.images.library import Library
 
-    async with Library(config.images.path, engine) as library:
+    async with Library(config.images.path, engine, **options) as library:
         await library.scan()
         yield library
 

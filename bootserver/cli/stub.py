@@ -68,7 +68,8 @@ async def build(
         static_ip=static_ip, gateway=gateway, dns=dns, vlan=vlan, mac=_mac(mac)
     )
     async with open_state(config) as engine:
-        async with open_library(config, engine) as library:
+        # A stub needs no more of its image than the name: one that is being copied will do.
+        async with open_library(config, engine, settle_s=0) as library:
             image = library.get(image_id)
         spec = order_stub(config, image_id, servers=_urls(servers), network=network)
         issued = await IssuedStubs(engine, config.state.path).issue(spec)

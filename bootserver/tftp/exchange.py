@@ -108,19 +108,26 @@ class Exchange:
     def _on_readable(self) -> None:
         try:
             for _ in range(DATAGRAMS_PER_WAKE):
-                datagram = self._sock.recv(DATAGRAM_BYTES_MAX)
+                datagram = self._receive()
+                if datagram is None:
+                    return
                 self._send(self.transfer.receive(datagram, monotonic()))
                 if self._settle():
                     return
+        except Exception as err:
+            self._stop(err)
+
+    def _receive(self) -> bytes | None:
+        try:
+            return self._sock.recv(DATAGRAM_BYTES_MAX)
         except BlockingIOError:
-            return
+            return None
         except ConnectionRefusedError:
             self.transfer.client_gone()
             self._settle()
+            return None
         except OSError:  # what a router said of an earlier datagram; retransmission mends it
-            return
-        except Exception as err:
-            self._stop(err)
+            return None
 
     def _on_timer(self) -> None:
         self._timer = None

@@ -82,6 +82,7 @@ async def plane_for(
         plane.transport = request.transport
         if interim:
             assert request.transport is not None
+            request.transport.set_write_buffer_limits(high=2 * len(interim))  # drain() is content
             request.transport.write(interim)
         try:
             outcome = await send_file(
