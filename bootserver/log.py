@@ -10,10 +10,15 @@ import structlog
 from bootserver.config import LogConfig
 
 
-def configure_logging(config: LogConfig) -> None:
-    """Send structlog's events, and the libraries' warnings, to standard error."""
+def configure_logging(config: LogConfig, *, quiet: bool = False) -> None:
+    """Send structlog's events, and the libraries' warnings, to standard error.
+
+    `quiet` leaves out what is no warning: a command says itself what it did.
+    """
     on_terminal = sys.stderr.isatty() if config.format == "auto" else config.format == "console"
     level = logging.getLevelNamesMapping()[config.level.upper()]
+    if quiet:
+        level = max(level, logging.WARNING)
     renderer: structlog.types.Processor = (
         structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
         if on_terminal
@@ -45,3 +50,15 @@ def configure_logging(config: LogConfig) -> None:
         )
     )
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)
+    logging.getLogger("aiohttp.server").addFilter(_one_line)
+
+
+def _one_line(record: logging.LogRecord) -> bool:
+    """Keep to one line what aiohttp says of a request that is not HTTP: no traceback."""
+    error = record.exc_info[1] if record.exc_info else None
+    if type(error).__module__.startswith("aiohttp.http"):
+        record.exc_info = None
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+        record.msg = f"{record.getMessage()}: {type(error).__name__}"
+        record.args = ()
+    return True

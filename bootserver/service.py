@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -34,6 +34,7 @@ log = structlog.get_logger(__name__)
 
 BACKLOG = 1024  # a whole site that powers on at once
 ADMIN_GRACE_S = 1.0
+FIRST_LOOK_S = 5.0  # how long the announcement waits for images that have just come
 
 Announce = Callable[[Mapping[str, str]], None]
 Stop = Callable[[], Awaitable[None]]
@@ -63,17 +64,20 @@ async def run(config: Config, announce: Announce) -> None:
                 Library(config.images.path, engine, on_change=standing.look_again)
             )
             await library.scan()
-            await standing.update(library.images())
 
             plane = BootPlane(config, library, issued, ledger)
             admin_app = make_admin_app(library, sessions, standing.files, config.images.path)
+            stops = await _start_planes(config, plane, admin_app)
             async with asyncio.TaskGroup() as tasks:
                 background = [
                     tasks.create_task(library.watch(config.images.scan_interval_s)),
                     tasks.create_task(standing.keep(library.images)),
                     tasks.create_task(ledger.run()),
                 ]
-                stops = await _start_planes(config, plane, admin_app)
+                with suppress(TimeoutError):  # what takes longer is announced in the log
+                    async with asyncio.timeout(FIRST_LOOK_S):
+                        await library.settled()
+                await standing.update(library.images())
                 announce(_places(config, standing, stops))
                 await _serve_until_told(signals, stops, config.server.grace_s)
                 for task in background:

@@ -16,10 +16,8 @@ from bootserver.config import Config, in_force
 @with_config
 async def serve(config: Config) -> None:
     """Serve stubs, boot scripts and images until told to stop."""
-    from bootserver.log import configure_logging
     from bootserver.service import run
 
-    configure_logging(config.log)
     await run(config, _announce)
 
 

@@ -30,7 +30,11 @@ def with_config(command: Callable[..., Coroutine[Any, Any, None] | None]) -> Cal
     """
 
     def run(own_config_path: Path | None, **arguments: Any) -> None:
-        config = load_config(own_config_path or click.get_current_context().obj)
+        from bootserver.log import configure_logging
+
+        context = click.get_current_context()
+        config = load_config(own_config_path or context.obj)
+        configure_logging(config.log, quiet=context.info_name != "serve")
         result = command(config, **arguments)
         if result is not None:
             asyncio.run(result)
@@ -62,12 +66,13 @@ async def open_state(config: Config) -> AsyncIterator[AsyncEngine]:
 
 @asynccontextmanager
 async def open_library(
-    config: Config, engine: AsyncEngine, **options: float
+    config: Config, engine: AsyncEngine, *, half_copied: bool = False
 ) -> AsyncIterator[Library]:
-    """The library after one look at its directory."""
-    from bootserver.images.library import Library
+    """The library after one look at its directory; with `half_copied` also what still grows."""
+    from bootserver.images.library import SETTLE_S, Library
 
-    async with Library(config.images.path, engine, **options) as library:
+    settle_s = 0 if half_copied else SETTLE_S
+    async with Library(config.images.path, engine, settle_s=settle_s) as library:
         await library.scan()
         yield library
 

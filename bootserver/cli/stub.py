@@ -69,7 +69,7 @@ async def build(
     )
     async with open_state(config) as engine:
         # A stub needs no more of its image than the name: one that is being copied will do.
-        async with open_library(config, engine, settle_s=0) as library:
+        async with open_library(config, engine, half_copied=True) as library:
             image = library.get(image_id)
         spec = order_stub(config, image_id, servers=_urls(servers), network=network)
         issued = await IssuedStubs(engine, config.state.path).issue(spec)

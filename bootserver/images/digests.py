@@ -10,28 +10,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, String, Table, Text, delete, insert, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bootserver.database import metadata
+from bootserver.database import DIGESTS
 from bootserver.errors import ImageError, ImageNotReadyError
 from bootserver.images.iso import INSPECTION_REVISION, open_regular
 from bootserver.model import ElToritoEntry, FileVersion, IsoFacts
 
 CHUNK_BYTES = 1024**2
-
-digests = Table(
-    "digests",
-    metadata,
-    Column("path", Text, primary_key=True),
-    Column("size_bytes", BigInteger, nullable=False),
-    Column("mtime_ns", BigInteger, nullable=False),
-    Column("inode", BigInteger, nullable=False),  # as _signed() gives it
-    Column("sha256", String(64), nullable=False),
-    Column("facts", JSON, nullable=False),
-    Column("problem", Text, nullable=False),
-    Column("inspection", String(16), nullable=False),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +72,11 @@ async def find(engine: AsyncEngine, path: Path, version: FileVersion) -> Finding
     Where another release of the inspection found the facts, only the digest is still good:
     `facts` is None and `problem` empty.
     """
-    query = select(digests).where(
-        digests.c.path == str(path),
-        digests.c.size_bytes == version.size_bytes,
-        digests.c.mtime_ns == version.mtime_ns,
-        digests.c.inode == _signed(version.inode),
+    query = select(DIGESTS).where(
+        DIGESTS.c.path == str(path),
+        DIGESTS.c.size_bytes == version.size_bytes,
+        DIGESTS.c.mtime_ns == version.mtime_ns,
+        DIGESTS.c.inode == _signed(version.inode),
     )
     async with engine.connect() as connection:
         row = (await connection.execute(query)).one_or_none()
@@ -113,8 +100,8 @@ async def store(engine: AsyncEngine, path: Path, version: FileVersion, finding: 
         "inspection": INSPECTION_REVISION,
     }
     async with engine.begin() as connection:
-        await connection.execute(delete(digests).where(digests.c.path == str(path)))
-        await connection.execute(insert(digests).values(row))
+        await connection.execute(delete(DIGESTS).where(DIGESTS.c.path == str(path)))
+        await connection.execute(insert(DIGESTS).values(row))
 
 
 def _signed(inode: int) -> int:

@@ -8,40 +8,12 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Double, ForeignKey, Integer, Row, String, Table, select
+from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bootserver.database import metadata
+from bootserver.database import EVENTS, SESSIONS
 from bootserver.model import BootEvent, BootPhase, BootSession, Firmware, Machine
 from bootserver.sessions.tracker import ENDS
-
-# Times are seconds since 1970 in UTC: SQLite keeps no time zones.
-SESSIONS = Table(
-    "sessions",
-    metadata,
-    Column("id", String, primary_key=True),
-    Column("key", String, nullable=False, unique=True),
-    Column("token", String, nullable=False, index=True),
-    Column("image", String, nullable=False),
-    Column("created_at", Double, nullable=False, index=True),
-    Column("machine", String, nullable=False),
-    Column("address", String, nullable=False),
-    Column("phase", String, nullable=False, index=True),
-    Column("phase_at", Double),
-    Column("image_bytes", BigInteger, nullable=False),
-    Column("sent_bytes", BigInteger, nullable=False),
-    Column("error", String, nullable=False),
-)
-
-EVENTS = Table(
-    "events",
-    metadata,
-    Column("number", Integer, primary_key=True),
-    Column("session", String, ForeignKey("sessions.id"), nullable=False, index=True),
-    Column("phase", String, nullable=False),
-    Column("at", Double, nullable=False),
-    Column("detail", String, nullable=False),
-)
 
 
 class SessionStore:

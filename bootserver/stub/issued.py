@@ -17,22 +17,13 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
-from sqlalchemy import Column, Double, String, Table, select
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bootserver.database import metadata
+from bootserver.database import STUBS
 from bootserver.errors import StubError
 from bootserver.stub.plan import NetworkSpec, StubSpec
-
-STUBS = Table(
-    "stubs",
-    metadata,
-    Column("token", String, primary_key=True),
-    Column("image", String, nullable=False, index=True),
-    Column("spec", String, nullable=False),
-    Column("issued_at", Double, nullable=False),
-)
 
 SECRET_BYTES = 32
 TOKEN_BYTES = 16

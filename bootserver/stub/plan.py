@@ -143,7 +143,6 @@ def plan_stub(spec: StubSpec, token: str, loader: Callable[[str], bytes]) -> Stu
     """The stub for `spec`; `loader` gives a loader's bytes by name."""
     script = render_stub(spec.image, spec.network, spec.script_urls(token))
     files = (
-        # In the order in which they are read: fewer and larger reads over redirection.
         StubFile("/ISOLINUX.BIN", loader("isolinux.bin")),
         StubFile("/LDLINUX.C32", loader("ldlinux.c32")),
         StubFile("/ISOLINUX.CFG", render_isolinux(spec.serial).encode("ascii")),

@@ -7,6 +7,7 @@ for `echo` therefore passes the `ipxe` filter; everything else in a script is a 
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from bootserver.model import Image
 if TYPE_CHECKING:
     from bootserver.stub.plan import NetworkSpec
 
+SCREEN_COLUMNS = 79 - len("bootserver: ")
 TEMPLATES = PROJECT / "stub" / "templates"
 
 
@@ -42,8 +44,9 @@ def render_memdisk(image: Image, memdisk: str, base: str) -> str:
 
 
 def render_message(lines: Sequence[str], *, retry_s: int) -> str:
-    """A script that shows `lines`, waits and asks again."""
-    return _template("message.ipxe").render(lines=lines, retry_s=retry_s)
+    """A script that shows `lines`, broken to fit the screen, waits and asks again."""
+    screen = [short for line in lines for short in textwrap.wrap(ipxe_text(line), SCREEN_COLUMNS)]
+    return _template("message.ipxe").render(lines=screen, retry_s=retry_s)
 
 
 def ipxe_text(text: str) -> str:

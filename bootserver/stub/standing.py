@@ -65,6 +65,7 @@ class StandingStubs:
             plan = plan_stub(stub.spec, stub.token, partial(read_loader, self._config.stub))
             if not is_stub_of(plan, path):
                 write_stub(plan, path)
+                log.info("stub.written", image=image.id, path=str(path))
 
         await asyncio.to_thread(write)
         return path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bootserver.errors import BootServerError
+from bootserver.errors import BootServerError, ImageNotReadyError
 from bootserver.model import BootSession, ByteRange
 from bootserver.openfile import OpenFile, open_file
 from bootserver.plane import BootPlane
@@ -14,6 +14,10 @@ async def open_on_plane(plane: BootPlane, request: TftpRequest) -> TftpFile:
     """The content of that name; raises TftpRefusal with the reason in a sentence."""
     try:
         return await _open(plane, request)
+    except TftpRefusal:
+        raise
+    except ImageNotReadyError as err:
+        raise TftpRefusal(ErrorCode.UNDEFINED, err.message[:100]) from err
     except BootServerError as err:
         raise TftpRefusal(ErrorCode.FILE_NOT_FOUND, err.message[:100]) from err
 

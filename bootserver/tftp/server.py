@@ -174,7 +174,8 @@ class TftpServer:
 
     async def _serve(self, running: _Running, request: ReadRequest) -> None:
         """Sends the file; every way in which that can fail ends here, in one log line."""
-        line = log.bind(client=running.arrival.client[0], name=request.name)
+        last = request.name.rpartition("/")[2]  # what stands before it may be a token
+        line = log.bind(client=running.arrival.client[0], name=last)
         try:
             await self._send_file(running, request, line)
         except TftpRefusal as refusal:

@@ -14,6 +14,7 @@ from bootserver.bench.qemu import BootTimeout, QemuEndedError, launch
 from bootserver.bench.qemu_command import BootDevice, CdBus, Nic, QemuSpec
 from bootserver.errors import ServiceError
 from bootserver.model import Firmware
+from tests.fixtures.packaged import GRUB, MEMTEST, packaged
 
 pytestmark = pytest.mark.boot
 
@@ -29,12 +30,12 @@ def debian_file(path: str, package: str) -> Path:
 
 @pytest.fixture
 def memtest_iso() -> Path:
-    return debian_file("/usr/lib/memtest86+/memtest86+x64.iso", "memtest86+")
+    return packaged(MEMTEST)
 
 
 @pytest.fixture
 def grub_iso() -> Path:
-    return debian_file("/usr/lib/grub-rescue/grub-rescue-cdrom.iso", "grub-rescue-pc")
+    return packaged(GRUB)
 
 
 def is_running(pid: int) -> bool:
@@ -252,6 +253,7 @@ import asyncio, os, pathlib, signal, sys
 from bootserver.bench.qemu import launch
 from bootserver.bench.qemu_command import QemuSpec
 from bootserver.model import Firmware
+from tests.fixtures.packaged import GRUB, MEMTEST, packaged
 
 async def main():
     async with launch(QemuSpec(Firmware.BIOS, nics=()), pathlib.Path(sys.argv[1])) as machine:

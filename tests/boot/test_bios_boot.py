@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,8 @@ import pytest
 
 from bootserver.bench.qemu import QemuMachine
 from bootserver.bench.qemu_command import BootDevice, Nic, QemuSpec
-from bootserver.config import PROJECT
 from bootserver.model import Firmware
+from tests.fixtures.packaged import GRUB, MEMTEST, packaged
 from tests.fixtures.server import Site, free_port, serving
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
@@ -21,17 +22,10 @@ pytestmark = [pytest.mark.boot, pytest.mark.slow]
 BOOT_S = 180  # an emulated machine on a busy host; a quiet one takes 10 to 20
 REDIRECTED_BYTES_MAX = 560_000
 
-MEMTEST = r"Memtest86\+ v\d"
-GRUB = "GNU GRUB"
+MEMTEST_RUNS = r"Memtest86\+ v\d"
+GRUB_RUNS = "GNU GRUB"
 
 Qemu = Callable[[QemuSpec], Awaitable[QemuMachine]]
-
-
-def packaged(name: str) -> Path:
-    """An ISO that `make setup-test` took out of a Debian package."""
-    path = PROJECT / "tests" / "isos" / name
-    assert path.exists(), f"{path} is missing; run: make setup-test"
-    return path
 
 
 @pytest.fixture
@@ -62,11 +56,11 @@ async def boot_record(site: Site, phase: str) -> dict[str, Any]:
 
 
 async def test_memtest_boots_from_the_stub_on_a_cd(qemu: Qemu, site: Site):
-    image = site.add(packaged("memtest86+x64.iso"))
+    image = site.add(packaged(MEMTEST))
     stub = await site.build_stub(image)
     async with serving(site):
         machine = await qemu(cd(stub))
-        await machine.wait_for(MEMTEST, timeout_s=BOOT_S)
+        await machine.wait_for(MEMTEST_RUNS, timeout_s=BOOT_S)
         redirected = await machine.cd_bytes_read()
         boot = await boot_record(site, "handed_off")
 
@@ -80,7 +74,7 @@ async def test_memtest_boots_from_the_stub_on_a_cd(qemu: Qemu, site: Site):
         "fetched",
         "handed_off",
     ]
-    assert boot["sent_bytes"] == boot["image_bytes"] == packaged("memtest86+x64.iso").stat().st_size
+    assert boot["sent_bytes"] == boot["image_bytes"] == packaged(MEMTEST).stat().st_size
     assert boot["error"] == ""
     assert boot["machine"] == {
         "mac": "52:54:00:12:34:56",
@@ -95,68 +89,68 @@ async def test_memtest_boots_from_the_stub_on_a_cd(qemu: Qemu, site: Site):
 
 
 async def test_grub_rescue_boots_from_the_stub_on_a_usb_stick(qemu: Qemu, site: Site):
-    image = site.add(packaged("grub-rescue-cdrom.iso"))
+    image = site.add(packaged(GRUB))
     stub = await site.build_stub(image)
     async with serving(site):
         machine = await qemu(
             replace(cd(stub), cdrom=None, usb_disk=stub, boot_from=BootDevice.DISK)
         )
-        await machine.wait_for(GRUB, timeout_s=BOOT_S)
+        await machine.wait_for(GRUB_RUNS, timeout_s=BOOT_S)
         boot = await boot_record(site, "handed_off")
 
     assert boot["sent_bytes"] == boot["image_bytes"]
 
 
 async def test_the_way_over_tftp_works_when_http_does_not(qemu: Qemu, site: Site):
-    image = site.add(packaged("memtest86+x64.iso"))
+    image = site.add(packaged(MEMTEST))
     nobody = f"http://10.0.2.2:{free_port()}"
     stub = await site.build_stub(image, "--server", nobody)
     async with serving(site):
         machine = await qemu(cd(stub))
-        await machine.wait_for(MEMTEST, timeout_s=BOOT_S)
+        await machine.wait_for(MEMTEST_RUNS, timeout_s=BOOT_S)
         boot = await boot_record(site, "handed_off")
 
     assert boot["sent_bytes"] == boot["image_bytes"]
 
 
 async def test_a_second_server_is_tried(qemu: Qemu, site: Site):
-    image = site.add(packaged("memtest86+x64.iso"))
+    image = site.add(packaged(MEMTEST))
     nobody = f"http://10.0.2.2:{free_port()}"
     stub = await site.build_stub(
         image, "--server", nobody, "--server", f"http://10.0.2.2:{site.boot_port}"
     )
     async with serving(site):
         machine = await qemu(cd(stub))
-        await machine.wait_for(MEMTEST, timeout_s=BOOT_S)
+        await machine.wait_for(MEMTEST_RUNS, timeout_s=BOOT_S)
         await boot_record(site, "handed_off")
 
 
 async def test_a_static_address_needs_no_dhcp(qemu: Qemu, site: Site):
-    image = site.add(packaged("memtest86+x64.iso"))
+    image = site.add(packaged(MEMTEST))
     stub = await site.build_stub(
         image, "--static-ip", "10.0.2.77/24", "--gateway", "10.0.2.2", "--mac", "52-54-00-12-34-57"
     )
     async with serving(site):
         machine = await qemu(replace(cd(stub), nics=(Nic(), Nic())))
-        await machine.wait_for(MEMTEST, timeout_s=BOOT_S)
+        await machine.wait_for(MEMTEST_RUNS, timeout_s=BOOT_S)
         boot = await boot_record(site, "handed_off")
 
     assert boot["machine"]["mac"] == "52:54:00:12:34:57"  # the second card, as ordered
 
 
 async def test_the_stub_goes_on_to_the_card_that_has_a_cable(qemu: Qemu, site: Site):
-    image = site.add(packaged("memtest86+x64.iso"))
+    image = site.add(packaged(MEMTEST))
     stub = await site.build_stub(image)
     async with serving(site):
         machine = await qemu(replace(cd(stub), nics=(Nic(linked=False), Nic())))
-        await machine.wait_for(MEMTEST, timeout_s=BOOT_S)
+        await machine.wait_for(MEMTEST_RUNS, timeout_s=BOOT_S)
         boot = await boot_record(site, "handed_off")
 
     assert boot["machine"]["mac"] == "52:54:00:12:34:57"
 
 
 async def test_the_stub_waits_for_its_server_and_says_so(qemu: Qemu, site: Site):
-    image = site.add(packaged("memtest86+x64.iso"))
+    image = site.add(packaged(MEMTEST))
     stub = await site.build_stub(image)
     machine = await qemu(cd(stub))
     await machine.wait_for(
@@ -164,34 +158,32 @@ async def test_the_stub_waits_for_its_server_and_says_so(qemu: Qemu, site: Site)
         timeout_s=BOOT_S,
     )
     async with serving(site):
-        await machine.wait_for(MEMTEST, timeout_s=BOOT_S)
+        await machine.wait_for(MEMTEST_RUNS, timeout_s=BOOT_S)
 
 
 async def test_a_key_opens_a_shell_and_exit_comes_back(qemu: Qemu, site: Site):
-    image = site.add(packaged("memtest86+x64.iso"))
+    image = site.add(packaged(MEMTEST))
     stub = await site.build_stub(image, "--server", f"http://10.0.2.2:{free_port()}")
     machine = await qemu(cd(stub))
-    await machine.wait_for("press s for a shell", timeout_s=BOOT_S)
+    await machine.wait_for("s opens a shell", timeout_s=BOOT_S)
     await machine.send_keys("s")
     await machine.wait_for(r"iPXE>", timeout_s=BOOT_S)
     await machine.send_keys(*"exit", "ret")
     async with serving(site):  # over TFTP, the stub's last way
-        await machine.wait_for(MEMTEST, timeout_s=BOOT_S)
+        await machine.wait_for(MEMTEST_RUNS, timeout_s=BOOT_S)
 
 
 async def test_an_image_that_cannot_fit_is_refused_on_screen_before_the_download(
     qemu: Qemu, site: Site
 ):
     large = site.path / "images" / "large.iso"
-    large.write_bytes(packaged("memtest86+x64.iso").read_bytes())
+    large.write_bytes(packaged(MEMTEST).read_bytes())
     with large.open("r+b") as file:
         file.truncate(600 << 20)
     stub = await site.build_stub("large")
     async with serving(site):
         machine = await qemu(replace(cd(stub), memory_mib=512))
-        await machine.wait_for(
-            r"large needs 664 MiB of memory.*this machine has 512", timeout_s=BOOT_S
-        )
+        await machine.wait_for(r"large needs 664 MiB of memory", timeout_s=BOOT_S)
         boot = await boot_record(site, "stub_started")
 
     assert boot["sent_bytes"] == 0
@@ -199,9 +191,9 @@ async def test_an_image_that_cannot_fit_is_refused_on_screen_before_the_download
 
 
 async def test_an_unknown_stub_is_told_so_on_screen(qemu: Qemu, site: Site):
-    image = site.add(packaged("memtest86+x64.iso"))
+    image = site.add(packaged(MEMTEST))
     stub = await site.build_stub(image)
-    (site.path / "var" / "bootserver.db").unlink()
+    shutil.rmtree(site.path / "var")  # its secret as well: the server is another one now
     async with serving(site):
         machine = await qemu(cd(stub))
         await machine.wait_for("this stub is not known to this server", timeout_s=BOOT_S)

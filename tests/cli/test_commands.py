@@ -1,0 +1,149 @@
+"""The command line as a user types it: real processes, real loaders."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.isos import make_iso
+from tests.fixtures.server import Site
+
+TOKEN = re.compile(r"[0-9a-f]{32}")
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    site = Site(tmp_path / "site")
+    make_iso(site.path / "images" / "rescue.iso", bios=True, volume_id="RESCUE_1")
+    return site
+
+
+async def test_a_stub_built_twice_is_the_same_stub(site: Site):
+    one = await site.query("stub", "build", "rescue", "-o", "one.iso")
+    two = await site.query("stub", "build", "rescue", "-o", "two.iso")
+
+    assert (site.path / "one.iso").read_bytes() == (site.path / "two.iso").read_bytes()
+    assert one["digest"] == two["digest"]
+    assert one["sha256"] == two["sha256"]
+    assert one["size_bytes"] == (site.path / "one.iso").stat().st_size <= 1_000_000
+    assert one["image"] == "rescue"
+    assert TOKEN.fullmatch(one["token"])
+    assert one["urls"]["script"].endswith(f"/b/{one['token']}/boot.ipxe")
+    for url in one["urls"].values():
+        path = url.removeprefix("http://").partition("/")[2]
+        assert not set("?&:") & set(path)
+
+
+async def test_a_stub_says_what_it_costs_over_redirection(site: Site):
+    text = await site.command("stub", "build", "rescue")
+
+    assert (site.path / "rescue.stub.iso").exists()
+    assert re.search(r"over redirection: [0-9.]+ s at 150 kB/s, [0-9.]+ s at 1.5 MB/s", text)
+    assert re.search(r"digest +[0-9a-f]{64}", text)
+
+
+async def test_a_stub_can_be_looked_into(site: Site):
+    await site.command("stub", "build", "rescue", "--server", "http://192.0.2.7:81/")
+
+    shown = await site.query("stub", "show", "rescue.stub.iso")
+
+    assert shown["image"] == "rescue"
+    assert shown["servers"][0] == "http://192.0.2.7:81"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["stub", "build", "rescu"], "did you mean rescue?"),
+        (["stub", "build", "rescue", "-o", "none/x.iso"], "cannot be written"),
+        (["stub", "build", "rescue", "--static-ip", "10.0.0.1"], "write 10.0.0.1/24"),
+        (["images", "show", "none"], "there is no image 'none'"),
+        (["images", "add", "none.iso"], "none.iso"),
+        (["boots", "show", "abc"], "run: bootserver boots list"),
+        (["stub", "show", "config.toml"], "is not an ISO"),
+    ],
+)
+async def test_bad_input_is_a_sentence_and_what_to_do(
+    site: Site, arguments: list[str], words: str
+):
+    errors = await site.command(*arguments, expect=1)
+
+    assert words in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["stub", "build", "rescue", "--mac", "zz"],
+        ["stub", "build", "rescue", "--server", "192.0.2.1"],
+        ["stub", "build", "rescue", "--server", "http://192.0.2.1/a?b"],
+    ],
+)
+async def test_wrong_options_are_usage_errors(site: Site, arguments: list[str]):
+    assert "Invalid value for" in await site.command(*arguments, expect=2)
+
+
+async def test_images_are_listed_with_their_digests(site: Site):
+    (site.path / "images" / "text.iso").write_text("no ISO at all")
+
+    rescue, text = await site.query("images", "list")
+
+    assert (rescue["id"], rescue["title"], rescue["firmware"]) == ("rescue", "RESCUE_1", ["bios"])
+    assert re.fullmatch(r"[0-9a-f]{64}", rescue["sha256"])
+    assert "is not an ISO" in text["problem"]
+
+
+async def test_an_image_is_added_shown_and_removed(site: Site):
+    make_iso(site.path / "new.iso", bios=True)
+
+    added = await site.query("images", "add", "new.iso", "--name", "fresh")
+    shown = await site.query("images", "show", "fresh")
+    await site.command("images", "remove", "fresh")
+
+    assert added["sha256"] == shown["sha256"]
+    assert shown["boot_entries"][0].startswith("platform 0x00, no emulation")
+    assert [image["id"] for image in await site.query("images", "list")] == ["rescue"]
+
+
+async def test_a_wrong_digest_adds_nothing(site: Site):
+    make_iso(site.path / "new.iso", bios=True)
+
+    errors = await site.command("images", "add", "new.iso", "--sha256", "0" * 64, expect=1)
+
+    assert "0" * 64 in errors
+    assert not (site.path / "images" / "new.iso").exists()
+
+
+async def test_the_configuration_in_force_is_printed(site: Site):
+    values = await site.query("config")
+
+    assert values["server"]["boot_port"] == site.boot_port
+    assert values["images"]["path"] == str(site.path / "images")
+
+
+async def test_doctor_says_what_mends_a_missing_loader(tmp_path: Path):
+    site = Site(tmp_path / "site", loaders="nothing-here")
+
+    errors = json.loads(await site.command("doctor", "--json", expect=1, stream="output"))
+
+    assert len(errors["problems"]) == 5
+    assert all("run: make setup" in problem for problem in errors["problems"])
+
+
+async def test_nothing_booted_yet_is_said(site: Site):
+    assert "No boots yet" in await site.command("boots", "list")
+    assert await site.query("boots", "list") == []
+
+
+async def test_config_may_stand_before_or_after_the_command(site: Site, tmp_path: Path):
+    other = tmp_path / "other.toml"
+    other.write_text("[server]\nboot_port = 1234\n")
+
+    before = json.loads(await site.command("--config", str(other), "config", "--json"))
+    after = json.loads(await site.command("config", "--config", str(other), "--json"))
+
+    assert before["server"]["boot_port"] == after["server"]["boot_port"] == 1234

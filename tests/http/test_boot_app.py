@@ -1,0 +1,330 @@
+"""The boot plane over HTTP, with a real library, real ledger and real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+from structlog.testing import capture_logs
+
+from bootserver.config import Config
+from bootserver.database import open_database
+from bootserver.http.boot_app import make_boot_app
+from bootserver.images.library import Library
+from bootserver.model import BootPhase
+from bootserver.plane import BootPlane
+from bootserver.sessions.ledger import Ledger
+from bootserver.sessions.store import SessionStore
+from bootserver.stub.issued import IssuedStubs
+from bootserver.stub.order import order_stub
+from tests.conftest import STAND_INS
+from tests.fixtures.isos import make_iso
+
+QUERY = {
+    "mac": "52-54-00-12-34-56",
+    "uuid": "",
+    "product": "Box",
+    "platform": "pcbios",
+    "dimms": "0004.......",
+}
+
+
+@dataclass
+class Plane:
+    """A boot plane that serves `rescue.iso`."""
+
+    config: Config
+    library: Library
+    ledger: Ledger
+    store: SessionStore
+    stubs: IssuedStubs
+    url: str
+    http: aiohttp.ClientSession
+    iso: Path
+
+    async def token(self, image: str = "rescue") -> str:
+        return (await self.stubs.issue(order_stub(self.config, image))).token
+
+    async def script(self, token: str, **query: str) -> str:
+        address = f"{self.url}/b/{token}/boot.ipxe"
+        async with self.http.get(address, params=QUERY | query) as answer:
+            assert answer.status == 200
+            return await answer.text()
+
+    async def status(self, path: str, method: str = "GET") -> int:
+        async with self.http.request(method, self.url + path) as answer:
+            return answer.status
+
+    async def phases(self) -> list[BootPhase]:
+        await self.ledger.flush()
+        [session] = await self.store.recent(10)
+        return [event.phase for event in (await self.store.events([session.id]))[session.id]]
+
+
+@pytest.fixture
+async def plane(config: Config) -> AsyncIterator[Plane]:
+    iso = config.images.path / "rescue.iso"
+    make_iso(iso, bios=True)
+    config.state.path.mkdir()
+    async with (
+        open_database(config.state.database_url) as engine,
+        Library(config.images.path, engine, settle_s=0) as library,
+        aiohttp.ClientSession() as http,
+    ):
+        await library.scan()
+        await library.settled()
+        store = SessionStore(engine)
+        ledger = Ledger(store, expire_after=timedelta(days=1))
+        stubs = IssuedStubs(engine, config.state.path)
+        app = make_boot_app(BootPlane(config, library, stubs, ledger))
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = runner.addresses[0][1]
+        url = f"http://127.0.0.1:{port}"
+        yield Plane(config, library, ledger, store, stubs, url, http, iso)
+        await runner.cleanup()
+
+
+def session_key(script: str) -> str:
+    [line] = [line for line in script.splitlines() if line.startswith("initrd")]
+    return line.split("../")[1].split("/")[0]
+
+
+async def test_a_whole_boot_leaves_its_phases_in_the_ledger(plane: Plane):
+    script = await plane.script(await plane.token())
+    key = session_key(script)
+    async with plane.http.get(f"{plane.url}/b/{key}/image.iso") as answer:
+        body = await answer.read()
+    await plane.status(f"/b/{key}/phase/handoff")
+
+    assert body == plane.iso.read_bytes()
+    assert answer.headers["ETag"] == f'"{hashlib.sha256(body).hexdigest()}"'
+    assert answer.headers["Content-Length"] == str(len(body))
+    assert await plane.phases() == [
+        BootPhase.CREATED,
+        BootPhase.STUB_STARTED,
+        BootPhase.SCRIPT_SERVED,
+        BootPhase.FETCHING,
+        BootPhase.FETCHED,
+        BootPhase.HANDED_OFF,
+    ]
+    [session] = await plane.store.recent(10)
+    assert session.machine.mac == "52:54:00:12:34:56"
+    assert session.sent_bytes == session.image_bytes == len(body)
+
+
+async def test_the_script_loads_memdisk_and_the_image_relative_to_itself(plane: Plane):
+    script = await plane.script(await plane.token())
+
+    assert script.startswith("#!ipxe\n")
+    assert "\nkernel /nbp/memdisk iso raw || goto retry\n" in script
+    assert f"\ninitrd --name image.iso ../{session_key(script)}/image.iso || goto retry\n" in script
+
+
+async def test_the_beacon_is_the_last_fetch_and_is_freed_before_the_boot(plane: Plane):
+    lines = (await plane.script(await plane.token())).splitlines()
+
+    beacon = next(i for i, line in enumerate(lines) if "phase/handoff" in line)
+    assert "imgfree beacon" in lines[beacon]
+    assert lines[beacon + 1].startswith("boot")
+    assert lines[beacon - 1].startswith("initrd")
+
+
+async def test_a_side_car_chooses_memdisks_arguments(plane: Plane):
+    plane.iso.with_suffix(".toml").write_text('memdisk = "iso safeint"\n')
+    await plane.library.scan()
+
+    assert "kernel /nbp/memdisk iso safeint ||" in await plane.script(await plane.token())
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ({"dimms": "1000......."}, "needs 65 MiB of memory"),
+        ({"platform": "efi"}, "this machine runs UEFI"),
+    ],
+)
+async def test_what_cannot_boot_is_refused_in_a_script(
+    plane: Plane, query: dict[str, str], words: str
+):
+    script = await plane.script(await plane.token(), **query)
+
+    assert words in " ".join(script.replace("\necho bootserver:", "").split())
+    assert "initrd" not in script
+    assert await plane.phases() == [BootPhase.CREATED, BootPhase.STUB_STARTED]
+    [session] = await plane.store.recent(10)
+    assert words in session.error
+
+
+async def test_an_image_without_a_bios_entry_is_refused_in_a_script(plane: Plane):
+    make_iso(plane.config.images.path / "data.iso", bios=False)
+    await plane.library.scan()
+    await plane.library.settled()
+
+    assert "has no boot entry for BIOS machines" in await plane.script(await plane.token("data"))
+
+
+async def test_a_missing_image_is_said_on_the_screen(plane: Plane):
+    plane.iso.unlink()
+    await plane.library.scan()
+
+    script = await plane.script(await plane.token())
+
+    assert "there is no image 'rescue' in the library" in script
+    assert "chain --replace boot.ipxe" in script
+
+
+async def test_an_unknown_token_is_a_script_for_scripts_and_404_for_bytes(plane: Plane):
+    assert "this stub is not known to this server" in await plane.script("0" * 32)
+    for path in ("image.iso", "stub.iso", "phase/handoff"):
+        assert await plane.status(f"/b/{'0' * 32}/{path}") == 404
+
+
+async def test_only_the_tokens_own_image_is_reachable(plane: Plane):
+    token = await plane.token()
+    for path in (
+        f"/b/{token}/../../images/rescue.iso",
+        f"/b/{token}/%2e%2e/%2e%2e/config.toml",
+        f"/b/{token}%2fimage.iso",
+        f"/b/{token}/other.iso",
+        f"/b/{token}/image.iso/..%2f..%2fconfig.toml",
+        "/nbp/..%2fMANIFEST.toml",
+        "/nbp/%2e%2e%2f%2e%2e%2fconfig.toml",
+        "/nbp/isolinux.bin",
+        "/images/rescue.iso",
+        "/",
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(plane.url.split(":")[2]))
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        status = (await reader.read()).split(b" ")[1]
+        writer.close()
+
+        assert status == b"404", path
+
+
+async def test_nothing_can_be_written(plane: Plane):
+    token = await plane.token()
+    for method in ("POST", "PUT", "DELETE", "PATCH"):
+        assert await plane.status(f"/b/{token}/image.iso", method) == 405
+
+
+async def test_a_look_is_no_boot(plane: Plane):
+    token = await plane.token()
+    for path in ("boot.ipxe", "image.iso", "stub.iso"):
+        assert await plane.status(f"/b/{token}/{path}", "HEAD") == 200
+    assert await plane.status(f"/b/{token}/image.iso") == 200  # curl, without a script
+
+    await plane.ledger.flush()
+    assert await plane.store.recent(10) == []
+
+
+async def test_loaders_are_public_and_have_ranges(plane: Plane):
+    headers = {"Range": "bytes=0-6"}
+    async with plane.http.get(f"{plane.url}/nbp/memdisk", headers=headers) as answer:
+        assert answer.status == 206
+        assert await answer.read() == STAND_INS["memdisk"][:7]
+
+
+async def test_a_missing_loader_is_a_sentence_that_mends_it(plane: Plane):
+    (plane.config.stub.build / "memdisk").unlink()
+
+    async with plane.http.get(f"{plane.url}/nbp/memdisk") as answer:
+        assert answer.status == 404
+        assert "run: make setup" in await answer.text()
+
+
+async def test_the_stub_is_served_as_it_is_built(plane: Plane):
+    token = await plane.token()
+    async with plane.http.get(f"{plane.url}/b/{token}/stub.iso") as answer:
+        stub = await answer.read()
+
+    assert stub[32769:32774] == b"CD001"
+    assert token.encode() in stub
+    assert answer.headers["ETag"] == f'"{hashlib.sha256(stub).hexdigest()}"'
+
+
+async def test_an_image_that_has_just_changed_is_not_served_with_the_old_etag(plane: Plane):
+    token = await plane.token()
+    data = bytearray(plane.iso.read_bytes())
+    data[-1] ^= 1
+    plane.iso.write_bytes(data)
+
+    assert await plane.status(f"/b/{token}/image.iso") == 503
+
+    await plane.library.scan()
+    await plane.library.settled()
+    async with plane.http.get(f"{plane.url}/b/{token}/image.iso") as answer:
+        assert answer.headers["ETag"] == f'"{hashlib.sha256(data).hexdigest()}"'
+        assert await answer.read() == data
+
+
+async def test_an_image_replaced_by_rename_ends_with_its_old_bytes(plane: Plane):
+    old = plane.iso.read_bytes() + os.urandom(32 << 20)
+    plane.iso.write_bytes(old)
+    await plane.library.scan()
+    await plane.library.settled()
+    token = await plane.token()
+    async with plane.http.get(f"{plane.url}/b/{token}/image.iso") as answer:
+        head = await answer.content.readexactly(1000)
+        new = plane.iso.with_suffix(".new")
+        new.write_bytes(bytes(len(old)))
+        new.rename(plane.iso)
+        body = head + await answer.content.read()
+
+    assert body == old
+
+
+async def test_a_client_that_leaves_is_an_event_and_the_boot_goes_on(plane: Plane):
+    plane.iso.write_bytes(plane.iso.read_bytes() + bytes(64 << 20))
+    await plane.library.scan()
+    await plane.library.settled()
+    key = session_key(await plane.script(await plane.token()))
+    with capture_logs() as logs:
+        async with plane.http.get(f"{plane.url}/b/{key}/image.iso") as answer:
+            await answer.content.readexactly(100_000)
+            answer.close()
+        async with asyncio.timeout(30):
+            while not any(line["event"] == "boot.fetch_broken" for line in logs):
+                await asyncio.sleep(0.01)
+        broken = plane.ledger.find(key, "")
+        async with plane.http.get(f"{plane.url}/b/{key}/image.iso") as answer:
+            await answer.read()
+
+    assert broken.error.startswith("the download broke off after")
+    assert broken.phase is BootPhase.FETCHING
+    assert plane.ledger.find(key, "").phase is BootPhase.FETCHED
+    assert plane.ledger.find(key, "").error == ""
+    assert not any(line["log_level"] in ("error", "critical") for line in logs)
+
+
+async def test_an_unforeseen_error_is_a_500_and_one_log_line(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(plane.stubs, "find", lambda token: 1 / 0)
+    with capture_logs() as logs:
+        status = await plane.status(f"/b/{'0' * 32}/image.iso")
+
+    assert status == 500
+    assert [line["event"] for line in logs] == ["http.failed"]
+
+
+async def test_no_token_is_in_the_log(plane: Plane):
+    token = await plane.token()
+    with capture_logs() as logs:
+        key = session_key(await plane.script(token))
+        await plane.status(f"/b/{key}/image.iso")
+        await plane.status(f"/b/{key}/phase/handoff")
+        await plane.script(token, platform="efi")
+
+    assert logs
+    assert not any(secret in str(logs) for secret in (token, key))

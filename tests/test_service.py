@@ -1,0 +1,219 @@
+"""The running server: what it says, what it survives, how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.fixtures.isos import make_iso
+from tests.fixtures.server import RunningServer, Site, serving
+
+EVENT_S = 60
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    site = Site(tmp_path / "site")
+    make_iso(site.path / "images" / "rescue.iso", bios=True)
+    return site
+
+
+async def until_logged(server: RunningServer, event: str) -> dict[str, object]:
+    """The first log line of that event."""
+    async with asyncio.timeout(EVENT_S):
+        while True:
+            for line in server.log_lines:
+                if line["event"] == event:
+                    return line
+            await asyncio.sleep(0.05)
+
+
+def local(site: Site, token: str, name: str) -> str:
+    return f"http://127.0.0.1:{site.boot_port}/b/{token}/{name}"
+
+
+async def test_the_announcement_says_where_everything_is(site: Site):
+    async with serving(site) as server:
+        places = dict(re.findall(r"^  (\S.*?)  +(\S+)$", server.announced, re.MULTILINE))
+
+    assert places["dashboard"] == f"http://127.0.0.1:{site.admin_port}/"
+    assert places["machines call"] == f"http://10.0.2.2:{site.boot_port}"
+    assert places["images"] == f"{site.path}/images/"
+
+
+async def test_every_bootable_image_has_its_stub_on_disk(site: Site):
+    async with serving(site) as server:
+        line = await until_logged(server, "stub.written")
+        built = await site.build_stub("rescue")
+
+    assert line["path"] == str(site.path / "var" / "stubs" / "rescue.iso")
+    assert Path(str(line["path"])).read_bytes() == built.read_bytes()
+
+
+async def test_images_that_come_and_go_are_noticed(site: Site):
+    async with serving(site) as server, aiohttp.ClientSession() as http:
+        await until_logged(server, "stub.written")
+        make_iso(site.path / "images" / "second.iso", bios=True)
+        async with asyncio.timeout(EVENT_S):
+            while not (site.path / "var" / "stubs" / "second.iso").exists():
+                await asyncio.sleep(0.1)
+        (site.path / "images" / "rescue.iso").unlink()
+        async with asyncio.timeout(EVENT_S):
+            while (site.path / "var" / "stubs" / "rescue.iso").exists():
+                await asyncio.sleep(0.1)
+        async with http.get(f"http://127.0.0.1:{site.admin_port}/") as page:
+            text = await page.text()
+
+    assert "second" in text
+    assert "rescue.iso" not in text
+
+
+async def test_a_busy_port_is_one_line_and_the_rest_serves(site: Site):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", site.boot_port))
+        taken.listen()
+        async with serving(site) as server, aiohttp.ClientSession() as http:
+            lines = [line for line in server.log_lines if line["level"] == "error"]
+            async with http.get(f"http://127.0.0.1:{site.admin_port}/healthz") as answer:
+                assert answer.status == 200
+
+    assert [line["event"] for line in lines] == ["boot_plane.not_served"]
+    assert f"port {site.boot_port} cannot be had" in lines[0]["reason"]
+
+
+async def test_a_server_that_can_serve_no_machine_ends_with_a_sentence(tmp_path: Path):
+    site = Site(tmp_path / "site", extra="")
+    with (site.path / "config.toml").open("a") as file:
+        file.write("")
+    text = (site.path / "config.toml").read_text()
+    (site.path / "config.toml").write_text(text.replace("[tftp]\n", "[tftp]\nenabled = false\n"))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", site.boot_port))
+        taken.listen()
+
+        errors = await site.command("serve", expect=1)
+
+    assert "no machine can be served" in errors
+    assert "Traceback" not in errors
+
+
+async def test_missing_loaders_and_bad_images_are_a_line_each_and_the_rest_serves(tmp_path: Path):
+    site = Site(tmp_path / "site", loaders="none")
+    make_iso(site.path / "images" / "rescue.iso", bios=True)
+    (site.path / "images" / "broken.iso").write_bytes(b"x" * 100_000)
+    async with serving(site) as server:
+        await until_logged(server, "image.problem")
+        await until_logged(server, "stubs.not_built")
+        lines = server.log_lines
+
+    assert sum(line["event"] == "loader.missing" for line in lines) == 5
+    assert sum(line["event"] == "image.problem" for line in lines) == 1
+    assert sum(line["event"] == "stubs.not_built" for line in lines) == 1
+
+
+async def test_sigterm_lets_a_running_download_finish(site: Site):
+    iso = site.path / "images" / "rescue.iso"
+    iso.write_bytes(iso.read_bytes() + bytes(64 << 20))
+    async with serving(site) as server, aiohttp.ClientSession() as http:
+        token = (await site.query("stub", "build", "rescue"))["token"]
+        await until_logged(server, "image.hashed")
+        async with http.get(local(site, token, "image.iso")) as answer:
+            digest = hashlib.sha256(await answer.content.readexactly(100_000))
+            server.stop(signal.SIGTERM)
+            await until_logged(server, "server.stopping")
+            with pytest.raises(aiohttp.ClientConnectorError):
+                async with aiohttp.ClientSession() as late:
+                    await late.get(local(site, token, "boot.ipxe"))
+            while piece := await answer.content.read(1 << 20):
+                digest.update(piece)
+        async with asyncio.timeout(EVENT_S):
+            assert await server.process.wait() == 0
+
+    assert digest.hexdigest() == hashlib.sha256(iso.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("hurry", ["time", "signal"])
+async def test_a_download_that_takes_too_long_is_cut(tmp_path: Path, hurry: str):
+    grace = "grace_s = 0.5\n" if hurry == "time" else "grace_s = 1000\n"
+    site = Site(tmp_path / "site", more_server=grace)
+    iso = make_iso(site.path / "images" / "rescue.iso", bios=True)
+    iso.write_bytes(iso.read_bytes() + bytes(64 << 20))
+    async with serving(site) as server, aiohttp.ClientSession() as http:
+        token = (await site.query("stub", "build", "rescue"))["token"]
+        await until_logged(server, "image.hashed")
+        async with http.get(local(site, token, "image.iso")) as answer:
+            server.stop(signal.SIGTERM)
+            await until_logged(server, "server.stopping")
+            if hurry == "signal":
+                server.stop(signal.SIGINT)
+            async with asyncio.timeout(EVENT_S):
+                assert await server.process.wait() == 0
+            with pytest.raises(aiohttp.ClientError):
+                await answer.read()
+
+
+async def test_the_same_names_are_served_over_tftp(site: Site):
+    stub = await site.query("stub", "build", "rescue")
+    async with serving(site) as server:
+        await until_logged(server, "image.hashed")
+
+        def fetch(name: str) -> bytes:
+            url = f"tftp://127.0.0.1:{site.tftp_port}/{name}"
+            command = ["curl", "-sS", "--max-time", "30", url]
+            return subprocess.run(command, capture_output=True, check=True).stdout
+
+        script = await asyncio.to_thread(fetch, f"b/{stub['token']}/boot.ipxe")
+        image = await asyncio.to_thread(fetch, f"b/{stub['token']}/image.iso")
+        iso = await asyncio.to_thread(fetch, f"b/{stub['token']}/stub.iso")
+        with pytest.raises(subprocess.CalledProcessError) as refused:
+            await asyncio.to_thread(fetch, "b/nobody/image.iso")
+        logged = str(server.log_lines)
+        [boot] = await site.query("boots", "list")
+
+    assert script.startswith(b"#!ipxe\n")
+    assert image == (site.path / "images" / "rescue.iso").read_bytes()
+    assert hashlib.sha256(iso).hexdigest() == stub["sha256"]
+    assert refused.value.returncode == 68  # curl: the server has no such file
+    assert stub["token"] not in logged
+    assert boot["phase"] == "fetched"
+    assert boot["sent_bytes"] == len(image)
+
+
+async def test_garbage_on_every_port_leaves_the_server_serving(site: Site):
+    async with serving(site) as server, aiohttp.ClientSession() as http:
+        await until_logged(server, "image.hashed")
+        for garbage in (
+            b"\x00" * 5000,
+            b"GET / HTTP/9.9\r\n\r\n",
+            b"GET /b/x/boot.ipxe HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 65536 + b"\r\n\r\n",
+            b"GET /b/x/image.iso HTTP/1.1\r\nHost: x\r\nRange: bytes="
+            + b",".join(b"%d-%d" % (i, i) for i in range(10_000))
+            + b"\r\n\r\n",
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # a TLS hello
+        ):
+            reader, writer = await asyncio.open_connection("127.0.0.1", site.boot_port)
+            writer.write(garbage)
+            writer.write_eof()
+            answer = await reader.read()
+            assert not answer or answer.startswith((b"HTTP/1.1 4", b"HTTP/1.0 4")), answer[:80]
+            writer.close()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            for opcode in range(0, 300, 7):
+                udp.sendto(bytes((opcode >> 8, opcode & 255)) + b"\xff\x00a" * 20,
+                           ("127.0.0.1", site.tftp_port))
+        async with http.get(local(site, "0" * 32, "boot.ipxe")) as answer:
+            assert "not known" in await answer.text()
+        lines = server.log_lines
+
+    assert server.process.returncode != 1
+    assert [line for line in lines if "Traceback" in str(line) or "exception" in line] == []
