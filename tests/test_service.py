@@ -209,8 +209,10 @@ async def test_garbage_on_every_port_leaves_the_server_serving(site: Site):
             writer.close()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
             for opcode in range(0, 300, 7):
-                udp.sendto(bytes((opcode >> 8, opcode & 255)) + b"\xff\x00a" * 20,
-                           ("127.0.0.1", site.tftp_port))
+                udp.sendto(
+                    bytes((opcode >> 8, opcode & 255)) + b"\xff\x00a" * 20,
+                    ("127.0.0.1", site.tftp_port),
+                )
         async with http.get(local(site, "0" * 32, "boot.ipxe")) as answer:
             assert "not known" in await answer.text()
         lines = server.log_lines

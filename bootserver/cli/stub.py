@@ -60,8 +60,9 @@ async def build(
     """Write the stub that boots IMAGE; equal requests give equal bytes."""
     from bootserver.stub.issued import IssuedStubs
     from bootserver.stub.loaders import read_loader
+    from bootserver.stub.network import NetworkSpec
     from bootserver.stub.order import order_stub
-    from bootserver.stub.plan import NetworkSpec, plan_stub
+    from bootserver.stub.plan import plan_stub
     from bootserver.stub.write import write_stub
 
     network = NetworkSpec.parse(

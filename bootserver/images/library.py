@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-import stat
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -20,8 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bootserver.errors import ImageError, ImageNotFoundError, ImageNotReadyError
 from bootserver.images import digests
 from bootserver.images.digests import Finding, hash_file
+from bootserver.images.directory import Seen, look
 from bootserver.images.iso import inspect_iso
-from bootserver.images.sidecar import SideCar, read_sidecar
 from bootserver.model import FileVersion, Image
 
 SETTLE_S = 3.0  # longer than the three seconds an NFS client may show old attributes
@@ -30,21 +28,11 @@ LOOKS = 3  # how often settled() looks again at files that are still being writt
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """One file at one look."""
-
-    path: Path
-    version: FileVersion
-    sidecar: SideCar
-    sidecar_problem: str
-
-
 @dataclass(slots=True)
 class _File:
     """What is known of one version of an image file, and what is still to be done."""
 
-    seen: _Seen
+    seen: Seen
     since_s: float  # monotonic: when this version was first seen
     settled: bool = False  # nobody is writing it any more
     due: bool = False  # the worker is to read it
@@ -84,12 +72,7 @@ class Library:
     async def __aenter__(self) -> Library:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     def images(self) -> list[Image]:
@@ -127,12 +110,12 @@ class Library:
         Raises ImageError if the directory cannot be read; the listing then stays as it was.
         """
         async with self._scanning:
-            seen, ignored = await asyncio.to_thread(_look, self._directory)
+            looked, ignored = await asyncio.to_thread(look, self._directory)
             for name, reason in ignored.items():
                 if name not in self._ignored:
                     log.warning("images.ignored", file=name, reason=reason)
             self._ignored = ignored
-            self._take(seen)
+            self._take(looked)
             for file in list(self._files.values()):
                 if file.settled and file.finding is None and not file.due:
                     await self._recall(file)
@@ -172,28 +155,28 @@ class Library:
             with suppress(asyncio.CancelledError):
                 await self._worker
 
-    def _take(self, seen: dict[str, _Seen]) -> None:
+    def _take(self, looked: dict[str, Seen]) -> None:
         """Brings the files up to what a look has seen."""
         now_s = time.monotonic()
         files = {}
-        for image_id, look in seen.items():
+        for image_id, seen in looked.items():
             file = self._files.pop(image_id, None)
-            if file is None or (file.seen.path, file.seen.version) != (look.path, look.version):
+            if file is None or (file.seen.path, file.seen.version) != (seen.path, seen.version):
                 if file is not None:
                     file.cancelled.set()
-                file = _File(look, now_s)
-            file.seen = look
+                file = _File(seen, now_s)
+            file.seen = seen
             if not file.settled:
-                file.settled = now_s - file.since_s >= self._settle_s or self._is_old(look)
+                file.settled = now_s - file.since_s >= self._settle_s or self._is_old(seen)
             file.due = file.due or file.unreadable
             files[image_id] = file
         for gone in self._files.values():
             gone.cancelled.set()
         self._files = files
 
-    def _is_old(self, look: _Seen) -> bool:
+    def _is_old(self, seen: Seen) -> bool:
         """At the first look, a file written a while ago need not wait for a second one."""
-        age_s = time.time() - look.version.mtime_ns / 1e9
+        age_s = time.time() - seen.version.mtime_ns / 1e9
         return not self._looked and age_s >= self._settle_s
 
     async def _recall(self, file: _File) -> None:
@@ -234,6 +217,7 @@ class Library:
     async def _read(self, file: _File) -> None:
         """Inspects and hashes one file and keeps the finding."""
         path, version = file.seen.path, file.seen.version
+        file.unreadable = False
         try:
             facts = await asyncio.to_thread(inspect_iso, path)
             if not file.sha256:
@@ -246,8 +230,6 @@ class Library:
         except ImageError as err:
             finding = Finding("", None, _sentence(err))
             file.unreadable = isinstance(err.__cause__, OSError)
-        else:
-            file.unreadable = False
         if not await asyncio.to_thread(_is_version, path, version):
             raise ImageNotReadyError(f"{path.name} changed while it was read")
         file.finding = finding
@@ -292,44 +274,6 @@ class Library:
             self._on_change()
 
 
-def _look(directory: Path) -> tuple[dict[str, _Seen], dict[str, str]]:
-    """The image files by id, and the files that cannot be listed with the reason; blocks."""
-    seen: dict[str, _Seen] = {}
-    ignored: dict[str, str] = {}
-    try:
-        names = sorted(path.name for path in directory.iterdir())
-    except OSError as err:
-        raise ImageError(
-            f"the image directory {directory} cannot be read: {err.strerror or err}",
-            hint="check [images] path in config.toml, and that the disk or share is mounted",
-        ) from err
-    for name in names:
-        if not name.lower().endswith(".iso") or name.startswith("."):
-            continue
-        path = directory / name
-        try:
-            status = path.stat()
-        except OSError:  # it has just gone, or is a link to nothing
-            continue
-        if not stat.S_ISREG(status.st_mode):
-            continue
-        image_id = name[: -len(".iso")]
-        if image_id in seen:
-            ignored[name] = f"{seen[image_id].path.name} has the same id"
-        elif not image_id.isprintable():
-            ignored[ascii(name)] = "its name is not printable UTF-8 text"
-        else:
-            seen[image_id] = _Seen(path, FileVersion.of(status), *_sidecar(path))
-    return seen, ignored
-
-
-def _sidecar(path: Path) -> tuple[SideCar, str]:
-    try:
-        return read_sidecar(path), ""
-    except ImageError as err:
-        return SideCar(), _sentence(err)
-
-
 def _is_version(path: Path, version: FileVersion) -> bool:
     try:
         return FileVersion.of(path.stat()) == version
@@ -347,10 +291,12 @@ def _image(image_id: str, file: _File) -> Image:
         title=file.seen.sidecar.title or volume_id or image_id,
         sha256=finding.sha256,
         facts=finding.facts,
-        problem=finding.problem or file.seen.sidecar_problem,
+        problem=finding.problem or _sentence(file.seen.sidecar_error),
         memdisk=file.seen.sidecar.memdisk,
     )
 
 
-def _sentence(err: ImageError) -> str:
+def _sentence(err: ImageError | None) -> str:
+    if err is None:
+        return ""
     return f"{err.message} ({err.hint})" if err.hint else err.message

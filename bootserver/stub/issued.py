@@ -23,7 +23,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bootserver.database import STUBS
 from bootserver.errors import StubError
-from bootserver.stub.plan import NetworkSpec, StubSpec
+from bootserver.stub.network import NetworkSpec
+from bootserver.stub.plan import StubSpec
 
 SECRET_BYTES = 32
 TOKEN_BYTES = 16

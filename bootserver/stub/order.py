@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from bootserver.config import Config
 from bootserver.errors import StubError
-from bootserver.stub.plan import DHCP, NetworkSpec, StubSpec
+from bootserver.stub.network import DHCP, NetworkSpec
+from bootserver.stub.plan import StubSpec
 
 
 def order_stub(

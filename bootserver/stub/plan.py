@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from bootserver.errors import StubError
 from bootserver.model import CD_SECTOR_BYTES
+from bootserver.stub.network import DHCP, NetworkSpec
 from bootserver.stub.render import render_isolinux, render_stub
 
 VOLUME_ID = "BOOTSERVER"
@@ -19,68 +18,6 @@ BIOS_PLATFORM = 0x00
 # Beside the files, SeaBIOS and isolinux read volume descriptors, boot catalog, path and root
 # directory, and the first sectors twice: measured in QEMU, see docs/booting.md.
 BIOS_OVERHEAD_BYTES = 16 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkSpec:
-    """How the stub gets on the network; all empty means DHCP on every card in turn."""
-
-    address: str = ""
-    netmask: str = ""
-    gateway: str = ""
-    dns: str = ""
-    vlan: int | None = None
-    mac: str = ""  # only the card with this address
-
-    @classmethod
-    def parse(
-        cls,
-        *,
-        static_ip: str = "",
-        gateway: str = "",
-        dns: str = "",
-        vlan: int | None = None,
-        mac: str = "",
-    ) -> NetworkSpec:
-        """Checked values; `static_ip` is an IPv4 address with prefix length, `192.0.2.5/24`.
-
-        Raises StubError with what to write instead.
-        """
-        if not static_ip and (gateway or dns):
-            raise StubError(
-                "a gateway or name server goes with a static address",
-                hint="add --static-ip ADDRESS/PREFIX, or leave both to DHCP",
-            )
-        if vlan is not None and not 1 <= vlan <= 4094:
-            raise StubError(f"{vlan} is no VLAN", hint="give a number from 1 to 4094")
-        try:
-            interface = ipaddress.IPv4Interface(static_ip) if static_ip else None
-            for other in filter(None, (gateway, dns)):
-                ipaddress.IPv4Address(other)
-        except ValueError as err:
-            raise StubError(
-                str(err), hint="write addresses like 192.0.2.5/24 and 192.0.2.1"
-            ) from err
-        if interface and interface.network.prefixlen == 32 and "/" not in static_ip:
-            raise StubError(
-                f"{static_ip} lacks its prefix length", hint=f"write {static_ip}/24, say"
-            )
-        if interface and gateway and ipaddress.IPv4Address(gateway) not in interface.network:
-            raise StubError(
-                f"the gateway {gateway} is not in {interface.network}",
-                hint="check the prefix length and the gateway",
-            )
-        return cls(
-            address=str(interface.ip) if interface else "",
-            netmask=str(interface.netmask) if interface else "",
-            gateway=gateway,
-            dns=dns,
-            vlan=vlan,
-            mac=mac,
-        )
-
-
-DHCP = NetworkSpec()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,15 +10,12 @@ import re
 import textwrap
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from bootserver.config import PROJECT
 from bootserver.model import Image
-
-if TYPE_CHECKING:
-    from bootserver.stub.plan import NetworkSpec
+from bootserver.stub.network import NetworkSpec
 
 SCREEN_COLUMNS = 79 - len("bootserver: ")
 TEMPLATES = PROJECT / "stub" / "templates"

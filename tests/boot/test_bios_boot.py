@@ -154,7 +154,7 @@ async def test_the_stub_waits_for_its_server_and_says_so(qemu: Qemu, site: Site)
     stub = await site.build_stub(image)
     machine = await qemu(cd(stub))
     await machine.wait_for(
-        rf"bootserver: http://10\.0\.2\.2:{site.boot_port} did not boot this machine",
+        rf"bootserver: no boot from http://10\.0\.2\.2:{site.boot_port}, for the reason above",
         timeout_s=BOOT_S,
     )
     async with serving(site):

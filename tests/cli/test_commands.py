@@ -66,9 +66,7 @@ async def test_a_stub_can_be_looked_into(site: Site):
         (["stub", "show", "config.toml"], "is not an ISO"),
     ],
 )
-async def test_bad_input_is_a_sentence_and_what_to_do(
-    site: Site, arguments: list[str], words: str
-):
+async def test_bad_input_is_a_sentence_and_what_to_do(site: Site, arguments: list[str], words: str):
     errors = await site.command(*arguments, expect=1)
 
     assert words in errors

@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bootserver.database import open_database
 from bootserver.errors import StubError
 from bootserver.stub.issued import IssuedStubs
-from bootserver.stub.plan import NetworkSpec, StubSpec
+from bootserver.stub.network import NetworkSpec
+from bootserver.stub.plan import StubSpec
 
 SPEC = StubSpec("memtest", ("http://192.0.2.1:8080",), 69, NetworkSpec(vlan=7), "0 9600")
 

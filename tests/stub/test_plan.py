@@ -3,7 +3,8 @@
 import pytest
 
 from bootserver.errors import StubError
-from bootserver.stub.plan import NetworkSpec, StubPlan, StubSpec, plan_stub
+from bootserver.stub.network import NetworkSpec
+from bootserver.stub.plan import StubPlan, StubSpec, plan_stub
 from tests.conftest import STAND_INS
 
 TOKEN = "0123456789abcdef0123456789abcdef"

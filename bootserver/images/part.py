@@ -1,0 +1,221 @@
+"""The file that is still arriving: hidden, locked, and with a record of how to go on after a cut.
+
+`.NAME.iso.part` becomes `NAME.iso` once it is whole; `.NAME.iso.part.json` says which version of
+which URL its bytes are from.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from bootserver.errors import ImageError
+
+Progress = Callable[[int, int | None], None]  # bytes that are here, bytes in all if known
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Part:
+    """A file on its way to be the image `target`; one process has it at a time."""
+
+    path: Path
+    target: Path
+    fd: int
+    existing: Path | None  # the image that has the name already
+    validator: str = ""  # a strong ETag or a Last-Modified date (RFC 9110 §13.1.5)
+    total_bytes: int = 0  # what the file is to become, as far as it is known
+
+    @property
+    def record_path(self) -> Path:
+        """Where it is kept what a later download needs to go on."""
+        return self.path.with_name(f"{self.path.name}.json")
+
+    @property
+    def size_bytes(self) -> int:
+        """How much of the file is here."""
+        return os.fstat(self.fd).st_size
+
+    def recall(self, url: str) -> None:
+        """Takes up what an earlier call has left of the same URL, or starts from nothing."""
+        try:
+            record = json.loads(self.record_path.read_text())
+            if record["url_sha256"] == _url_digest(url):
+                self.validator = str(record["validator"])
+        except (OSError, ValueError, KeyError, TypeError):
+            pass  # no record, or not ours: nothing to go on with
+        if not self.validator:
+            self.restart()
+        os.lseek(self.fd, 0, os.SEEK_END)
+
+    def restart(self, url: str = "", validator: str = "") -> None:
+        """Empties the file and notes what the coming bytes can be continued with."""
+        # In this order a stop in between never leaves old bytes under a new validator.
+        self.record_path.unlink(missing_ok=True)
+        os.ftruncate(self.fd, 0)
+        os.lseek(self.fd, 0, os.SEEK_SET)
+        self.validator = validator
+        if validator:
+            # A URL may hold a password or a signature: its digest is enough to know it again.
+            record = {"url_sha256": _url_digest(url), "validator": validator}
+            try:
+                self.record_path.write_text(json.dumps(record))
+            except OSError as err:
+                raise self.disk_error(err) from err
+
+    def expect(self, total_bytes: int) -> None:
+        """Refuses before the first byte what cannot get its name, or cannot fit."""
+        if self.existing is not None and self.existing.stat().st_size != total_bytes:
+            raise name_taken(self.existing)
+        self.total_bytes = total_bytes
+        if total_bytes - self.size_bytes > self._free_bytes():
+            raise self._no_room()
+
+    def append(self, data: bytes) -> None:
+        """Writes the next bytes."""
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[os.write(self.fd, rest) :]
+        except OSError as err:
+            raise self.disk_error(err) from err
+
+    def publish(self) -> Path | None:
+        """None once the file has its name, for good; else the image that has it already."""
+        if self.existing is not None:
+            return self.existing
+        try:
+            os.fsync(self.fd)
+            self._rename()
+            self.remove()
+            _sync_directory(self.path.parent)
+        except FileExistsError:
+            return self.target
+        except OSError as err:
+            raise self.disk_error(err) from err
+        return None
+
+    def _rename(self) -> None:
+        """Gives the file its name; raises FileExistsError rather than replace another."""
+        try:
+            os.link(self.path, self.target)
+        except FileExistsError:
+            raise
+        except OSError:
+            # exFAT and some shares know no hard links; only here two adders could meet.
+            if self.target.exists():
+                raise FileExistsError from None
+            self.record_path.unlink(missing_ok=True)
+            self.path.rename(self.target)
+
+    def remove(self) -> None:
+        """Takes the file and its record away, unless the path is another file's by now."""
+        if self.in_place():
+            self.record_path.unlink(missing_ok=True)
+            self.path.unlink()
+
+    def in_place(self) -> bool:
+        """True while the path leads to this file."""
+        try:
+            return os.path.samestat(os.fstat(self.fd), self.path.lstat())
+        except FileNotFoundError:
+            return False
+
+    def disk_error(self, err: OSError) -> ImageError:
+        """What went wrong with writing, for a person."""
+        if err.errno in (errno.ENOSPC, errno.EDQUOT):
+            return self._no_room()
+        if err.errno == errno.EFBIG:
+            return ImageError(
+                f"{self.target.name} is larger than the file system of {self.path.parent} allows",
+                hint="use a file system that holds large files, such as ext4 or XFS",
+            )
+        return ImageError(
+            f"{self.target.name} cannot be written: {err.strerror or err}",
+            hint=f"check who may write to {self.path.parent}",
+        )
+
+    def _no_room(self) -> ImageError:
+        missing_bytes = self.total_bytes - self.size_bytes
+        needed = f"{missing_bytes:,} bytes more are needed, " if missing_bytes > 0 else ""
+        return ImageError(
+            f"there is no room for {self.target.name}: {needed}"
+            f"{self._free_bytes():,} bytes are free in {self.path.parent}",
+            hint="free some space and run the same command again",
+        )
+
+    def _free_bytes(self) -> int:
+        return shutil.disk_usage(self.path.parent).free
+
+
+@contextmanager
+def open_part(directory: Path, image_id: str, existing: Path | None = None) -> Iterator[Part]:
+    """The image's part file, ours alone; it stays only where a later call can go on with it."""
+    path = directory / f".{image_id}.iso.part"
+    while True:
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        except OSError as err:
+            raise ImageError(
+                f"nothing can be added to {directory}: {err.strerror or err}",
+                hint="check who may write there",
+            ) from err
+        try:
+            _lock(fd, image_id)
+            part = Part(path, directory / f"{image_id}.iso", fd, existing)
+            if os.fstat(fd).st_nlink > 1:  # an image: its adder was stopped within publish()
+                part.remove()
+            if not part.in_place():  # so was it if another adder has just let go of it
+                continue
+            try:
+                yield part
+            finally:
+                if not part.validator or not part.size_bytes:
+                    part.remove()
+            return
+        finally:
+            os.close(fd)
+
+
+def name_taken(existing: Path) -> ImageError:
+    """The refusal to put an image in place of another."""
+    return ImageError(
+        f"{existing.name} already exists, with other content",
+        hint="give another name with --name, or remove that image first",
+    )
+
+
+def _lock(fd: int, image_id: str) -> None:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as err:
+        raise ImageError(
+            f"image {image_id!r} is being added by another process",
+            hint="wait until it has ended, or use --name",
+        ) from err
+    except OSError as err:  # some network file systems have no locks; two adders at once are rare
+        log.warning("image.not_locked", image=image_id, problem=str(err))
+
+
+def _url_digest(url: str) -> str:
+    return hashlib.sha256(url.encode()).hexdigest()
+
+
+def _sync_directory(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):  # some network file systems sync no directories
+            os.fsync(fd)
+    finally:
+        os.close(fd)

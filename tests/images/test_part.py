@@ -1,0 +1,169 @@
+"""The part file: one process has it, it gets its name only when whole, and full disks are told."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from bootserver.errors import ImageError
+from bootserver.images.add import add_image
+from bootserver.images.part import open_part
+from tests.fixtures.isos import make_iso
+from tests.images.files import names
+from tests.images.mirror import ETAG, Mirror, serving
+
+
+async def test_two_adders_of_one_name_do_not_meet(
+    directory: Path, tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "a.iso").write_bytes(content)
+
+    with (
+        open_part(directory, "a"),
+        pytest.raises(ImageError, match="being added by another"),
+    ):
+        await add_image(str(tmp_path / "a.iso"), directory)
+
+
+async def test_image_that_appears_meanwhile_is_not_overwritten(
+    directory: Path, tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "a.iso").write_bytes(content)
+
+    def appear(done_bytes: int, total_bytes: int | None) -> None:
+        (directory / "a.iso").write_bytes(b"somebody else's")
+
+    with pytest.raises(ImageError, match="already exists, with other content"):
+        await add_image(str(tmp_path / "a.iso"), directory, progress=appear)
+
+    assert (directory / "a.iso").read_bytes() == b"somebody else's"
+    assert names(directory) == ["a.iso"]
+
+
+async def test_image_whose_adder_was_stopped_while_publishing_is_not_written_to(
+    directory: Path, mirror: Mirror
+) -> None:
+    other = make_iso(directory / "rescue.iso").read_bytes()
+    (directory / ".rescue.iso.part").hardlink_to(directory / "rescue.iso")
+
+    with pytest.raises(ImageError, match="already exists, with other content"):
+        await add_image(mirror.url, directory)
+
+    assert (directory / "rescue.iso").read_bytes() == other
+    assert names(directory) == ["rescue.iso"]
+
+
+@pytest.fixture
+def _no_hard_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on exFAT."""
+
+    def refuse(*args: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+
+
+@pytest.mark.usefixtures("_no_hard_links")
+async def test_file_system_without_hard_links_will_do(directory: Path, mirror: Mirror) -> None:
+    path = await add_image(mirror.url, directory)
+
+    assert path.read_bytes() == mirror.content
+    assert names(directory) == ["rescue.iso"]
+
+
+@pytest.mark.usefixtures("_no_hard_links")
+async def test_without_hard_links_nothing_is_overwritten_either(
+    directory: Path, mirror: Mirror
+) -> None:
+    def appear(done_bytes: int, total_bytes: int | None) -> None:
+        (directory / "rescue.iso").write_bytes(b"somebody else's")
+
+    with pytest.raises(ImageError, match="already exists, with other content"):
+        await add_image(mirror.url, directory, progress=appear)
+
+    assert (directory / "rescue.iso").read_bytes() == b"somebody else's"
+    assert names(directory) == ["rescue.iso"]
+
+
+def test_part_that_the_next_adder_has_begun_is_left_alone(directory: Path) -> None:
+    with open_part(directory, "a") as part:
+        part.path.unlink()
+        part.path.write_bytes(b"the next one's")
+
+    assert (directory / ".a.iso.part").read_bytes() == b"the next one's"
+
+
+# -- a full disk: a real one, 256 KiB of tmpfs in a mount namespace of the child's own
+
+FULL_DISK = textwrap.dedent("""
+    import asyncio, subprocess, sys
+    from pathlib import Path
+    from bootserver.errors import ImageError
+    from bootserver.images.add import add_image
+
+    directory = Path(sys.argv[2])
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", directory], check=True)
+    try:
+        asyncio.run(add_image(sys.argv[1], directory))
+    except ImageError as err:
+        print(err.message)
+    print(sorted(path.name for path in directory.iterdir()))
+""")
+
+
+async def _add_to_full_disk(source: str, directory: Path) -> list[str]:
+    """What the child prints: the error, and what is left in the directory."""
+    namespace = ["unshare", "--mount"] + (["--map-root-user"] if os.geteuid() else [])
+    child = await asyncio.create_subprocess_exec(
+        *namespace, sys.executable, "-c", FULL_DISK, source, str(directory),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, err = await asyncio.wait_for(child.communicate(), 60)
+    assert child.returncode == 0, err.decode()
+    return out.decode().splitlines()[-2:]
+
+
+async def test_copy_that_cannot_fit_is_refused_with_both_numbers(
+    directory: Path, tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "a.iso").write_bytes(content)
+
+    message, left = await _add_to_full_disk(str(tmp_path / "a.iso"), directory)
+
+    assert message.startswith(f"there is no room for a.iso: {len(content):,} bytes more are needed")
+    assert "262,144 bytes are free" in message
+    assert left == "[]"
+
+
+async def test_download_that_cannot_fit_is_refused_before_it_starts(
+    directory: Path, mirror: Mirror
+) -> None:
+    message, left = await _add_to_full_disk(mirror.url, directory)
+
+    assert f"{len(mirror.content):,} bytes more are needed" in message
+    assert left == "[]"
+
+
+async def test_disk_that_fills_up_meanwhile_is_told_and_the_part_kept(
+    directory: Path, content: bytes
+) -> None:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        """Tells no length, so that the disk's end is met by writing."""
+        response = web.StreamResponse(headers={"ETag": ETAG})
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        await response.write(content)
+        return response
+
+    async with serving(handle) as address:
+        message, left = await _add_to_full_disk(f"{address}/a.iso", directory)
+
+    assert message.startswith("there is no room for a.iso: 0 bytes are free")
+    assert left == "['.a.iso.part', '.a.iso.part.json']"

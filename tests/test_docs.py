@@ -1,0 +1,65 @@
+"""What the documents say of the code is what the code does."""
+
+import re
+
+import pytest
+from aiohttp import web
+from click import Group
+
+import bootserver.http.boot_app
+from bootserver.cli import main
+from bootserver.config import PROJECT
+from bootserver.stub.collect import ORIGINS
+from bootserver.stub.loaders import LOADERS, SERVED
+
+
+def test_the_route_table_has_every_route(monkeypatch: pytest.MonkeyPatch):
+    routes: list[web.RouteDef] = []
+    monkeypatch.setattr(web.Application, "add_routes", lambda app, added: routes.extend(added))
+    bootserver.http.boot_app.make_boot_app(None)
+
+    table = re.findall(r"^\| GET, HEAD `(\S+)`", bootserver.http.boot_app.__doc__, re.MULTILINE)
+
+    assert table == [route.path for route in routes]
+    assert {route.method for route in routes} == {"GET"}  # aiohttp answers HEAD by the same
+
+
+def test_every_command_in_the_readme_exists():
+    readme = (PROJECT / "README.md").read_text()
+    for line in re.findall(r"^    bootserver (.*)$", readme, re.MULTILINE):
+        command = main
+        for word in line.split():
+            if not isinstance(command, Group) or word == "is":
+                break
+            assert word in command.commands, line
+            command = command.commands[word]
+
+
+def test_every_command_says_what_it_does():
+    def walk(command, name):
+        assert command.help, name
+        for sub_name, sub in getattr(command, "commands", {}).items():
+            walk(sub, f"{name} {sub_name}")
+
+    walk(main, "bootserver")
+
+
+def test_every_module_is_in_the_architecture():
+    text = (PROJECT / "ARCHITECTURE.md").read_text()
+    package = PROJECT / "bootserver"
+    for module in package.rglob("*.py"):
+        if module.name.startswith("__"):
+            continue
+        room = module.relative_to(package).parts[0]
+        assert f"`{room}" in text, module
+
+
+def test_every_loader_can_be_collected():
+    assert set(ORIGINS) == set(LOADERS)
+    assert set(LOADERS) >= SERVED
+
+
+def test_the_config_file_and_the_booting_guide_name_the_loaders():
+    text = (PROJECT / "config.toml").read_text()
+    for name in LOADERS:
+        assert name in text
