@@ -38,6 +38,9 @@ log = structlog.get_logger(__name__)
 RETRY_SOON_S = 5  # what the machine waits for comes by itself
 RETRY_LATER_S = 30  # somebody has to do something first
 
+UNKNOWN_STUB = UnknownTokenError(
+    "this stub is not known to this server", hint="build a new one: bootserver stub build IMAGE"
+)
 BEACONS = {"handoff": BootPhase.HANDED_OFF, "up": BootPhase.OS_UP}
 
 
@@ -57,16 +60,10 @@ class BootPlane:
 
         Whatever is wrong is a script as well: it says so on the machine's screen and asks again.
         """
-        try:
-            stub = await self._stubs.find(token)
-            if stub is None:
-                raise UnknownTokenError(
-                    "this stub is not known to this server",
-                    hint="build a new one: bootserver stub build IMAGE",
-                )
-        except UnknownTokenError as err:
-            log.info("script.refused", client=address, reason=err.message)
-            return _message(err, RETRY_LATER_S)
+        stub = await self._stubs.find(token)
+        if stub is None:
+            log.info("script.refused", client=address, reason="unknown token")
+            return _message(UNKNOWN_STUB, RETRY_LATER_S)
         machine = parse_machine(query)
         session = self._ledger.start(token, stub.spec.image, machine, address)
         return self._boot_script(session, machine)
@@ -100,7 +97,6 @@ class BootPlane:
     def fetch_broken(self, session: BootSession, end: str, sent_bytes: int) -> None:
         """An answer with the image ended early: `end` says why; the machine may ask again."""
         reason = f"the download broke off after {sent_bytes:,} bytes ({end})"
-        log.info("boot.fetch_broken", session=session.id, end=end, sent_bytes=sent_bytes)
         self._ledger.complain(session.key, reason)
 
     def beacon(self, token: str, name: str, address: str) -> None:
@@ -141,7 +137,6 @@ class BootPlane:
             return _message(err, RETRY_SOON_S)
         except ImageError as err:
             self._ledger.complain(session.key, err.message)
-            log.warning("boot.refused", session=session.id, reason=err.message)
             return _message(err, RETRY_LATER_S)
         self._ledger.complain(session.key, "")
         self._ledger.advance(session.key, BootPhase.SCRIPT_SERVED)

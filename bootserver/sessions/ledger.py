@@ -116,9 +116,11 @@ class Ledger:
             self._ended[key] = self._live.pop(key)
 
     def complain(self, key: str, error: str) -> None:
-        """Note why a session does not move on; it is cleared when it does."""
+        """Note why a session does not move on; "" clears it, and so does moving on."""
         if (session := self._live.get(key)) and session.error != error:
             self._replace(replace(session, error=error))
+            if error:
+                log.warning("boot.hindered", session=session.id, reason=error)
 
     def expect(self, key: str, image_bytes: int) -> None:
         """Say how large the image is that a session fetches."""

@@ -140,6 +140,21 @@ async def test_the_beacon_is_the_last_fetch_and_is_freed_before_the_boot(plane: 
     assert lines[beacon - 1].startswith("initrd")
 
 
+async def test_every_label_that_a_script_goes_to_exists(plane: Plane):
+    token = await plane.token()
+    for script in (await plane.script(token), await plane.script(token, platform="efi")):
+        words = script.split()
+        labels = {line[1:] for line in script.splitlines() if line.startswith(":")}
+        targets = {after for word, after in zip(words, words[1:], strict=False) if word == "goto"}
+        assert targets <= labels
+
+
+async def test_a_fetch_that_fails_again_and_again_asks_for_the_script_anew(plane: Plane):
+    script = await plane.script(await plane.token())
+
+    assert script.rstrip().endswith("chain --replace boot.ipxe || goto fetch")
+
+
 async def test_a_side_car_chooses_memdisks_arguments(plane: Plane):
     plane.iso.with_suffix(".toml").write_text('memdisk = "iso safeint"\n')
     await plane.library.scan()
@@ -294,7 +309,7 @@ async def test_a_client_that_leaves_is_an_event_and_the_boot_goes_on(plane: Plan
             await answer.content.readexactly(100_000)
             answer.close()
         async with asyncio.timeout(30):
-            while not any(line["event"] == "boot.fetch_broken" for line in logs):
+            while not any(line["event"] == "boot.hindered" for line in logs):
                 await asyncio.sleep(0.01)
         broken = plane.ledger.find(key, "")
         async with plane.http.get(f"{plane.url}/b/{key}/image.iso") as answer:
