@@ -20,7 +20,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bootserver.errors import ConfigError
-from bootserver.model import Machine
+from bootserver.model import Architecture, Machine
 
 CONFIG_VARIABLE = "BOOTSERVER_CONFIG"
 PROJECT = Path(__file__).resolve().parents[1]
@@ -129,6 +129,7 @@ class StubConfig(Section):
     """`[stub]`: what goes into a stub, and with which loaders."""
 
     build: Path = Path("stub/build")
+    architectures: tuple[Architecture, ...] = (Architecture.BIOS, Architecture.X64)
     servers: tuple[ServerUrl, ...] = ()
     serial: str = Field(default="0 115200", pattern=r"^(|(0x[0-9a-fA-F]+|[0-9]) [0-9]{1,6})$")
     loaders: dict[str, Path] = {}

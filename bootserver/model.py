@@ -21,6 +21,21 @@ class Firmware(StrEnum):
     UEFI = "uefi"
 
 
+class StubFormat(StrEnum):
+    """What kind of file a stub is."""
+
+    ISO = "iso"  # for a CD drive, real or virtual; starts from a USB stick as well
+    IMG = "img"  # the same with a GPT, for USB sticks
+
+
+class Architecture(StrEnum):
+    """A kind of machine that a stub can start; all but `bios` are UEFI."""
+
+    BIOS = "bios"
+    X64 = "x64"
+    ARM64 = "arm64"
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
     """A PC as it describes itself to us, through iPXE's settings or AMT.

@@ -30,7 +30,7 @@ from bootserver.stub.issued import IssuedStub, IssuedStubs
 from bootserver.stub.loaders import SERVED, find_loader, read_loader
 from bootserver.stub.machine import parse_machine
 from bootserver.stub.plan import plan_stub
-from bootserver.stub.render import render_memdisk, render_message
+from bootserver.stub.render import render_boot, render_message
 from bootserver.stub.write import shelve
 
 log = structlog.get_logger(__name__)
@@ -142,7 +142,7 @@ class BootPlane:
         self._ledger.advance(session.key, BootPhase.SCRIPT_SERVED)
         special = self._config.machine(machine)
         memdisk = (special and special.memdisk) or image.memdisk or boot.memdisk
-        return render_memdisk(image, memdisk, base=f"../{session.key}")
+        return render_boot(decision.method, image, f"/b/{session.key}", memdisk)
 
     def _ready_image(self, image_id: str) -> Image:
         image = self._library.get(image_id)

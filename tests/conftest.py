@@ -13,6 +13,10 @@ STAND_INS = {
     "ldlinux.c32": b"LDLINUX" * 1001,
     "isohdpfx.bin": b"M" * 432,
     "ipxe.lkrn": b"iPXE" * 5003,
+    "ipxe-amd64.efi": b"MZ-amd64" * 3001,
+    "ipxe-arm64.efi": b"MZ-arm64" * 3001,
+    "snponly.efi": b"MZ-snp" * 1003,
+    "ramdisk.efi": b"MZ-ramdisk" * 101,
     "memdisk": b"MEMDISK" * 999,
 }
 

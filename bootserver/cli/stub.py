@@ -17,6 +17,7 @@ from bootserver.cli.shared import (
     with_config,
 )
 from bootserver.config import Config, parse_mac
+from bootserver.model import StubFormat
 
 SLOW_PATHS = {"150 kB/s": 150e3, "1.5 MB/s": 1.5e6}  # what AMT redirection is in the field
 
@@ -28,7 +29,9 @@ def stub() -> None:
 
 @stub.command()
 @click.argument("image_id", metavar="IMAGE")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Else IMAGE.stub.iso here.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Else ./IMAGE.stub.FORMAT."
+)
 @click.option(
     "--server",
     "servers",
@@ -41,6 +44,14 @@ def stub() -> None:
 )
 @click.option("--gateway", default="", metavar="ADDRESS", help="The gateway beside --static-ip.")
 @click.option("--dns", default="", metavar="ADDRESS", help="The name server beside --static-ip.")
+@click.option(
+    "--format",
+    "stub_format",
+    type=click.Choice([f.value for f in StubFormat]),
+    default=StubFormat.ISO.value,
+    show_default=True,
+    help="iso: for a CD drive, or a stick. img: for a stick, with a GPT.",
+)
 @click.option("--vlan", type=int, metavar="ID", help="The VLAN to tag, 1 to 4094.")
 @click.option("--mac", default="", metavar="MAC", help="Only the network card with this address.")
 @as_json
@@ -55,6 +66,7 @@ async def build(
     dns: str,
     vlan: int | None,
     mac: str,
+    stub_format: str,
     as_json: bool,
 ) -> None:
     """Write the stub that boots IMAGE; equal requests give equal bytes."""
@@ -74,8 +86,9 @@ async def build(
             image = library.get(image_id)
         spec = order_stub(config, image_id, servers=_urls(servers), network=network)
         issued = await IssuedStubs(engine, config.state.path).issue(spec)
-    plan = plan_stub(spec, issued.token, partial(read_loader, config.stub))
-    path = output or Path(f"{image_id}.stub.iso")
+    loader = partial(read_loader, config.stub)
+    plan = plan_stub(spec, issued.token, loader, format=StubFormat(stub_format))
+    path = output or Path(f"{image_id}.stub.{stub_format}")
     data = write_stub(plan, path)
 
     base = f"{spec.servers[0]}/b/{issued.token}"

@@ -10,10 +10,14 @@ from bootserver.model import Firmware, Image, Machine
 MIB = 1024 * 1024
 
 
+EFI_BOOT_FILE = "/efi/boot/bootx64.efi"
+
+
 class Method(StrEnum):
-    """A way to boot an image."""
+    """A way to boot an image; each has a script template of its name."""
 
     MEMDISK = "memdisk"  # BIOS: the whole ISO in memory, behind INT 13h
+    RAMDISK = "ramdisk"  # UEFI: the whole ISO in memory, as a disk that the OS finds too
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,32 +38,58 @@ class Limits:
 
 def decide(image: Image, machine: Machine, limits: Limits) -> Decision:
     """How `image` boots on `machine`; what the machine did not tell is taken to suffice."""
-    refusal = _no_firmware_entry(image, machine) or _does_not_fit(image, machine, limits)
-    return Decision(None, refusal) if refusal else Decision(Method.MEMDISK)
+    uefi = machine.firmware is Firmware.UEFI
+    refusal = _uefi_cannot(image, machine) if uefi else _bios_cannot(image, limits)
+    refusal = refusal or _does_not_fit(image, machine, limits)
+    if refusal:
+        return Decision(None, refusal)
+    return Decision(Method.RAMDISK if uefi else Method.MEMDISK)
 
 
-def _no_firmware_entry(image: Image, machine: Machine) -> str:
-    if machine.firmware is Firmware.UEFI:
-        return (
-            f"{image.id} is booted by memdisk, which needs a BIOS; this machine runs UEFI. "
-            "Switch on legacy boot (CSM) in its setup, if it has that"
-        )
+def _bios_cannot(image: Image, limits: Limits) -> str:
+    """Why a BIOS machine cannot boot the image, or ""."""
     if image.facts and not image.facts.boots(Firmware.BIOS):
-        return f"{image.id} has no boot entry for BIOS machines (El Torito, platform 0)"
+        other = "; it boots machines with UEFI" if _has_efi(image) else ""
+        return f"{image.id} has no boot entry for BIOS machines (El Torito, platform 0){other}"
+    if _mib(image) > limits.bios_limit_mib:
+        return (
+            f"{image.id} has {_mib(image)} MiB; memdisk needs it in one piece below 4 GiB, where "
+            f"there is room for {limits.bios_limit_mib} MiB"
+        )
     return ""
+
+
+def _uefi_cannot(image: Image, machine: Machine) -> str:
+    """Why a UEFI machine cannot boot the image, or ""."""
+    if machine.architecture == "i386":
+        return (
+            "this machine has 64-bit hardware at best but 32-bit UEFI (IA32), for which there is "
+            "no RAM disk loader; switch on legacy boot (CSM) in its setup, if it has that"
+        )
+    if machine.architecture == "arm64":
+        return "this machine is an arm64 one, for which there is no RAM disk loader yet"
+    if image.facts and not _has_efi(image):
+        return (
+            f"{image.id} has no EFI boot file, so it boots BIOS machines only; switch on legacy "
+            "boot (CSM) in this machine's setup, if it has that"
+        )
+    return ""
+
+
+def _has_efi(image: Image) -> bool:
+    facts = image.facts
+    return facts is not None and (facts.boots(Firmware.UEFI) or EFI_BOOT_FILE in facts.markers)
 
 
 def _does_not_fit(image: Image, machine: Machine, limits: Limits) -> str:
-    size_mib = -(-image.size_bytes // MIB)
-    if size_mib > limits.bios_limit_mib:
-        return (
-            f"{image.id} has {size_mib} MiB; memdisk needs it in one piece below 4 GiB, where "
-            f"there is room for {limits.bios_limit_mib} MiB"
-        )
-    needed_mib = size_mib + limits.os_room_mib
+    needed_mib = _mib(image) + limits.os_room_mib
     if machine.memory_mib is not None and needed_mib > machine.memory_mib:
         return (
-            f"{image.id} needs {needed_mib} MiB of memory ({size_mib} for the image, "
+            f"{image.id} needs {needed_mib} MiB of memory ({_mib(image)} for the image, "
             f"{limits.os_room_mib} for its system); this machine has {machine.memory_mib}"
         )
     return ""
+
+
+def _mib(image: Image) -> int:
+    return -(-image.size_bytes // MIB)

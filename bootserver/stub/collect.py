@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import click
 
+from bootserver.config import PROJECT
 from bootserver.errors import BootServerError, StubError
 from bootserver.stub.loaders import LOADERS, Loader, read_manifest, write_manifest
 from bootserver.stub.packages import PackageSource, Unpacked
@@ -43,7 +46,13 @@ ORIGINS = {
     "ldlinux.c32": Origin("syslinux-common", "usr/lib/syslinux/modules/bios/ldlinux.c32"),
     "memdisk": Origin("syslinux-common", "usr/lib/syslinux/memdisk"),
     "ipxe.lkrn": Origin("ipxe", "usr/lib/ipxe/ipxe.lkrn", _knows_autoexec),
+    "ipxe-amd64.efi": Origin("ipxe", "usr/lib/ipxe/ipxe-amd64.efi", _knows_autoexec),
+    "ipxe-arm64.efi": Origin("ipxe", "usr/lib/ipxe/ipxe-arm64.efi", _knows_autoexec),
+    "snponly.efi": Origin("ipxe", "usr/lib/ipxe/snponly.efi", _knows_autoexec),
 }
+
+# Ours, compiled from the C source in these folders of stub/.
+SOURCES = {"ramdisk.efi": "ramdisk"}
 
 ISOS = {
     "memtest86+x64.iso": Origin("memtest86+", "usr/lib/memtest86+/memtest86+x64.iso"),
@@ -53,17 +62,21 @@ ISOS = {
 
 def collect_loaders(build: Path) -> list[Loader]:
     """Put every loader into `build` and write its manifest; returns those that were new."""
-    manifest = read_manifest(build)
-    missing = [name for name in LOADERS if not _is_whole(manifest.get(name))]
-    if not missing:
-        return []
     build.mkdir(parents=True, exist_ok=True)
-    new = [
-        Loader(name, path, package.package, package.version, _sha256(path))
-        for name, path, package in _extract({name: ORIGINS[name] for name in missing}, build)
-    ]
-    kept = [loader for name, loader in manifest.items() if name not in missing and name in LOADERS]
-    write_manifest(build, kept + new)
+    manifest = read_manifest(build)
+    missing = {
+        name: origin for name, origin in ORIGINS.items() if not _is_whole(manifest.get(name))
+    }
+    found = {
+        name: Loader(name, path, package.package, package.version, _sha256(path))
+        for name, path, package in _extract(missing, build)
+    }
+    for name, folder in SOURCES.items():
+        found[name] = _compile(name, folder, build)
+    new = [loader for name, loader in found.items() if manifest.get(name) != loader]
+    if new:
+        kept = {name: loader for name, loader in manifest.items() if name in LOADERS}
+        write_manifest(build, list((kept | found).values()))
     return new
 
 
@@ -72,6 +85,20 @@ def collect_isos(names: Iterable[str], directory: Path) -> list[Path]:
     missing = {name: ISOS[name] for name in names if not (directory / name).exists()}
     directory.mkdir(parents=True, exist_ok=True)
     return [path for _, path, _ in _extract(missing, directory)]
+
+
+def _compile(name: str, folder: str, build: Path) -> Loader:
+    """One of our own loaders, compiled where its source is newer."""
+    target = (build / name).resolve()
+    command = ["make", "--silent", "-C", str(PROJECT / "stub" / folder), f"OUT={target}"]
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError) as err:
+        reason = getattr(err, "stderr", "") or str(err)
+        raise StubError(
+            f"{name} cannot be compiled: {reason.strip()}", hint="run: make setup"
+        ) from err
+    return Loader(name, build / name, "bootserver", version("bootserver"), _sha256(target))
 
 
 def _extract(wanted: dict[str, Origin], directory: Path) -> list[tuple[str, Path, Unpacked]]:

@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bootserver.database import STUBS
 from bootserver.errors import StubError
+from bootserver.model import Architecture
 from bootserver.stub.network import NetworkSpec
 from bootserver.stub.plan import StubSpec
 
@@ -98,4 +99,5 @@ class IssuedStubs:
 def _spec(values: dict[str, Any]) -> StubSpec:
     network = NetworkSpec(**values.pop("network"))
     servers = tuple(values.pop("servers"))
-    return StubSpec(**values, servers=servers, network=network)
+    architectures = tuple(map(Architecture, values.pop("architectures", [Architecture.BIOS])))
+    return StubSpec(**values, servers=servers, network=network, architectures=architectures)

@@ -15,20 +15,27 @@ import tomli_w
 
 from bootserver.config import StubConfig
 from bootserver.errors import LoaderMissingError
+from bootserver.model import Architecture
 
 MANIFEST = "MANIFEST.toml"
 
-# What each loader is for.
+BIOS, X64, ARM64 = Architecture.BIOS, Architecture.X64, Architecture.ARM64
+
+# Each loader: the machines it is for, and what it does.
 LOADERS = {
-    "isolinux.bin": "starts the stub on BIOS machines",
-    "ldlinux.c32": "isolinux's second half",
-    "isohdpfx.bin": "the boot sector of a stub on a USB stick",
-    "ipxe.lkrn": "iPXE for BIOS machines: the stub's network",
-    "memdisk": "boots an ISO from RAM on BIOS machines",
+    "isolinux.bin": (BIOS, "starts the stub"),
+    "ldlinux.c32": (BIOS, "is isolinux's second half"),
+    "isohdpfx.bin": (BIOS, "starts the stub from a USB stick"),
+    "ipxe.lkrn": (BIOS, "is iPXE, the stub's network"),
+    "memdisk": (BIOS, "boots an ISO from RAM"),
+    "ipxe-amd64.efi": (X64, "is iPXE, the stub's network"),
+    "snponly.efi": (X64, "is iPXE through the firmware's own network driver"),
+    "ramdisk.efi": (X64, "boots an ISO from RAM"),
+    "ipxe-arm64.efi": (ARM64, "is iPXE, the stub's network"),
 }
 
 # What machines may fetch from /nbp: public binaries.
-SERVED = frozenset({"memdisk", "ipxe.lkrn"})
+SERVED = frozenset({"memdisk", "ipxe.lkrn", "ipxe-amd64.efi", "snponly.efi", "ramdisk.efi"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +79,13 @@ def problems(stub: StubConfig) -> list[str]:
     """A sentence for each loader that is missing or differs from the manifest."""
     manifest = read_manifest(stub.build)
     found = []
-    for name, purpose in LOADERS.items():
+    for name, (architecture, purpose) in LOADERS.items():
+        if architecture not in stub.architectures:
+            continue
         try:
             digest = hashlib.sha256(read_loader(stub, name)).hexdigest()
         except LoaderMissingError as err:
-            found.append(f"{err.message}: it {purpose}; {err.hint}")
+            found.append(f"{err.message}: on {architecture} it {purpose}; {err.hint}")
             continue
         listed = manifest.get(name)
         if name not in stub.loaders and listed and listed.sha256 != digest:

@@ -28,6 +28,7 @@ def order_stub(
         tftp_port=config.tftp.port if config.tftp.enabled else None,
         network=network,
         serial=config.stub.serial,
+        architectures=config.stub.architectures,
     )
 
 

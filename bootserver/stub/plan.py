@@ -8,16 +8,27 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from bootserver.model import CD_SECTOR_BYTES
+from bootserver.errors import StubError
+from bootserver.model import CD_SECTOR_BYTES, Architecture, StubFormat
+from bootserver.stub.fat import fat_image
 from bootserver.stub.network import DHCP, NetworkSpec
 from bootserver.stub.render import render_isolinux, render_stub
 
 VOLUME_ID = "BOOTSERVER"
-BIOS_PLATFORM = 0x00
+BIOS_PLATFORM, UEFI_PLATFORM = 0x00, 0xEF
+ISOLINUX_PATH, ESP_PATH = "/ISOLINUX.BIN", "/EFI.IMG"
 
 # Beside the files, SeaBIOS and isolinux read volume descriptors, boot catalog, path and root
 # directory, and the first sectors twice: measured in QEMU, see docs/booting.md.
 BIOS_OVERHEAD_BYTES = 16 * 1024
+
+
+# By architecture: where UEFI looks for the program on removable media (UEFI 2.10, 3.5.1.1), and
+# which loader goes there.
+UEFI_LOADERS = {
+    Architecture.X64: ("EFI/BOOT/BOOTX64.EFI", "ipxe-amd64.efi"),
+    Architecture.ARM64: ("EFI/BOOT/BOOTAA64.EFI", "ipxe-arm64.efi"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +40,7 @@ class StubSpec:
     tftp_port: int | None = None  # the last resort, on the first server's host
     network: NetworkSpec = DHCP
     serial: str = ""  # isolinux's console, `PORT BAUD`
+    architectures: tuple[Architecture, ...] = (Architecture.BIOS,)
 
     def script_urls(self, token: str) -> tuple[str, ...]:
         """Where the stub asks for its boot script, in order."""
@@ -63,43 +75,87 @@ class BootEntry:
 class StubPlan:
     """Everything about a stub; `digest` names it: cache key, ETag and bug-report id."""
 
+    format: StubFormat
     volume_id: str
     files: tuple[StubFile, ...]
     boot_entries: tuple[BootEntry, ...]
     boot_sector: bytes = field(repr=False)  # isohdpfx.bin: starts isolinux.bin from a USB stick
     digest: str
 
+    def file(self, path: str) -> StubFile | None:
+        """The file at that path, if there is one."""
+        return next((file for file in self.files if file.path == path), None)
+
     @property
     def bios_read_bytes(self) -> int:
-        """How many bytes a BIOS machine reads from the stub until its script runs."""
-        files = sum(_in_sectors(len(file.data)) for file in self.files)
+        """How many bytes a BIOS machine reads from the stub until its script runs; 0: none can."""
+        if not self.file(ISOLINUX_PATH):
+            return 0
+        files = sum(_in_sectors(len(f.data)) for f in self.files if f.path != ESP_PATH)
         return files + BIOS_OVERHEAD_BYTES
 
 
-def plan_stub(spec: StubSpec, token: str, loader: Callable[[str], bytes]) -> StubPlan:
+def plan_stub(
+    spec: StubSpec,
+    token: str,
+    loader: Callable[[str], bytes],
+    *,
+    format: StubFormat = StubFormat.ISO,
+) -> StubPlan:
     """The stub for `spec`; `loader` gives a loader's bytes by name."""
-    script = render_stub(spec.image, spec.network, spec.script_urls(token))
-    files = (
-        StubFile("/ISOLINUX.BIN", loader("isolinux.bin")),
+    script = render_stub(spec.image, spec.network, spec.script_urls(token)).encode("ascii")
+    files: list[StubFile] = []
+    boot_entries: list[BootEntry] = []
+    boot_sector = b""
+    if Architecture.BIOS in spec.architectures:
+        boot_sector = loader("isohdpfx.bin")
+        files += _bios_files(spec, script, loader)
+        boot_entries.append(
+            BootEntry(ISOLINUX_PATH, BIOS_PLATFORM, load_sectors=4, boot_info_table=True)
+        )
+    if esp := _esp(spec, script, loader):
+        files.append(StubFile(ESP_PATH, esp))
+        # The real size: firmware takes it for the size of the partition.
+        boot_entries.append(
+            BootEntry(ESP_PATH, UEFI_PLATFORM, len(esp) // 512, boot_info_table=False)
+        )
+    if not boot_entries:
+        raise StubError("a stub for no architecture", hint="name one in [stub] architectures")
+    parts = (format, VOLUME_ID, tuple(files), tuple(boot_entries), boot_sector)
+    return StubPlan(*parts, digest=_digest(*parts))
+
+
+def _bios_files(
+    spec: StubSpec, script: bytes, loader: Callable[[str], bytes]
+) -> tuple[StubFile, ...]:
+    return (
+        StubFile(ISOLINUX_PATH, loader("isolinux.bin")),
         StubFile("/LDLINUX.C32", loader("ldlinux.c32")),
         StubFile("/ISOLINUX.CFG", render_isolinux(spec.serial).encode("ascii")),
         StubFile("/IPXE.KRN", loader("ipxe.lkrn")),
-        StubFile("/AUTOEXEC.IPXE", script.encode("ascii")),
+        StubFile("/AUTOEXEC.IPXE", script),
     )
-    boot_entries = (
-        BootEntry("/ISOLINUX.BIN", BIOS_PLATFORM, load_sectors=4, boot_info_table=True),
-    )
-    boot_sector = loader("isohdpfx.bin")
-    return StubPlan(
-        VOLUME_ID, files, boot_entries, boot_sector, _digest(files, boot_entries, boot_sector)
-    )
+
+
+def _esp(spec: StubSpec, script: bytes, loader: Callable[[str], bytes]) -> bytes:
+    """The FAT image that UEFI firmware boots from, b"" for a stub for BIOS machines only."""
+    programs = {
+        path: loader(name)
+        for architecture, (path, name) in UEFI_LOADERS.items()
+        if architecture in spec.architectures
+    }
+    return fat_image(programs | {"autoexec.ipxe": script}) if programs else b""
 
 
 def _digest(
-    files: tuple[StubFile, ...], boot_entries: tuple[BootEntry, ...], boot_sector: bytes
+    format: StubFormat,
+    volume_id: str,
+    files: tuple[StubFile, ...],
+    boot_entries: tuple[BootEntry, ...],
+    boot_sector: bytes,
 ) -> str:
     """SHA-256 over all that decides the stub's bytes."""
-    digest = hashlib.sha256(VOLUME_ID.encode())
+    digest = hashlib.sha256(f"{format}\0{volume_id}\0".encode())
     for file in files:
         digest.update(f"{file.path}\0{len(file.data)}\0".encode())
         digest.update(file.data)

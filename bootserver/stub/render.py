@@ -31,13 +31,13 @@ def render_stub(image: str, network: NetworkSpec, script_urls: Sequence[str]) ->
     return _template("stub.ipxe").render(image=image, network=network, script_urls=script_urls)
 
 
-def render_memdisk(image: Image, memdisk: str, base: str) -> str:
-    """The script that loads `image` into memory and starts it with memdisk.
+def render_boot(method: str, image: Image, base: str, memdisk: str) -> str:
+    """The script that boots `image` by `method`, from the template of that name.
 
-    `base` is the session's place on the boot plane, relative to the script's own URL, so that the
-    same script works by whichever address, port or protocol the machine reached us.
+    `base` is the session's place on the boot plane, `/b/KEY`. Scripts give paths and no addresses:
+    the same script works by whichever address, port or protocol the machine reached us.
     """
-    return _template("memdisk.ipxe").render(image=image, memdisk=memdisk, base=base)
+    return _template(f"{method}.ipxe").render(image=image, base=base, memdisk=memdisk)
 
 
 def render_message(lines: Sequence[str], *, retry_s: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,14 +18,25 @@ import pycdlib.headervd
 import pycdlib.pycdlib
 
 from bootserver.errors import StubError
-from bootserver.model import CD_SECTOR_BYTES
-from bootserver.stub.plan import StubPlan
+from bootserver.model import CD_SECTOR_BYTES, StubFormat
+from bootserver.stub.partitions import (
+    BLOCK_BYTES,
+    CYLINDER_BYTES,
+    GPT_BLOCKS,
+    SIGNATURE_OFFSET,
+    Layout,
+    gpt,
+    mbr,
+)
+from bootserver.stub.plan import (
+    ESP_PATH,
+    ISOLINUX_PATH,
+    UEFI_PLATFORM,
+    StubPlan,
+)
 
-# A BIOS that guesses a stick's geometry from the partition table wants whole cylinders.
-HEADS, SECTORS_PER_TRACK, BLOCK_BYTES = 16, 32, 512
-CYLINDER_BYTES = HEADS * SECTORS_PER_TRACK * BLOCK_BYTES  # 256 KiB
+BLOCKS_PER_SECTOR = CD_SECTOR_BYTES // BLOCK_BYTES
 
-SIGNATURE_OFFSET = 440
 SHELF_STUBS = 64  # of under 1 MB each
 
 FIXED_TIME = 1262304000.0  # 2010-01-01T00:00:00Z, the year of the idea
@@ -34,6 +44,26 @@ FIXED_TIME = 1262304000.0  # 2010-01-01T00:00:00Z, the year of the idea
 
 def master(plan: StubPlan) -> bytes:
     """The stub's bytes: equal plans give equal bytes, on any day and in any time zone."""
+    image, lba = _iso(plan)
+    tail_bytes = GPT_BLOCKS * BLOCK_BYTES if plan.format is StubFormat.IMG else 0
+    image += bytes(-(len(image) + tail_bytes) % CYLINDER_BYTES + tail_bytes)
+    esp = plan.file(ESP_PATH)
+    layout = Layout(
+        blocks=len(image) // BLOCK_BYTES,
+        isolinux=lba.get(ISOLINUX_PATH, 0) * BLOCKS_PER_SECTOR,
+        esp=lba.get(ESP_PATH, 0) * BLOCKS_PER_SECTOR,
+        esp_blocks=len(esp.data) // BLOCK_BYTES if esp else 0,
+        signature=_signature(plan),
+    )
+    if plan.format is StubFormat.IMG:
+        first, last = gpt(layout, plan.boot_sector)
+        return first + image[len(first) : -len(last)] + last
+    record = mbr(layout, plan.boot_sector)
+    return record + image[len(record) :]
+
+
+def _iso(plan: StubPlan) -> tuple[bytes, dict[str, int]]:
+    """The ISO 9660 image with its boot catalog, and the first sector of each file."""
     with _fixed_clock():
         iso = pycdlib.PyCdlib()
         iso.new(interchange_level=3, vol_ident=plan.volume_id)
@@ -45,16 +75,17 @@ def master(plan: StubPlan) -> bytes:
                 bootcatfile="/BOOT.CAT;1",
                 boot_load_size=entry.load_sectors,
                 platform_id=entry.platform_id,
+                efi=entry.platform_id == UEFI_PLATFORM,
                 boot_info_table=entry.boot_info_table,
             )
         buffer = BytesIO()
         iso.write_fp(buffer)
-        boot_lba = iso.get_record(iso_path=f"{plan.boot_entries[0].path};1").extent_location()
+        lba = {
+            file.path: iso.get_record(iso_path=f"{file.path};1").extent_location()
+            for file in plan.files
+        }
         iso.close()
-    image = buffer.getvalue()
-    image += bytes(-len(image) % CYLINDER_BYTES)
-    sector = _boot_sector(plan, boot_lba, len(image))
-    return sector + image[len(sector) :]
+    return buffer.getvalue(), lba
 
 
 def write_stub(plan: StubPlan, path: Path) -> bytes:
@@ -92,40 +123,6 @@ def is_stub_of(plan: StubPlan, path: Path) -> bool:
             return file.read(4) == _signature(plan)
     except OSError:
         return False
-
-
-def _boot_sector(plan: StubPlan, boot_lba: int, size_bytes: int) -> bytes:
-    """The master boot record that lets a BIOS start the stub from a USB stick.
-
-    pycdlib's add_isohybrid writes a broken one, so this is ours:
-
-    | offset | size | meaning                                               |
-    |--------|------|-------------------------------------------------------|
-    | 0      | 432  | isohdpfx.bin, which loads isolinux.bin from the stick |
-    | 432    | 8    | where isolinux.bin lies, in 512-byte blocks           |
-    | 440    | 4    | disk signature, from the stub's digest                |
-    | 446    | 16   | the one partition: all of the stick, active           |
-    | 510    | 2    | 55 AA                                                 |
-    """
-    blocks = size_bytes // BLOCK_BYTES
-    end_cylinder = size_bytes // CYLINDER_BYTES - 1
-    partition = struct.pack(
-        "<B3sB3sII",
-        0x80,
-        bytes((0, 1, 0)),  # head 0, sector 1, cylinder 0
-        0x17,  # hidden: no OS mounts or repairs it
-        bytes((HEADS - 1, SECTORS_PER_TRACK | end_cylinder >> 2 & 0xC0, end_cylinder & 0xFF)),
-        0,
-        blocks,
-    )
-    return struct.pack(
-        "<432sQ4s2x16s48x2s",
-        plan.boot_sector,
-        boot_lba * (CD_SECTOR_BYTES // BLOCK_BYTES),
-        _signature(plan),
-        partition,
-        b"\x55\xaa",
-    )
 
 
 def _signature(plan: StubPlan) -> bytes:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,11 +13,10 @@ from bootserver.bench.qemu import QemuMachine
 from bootserver.bench.qemu_command import BootDevice, Nic, QemuSpec
 from bootserver.model import Firmware
 from tests.fixtures.packaged import GRUB, MEMTEST, packaged
-from tests.fixtures.server import Site, free_port, serving
+from tests.fixtures.server import BOOT_S, Site, boot_record, free_port, serving
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
-BOOT_S = 180  # an emulated machine on a busy host; a quiet one takes 10 to 20
 REDIRECTED_BYTES_MAX = 560_000
 
 MEMTEST_RUNS = r"Memtest86\+ v\d"
@@ -44,17 +41,6 @@ def cd(stub: Path) -> QemuSpec:
     )
 
 
-async def boot_record(site: Site, phase: str) -> dict[str, Any]:
-    """The one boot of the ledger, when it has come to `phase`."""
-    async with asyncio.timeout(BOOT_S):
-        while True:
-            boots = await site.query("boots", "list")
-            if boots and boots[-1]["phase"] == phase:
-                assert len(boots) == 1
-                return boots[0]
-            await asyncio.sleep(0.5)
-
-
 async def test_memtest_boots_from_the_stub_on_a_cd(qemu: Qemu, site: Site):
     image = site.add(packaged(MEMTEST))
     stub = await site.build_stub(image)
@@ -64,7 +50,6 @@ async def test_memtest_boots_from_the_stub_on_a_cd(qemu: Qemu, site: Site):
         redirected = await machine.cd_bytes_read()
         boot = await boot_record(site, "handed_off")
 
-    assert stub.stat().st_size <= 1_000_000
     assert redirected <= REDIRECTED_BYTES_MAX
     assert [phase["phase"] for phase in boot["phases"]] == [
         "created",

@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import aiohttp
@@ -97,7 +98,7 @@ async def plane(config: Config) -> AsyncIterator[Plane]:
 
 def session_key(script: str) -> str:
     [line] = [line for line in script.splitlines() if line.startswith("initrd")]
-    return line.split("../")[1].split("/")[0]
+    return line.split("/b/")[1].split("/")[0]
 
 
 async def test_a_whole_boot_leaves_its_phases_in_the_ledger(plane: Plane):
@@ -128,7 +129,7 @@ async def test_the_script_loads_memdisk_and_the_image_relative_to_itself(plane: 
 
     assert script.startswith("#!ipxe\n")
     assert "\nkernel /nbp/memdisk iso raw || goto retry\n" in script
-    assert f"\ninitrd --name image.iso ../{session_key(script)}/image.iso || goto retry\n" in script
+    assert f"\ninitrd --name image.iso /b/{session_key(script)}/image.iso || goto retry\n" in script
 
 
 async def test_the_beacon_is_the_last_fetch_and_is_freed_before_the_boot(plane: Plane):
@@ -145,7 +146,7 @@ async def test_every_label_that_a_script_goes_to_exists(plane: Plane):
     for script in (await plane.script(token), await plane.script(token, platform="efi")):
         words = script.split()
         labels = {line[1:] for line in script.splitlines() if line.startswith(":")}
-        targets = {after for word, after in zip(words, words[1:], strict=False) if word == "goto"}
+        targets = {after for word, after in pairwise(words) if word == "goto"}
         assert targets <= labels
 
 
@@ -166,7 +167,8 @@ async def test_a_side_car_chooses_memdisks_arguments(plane: Plane):
     ("query", "words"),
     [
         ({"dimms": "1000......."}, "needs 65 MiB of memory"),
-        ({"platform": "efi"}, "this machine runs UEFI"),
+        ({"platform": "efi"}, "has no EFI boot file"),
+        ({"platform": "efi", "buildarch": "i386"}, "32-bit UEFI (IA32)"),
     ],
 )
 async def test_what_cannot_boot_is_refused_in_a_script(
@@ -179,6 +181,20 @@ async def test_what_cannot_boot_is_refused_in_a_script(
     assert await plane.phases() == [BootPhase.CREATED, BootPhase.STUB_STARTED]
     [session] = await plane.store.recent(10)
     assert words in session.error
+
+
+async def test_a_uefi_machine_gets_our_ram_disk_with_the_digest(plane: Plane):
+    make_iso(plane.config.images.path / "both.iso", bios=True, uefi=True)
+    await plane.library.scan()
+    await plane.library.settled()
+
+    script = await plane.script(await plane.token("both"), platform="efi", buildarch="x86_64")
+
+    [line] = [line for line in script.splitlines() if line.startswith("imgexec")]
+    assert "/nbp/ramdisk.efi url=/b/" in line
+    assert f"sha256={plane.library.get('both').sha256} " in line
+    assert "/phase/handoff" in line
+    assert "memdisk" not in script
 
 
 async def test_an_image_without_a_bios_entry_is_refused_in_a_script(plane: Plane):

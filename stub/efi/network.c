@@ -1,0 +1,143 @@
+#include "network.h"
+
+#include "firmware.h"
+
+enum {
+    PCI_BASE_CLASS = 0x0B, /* PCI Local Bus 3.0 §6.1 */
+    PCI_CLASS_NETWORK = 2,
+    CARDS_MAX = 16,
+    LINK_WAIT_MS = 5000, /* a gigabit card takes 2 to 4 s to agree with its switch */
+    LINK_POLL_MS = 100,
+};
+
+struct card {
+    EFI_HANDLE handle;
+    EFI_SIMPLE_NETWORK_PROTOCOL *network;
+    BOOLEAN was_started, was_initialized; /* by somebody else before us */
+    BOOLEAN usable;
+};
+
+static void connect_network_cards(void)
+{
+    UINTN count;
+    EFI_HANDLE *handles = handles_with((EFI_GUID)EFI_PCI_IO_PROTOCOL_GUID, &count);
+
+    for (UINTN i = 0; handles && i < count; i++) {
+        EFI_PCI_IO_PROTOCOL *pci = protocol_of(handles[i], (EFI_GUID)EFI_PCI_IO_PROTOCOL_GUID);
+        UINT8 class;
+        /* UEFI 2.10 §14.4.9 */
+        if (!pci
+            || EFI_ERROR(pci->Pci.Read(pci, EfiPciIoWidthUint8, PCI_BASE_CLASS, 1, &class))
+            || class != PCI_CLASS_NETWORK)
+            continue;
+        /* UEFI 2.10 §7.3.12: an error means no driver, and then no Simple Network will appear. */
+        (void)boot_services->ConnectController(handles[i], NULL, NULL, TRUE);
+    }
+    release(handles);
+}
+
+/* Ready the card for telling whether it has a link. UEFI 2.10 §24.1.2, §24.1.4 */
+static void switch_on(struct card *card)
+{
+    EFI_SIMPLE_NETWORK_PROTOCOL *network = card->network;
+    EFI_STATUS status = EFI_SUCCESS;
+
+    card->was_started = network->Mode->State != EfiSimpleNetworkStopped;
+    card->was_initialized = network->Mode->State == EfiSimpleNetworkInitialized;
+    if (!card->was_started)
+        status = network->Start(network);
+    if (!EFI_ERROR(status) && !card->was_initialized)
+        status = network->Initialize(network, 0, 0);
+    card->usable = !EFI_ERROR(status);
+}
+
+/* Leave the card as it was. UEFI 2.10 §24.1.3, §24.1.6: what fails here was not on. */
+static void switch_off(struct card *card)
+{
+    if (!card->was_initialized)
+        (void)card->network->Shutdown(card->network);
+    if (!card->was_started)
+        (void)card->network->Stop(card->network);
+}
+
+static BOOLEAN has_link(struct card *card)
+{
+    EFI_SIMPLE_NETWORK_PROTOCOL *network = card->network;
+    UINT32 interrupts;
+
+    if (!card->usable)
+        return FALSE;
+    if (!network->Mode->MediaPresentSupported)
+        return TRUE; /* for all that we know */
+    /* UEFI 2.10 §24.1.12: brings Mode->MediaPresent up to date. */
+    return !EFI_ERROR(network->GetStatus(network, &interrupts, NULL))
+           && network->Mode->MediaPresent;
+}
+
+static UINTN path_size(EFI_DEVICE_PATH_PROTOCOL *path)
+{
+    UINT8 *node = (UINT8 *)path;
+
+    while (!IsDevicePathEnd((EFI_DEVICE_PATH_PROTOCOL *)node))
+        node += DevicePathNodeLength((EFI_DEVICE_PATH_PROTOCOL *)node);
+    return (UINTN)(node - (UINT8 *)path);
+}
+
+/* True if the device path of `handle` begins with that of `card`: MAC(...)/IPv4(...)/Uri(...). */
+static BOOLEAN leads_over(EFI_HANDLE handle, EFI_HANDLE card)
+{
+    EFI_DEVICE_PATH_PROTOCOL *whole = protocol_of(handle, (EFI_GUID)EFI_DEVICE_PATH_PROTOCOL_GUID);
+    EFI_DEVICE_PATH_PROTOCOL *start = protocol_of(card, (EFI_GUID)EFI_DEVICE_PATH_PROTOCOL_GUID);
+
+    if (!whole || !start || path_size(start) > path_size(whole))
+        return FALSE;
+    for (UINTN i = 0; i < path_size(start); i++) {
+        if (((UINT8 *)whole)[i] != ((UINT8 *)start)[i])
+            return FALSE;
+    }
+    return TRUE;
+}
+
+static EFI_HANDLE first_with_link(struct card *cards, UINTN count, EFI_HANDLE booted_from)
+{
+    EFI_HANDLE found = NULL;
+
+    for (UINTN i = 0; i < count; i++) {
+        if (!has_link(&cards[i]))
+            continue;
+        if (leads_over(booted_from, cards[i].handle))
+            return cards[i].handle;
+        if (!found)
+            found = cards[i].handle;
+    }
+    return found;
+}
+
+EFI_HANDLE working_card(EFI_HANDLE booted_from)
+{
+    struct card cards[CARDS_MAX];
+    UINTN count, usable = 0;
+
+    connect_network_cards();
+    EFI_HANDLE *handles = handles_with((EFI_GUID)EFI_SIMPLE_NETWORK_PROTOCOL_GUID, &count);
+    if (!handles)
+        return NULL;
+    if (count > CARDS_MAX)
+        count = CARDS_MAX;
+    for (UINTN i = 0; i < count; i++) {
+        cards[i].handle = handles[i];
+        cards[i].network = protocol_of(handles[i], (EFI_GUID)EFI_SIMPLE_NETWORK_PROTOCOL_GUID);
+        switch_on(&cards[i]);
+        usable += cards[i].usable;
+    }
+    release(handles);
+
+    EFI_HANDLE found = first_with_link(cards, count, booted_from);
+    for (int ms = 0; usable && !found && ms < LINK_WAIT_MS; ms += LINK_POLL_MS) {
+        (void)boot_services->Stall(LINK_POLL_MS * 1000); /* UEFI 2.10 §7.5.2: cannot fail */
+        found = first_with_link(cards, count, booted_from);
+    }
+    for (UINTN i = 0; i < count; i++)
+        switch_off(&cards[i]);
+    return found;
+}
