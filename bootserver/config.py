@@ -16,7 +16,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bootserver.errors import ConfigError
@@ -69,11 +78,26 @@ def _memdisk_arguments(text: str) -> str:
     return text
 
 
+def _second_stage(text: str) -> str:
+    """The name of an EFI program in shim's own directory, other than shim's."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}\.efi", text, re.IGNORECASE):
+        raise ValueError(f"{text!r} is not the name of an EFI program such as grubx64.efi")
+    if text.lower() == "bootx64.efi":
+        raise ValueError("bootx64.efi is shim itself")
+    return text
+
+
 Mac = Annotated[str, AfterValidator(parse_mac)]
 ServerUrl = Annotated[str, AfterValidator(parse_server_url)]
 Interface = Annotated[str, AfterValidator(_interface)]
 Loopback = Annotated[str, AfterValidator(_loopback)]
 MemdiskArguments = Annotated[str, AfterValidator(_memdisk_arguments)]
+SecondStage = Annotated[str, AfterValidator(_second_stage)]
+OptionalPath = Annotated[
+    Path | None,
+    BeforeValidator(lambda path: path or None),  # TOML has no null: "" is no file
+    PlainSerializer(lambda path: "" if path is None else str(path), return_type=str),
+]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
@@ -125,6 +149,20 @@ class StateConfig(Section):
         return self.database or f"sqlite+aiosqlite:///{self.path / 'bootserver.db'}"
 
 
+class SigningConfig(Section):
+    """`[stub.signing]`: what a site signs its UEFI loaders with, for Secure Boot; or nothing."""
+
+    key: OptionalPath = None
+    certificate: OptionalPath = None
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> SigningConfig:
+        if (self.key is None) != (self.certificate is None):
+            missing = "key" if self.key is None else "certificate"
+            raise ValueError(f"the {missing} is missing: give key and certificate, or neither")
+        return self
+
+
 class StubConfig(Section):
     """`[stub]`: what goes into a stub, and with which loaders."""
 
@@ -132,6 +170,9 @@ class StubConfig(Section):
     architectures: tuple[Architecture, ...] = (Architecture.BIOS, Architecture.X64)
     servers: tuple[ServerUrl, ...] = ()
     serial: str = Field(default="0 115200", pattern=r"^(|(0x[0-9a-fA-F]+|[0-9]) [0-9]{1,6})$")
+    shim: OptionalPath = None
+    shim_loads: SecondStage = "grubx64.efi"
+    signing: SigningConfig = SigningConfig()
     loaders: dict[str, Path] = {}
 
 
@@ -266,13 +307,25 @@ def _anchor_paths(config: Config, base: Path) -> Config:
     def anchored(section: Section, **paths: Any) -> Section:
         return section.model_copy(update=paths)
 
+    def anchored_path(path: Path | None) -> Path | None:
+        return None if path is None else base / path
+
     stub = config.stub
-    loaders = {name: base / loader for name, loader in stub.loaders.items()}
+    stub_paths = {
+        "build": base / stub.build,
+        "shim": anchored_path(stub.shim),
+        "signing": anchored(
+            stub.signing,
+            key=anchored_path(stub.signing.key),
+            certificate=anchored_path(stub.signing.certificate),
+        ),
+        "loaders": {name: base / loader for name, loader in stub.loaders.items()},
+    }
     return config.model_copy(
         update={
             "images": anchored(config.images, path=base / config.images.path),
             "state": anchored(config.state, path=base / config.state.path),
-            "stub": anchored(stub, build=base / stub.build, loaders=loaders),
+            "stub": anchored(stub, **stub_paths),
         }
     )
 
@@ -293,10 +346,9 @@ def _mistake(detail: Any) -> str:
     key = ".".join(location)
     if detail["type"] == "extra_forbidden":
         known: Any = Config.model_fields
-        if len(location) > 1 and location[0] in known:
-            known = getattr(
-                known[location[0]].annotation, "model_fields", MachineConfig.model_fields
-            )
+        for table in location[:-1]:
+            if table in known:
+                known = getattr(known[table].annotation, "model_fields", MachineConfig.model_fields)
         return f"{key}: no such key{_nearest(location[-1], known)}"
     reason = str(detail["msg"]).removeprefix("Value error, ")
     return f"{key} = {detail['input']!r}: {reason[:1].lower()}{reason[1:]}"

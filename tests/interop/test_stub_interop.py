@@ -10,18 +10,26 @@ from pathlib import Path
 import pytest
 
 from bootserver.config import PROJECT, StubConfig
+from bootserver.model import Architecture, StubFormat
 from bootserver.stub.loaders import read_loader
 from bootserver.stub.plan import StubPlan, StubSpec, plan_stub
 from bootserver.stub.write import write_stub
 
 pytestmark = pytest.mark.interop
 
+SPEC = StubSpec(
+    "memtest",
+    ("http://192.0.2.1:8080",),
+    69,
+    serial="0 115200",
+    architectures=(Architecture.BIOS, Architecture.X64, Architecture.ARM64),
+)
+
 
 @pytest.fixture(scope="module")
 def plan() -> StubPlan:
     stub = StubConfig(build=PROJECT / "stub" / "build")
-    spec = StubSpec("memtest", ("http://192.0.2.1:8080",), 69, serial="0 115200")
-    return plan_stub(spec, "ab" * 16, partial(read_loader, stub))
+    return plan_stub(SPEC, "ab" * 16, partial(read_loader, stub))
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +53,9 @@ def test_xorriso_finds_the_boot_entry_and_a_clean_isohybrid(stub: Path):
     assert "El Torito img path :   1  /ISOLINUX.BIN" in report
     assert "El Torito img opts :   1  boot-info-table isohybrid-suitable" in report
     assert re.search(rf"MBR partition +: +1 +0x80 +0x17 +0 +{stub.stat().st_size // 512}\n", report)
+    assert "El Torito img path :   2  /EFI.IMG" in report
+    assert re.search(r"El Torito boot img : +2 +UEFI +y +none", report)
+    assert "MBR partition path :   2  /EFI.IMG" in report
     assert "WARNING" not in report
     assert "FAILURE" not in report
 
@@ -70,3 +81,31 @@ def test_isoinfo_reads_the_volume_and_its_catalog(stub: Path):
 
 def test_7z_finds_nothing_wrong(stub: Path):
     assert "Everything is Ok" in run("7z", "t", stub)
+
+
+def test_sgdisk_finds_nothing_wrong_with_the_image_for_sticks(tmp_path: Path):
+    stub = StubConfig(build=PROJECT / "stub" / "build")
+    plan = plan_stub(SPEC, "ab" * 16, partial(read_loader, stub), format=StubFormat.IMG)
+    path = tmp_path / "stub.img"
+    write_stub(plan, path)
+
+    verdict = run("/sbin/sgdisk", "--verify", path)
+    table = run("/sbin/sgdisk", "--print", path)
+
+    assert "No problems found." in verdict
+    assert "Warning" not in verdict
+    assert re.search(r"^ +1 +\d+ +\d+ .*EF00 +bootserver$", table, re.MULTILINE)
+
+
+def test_the_efi_partition_is_a_clean_fat_with_our_files(
+    stub: Path, plan: StubPlan, tmp_path: Path
+):
+    esp = tmp_path / "esp.img"
+    file = plan.file("/EFI.IMG")
+    assert file is not None
+    esp.write_bytes(file.data)
+
+    run("/sbin/fsck.fat", "-n", "-v", esp)
+    listing = run("mdir", "-i", esp, "-/", "-b", "::").splitlines()
+
+    assert {"::/EFI/BOOT/BOOTX64.EFI", "::/EFI/BOOT/BOOTAA64.EFI"} <= set(listing)
