@@ -162,12 +162,18 @@ class SigningConfig(Section):
             raise ValueError(f"the {missing} is missing: give key and certificate, or neither")
         return self
 
+    @property
+    def pair(self) -> tuple[Path, Path] | None:
+        """Key and certificate, if this site signs."""
+        return (self.key, self.certificate) if self.key and self.certificate else None
+
 
 class StubConfig(Section):
     """`[stub]`: what goes into a stub, and with which loaders."""
 
     build: Path = Path("stub/build")
     architectures: tuple[Architecture, ...] = (Architecture.BIOS, Architecture.X64)
+    pack: bool = True
     servers: tuple[ServerUrl, ...] = ()
     serial: str = Field(default="0 115200", pattern=r"^(|(0x[0-9a-fA-F]+|[0-9]) [0-9]{1,6})$")
     shim: OptionalPath = None

@@ -16,6 +16,7 @@ STAND_INS = {
     "ipxe-amd64.efi": b"MZ-amd64" * 3001,
     "ipxe-arm64.efi": b"MZ-arm64" * 3001,
     "snponly.efi": b"MZ-snp" * 1003,
+    "efi-loader.efi": b"MZ-loader" * 97,
     "ramdisk.efi": b"MZ-ramdisk" * 101,
     "memdisk": b"MEMDISK" * 999,
 }

@@ -22,12 +22,11 @@ import structlog
 
 from bootserver.bench.qemu_command import (
     CD_NODE,
-    OVMF_CODE,
-    OVMF_VARS,
     QEMU,
     QemuSpec,
     command_line,
     nic_id,
+    ovmf_files,
     serial_path,
     vars_path,
 )
@@ -324,10 +323,11 @@ def _lay_out(spec: QemuSpec, workdir: Path) -> None:
     _make_directory(workdir)
     serial_path(workdir).write_bytes(b"")
     if spec.firmware is Firmware.UEFI:
-        for path in (OVMF_CODE, OVMF_VARS):
+        code, variables = ovmf_files(spec)
+        for path in (code, variables):
             if not path.exists():
                 raise ServiceError(f"{path} is missing", hint="apt install ovmf")
-        shutil.copyfile(OVMF_VARS, vars_path(workdir))
+        shutil.copyfile(variables, vars_path(workdir))
 
 
 async def _stop(process: asyncio.subprocess.Process, qmp: QMPClient) -> None:

@@ -11,6 +11,7 @@ from bootserver.model import Firmware
 
 QEMU = "qemu-system-x86_64"
 OVMF_CODE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
+OVMF_CODE_SECURE_BOOT = Path("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd")
 OVMF_VARS = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 
 HOST_ADDRESS = "10.0.2.2"  # the host's loopback, as the guest's user-mode network shows it
@@ -61,7 +62,9 @@ class Nic:
 class QemuSpec:
     """Everything that makes one emulated PC different from another.
 
-    `usb_disk` is a stick with that file's bytes on it, write-protected.
+    `usb_disk` is a stick with that file's bytes on it, write-protected. With `secure_boot_vars`,
+    UEFI variables with keys enrolled and Secure Boot on, a UEFI machine enforces it; such firmware
+    runs on the Q35 board only.
     """
 
     firmware: Firmware
@@ -76,6 +79,7 @@ class QemuSpec:
     serial: str = ""
     manufacturer: str = ""
     product: str = ""
+    secure_boot_vars: Path | None = None
     extra_args: tuple[str, ...] = ()
 
 
@@ -97,6 +101,13 @@ def serial_path(workdir: Path) -> Path:
 def vars_path(workdir: Path) -> Path:
     """The machine's own copy of the UEFI variables."""
     return workdir / "vars.fd"
+
+
+def ovmf_files(spec: QemuSpec) -> tuple[Path, Path]:
+    """The firmware's code, and the variables that the machine starts with."""
+    if spec.secure_boot_vars:
+        return OVMF_CODE_SECURE_BOOT, spec.secure_boot_vars
+    return OVMF_CODE, OVMF_VARS
 
 
 def command_line(spec: QemuSpec, workdir: Path) -> list[str]:
@@ -122,10 +133,21 @@ def _firmware_args(spec: QemuSpec, workdir: Path) -> list[str]:
     """SeaBIOS is QEMU's own; OVMF comes in two flash chips, code and variables."""
     if spec.firmware is Firmware.BIOS:
         return ["-machine", spec.chipset.value]
-    return [
-        *_blockdev("code", OVMF_CODE, read_only=True),
+    code, _ = ovmf_files(spec)
+    chips = "pflash0=code,pflash1=vars"
+    flash = [
+        *_blockdev("code", code, read_only=True),
         *_blockdev("vars", vars_path(workdir), read_only=False),
-        *("-machine", f"{spec.chipset},pflash0=code,pflash1=vars"),
+    ]
+    if not spec.secure_boot_vars:
+        return [*flash, "-machine", f"{spec.chipset},{chips}"]
+    return [
+        *flash,
+        *("-machine", f"{Chipset.Q35},smm=on,{chips}"),
+        # Only the firmware's own system management mode may write variables.
+        *("-global", "driver=cfi.pflash01,property=secure,value=on"),
+        # OVMF's secure build does not know how to come back from S3 on a PC of this kind.
+        *("-global", "ICH9-LPC.disable_s3=1"),
     ]
 
 

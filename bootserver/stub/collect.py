@@ -52,7 +52,7 @@ ORIGINS = {
 }
 
 # Ours, compiled from the C source in these folders of stub/.
-SOURCES = {"ramdisk.efi": "ramdisk"}
+SOURCES = {"ramdisk.efi": "ramdisk", "efi-loader.efi": "efi"}
 
 ISOS = {
     "memtest86+x64.iso": Origin("memtest86+", "usr/lib/memtest86+/memtest86+x64.iso"),

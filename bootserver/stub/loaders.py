@@ -30,6 +30,7 @@ LOADERS = {
     "memdisk": (BIOS, "boots an ISO from RAM"),
     "ipxe-amd64.efi": (X64, "is iPXE, the stub's network"),
     "snponly.efi": (X64, "is iPXE through the firmware's own network driver"),
+    "efi-loader.efi": (X64, "unpacks iPXE, so that few bytes are redirected"),
     "ramdisk.efi": (X64, "boots an ISO from RAM"),
     "ipxe-arm64.efi": (ARM64, "is iPXE, the stub's network"),
 }

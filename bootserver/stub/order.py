@@ -29,6 +29,7 @@ def order_stub(
         network=network,
         serial=config.stub.serial,
         architectures=config.stub.architectures,
+        pack=config.stub.pack,
     )
 
 

@@ -12,6 +12,7 @@ from bootserver.errors import StubError
 from bootserver.model import CD_SECTOR_BYTES, Architecture, StubFormat
 from bootserver.stub.fat import fat_image
 from bootserver.stub.network import DHCP, NetworkSpec
+from bootserver.stub.pack import pack
 from bootserver.stub.render import render_isolinux, render_stub
 
 VOLUME_ID = "BOOTSERVER"
@@ -23,12 +24,8 @@ ISOLINUX_PATH, ESP_PATH = "/ISOLINUX.BIN", "/EFI.IMG"
 BIOS_OVERHEAD_BYTES = 16 * 1024
 
 
-# By architecture: where UEFI looks for the program on removable media (UEFI 2.10, 3.5.1.1), and
-# which loader goes there.
-UEFI_LOADERS = {
-    Architecture.X64: ("EFI/BOOT/BOOTX64.EFI", "ipxe-amd64.efi"),
-    Architecture.ARM64: ("EFI/BOOT/BOOTAA64.EFI", "ipxe-arm64.efi"),
-}
+# Where UEFI looks for the program on removable media (UEFI 2.10, 3.5.1.1).
+BOOT_X64, BOOT_ARM64 = "EFI/BOOT/BOOTX64.EFI", "EFI/BOOT/BOOTAA64.EFI"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +38,7 @@ class StubSpec:
     network: NetworkSpec = DHCP
     serial: str = ""  # isolinux's console, `PORT BAUD`
     architectures: tuple[Architecture, ...] = (Architecture.BIOS,)
+    pack: bool = False  # iPXE packed behind our own UEFI loader: half the bytes
 
     def script_urls(self, token: str) -> tuple[str, ...]:
         """Where the stub asks for its boot script, in order."""
@@ -139,12 +137,18 @@ def _bios_files(
 
 def _esp(spec: StubSpec, script: bytes, loader: Callable[[str], bytes]) -> bytes:
     """The FAT image that UEFI firmware boots from, b"" for a stub for BIOS machines only."""
-    programs = {
-        path: loader(name)
-        for architecture, (path, name) in UEFI_LOADERS.items()
-        if architecture in spec.architectures
-    }
-    return fat_image(programs | {"autoexec.ipxe": script}) if programs else b""
+    files: dict[str, bytes] = {}
+    if Architecture.X64 in spec.architectures and spec.pack:
+        # Read in this order; which of the two iPXEs is read, the loader decides.
+        files[BOOT_X64] = loader("efi-loader.efi")
+        files["autoexec.ipxe"] = script
+        files["SNP.BIN"] = pack(loader("snponly.efi"))
+        files["IPXE.BIN"] = pack(loader("ipxe-amd64.efi"))
+    elif Architecture.X64 in spec.architectures:
+        files[BOOT_X64] = loader("ipxe-amd64.efi")
+    if Architecture.ARM64 in spec.architectures:
+        files[BOOT_ARM64] = loader("ipxe-arm64.efi")
+    return fat_image(files | {"autoexec.ipxe": script}) if files else b""
 
 
 def _digest(

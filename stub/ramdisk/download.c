@@ -33,7 +33,8 @@ static void EFIAPI finish(void *context, EFI_STATUS status)
     struct transfer *transfer = context;
 
     transfer->finished = true;
-    transfer->status = status;
+    /* iPXE's network errors lack the bit that makes a status an error. */
+    transfer->status = status ? status | EFI_ERROR_MASK : EFI_SUCCESS;
 }
 
 static EFI_STATUS find_ipxe(struct ipxe_download_protocol **ipxe)
@@ -106,9 +107,12 @@ static EFI_STATUS EFIAPI take_image(void *context, void *bytes, UINTN length, UI
     struct image *image = transfer->image;
 
     transfer->transfer.heard_ms = clock_ms();
-    if (!length)
-        return offset && !image->bytes ? make_room(transfer, offset) : EFI_SUCCESS;
-    if (!image->bytes) {
+    if (transfer->refusal[0]) /* iPXE goes on after a hint, whatever we say to it */
+        return EFI_ABORTED;
+    if (!length && offset && !image->bytes)
+        return make_room(transfer, offset);
+    /* Without Content-Length there is no hint, or one for each piece of the chunked encoding. */
+    if (length ? !image->bytes : offset > image->size) {
         format(transfer->refusal, PROBLEM_MAX,
                "the server does not say how long the image is (no Content-Length)");
         return EFI_PROTOCOL_ERROR;

@@ -6,6 +6,12 @@
 
 enum { LINE_MAX = 1400 }; /* a URL and a sentence around it */
 
+/* UEFI 2.10, appendix D; not in gnu-efi */
+#define NETWORK_UNREACHABLE EFIERR(100)
+#define CONNECTION_CLOSED EFIERR(104)
+#define CONNECTION_RESET EFIERR(105)
+#define CONNECTION_REFUSED EFIERR(106)
+
 EFI_HANDLE our_image;
 EFI_SYSTEM_TABLE *systab;
 EFI_BOOT_SERVICES *services;
@@ -82,6 +88,14 @@ const char *words_for(EFI_STATUS status)
         return "not found";
     case EFI_TIMEOUT:
         return "no answer";
+    case NETWORK_UNREACHABLE:
+        return "network unreachable";
+    case CONNECTION_CLOSED:
+    case CONNECTION_RESET:
+        return "the server closed the connection";
+    case CONNECTION_REFUSED:
+    case EFI_ABORTED: /* iPXE's word for it */
+        return "connection refused";
     case EFI_OUT_OF_RESOURCES:
         return "out of memory";
     case EFI_ACCESS_DENIED:

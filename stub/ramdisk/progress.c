@@ -8,8 +8,10 @@ void progress_line(char line[PROGRESS_MAX], uint64_t done_bytes, uint64_t total_
                    uint64_t elapsed_ms)
 {
     char left[24] = "";
-    /* Divisions first, so that no size overflows. */
-    uint64_t percent = done_bytes < total_bytes ? done_bytes / (total_bytes / 100 + 1) : 100;
+    uint64_t percent = 100;
+    if (done_bytes < total_bytes) /* where it would overflow, a little less will do */
+        percent = total_bytes < UINT64_MAX / 100 ? done_bytes * 100 / total_bytes
+                                                 : done_bytes / (total_bytes / 100 + 1);
     uint64_t kb_per_s = elapsed_ms ? done_bytes / elapsed_ms : 0;
 
     if (kb_per_s && done_bytes < total_bytes) {

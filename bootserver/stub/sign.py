@@ -1,0 +1,222 @@
+"""UEFI programs signed with a site's own key, for machines that enforce Secure Boot.
+
+A signature carries the time of signing, and equal stubs have equal bytes: so every program is
+signed once, and kept by the digest of program and certificate. Signing is sbsign's work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import ssl
+import subprocess
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NoReturn
+
+import structlog
+
+from bootserver.config import SigningConfig, StubConfig
+from bootserver.errors import StubError
+from bootserver.stub.certificate import Certificate, read_certificate
+
+log = structlog.get_logger(__name__)
+
+SBSIGN_S = 60  # how long sbsign may take; a megabyte takes it 30 ms
+
+GUIDE = "docs/secure-boot.md"
+
+
+def signed(
+    loader: Callable[[str], bytes], signing: SigningConfig, cache: Path
+) -> Callable[[str], bytes]:
+    """The same loaders by name, every UEFI program among them signed; or `loader` itself.
+
+    What it gives out raises StubError as sign_program does.
+    """
+    if signing.pair is None:
+        return loader
+
+    def signed_loader(name: str) -> bytes:
+        program = loader(name)
+        return sign_program(program, signing, cache) if name.endswith(".efi") else program
+
+    return signed_loader
+
+
+def signed_file(program: Path, signing: SigningConfig, cache: Path) -> Path:
+    """A file with the UEFI program signed: in the cache, or `program` itself without a key.
+
+    Raises StubError as sign_program does.
+    """
+    if signing.pair is None or program.suffix != ".efi":
+        return program
+    try:
+        data = program.read_bytes()
+    except OSError as err:
+        raise StubError(
+            f"{program} cannot be read: {err.strerror}", hint="check its permissions"
+        ) from err
+    return _signed_path(data, *signing.pair, cache)
+
+
+def sign_program(program: bytes, signing: SigningConfig, cache: Path) -> bytes:
+    """The UEFI program with the site's signature: the same bytes for the same program, always.
+
+    One that bears this signature already, and any program without a key, is returned as it is.
+    Raises StubError when sbsign is missing, when key or certificate cannot be used, or when
+    `program` is none.
+    """
+    if signing.pair is None:
+        return program
+    return _signed_path(program, *signing.pair, cache).read_bytes()
+
+
+def signing_problem(signing: SigningConfig) -> StubError | None:
+    """What keeps this key and certificate from signing, None if nothing does."""
+    if signing.pair is None:
+        return None
+    key, certificate = signing.pair
+    try:
+        _require_sbsign()
+        _check_pair(key, certificate, read_certificate(certificate))
+    except StubError as err:
+        return err
+    return None
+
+
+def secure_boot_advice(stub: StubConfig) -> str:
+    """What machines with Secure Boot on make of this server's stubs, and what to do about it."""
+    certificate = stub.signing.certificate
+    if stub.shim:
+        start = f"stubs start with {stub.shim.name}, which loads {stub.shim_loads}"
+        if certificate:
+            start += f" and UEFI loaders are signed with {certificate}"
+        return (
+            f"Secure Boot: {start}; machines must trust that shim, and shim the loaders ({GUIDE})"
+        )
+    if certificate:
+        return (
+            f"Secure Boot: UEFI loaders are signed with {certificate}; machines that have it in "
+            f"their db start these stubs, and what they boot must be signed as well ({GUIDE})"
+        )
+    return (
+        "Secure Boot: nothing is signed, so machines with Secure Boot on refuse these stubs; turn "
+        f"it off there, or sign with your own key in [stub.signing] ({GUIDE})"
+    )
+
+
+def _signed_path(program: bytes, key: Path, certificate: Path, cache: Path) -> Path:
+    """The file in the cache that has this program signed, made if it is not there."""
+    facts = read_certificate(certificate)
+    digest = hashlib.sha256(hashlib.sha256(facts.der).digest() + program).hexdigest()
+    kept = cache / f"{digest}.efi"
+    if kept.exists():
+        return kept
+    _require_sbsign()
+    _check_pair(key, certificate, facts)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=cache, prefix=".signing-") as workdir:
+            plain, made = Path(workdir) / "plain.efi", Path(workdir) / "signed.efi"
+            plain.write_bytes(program)
+            if _bears_signature(plain, certificate):
+                made = plain
+            else:
+                _sign(plain, made, key, certificate)
+            _keep(made, kept)
+    except OSError as err:
+        raise StubError(
+            f"{cache} cannot take signed loaders: {err.strerror}", hint="check its permissions"
+        ) from err
+    log.info("loader.signed", sha256=hashlib.sha256(program).hexdigest(), signed=str(kept))
+    return kept
+
+
+def _keep(made: Path, kept: Path) -> None:
+    """Put a signed program into the cache; where somebody was quicker, theirs stays."""
+    made.chmod(0o644)
+    try:
+        kept.hardlink_to(made)
+    except FileExistsError:
+        return
+
+
+def _sign(plain: Path, made: Path, key: Path, certificate: Path) -> None:
+    done = _run(
+        *("sbsign", "--key", str(key), "--cert", str(certificate)),
+        *("--output", str(made), str(plain)),
+    )
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["it does not say why"])[0]
+        raise StubError(
+            f"sbsign cannot sign this loader: {reason}",
+            hint="check that the file in [stub.loaders] or stub/build is a UEFI program",
+        )
+
+
+def _bears_signature(program: Path, certificate: Path) -> bool:
+    return _run("sbverify", "--cert", str(certificate), str(program)).returncode == 0
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=SBSIGN_S,
+        )
+    except subprocess.TimeoutExpired as err:
+        raise StubError(
+            f"{command[0]} did not end within {SBSIGN_S} s", hint="is the key on a slow disk?"
+        ) from err
+
+
+def _require_sbsign() -> None:
+    if not (shutil.which("sbsign") and shutil.which("sbverify")):
+        raise StubError(
+            "sbsign is not installed, and [stub.signing] needs it",
+            hint="apt install sbsigntool",
+        )
+
+
+def _check_pair(key: Path, certificate: Path, facts: Certificate) -> None:
+    """Raise StubError unless the key is readable, has no passphrase and belongs to the certificate.
+
+    OpenSSL judges, before sbsign would ask for a passphrase on a terminal.
+    """
+    if facts.not_after <= datetime.now(UTC):
+        raise StubError(
+            f"the certificate {certificate} expired on {facts.not_after:%Y-%m-%d}",
+            hint=f"make a new one and enroll it in the machines: {GUIDE}",
+        )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key, password=lambda: _refuse_passphrase(key))
+    except ssl.SSLError as err:
+        if err.reason == "KEY_VALUES_MISMATCH":
+            raise StubError(
+                f"the key {key} does not belong to the certificate {certificate}",
+                hint="name the pair that was made together in [stub.signing]",
+            ) from None
+        raise StubError(
+            f"{key} is not a private key that can be used",
+            hint="give an RSA key in PEM, beginning with -----BEGIN PRIVATE KEY-----",
+        ) from None
+    except OSError as err:
+        raise StubError(
+            f"the key {key} cannot be read: {err.strerror}",
+            hint="check [stub.signing] key, and that the server's user may read it",
+        ) from err
+
+
+def _refuse_passphrase(key: Path) -> NoReturn:
+    raise StubError(
+        f"the key {key} has a passphrase, and nobody is there to type it",
+        hint="take it off (openssl pkey -in KEY -out NEW), and let only the server read the file",
+    )
