@@ -19,6 +19,11 @@ from bootserver.cli.shared import (
 from bootserver.config import Config, parse_mac
 from bootserver.model import StubFormat
 
+UEFI_WORDS = {
+    "packed": "iPXE packed behind our own loader",
+    "plain": "the plain iPXE",
+    "none": "nothing",
+}
 SLOW_PATHS = {"150 kB/s": 150e3, "1.5 MB/s": 1.5e6}  # what AMT redirection is in the field
 
 
@@ -29,9 +34,7 @@ def stub() -> None:
 
 @stub.command()
 @click.argument("image_id", metavar="IMAGE")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Else ./IMAGE.stub.FORMAT."
-)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Else ./IMAGE.stub.FORMAT.")
 @click.option(
     "--server",
     "servers",
@@ -102,7 +105,7 @@ async def build(
                 "digest": plan.digest,
                 "token": issued.token,
                 "image": image_id,
-                "bios_read_bytes": plan.bios_read_bytes,
+                "read_bytes": plan.read_bytes,
                 "urls": {
                     "script": f"{base}/boot.ipxe",
                     "image": f"{base}/image.iso",
@@ -114,12 +117,11 @@ async def build(
     click.echo(f"{path}: boots {image_id} from {', '.join(spec.servers)}")
     if image.problem:
         click.secho(f"  beware: {image.problem}", fg="yellow", err=True)
-    click.echo(
-        f"  size    {megabytes(len(data))}, of which a BIOS reads {megabytes(plan.bios_read_bytes)}"
-    )
+    click.echo(f"  size    {len(data):,} bytes")
     click.echo(f"  digest  {plan.digest}")
-    times = (f"{plan.bios_read_bytes / rate:.1f} s at {name}" for name, rate in SLOW_PATHS.items())
-    click.echo(f"  over redirection: {', '.join(times)}")
+    for firmware, count in plan.read_bytes.items():
+        times = ", ".join(f"{count / rate:.1f} s at {name}" for name, rate in SLOW_PATHS.items())
+        click.echo(f"  over redirection {firmware.upper()} reads {count:,} bytes: {times}")
 
 
 @stub.command()
@@ -137,6 +139,8 @@ def show(config: Config, file: Path, as_json: bool) -> None:
     click.echo(f"{file}: {megabytes(facts['size_bytes'])}, boots {facts['image']}")
     for url in facts["servers"]:
         click.echo(f"  calls {url}")
+    click.echo(f"  starts {'BIOS machines' if facts['bios'] else 'no BIOS machines'}")
+    click.echo(f"  on UEFI machines: {UEFI_WORDS[facts['uefi']]}")
     for name, size_bytes in facts["files"].items():
         click.echo(f"  {size_bytes:>9,}  {name}")
 

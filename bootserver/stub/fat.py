@@ -70,10 +70,10 @@ def fat_image(files: Mapping[str, bytes], *, cluster_bytes: int = CLUSTER_BYTES)
     for directory in directories:
         directory.data = _directory(directory)
     root_entries = _entry(LABEL, VOLUME_LABEL) + _child_entries(root)
-    root_entries += bytes(-len(root_entries) % SECTOR_BYTES)
-
-    metadata_bytes = SECTOR_BYTES + 2 * len(table) + len(root_entries)
-    reserved_bytes = SECTOR_BYTES + -metadata_bytes % CD_SECTOR_BYTES
+    # EDK2's driver reads pages that are counted from the root directory: it, too, begins on a CD
+    # sector, or each page costs two sectors more.
+    root_entries += bytes(-len(root_entries) % CD_SECTOR_BYTES)
+    reserved_bytes = SECTOR_BYTES + -(SECTOR_BYTES + 2 * len(table)) % CD_SECTOR_BYTES
     data_start = reserved_bytes + 2 * len(table) + len(root_entries)
     size_bytes = data_start + clusters * cluster_bytes
     size_bytes += -size_bytes % CD_SECTOR_BYTES

@@ -30,8 +30,8 @@ def pack(program: bytes) -> bytes:
         "dict_size": max(len(program), DICTIONARY_BYTES_MIN),
         "mode": lzma.MODE_NORMAL,
         "mf": lzma.MF_BT4,
-        "nice_len": 273,
-        "depth": 1000,
+        "nice_len": 64,
+        "depth": 0,
     }
     stream = lzma.compress(_filter(program), lzma.FORMAT_RAW, filters=[method])
     properties = (PB * 5 + LP) * 9 + LC

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from bootserver.errors import StubError
-from bootserver.model import CD_SECTOR_BYTES, Architecture, StubFormat
+from bootserver.model import CD_SECTOR_BYTES, Architecture, Firmware, StubFormat
 from bootserver.stub.fat import fat_image
 from bootserver.stub.network import DHCP, NetworkSpec
 from bootserver.stub.pack import pack
@@ -22,10 +22,14 @@ ISOLINUX_PATH, ESP_PATH = "/ISOLINUX.BIN", "/EFI.IMG"
 # Beside the files, SeaBIOS and isolinux read volume descriptors, boot catalog, path and root
 # directory, and the first sectors twice: measured in QEMU, see docs/booting.md.
 BIOS_OVERHEAD_BYTES = 16 * 1024
+# OVMF looks at every partition and at the beginning of each for every file system it knows.
+UEFI_OVERHEAD_BYTES = 76 * 1024
 
 
 # Where UEFI looks for the program on removable media (UEFI 2.10, 3.5.1.1).
 BOOT_X64, BOOT_ARM64 = "EFI/BOOT/BOOTX64.EFI", "EFI/BOOT/BOOTAA64.EFI"
+# Where iPXE looks for its script, and our loader for what it unpacks (stub/efi/loader.c).
+SCRIPT, SMALL_IPXE, FULL_IPXE = "autoexec.ipxe", "SNP.BIN", "IPXE.BIN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +82,12 @@ class StubPlan:
     files: tuple[StubFile, ...]
     boot_entries: tuple[BootEntry, ...]
     boot_sector: bytes = field(repr=False)  # isohdpfx.bin: starts isolinux.bin from a USB stick
+    read_bytes: Mapping[Firmware, int]  # how much is read, about, until the script runs
     digest: str
 
     def file(self, path: str) -> StubFile | None:
         """The file at that path, if there is one."""
         return next((file for file in self.files if file.path == path), None)
-
-    @property
-    def bios_read_bytes(self) -> int:
-        """How many bytes a BIOS machine reads from the stub until its script runs; 0: none can."""
-        if not self.file(ISOLINUX_PATH):
-            return 0
-        files = sum(_in_sectors(len(f.data)) for f in self.files if f.path != ESP_PATH)
-        return files + BIOS_OVERHEAD_BYTES
 
 
 def plan_stub(
@@ -105,14 +102,20 @@ def plan_stub(
     files: list[StubFile] = []
     boot_entries: list[BootEntry] = []
     boot_sector = b""
+    read_bytes: dict[Firmware, int] = {}
     if Architecture.BIOS in spec.architectures:
         boot_sector = loader("isohdpfx.bin")
         files += _bios_files(spec, script, loader)
         boot_entries.append(
             BootEntry(ISOLINUX_PATH, BIOS_PLATFORM, load_sectors=4, boot_info_table=True)
         )
-    if esp := _esp(spec, script, loader):
+        read_bytes[Firmware.BIOS] = BIOS_OVERHEAD_BYTES + _sector_bytes(f.data for f in files)
+    if esp_files := _esp_files(spec, script, loader):
+        esp = fat_image(esp_files)
         files.append(StubFile(ESP_PATH, esp))
+        read_bytes[Firmware.UEFI] = UEFI_OVERHEAD_BYTES + _sector_bytes(
+            data for path, data in esp_files.items() if path not in (BOOT_ARM64, SMALL_IPXE)
+        )
         # The real size: firmware takes it for the size of the partition.
         boot_entries.append(
             BootEntry(ESP_PATH, UEFI_PLATFORM, len(esp) // 512, boot_info_table=False)
@@ -120,7 +123,7 @@ def plan_stub(
     if not boot_entries:
         raise StubError("a stub for no architecture", hint="name one in [stub] architectures")
     parts = (format, VOLUME_ID, tuple(files), tuple(boot_entries), boot_sector)
-    return StubPlan(*parts, digest=_digest(*parts))
+    return StubPlan(*parts, read_bytes=read_bytes, digest=_digest(*parts))
 
 
 def _bios_files(
@@ -135,20 +138,19 @@ def _bios_files(
     )
 
 
-def _esp(spec: StubSpec, script: bytes, loader: Callable[[str], bytes]) -> bytes:
-    """The FAT image that UEFI firmware boots from, b"" for a stub for BIOS machines only."""
+def _esp_files(spec: StubSpec, script: bytes, loader: Callable[[str], bytes]) -> dict[str, bytes]:
+    """What is on the FAT volume that UEFI firmware boots from, in the order in which it is read."""
     files: dict[str, bytes] = {}
     if Architecture.X64 in spec.architectures and spec.pack:
-        # Read in this order; which of the two iPXEs is read, the loader decides.
         files[BOOT_X64] = loader("efi-loader.efi")
-        files["autoexec.ipxe"] = script
-        files["SNP.BIN"] = pack(loader("snponly.efi"))
-        files["IPXE.BIN"] = pack(loader("ipxe-amd64.efi"))
+        files[SCRIPT] = script
+        files[SMALL_IPXE] = pack(loader("snponly.efi"))  # read where the firmware drives the card
+        files[FULL_IPXE] = pack(loader("ipxe-amd64.efi"))
     elif Architecture.X64 in spec.architectures:
         files[BOOT_X64] = loader("ipxe-amd64.efi")
     if Architecture.ARM64 in spec.architectures:
         files[BOOT_ARM64] = loader("ipxe-arm64.efi")
-    return fat_image(files | {"autoexec.ipxe": script}) if files else b""
+    return files | {SCRIPT: script} if files else {}
 
 
 def _digest(
@@ -169,5 +171,6 @@ def _digest(
     return digest.hexdigest()
 
 
-def _in_sectors(size_bytes: int) -> int:
-    return -(-size_bytes // CD_SECTOR_BYTES) * CD_SECTOR_BYTES
+def _sector_bytes(pieces: Iterable[bytes]) -> int:
+    """The bytes of all pieces, each rounded up to whole CD sectors."""
+    return sum(-(-len(piece) // CD_SECTOR_BYTES) * CD_SECTOR_BYTES for piece in pieces)

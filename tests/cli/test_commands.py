@@ -50,7 +50,9 @@ async def test_a_stub_says_what_it_costs_over_redirection(site: Site):
     text = await site.command("stub", "build", "rescue")
 
     assert (site.path / "rescue.stub.iso").exists()
-    assert re.search(r"over redirection: [0-9.]+ s at 150 kB/s, [0-9.]+ s at 1.5 MB/s", text)
+    for firmware in ("BIOS", "UEFI"):
+        line = rf"over redirection {firmware} reads [0-9,]+ bytes: [0-9.]+ s at 150 kB/s, "
+        assert re.search(line + r"[0-9.]+ s at 1.5 MB/s", text)
     assert re.search(r"digest +[0-9a-f]{64}", text)
 
 

@@ -119,17 +119,18 @@ def test_files_lie_in_one_piece_in_the_order_given_on_cd_sectors():
     assert len(image) % 2048 == 0
 
 
-def test_a_small_image_has_2_kib_of_structures_before_its_data():
+def test_root_directory_and_data_begin_on_cd_sectors():
     image = fat_image({"AUTOEXEC.TXT": b"text"})
 
-    assert len(image) == 4096
-    assert image[2048:2052] == b"text"
+    assert len(image) == 6144
+    assert image[2048:2059] == b"BOOTSERVER "
+    assert image[4096:4100] == b"text"
 
 
 def test_the_bytes_of_a_long_name_are_those_of_the_specification():
     image = fat_image({"autoexec.ipxe": b"#!ipxe\n"})
 
-    root = image[1536:2048]
+    root = image[2048:4096]
     label, long, short, rest = root[:32], root[32:64], root[64:96], root[96:]
     assert label[:12] == b"BOOTSERVER \x08"
     # 13 letters fill their entry: neither an end mark nor padding.

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bootserver.errors import StubError
+from bootserver.model import Architecture
 from bootserver.stub.plan import StubPlan, StubSpec, plan_stub
 from bootserver.stub.read import read_stub
 from bootserver.stub.write import is_stub_of, master, shelve, write_stub
@@ -108,8 +109,30 @@ def test_a_stub_can_be_read_back(tmp_path: Path):
     facts = read_stub(tmp_path / "stub.iso")
 
     assert facts["image"] == "memtest86+x64"
+    assert (facts["bios"], facts["uefi"]) == (True, "none")
     assert facts["servers"] == ["http://192.0.2.1:8080", "tftp://192.0.2.1"]
     assert facts["files"]["IPXE.KRN"] == len(STAND_INS["ipxe.lkrn"])
+
+
+@pytest.mark.parametrize(("packed", "kind"), [(True, "packed"), (False, "plain")])
+def test_a_stub_tells_which_ipxe_it_has(tmp_path: Path, packed: bool, kind: str):
+    both = (Architecture.BIOS, Architecture.X64)
+    spec = StubSpec("memtest", ("http://192.0.2.1:8080",), architectures=both, pack=packed)
+    write_stub(plan_stub(spec, "ab" * 16, STAND_INS.__getitem__), tmp_path / "stub.iso")
+
+    assert read_stub(tmp_path / "stub.iso")["uefi"] == kind
+
+
+@pytest.mark.parametrize("architecture", Architecture)
+def test_a_stub_for_one_architecture_has_no_others(tmp_path: Path, architecture: Architecture):
+    spec = StubSpec("memtest", ("http://192.0.2.1:8080",), architectures=(architecture,))
+    write_stub(plan_stub(spec, "ab" * 16, STAND_INS.__getitem__), tmp_path / "stub.iso")
+
+    facts = read_stub(tmp_path / "stub.iso")
+
+    assert facts["image"] == "memtest"
+    assert facts["bios"] == (architecture is Architecture.BIOS)
+    assert (facts["uefi"] != "none") == (architecture is not Architecture.BIOS)
 
 
 def test_reading_something_else_is_one_sentence(tmp_path: Path):
