@@ -7,10 +7,7 @@ boot session, by which the script's own URLs are told apart.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Mapping
-from functools import partial
-from pathlib import Path
 
 import structlog
 
@@ -27,10 +24,11 @@ from bootserver.images.recipes import Limits, decide
 from bootserver.model import BootPhase, BootSession, Content, FileVersion, Image, Machine
 from bootserver.sessions.ledger import Ledger
 from bootserver.stub.issued import IssuedStub, IssuedStubs
-from bootserver.stub.loaders import SERVED, find_loader, read_loader
+from bootserver.stub.loaders import SERVED, sha256_of
 from bootserver.stub.machine import parse_machine
 from bootserver.stub.plan import plan_stub
 from bootserver.stub.render import render_boot, render_message
+from bootserver.stub.site import served_loader, site_loader
 from bootserver.stub.write import shelve
 
 log = structlog.get_logger(__name__)
@@ -111,8 +109,7 @@ class BootPlane:
         """A public boot loader; raises LoaderMissingError."""
         if name not in SERVED:
             raise LoaderMissingError(f"no loader {name[:40]} is served here")
-        path = find_loader(self._config.stub, name)
-        return await asyncio.to_thread(_static_file, path)
+        return await asyncio.to_thread(served_loader, self._config, name)
 
     async def stub(self, token: str) -> Content:
         """The stub ISO of that token, made again if need be; raises UnknownTokenError."""
@@ -122,8 +119,9 @@ class BootPlane:
         return await asyncio.to_thread(self._shelve, stub)
 
     def _shelve(self, stub: IssuedStub) -> Content:
-        plan = plan_stub(stub.spec, stub.token, partial(read_loader, self._config.stub))
-        return _static_file(shelve(plan, self._config.state.path / "shelf"))
+        plan = plan_stub(stub.spec, stub.token, site_loader(self._config))
+        path = shelve(plan, self._config.state.path / "shelf")
+        return Content(str(path), FileVersion.of(path.stat()), sha256_of(path))
 
     def _boot_script(self, session: BootSession, machine: Machine) -> str:
         boot = self._config.boot
@@ -157,8 +155,3 @@ class BootPlane:
 
 def _message(err: BootServerError, retry_s: int) -> str:
     return render_message([line for line in (err.message, err.hint) if line], retry_s=retry_s)
-
-
-def _static_file(path: Path) -> Content:
-    version = FileVersion.of(path.stat())
-    return Content(str(path), version, hashlib.sha256(path.read_bytes()).hexdigest())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from functools import partial
 from pathlib import Path
 
 import click
@@ -74,10 +73,10 @@ async def build(
 ) -> None:
     """Write the stub that boots IMAGE; equal requests give equal bytes."""
     from bootserver.stub.issued import IssuedStubs
-    from bootserver.stub.loaders import read_loader
     from bootserver.stub.network import NetworkSpec
     from bootserver.stub.order import order_stub
     from bootserver.stub.plan import plan_stub
+    from bootserver.stub.site import site_loader
     from bootserver.stub.write import write_stub
 
     network = NetworkSpec.parse(
@@ -89,8 +88,7 @@ async def build(
             image = library.get(image_id)
         spec = order_stub(config, image_id, servers=_urls(servers), network=network)
         issued = await IssuedStubs(engine, config.state.path).issue(spec)
-    loader = partial(read_loader, config.stub)
-    plan = plan_stub(spec, issued.token, loader, format=StubFormat(stub_format))
+    plan = plan_stub(spec, issued.token, site_loader(config), format=StubFormat(stub_format))
     path = output or Path(f"{image_id}.stub.{stub_format}")
     data = write_stub(plan, path)
 

@@ -5,7 +5,6 @@ Called by the Makefile. Does nothing twice: what the manifest lists and the disk
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import subprocess
 import tempfile
@@ -18,7 +17,7 @@ import click
 
 from bootserver.config import PROJECT
 from bootserver.errors import BootServerError, StubError
-from bootserver.stub.loaders import LOADERS, Loader, read_manifest, write_manifest
+from bootserver.stub.loaders import LOADERS, Loader, read_manifest, sha256_of, write_manifest
 from bootserver.stub.packages import PackageSource, Unpacked
 
 
@@ -68,7 +67,7 @@ def collect_loaders(build: Path) -> list[Loader]:
         name: origin for name, origin in ORIGINS.items() if not _is_whole(manifest.get(name))
     }
     found = {
-        name: Loader(name, path, package.package, package.version, _sha256(path))
+        name: Loader(name, path, package.package, package.version, sha256_of(path))
         for name, path, package in _extract(missing, build)
     }
     for name, folder in SOURCES.items():
@@ -98,7 +97,7 @@ def _compile(name: str, folder: str, build: Path) -> Loader:
         raise StubError(
             f"{name} cannot be compiled: {reason.strip()}", hint="run: make setup"
         ) from err
-    return Loader(name, build / name, "bootserver", version("bootserver"), _sha256(target))
+    return Loader(name, build / name, "bootserver", version("bootserver"), sha256_of(target))
 
 
 def _extract(wanted: dict[str, Origin], directory: Path) -> list[tuple[str, Path, Unpacked]]:
@@ -136,11 +135,7 @@ def _capable(source: PackageSource, origin: Origin) -> Unpacked:
 
 
 def _is_whole(loader: Loader | None) -> bool:
-    return loader is not None and loader.path.is_file() and _sha256(loader.path) == loader.sha256
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return loader is not None and loader.path.is_file() and sha256_of(loader.path) == loader.sha256
 
 
 @click.command()

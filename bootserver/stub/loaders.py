@@ -99,6 +99,11 @@ def problems(stub: StubConfig) -> list[str]:
     return found
 
 
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a small file, in hex."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def read_manifest(build: Path) -> dict[str, Loader]:
     """What was collected into `build`, by name; empty when nothing was."""
     try:

@@ -30,6 +30,7 @@ def order_stub(
         serial=config.stub.serial,
         architectures=config.stub.architectures,
         pack=config.stub.pack,
+        shim_loads=config.stub.shim_loads if config.stub.shim else "",
     )
 
 

@@ -18,6 +18,7 @@ from bootserver.stub.render import render_isolinux, render_stub
 VOLUME_ID = "BOOTSERVER"
 BIOS_PLATFORM, UEFI_PLATFORM = 0x00, 0xEF
 ISOLINUX_PATH, ESP_PATH = "/ISOLINUX.BIN", "/EFI.IMG"
+SHIM = "shim"  # the site's, by the name under which plan_stub asks for it
 
 # Beside the files, SeaBIOS and isolinux read volume descriptors, boot catalog, path and root
 # directory, and the first sectors twice: measured in QEMU, see docs/booting.md.
@@ -43,6 +44,7 @@ class StubSpec:
     serial: str = ""  # isolinux's console, `PORT BAUD`
     architectures: tuple[Architecture, ...] = (Architecture.BIOS,)
     pack: bool = False  # iPXE packed behind our own UEFI loader: half the bytes
+    shim_loads: str = ""  # what the site's shim starts; "" is a stub without shim
 
     def script_urls(self, token: str) -> tuple[str, ...]:
         """Where the stub asks for its boot script, in order."""
@@ -141,7 +143,11 @@ def _bios_files(
 def _esp_files(spec: StubSpec, script: bytes, loader: Callable[[str], bytes]) -> dict[str, bytes]:
     """What is on the FAT volume that UEFI firmware boots from, in the order in which it is read."""
     files: dict[str, bytes] = {}
-    if Architecture.X64 in spec.architectures and spec.pack:
+    if Architecture.X64 in spec.architectures and spec.shim_loads:
+        # Plain: what a loader starts from memory, shim does not judge.
+        files[BOOT_X64] = loader(SHIM)
+        files[f"EFI/BOOT/{spec.shim_loads}"] = loader("ipxe-amd64.efi")
+    elif Architecture.X64 in spec.architectures and spec.pack:
         files[BOOT_X64] = loader("efi-loader.efi")
         files[SCRIPT] = script
         files[SMALL_IPXE] = pack(loader("snponly.efi"))  # read where the firmware drives the card

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 import structlog
@@ -13,9 +12,9 @@ from bootserver.config import Config
 from bootserver.errors import BootServerError
 from bootserver.model import Firmware, Image
 from bootserver.stub.issued import IssuedStubs
-from bootserver.stub.loaders import read_loader
 from bootserver.stub.order import order_stub
 from bootserver.stub.plan import plan_stub
+from bootserver.stub.site import site_loader
 from bootserver.stub.write import is_stub_of, write_stub
 
 log = structlog.get_logger(__name__)
@@ -62,7 +61,7 @@ class StandingStubs:
 
         def write() -> None:
             self._shelf.mkdir(parents=True, exist_ok=True)
-            plan = plan_stub(stub.spec, stub.token, partial(read_loader, self._config.stub))
+            plan = plan_stub(stub.spec, stub.token, site_loader(self._config))
             if not is_stub_of(plan, path):
                 write_stub(plan, path)
                 log.info("stub.written", image=image.id, path=str(path))

@@ -76,6 +76,20 @@ def test_uefi_machine_writes_only_to_its_own_variables():
     }
 
 
+def test_secure_boot_machine_lets_nobody_else_write_its_variables():
+    spec = QemuSpec(Firmware.UEFI, secure_boot_vars=Path("/keys/vars.fd"))
+
+    assert options(spec, "-machine") == ["q35,smm=on,pflash0=code,pflash1=vars"]
+    assert options(spec, "-global") == [
+        "driver=cfi.pflash01,property=secure,value=on",
+        "ICH9-LPC.disable_s3=1",
+    ]
+    assert blockdevs(spec) == {
+        "code": ("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd", True),
+        "vars": ("/w/vars.fd", False),
+    }
+
+
 def test_usb_cd_is_a_scsi_drive_behind_bulk_only_transport():
     spec = QemuSpec(Firmware.BIOS, cdrom=Path("/a.iso"), cdrom_bus=CdBus.USB, nics=())
 
