@@ -26,6 +26,7 @@ class StubFormat(StrEnum):
 
     ISO = "iso"  # for a CD drive, real or virtual; starts from a USB stick as well
     IMG = "img"  # the same with a GPT, for USB sticks
+    EFI = "efi"  # one UEFI program, for firmware that boots a URL
 
 
 class Architecture(StrEnum):

@@ -21,14 +21,21 @@ from bootserver.errors import (
 )
 from bootserver.images.library import Library
 from bootserver.images.recipes import Limits, decide
-from bootserver.model import BootPhase, BootSession, Content, FileVersion, Image, Machine
+from bootserver.model import (
+    BootPhase,
+    BootSession,
+    Content,
+    FileVersion,
+    Image,
+    Machine,
+    StubFormat,
+)
 from bootserver.sessions.ledger import Ledger
 from bootserver.stub.issued import IssuedStub, IssuedStubs
 from bootserver.stub.loaders import SERVED, sha256_of
 from bootserver.stub.machine import parse_machine
-from bootserver.stub.plan import plan_stub
 from bootserver.stub.render import render_boot, render_message
-from bootserver.stub.site import served_loader, site_loader
+from bootserver.stub.site import plan_for_site, served_loader
 from bootserver.stub.write import shelve
 
 log = structlog.get_logger(__name__)
@@ -111,15 +118,15 @@ class BootPlane:
             raise LoaderMissingError(f"no loader {name[:40]} is served here")
         return await asyncio.to_thread(served_loader, self._config, name)
 
-    async def stub(self, token: str) -> Content:
-        """The stub ISO of that token, made again if need be; raises UnknownTokenError."""
+    async def stub(self, token: str, format: StubFormat) -> Content:
+        """The stub of that token, made again if need be; raises UnknownTokenError."""
         stub = await self._stubs.find(token)
         if stub is None:
             raise UnknownTokenError("no such stub here")
-        return await asyncio.to_thread(self._shelve, stub)
+        return await asyncio.to_thread(self._shelve, stub, format)
 
-    def _shelve(self, stub: IssuedStub) -> Content:
-        plan = plan_stub(stub.spec, stub.token, site_loader(self._config))
+    def _shelve(self, stub: IssuedStub, format: StubFormat) -> Content:
+        plan = plan_for_site(self._config, stub, format)
         path = shelve(plan, self._config.state.path / "shelf")
         return Content(str(path), FileVersion.of(path.stat()), sha256_of(path))
 

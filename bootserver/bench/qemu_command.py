@@ -79,6 +79,7 @@ class QemuSpec:
     serial: str = ""
     manufacturer: str = ""
     product: str = ""
+    uefi_vars: Path | None = None  # the variables it starts with, else OVMF's own
     secure_boot_vars: Path | None = None
     extra_args: tuple[str, ...] = ()
 
@@ -107,7 +108,7 @@ def ovmf_files(spec: QemuSpec) -> tuple[Path, Path]:
     """The firmware's code, and the variables that the machine starts with."""
     if spec.secure_boot_vars:
         return OVMF_CODE_SECURE_BOOT, spec.secure_boot_vars
-    return OVMF_CODE, OVMF_VARS
+    return OVMF_CODE, spec.uefi_vars or OVMF_VARS
 
 
 def command_line(spec: QemuSpec, workdir: Path) -> list[str]:

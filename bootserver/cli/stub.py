@@ -52,7 +52,7 @@ def stub() -> None:
     type=click.Choice([f.value for f in StubFormat]),
     default=StubFormat.ISO.value,
     show_default=True,
-    help="iso: for a CD drive, or a stick. img: for a stick, with a GPT.",
+    help="iso: for a CD drive, or a stick. img: a stick, with a GPT. efi: for UEFI HTTP boot.",
 )
 @click.option("--vlan", type=int, metavar="ID", help="The VLAN to tag, 1 to 4094.")
 @click.option("--mac", default="", metavar="MAC", help="Only the network card with this address.")
@@ -75,8 +75,7 @@ async def build(
     from bootserver.stub.issued import IssuedStubs
     from bootserver.stub.network import NetworkSpec
     from bootserver.stub.order import order_stub
-    from bootserver.stub.plan import plan_stub
-    from bootserver.stub.site import site_loader
+    from bootserver.stub.site import plan_for_site
     from bootserver.stub.write import write_stub
 
     network = NetworkSpec.parse(
@@ -88,7 +87,7 @@ async def build(
             image = library.get(image_id)
         spec = order_stub(config, image_id, servers=_urls(servers), network=network)
         issued = await IssuedStubs(engine, config.state.path).issue(spec)
-    plan = plan_stub(spec, issued.token, site_loader(config), format=StubFormat(stub_format))
+    plan = plan_for_site(config, issued, StubFormat(stub_format))
     path = output or Path(f"{image_id}.stub.{stub_format}")
     data = write_stub(plan, path)
 
@@ -107,7 +106,7 @@ async def build(
                 "urls": {
                     "script": f"{base}/boot.ipxe",
                     "image": f"{base}/image.iso",
-                    "stub": f"{base}/stub.iso",
+                    "stub": f"{base}/stub.{'efi' if stub_format == 'efi' else 'iso'}",
                 },
             }
         )

@@ -5,6 +5,7 @@
 | GET, HEAD `/b/{token}/boot.ipxe`     | the boot script, or in a script what stands in the way |
 | GET, HEAD `/b/{token}/image.iso`     | the image, with ranges                            |
 | GET, HEAD `/b/{token}/stub.iso`      | the stub itself, for virtual media that reads HTTP |
+| GET, HEAD `/b/{token}/stub.efi`      | the same as one program, for UEFI HTTP boot       |
 | GET, HEAD `/b/{token}/phase/{phase}` | the machine says how far it is: `handoff`, `up`   |
 | GET, HEAD `/nbp/{name}`              | public loaders: `memdisk`, `ipxe.lkrn`            |
 """
@@ -18,7 +19,7 @@ from aiohttp import web
 
 from bootserver.http.errors import plain_errors
 from bootserver.http.files import SendEnd, send_file
-from bootserver.model import Content
+from bootserver.model import Content, StubFormat
 from bootserver.openfile import open_file
 from bootserver.plane import BootPlane
 
@@ -26,6 +27,7 @@ PLANE = web.AppKey("plane", BootPlane)
 
 SCRIPT_TYPE = "text/plain"
 ISO_TYPE = "application/x-iso9660-image"
+EFI_TYPE = "application/efi"  # UEFI 2.10, 24.7.2
 BINARY_TYPE = "application/octet-stream"
 
 
@@ -37,7 +39,8 @@ def make_boot_app(plane: BootPlane) -> web.Application:
         [
             web.get("/b/{token}/boot.ipxe", _script),
             web.get("/b/{token}/image.iso", _image),
-            web.get("/b/{token}/stub.iso", _stub),
+            web.get("/b/{token}/stub.iso", _stub_iso),
+            web.get("/b/{token}/stub.efi", _stub_efi),
             web.get("/b/{token}/phase/{phase}", _beacon),
             web.get("/nbp/{name}", _loader),
         ]
@@ -70,9 +73,14 @@ async def _image(request: web.Request) -> web.StreamResponse:
     return sent.response
 
 
-async def _stub(request: web.Request) -> web.StreamResponse:
-    stub = await request.app[PLANE].stub(request.match_info["token"])
+async def _stub_iso(request: web.Request) -> web.StreamResponse:
+    stub = await request.app[PLANE].stub(request.match_info["token"], StubFormat.ISO)
     return await _send_static(request, stub, ISO_TYPE)
+
+
+async def _stub_efi(request: web.Request) -> web.StreamResponse:
+    stub = await request.app[PLANE].stub(request.match_info["token"], StubFormat.EFI)
+    return await _send_static(request, stub, EFI_TYPE)
 
 
 async def _loader(request: web.Request) -> web.StreamResponse:

@@ -33,7 +33,7 @@ def pack(program: bytes) -> bytes:
         "nice_len": 64,
         "depth": 0,
     }
-    stream = lzma.compress(_filter(program), lzma.FORMAT_RAW, filters=[method])
+    stream = lzma.compress(with_targets(program), lzma.FORMAT_RAW, filters=[method])
     properties = (PB * 5 + LP) * 9 + LC
     header = struct.pack(
         "<4sIIIB3x", MAGIC, len(program), len(stream), zlib.crc32(program), properties
@@ -41,7 +41,7 @@ def pack(program: bytes) -> bytes:
     return header + stream
 
 
-def _filter(program: bytes) -> bytes:
+def with_targets(program: bytes) -> bytes:
     """`program` with the targets of its instructions instead of the distances to them.
 
     A function that is called from many places then looks the same in all of them. It is our own

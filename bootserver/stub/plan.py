@@ -31,6 +31,7 @@ UEFI_OVERHEAD_BYTES = 76 * 1024
 BOOT_X64, BOOT_ARM64 = "EFI/BOOT/BOOTX64.EFI", "EFI/BOOT/BOOTAA64.EFI"
 # Where iPXE looks for its script, and our loader for what it unpacks (stub/efi/loader.c).
 SCRIPT, SMALL_IPXE, FULL_IPXE = "autoexec.ipxe", "SNP.BIN", "IPXE.BIN"
+CARRIED_SCRIPT = "SCRIPT"  # inside a stub that is one program
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +100,8 @@ def plan_stub(
     *,
     format: StubFormat = StubFormat.ISO,
 ) -> StubPlan:
-    """The stub for `spec`; `loader` gives a loader's bytes by name."""
-    script = render_stub(spec.image, spec.network, spec.script_urls(token)).encode("ascii")
+    """The stub for `spec` as an ISO or an image; `loader` gives a loader's bytes by name."""
+    script = _script(spec, token)
     files: list[StubFile] = []
     boot_entries: list[BootEntry] = []
     boot_sector = b""
@@ -126,6 +127,35 @@ def plan_stub(
         raise StubError("a stub for no architecture", hint="name one in [stub] architectures")
     parts = (format, VOLUME_ID, tuple(files), tuple(boot_entries), boot_sector)
     return StubPlan(*parts, read_bytes=read_bytes, digest=_digest(*parts))
+
+
+def plan_program(
+    spec: StubSpec,
+    token: str,
+    loader: Callable[[str], bytes],
+    carry: Callable[[Mapping[str, bytes]], bytes],
+) -> StubPlan:
+    """The stub as one UEFI program; `carry` makes one that has these parts inside.
+
+    Raises StubError for a spec without x64 machines.
+    """
+    if Architecture.X64 not in spec.architectures:
+        raise StubError(
+            "a stub of the format efi is for x64 machines", hint="add x64 to [stub] architectures"
+        )
+    parts = {
+        CARRIED_SCRIPT: _script(spec, token),
+        SMALL_IPXE: pack(loader("snponly.efi")),
+        FULL_IPXE: pack(loader("ipxe-amd64.efi")),
+    }
+    files = (StubFile("/STUB.EFI", carry(parts)),)
+    decided = (StubFormat.EFI, VOLUME_ID, files, (), b"")
+    read_bytes = {Firmware.UEFI: len(files[0].data)}
+    return StubPlan(*decided, read_bytes=read_bytes, digest=_digest(*decided))
+
+
+def _script(spec: StubSpec, token: str) -> bytes:
+    return render_stub(spec.image, spec.network, spec.script_urls(token)).encode("ascii")
 
 
 def _bios_files(

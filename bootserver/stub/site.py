@@ -7,10 +7,12 @@ from pathlib import Path
 
 from bootserver.config import Config
 from bootserver.errors import LoaderMissingError
-from bootserver.model import Content, FileVersion
+from bootserver.model import Content, FileVersion, StubFormat
+from bootserver.stub.efi_file import embed
+from bootserver.stub.issued import IssuedStub
 from bootserver.stub.loaders import find_loader, read_loader, sha256_of
-from bootserver.stub.plan import SHIM
-from bootserver.stub.sign import signed, signed_file
+from bootserver.stub.plan import SHIM, StubPlan, plan_program, plan_stub
+from bootserver.stub.sign import sign_program, signed, signed_file
 
 
 def site_loader(config: Config) -> Callable[[str], bytes]:
@@ -20,6 +22,22 @@ def site_loader(config: Config) -> Callable[[str], bytes]:
         return _shim(config.stub.shim) if name == SHIM else read_loader(config.stub, name)
 
     return signed(read, config.stub.signing, _signed_cache(config))
+
+
+def plan_for_site(
+    config: Config, stub: IssuedStub, format: StubFormat = StubFormat.ISO
+) -> StubPlan:
+    """What an issued stub consists of here; raises LoaderMissingError or StubError. Blocks."""
+
+    def sign(program: bytes) -> bytes:
+        return sign_program(program, config.stub.signing, _signed_cache(config))
+
+    loader = site_loader(config)
+    if format is not StubFormat.EFI:
+        return plan_stub(stub.spec, stub.token, loader, format=format)
+    # Signed as one, with all that it carries.
+    unsigned = read_loader(config.stub, "efi-loader.efi")
+    return plan_program(stub.spec, stub.token, loader, lambda parts: sign(embed(unsigned, parts)))
 
 
 def served_loader(config: Config, name: str) -> Content:

@@ -13,8 +13,7 @@ from bootserver.errors import BootServerError
 from bootserver.model import Firmware, Image
 from bootserver.stub.issued import IssuedStubs
 from bootserver.stub.order import order_stub
-from bootserver.stub.plan import plan_stub
-from bootserver.stub.site import site_loader
+from bootserver.stub.site import plan_for_site
 from bootserver.stub.write import is_stub_of, write_stub
 
 log = structlog.get_logger(__name__)
@@ -61,7 +60,7 @@ class StandingStubs:
 
         def write() -> None:
             self._shelf.mkdir(parents=True, exist_ok=True)
-            plan = plan_stub(stub.spec, stub.token, site_loader(self._config))
+            plan = plan_for_site(self._config, stub)
             if not is_stub_of(plan, path):
                 write_stub(plan, path)
                 log.info("stub.written", image=image.id, path=str(path))

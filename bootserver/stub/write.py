@@ -44,6 +44,8 @@ FIXED_TIME = 1262304000.0  # 2010-01-01T00:00:00Z, the year of the idea
 
 def master(plan: StubPlan) -> bytes:
     """The stub's bytes: equal plans give equal bytes, on any day and in any time zone."""
+    if plan.format is StubFormat.EFI:
+        return plan.files[0].data
     image, lba = _iso(plan)
     tail_bytes = GPT_BLOCKS * BLOCK_BYTES if plan.format is StubFormat.IMG else 0
     image += bytes(-(len(image) + tail_bytes) % CYLINDER_BYTES + tail_bytes)
@@ -105,11 +107,11 @@ def write_stub(plan: StubPlan, path: Path) -> bytes:
 
 def shelve(plan: StubPlan, shelf: Path) -> Path:
     """The stub in a file on the shelf, which keeps the newest by digest."""
-    path = shelf / f"{plan.digest}.iso"
+    path = shelf / f"{plan.digest}.{plan.format}"
     if not path.exists():
         shelf.mkdir(parents=True, exist_ok=True)
         write_stub(plan, path)
-        oldest_first = sorted(shelf.glob("*.iso"), key=lambda stub: stub.stat().st_mtime_ns)
+        oldest_first = sorted(shelf.iterdir(), key=lambda stub: stub.stat().st_mtime_ns)
         for stub in oldest_first[:-SHELF_STUBS]:
             stub.unlink(missing_ok=True)
     return path

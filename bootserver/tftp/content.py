@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bootserver.errors import BootServerError, ImageNotReadyError
-from bootserver.model import BootSession, ByteRange
+from bootserver.model import BootSession, ByteRange, StubFormat
 from bootserver.openfile import OpenFile, open_file
 from bootserver.plane import BootPlane
 from bootserver.tftp.packets import ErrorCode
@@ -37,8 +37,9 @@ async def _open(plane: BootPlane, request: TftpRequest) -> TftpFile:
                 return _Disk(file)
             plane.fetching(session, image)
             return _Image(file, plane, session)
-        case ["b", token, "stub.iso"]:
-            return _Disk(await open_file(await plane.stub(token)))
+        case ["b", token, "stub.iso" | "stub.efi" as name]:
+            format = StubFormat(name.removeprefix("stub."))
+            return _Disk(await open_file(await plane.stub(token, format)))
         case ["nbp", name]:
             return _Disk(await open_file(await plane.loader(name)))
         case _:

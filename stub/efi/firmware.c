@@ -1,26 +1,9 @@
 #include "firmware.h"
 
 #include <stdarg.h>
-#include <stddef.h>
 
 EFI_SYSTEM_TABLE *firmware;
 EFI_BOOT_SERVICES *boot_services;
-
-/* The compiler turns loops and initializers into calls of these; nothing else brings them. */
-void *memset(void *target, int value, size_t size);
-void *memcpy(void *target, const void *source, size_t size);
-
-void *memset(void *target, int value, size_t size)
-{
-    boot_services->SetMem(target, size, (UINT8)value);
-    return target;
-}
-
-void *memcpy(void *target, const void *source, size_t size)
-{
-    boot_services->CopyMem(target, (void *)source, size);
-    return target;
-}
 
 /* UEFI 2.10 §12.4.3. A console that does not work is nothing that we could tell anybody. */
 static void print(const CHAR16 *text)

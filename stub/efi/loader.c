@@ -13,8 +13,8 @@
 
 /* A file of the stub: on its FAT volume, or inside our own image if the stub is one .efi. */
 struct part {
-    const CHAR16 *path; /* on the volume */
-    const char *name;   /* inside our image */
+    CHAR16 path[16]; /* on the volume */
+    char name[12];   /* inside our image */
 };
 
 static const struct part FULL_IPXE = {L"\\IPXE.BIN", "IPXE.BIN"};
@@ -56,7 +56,6 @@ static EFI_STATUS read_part(const struct loader *loader, const struct part *part
 static EFI_STATUS unpack_part(const struct loader *loader, const struct part *part, UINT8 **program,
                               UINTN *program_size)
 {
-    static struct lzma model;
     UINT8 *packed;
     UINTN packed_size;
     EFI_STATUS status = read_part(loader, part, &packed, &packed_size);
@@ -66,15 +65,18 @@ static EFI_STATUS unpack_part(const struct loader *loader, const struct part *pa
         return status;
     }
     *program_size = packed_program_size(packed, packed_size);
-    *program = *program_size ? allocate(*program_size) : NULL;
-    if (*program_size && !*program) {
+    *program = allocate(*program_size);
+    struct lzma *model = allocate(sizeof *model);
+    if (!*program || !model) {
         say(L"not enough memory to unpack iPXE", NULL);
         status = EFI_OUT_OF_RESOURCES;
-    } else if (!*program || !packed_unpack(&model, packed, packed_size, *program)) {
-        say(part->path, L" is damaged: build the stub anew, or the medium reads wrong", NULL);
+    } else if (!packed_unpack(model, packed, packed_size, *program)) {
+        say(part->path, L" is damaged: its medium reads wrong, or the stub is broken", NULL);
         status = EFI_CRC_ERROR;
-        release(*program);
     }
+    if (EFI_ERROR(status))
+        release(*program);
+    release(model);
     release(packed);
     return status;
 }

@@ -4,8 +4,9 @@
 #include "firmware.h"
 #include "iso.h"
 
-#define BOOT_FILE "\\EFI\\BOOT\\BOOTX64.EFI" /* UEFI 2.10 §3.5.1.1, x64 */
-#define BOOT_FILE_ON_CD "EFI/BOOT/BOOTX64.EFI"
+/* As some discs spell it; EDK2 minds the case in UDF, though not in FAT. */
+#define BOOT_FILE_IN_LOWER_CASE "\\efi\\boot\\bootx64.efi"
+#define BOOT_FILE_IN_ISO "EFI/BOOT/BOOTX64.EFI"
 
 /* What stands at LoadImage's end: which image, if any, and whether it may be started. */
 struct loaded {
@@ -53,7 +54,10 @@ static struct loaded load_from(EFI_HANDLE file_system, EFI_DEVICE_PATH *disk, bo
         return none;
     if (!path_append_file(&file, path, BOOT_FILE))
         return none;
-    return load(path_of(&file), NULL, 0);
+    struct loaded loaded = load(path_of(&file), NULL, 0);
+    if (is_missing(loaded.status) && path_append_file(&file, path, BOOT_FILE_IN_LOWER_CASE))
+        loaded = load(path_of(&file), NULL, 0);
+    return loaded;
 }
 
 /* Look in all file systems of this disk: first in El Torito's, as firmware does with a CD. */
@@ -106,7 +110,7 @@ static struct loaded load_from_iso(const struct ram_disk *disk, const struct dis
     struct extent extent;
     struct path file;
 
-    if (!iso_find_file(disc, BOOT_FILE_ON_CD, &extent) ||
+    if (!iso_find_file(disc, BOOT_FILE_IN_ISO, &extent) ||
         !path_append_file(&file, disk->path, BOOT_FILE))
         return none;
     return load(path_of(&file), (uint8_t *)disc->bytes + extent.start, extent.size);
@@ -129,11 +133,9 @@ static EFI_STATUS start(const struct loaded *loaded, const struct options *optio
     return EFI_ERROR(status) ? status : EFI_ABORTED;
 }
 
-static EFI_STATUS refuse(const struct loaded *loaded)
+static void refuse(const struct loaded *loaded)
 {
-    if (is_missing(loaded->status))
-        say("the image has no boot file for x86-64 UEFI (" BOOT_FILE ")");
-    else if (loaded->status == EFI_SECURITY_VIOLATION || loaded->status == EFI_ACCESS_DENIED)
+    if (loaded->status == EFI_SECURITY_VIOLATION || loaded->status == EFI_ACCESS_DENIED)
         say("Secure Boot refuses the image's boot file (%s): sign it with a key of this machine, "
             "or turn Secure Boot off",
             words_for(loaded->status));
@@ -144,11 +146,10 @@ static EFI_STATUS refuse(const struct loaded *loaded)
         if (EFI_ERROR(status))
             say("it could not be unloaded: %s", words_for(status));
     }
-    return loaded->status;
 }
 
 EFI_STATUS boot(const struct ram_disk *disk, const struct image *image,
-                const struct options *options)
+                const struct options *options, bool *found)
 {
     const struct disc disc = {image->bytes, image->size};
     struct disk child = {.handle = NULL};
@@ -160,8 +161,12 @@ EFI_STATUS boot(const struct ram_disk *disk, const struct image *image,
     if (is_missing(loaded.status))
         loaded = load_from_iso(disk, &disc);
 
-    EFI_STATUS status =
-        EFI_ERROR(loaded.status) ? refuse(&loaded) : start(&loaded, options);
+    EFI_STATUS status = loaded.status;
+    *found = !is_missing(status);
+    if (!EFI_ERROR(status))
+        status = start(&loaded, options);
+    else if (*found)
+        refuse(&loaded);
     EFI_STATUS withdrawn = withdraw_disk(&child);
     if (EFI_ERROR(withdrawn))
         say("the image's EFI part is still in use: %s", words_for(withdrawn));

@@ -5,11 +5,13 @@
 #include "options.h"
 #include "ram_disk.h"
 
+#define BOOT_FILE "\\EFI\\BOOT\\BOOTX64.EFI" /* UEFI 2.10 §3.5.1.1, x64 */
+
 /*
- * Start \EFI\BOOT\BOOTX64.EFI of the RAM disk. Comes back only when that failed, or the boot file
- * itself came back; says so.
+ * Start the boot file of the RAM disk. Comes back only when that failed, or the boot file itself
+ * came back; says so, but for a disk without a boot file: `found` tells.
  */
 EFI_STATUS boot(const struct ram_disk *disk, const struct image *image,
-                const struct options *options);
+                const struct options *options, bool *found);
 
 #endif

@@ -1,4 +1,5 @@
-/* The functions that gcc calls on its own account; there is no C library here. */
+/* What a C library and its start-up code would bring: functions that gcc calls on its own account,
+ * and the word that a loader wants to read. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -33,3 +34,13 @@ int memcmp(const void *one, const void *other, size_t length)
             return *a - *b;
     return 0;
 }
+
+/*
+ * A table of relocations without any, two that do nothing: firmware takes a program with none at all
+ * for one that must lie at its first address. (PE format, "The .reloc Section".)
+ */
+static const struct {
+    uint32_t page;
+    uint32_t size;
+    uint16_t entries[2];
+} relocations __attribute__((section(".reloc"), used)) = {0, 12, {0, 0}};

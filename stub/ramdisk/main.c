@@ -31,23 +31,40 @@ static EFI_STATUS read_options(struct options *options)
     return EFI_SUCCESS;
 }
 
-static EFI_STATUS boot_from_memory(const struct options *options, struct image *image)
+/* Boot from one kind of RAM disk. `found` tells whether a boot file could be found on it. */
+static EFI_STATUS boot_as(bool own, const struct options *options, struct image *image, bool *found)
 {
     struct ram_disk disk = {.path = NULL};
 
-    EFI_STATUS status = publish_ram_disk(&disk, image, options->own_disk);
+    *found = true;
+    EFI_STATUS status = publish_ram_disk(&disk, image, own);
     if (!EFI_ERROR(status))
-        status = boot(&disk, image, options);
+        status = boot(&disk, image, options, found);
     EFI_STATUS withdrawn = withdraw_ram_disk(&disk);
     if (EFI_ERROR(withdrawn)) {
         say("the RAM disk is still in use, and keeps its memory: %s", words_for(withdrawn));
-        return status;
+        *image = (struct image){.bytes = NULL};
     }
+    return status;
+}
+
+static EFI_STATUS boot_from_memory(const struct options *options, struct image *image)
+{
+    bool found;
+
+    EFI_STATUS status = boot_as(options->own_disk, options, image, &found);
+    /* The firmware's RAM disks have sectors of 512 bytes. On such EDK2 finds no UDF, on ours it
+     * does. */
+    if (!found && !options->own_disk && image->bytes)
+        status = boot_as(true, options, image, &found);
+    if (!found)
+        say("the image has no boot file for x86-64 UEFI (" BOOT_FILE ")");
     release_memory(image);
     return status;
 }
 
-EFI_STATUS efi_main(EFI_HANDLE image_handle, EFI_SYSTEM_TABLE *system_table)
+/* UEFI 2.10 §4.1: the entry point, which efi.lds names. */
+EFI_STATUS EFIAPI efi_main(EFI_HANDLE image_handle, EFI_SYSTEM_TABLE *system_table)
 {
     static struct options options;
     struct image image = {.bytes = NULL};

@@ -1,0 +1,46 @@
+"""UEFI HTTP boot: the firmware itself fetches the stub as one program, and boots."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from bootserver.bench.qemu import QemuMachine
+from bootserver.bench.qemu_command import OVMF_VARS, Nic, NicModel, QemuSpec
+from bootserver.model import Firmware
+from tests.fixtures.packaged import MEMTEST, packaged
+from tests.fixtures.server import Site, boot_record, serving
+
+pytestmark = [pytest.mark.boot, pytest.mark.slow]
+
+Qemu = Callable[[QemuSpec], Awaitable[QemuMachine]]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path / "site")
+
+
+def vars_that_boot(url: str, path: Path) -> Path:
+    """OVMF's variables with that URL as the next thing to boot."""
+    tool = Path(sys.executable).with_name("virt-fw-vars")
+    command = [tool, "--input", OVMF_VARS, "--set-boot-uri", url, "--output", path]
+    subprocess.run(command, check=True, capture_output=True)
+    return path
+
+
+async def test_the_firmware_fetches_the_stub_and_boots_the_image_from_memory(
+    qemu: Qemu, site: Site, tmp_path: Path
+):
+    stub = await site.query("stub", "build", site.add(packaged(MEMTEST)), "--format", "efi")
+    uefi_vars = vars_that_boot(stub["urls"]["stub"], tmp_path / "vars.fd")
+    async with serving(site):
+        await qemu(QemuSpec(Firmware.UEFI, nics=(Nic(NicModel.VIRTIO),), uefi_vars=uefi_vars))
+        boot = await boot_record(site, "handed_off")
+
+    assert boot["machine"]["firmware"] == "uefi"
+    assert boot["sent_bytes"] == boot["image_bytes"]
