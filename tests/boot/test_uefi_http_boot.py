@@ -12,8 +12,8 @@ import pytest
 from bootserver.bench.qemu import QemuMachine
 from bootserver.bench.qemu_command import OVMF_VARS, Nic, NicModel, QemuSpec
 from bootserver.model import Firmware
-from tests.fixtures.packaged import MEMTEST, packaged
-from tests.fixtures.server import Site, boot_record, serving
+from tests.fixtures.linux_iso import linux_iso
+from tests.fixtures.server import BOOT_S, Site, boot_record, serving
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
@@ -36,11 +36,15 @@ def vars_that_boot(url: str, path: Path) -> Path:
 async def test_the_firmware_fetches_the_stub_and_boots_the_image_from_memory(
     qemu: Qemu, site: Site, tmp_path: Path
 ):
-    stub = await site.query("stub", "build", site.add(packaged(MEMTEST)), "--format", "efi")
+    disc = linux_iso()
+    stub = await site.query("stub", "build", site.add(disc.path), "--format", "efi")
     uefi_vars = vars_that_boot(stub["urls"]["stub"], tmp_path / "vars.fd")
     async with serving(site):
-        await qemu(QemuSpec(Firmware.UEFI, nics=(Nic(NicModel.VIRTIO),), uefi_vars=uefi_vars))
+        nics = (Nic(NicModel.VIRTIO),)
+        machine = await qemu(QemuSpec(Firmware.UEFI, nics=nics, uefi_vars=uefi_vars))
+        seen = await machine.wait_for("GUEST DONE", timeout_s=BOOT_S)
         boot = await boot_record(site, "handed_off")
 
+    assert f"GUEST PAYLOAD {disc.payload_sha256}" in seen.serial
     assert boot["machine"]["firmware"] == "uefi"
     assert boot["sent_bytes"] == boot["image_bytes"]
