@@ -65,9 +65,9 @@ static EFI_STATUS unpack_part(const struct loader *loader, const struct part *pa
         return status;
     }
     *program_size = packed_program_size(packed, packed_size);
-    *program = allocate(*program_size);
+    *program = *program_size ? allocate(*program_size) : NULL;
     struct lzma *model = allocate(sizeof *model);
-    if (!*program || !model) {
+    if (*program_size && (!*program || !model)) {
         say(L"not enough memory to unpack iPXE", NULL);
         status = EFI_OUT_OF_RESOURCES;
     } else if (!packed_unpack(model, packed, packed_size, *program)) {
@@ -207,7 +207,7 @@ EFI_STATUS EFIAPI efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system_table)
     if (!find_section(own, ".stub", &loader.carried))
         loader.carried = (struct bytes){NULL, 0};
 
-    EFI_HANDLE card = working_card(loader.self->DeviceHandle);
+    EFI_HANDLE card = working_card();
     if (card) {
         EFI_STATUS status = start_small(&loader, card);
         say(L"the small iPXE did not boot: ", status_text(status), NULL);

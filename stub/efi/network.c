@@ -74,46 +74,16 @@ static BOOLEAN has_link(struct card *card)
            && network->Mode->MediaPresent;
 }
 
-static UINTN path_size(EFI_DEVICE_PATH_PROTOCOL *path)
+static EFI_HANDLE first_with_link(struct card *cards, UINTN count)
 {
-    UINT8 *node = (UINT8 *)path;
-
-    while (!IsDevicePathEnd((EFI_DEVICE_PATH_PROTOCOL *)node))
-        node += DevicePathNodeLength((EFI_DEVICE_PATH_PROTOCOL *)node);
-    return (UINTN)(node - (UINT8 *)path);
-}
-
-/* True if the device path of `handle` begins with that of `card`: MAC(...)/IPv4(...)/Uri(...). */
-static BOOLEAN leads_over(EFI_HANDLE handle, EFI_HANDLE card)
-{
-    EFI_DEVICE_PATH_PROTOCOL *whole = protocol_of(handle, (EFI_GUID)EFI_DEVICE_PATH_PROTOCOL_GUID);
-    EFI_DEVICE_PATH_PROTOCOL *start = protocol_of(card, (EFI_GUID)EFI_DEVICE_PATH_PROTOCOL_GUID);
-
-    if (!whole || !start || path_size(start) > path_size(whole))
-        return FALSE;
-    for (UINTN i = 0; i < path_size(start); i++) {
-        if (((UINT8 *)whole)[i] != ((UINT8 *)start)[i])
-            return FALSE;
-    }
-    return TRUE;
-}
-
-static EFI_HANDLE first_with_link(struct card *cards, UINTN count, EFI_HANDLE booted_from)
-{
-    EFI_HANDLE found = NULL;
-
     for (UINTN i = 0; i < count; i++) {
-        if (!has_link(&cards[i]))
-            continue;
-        if (leads_over(booted_from, cards[i].handle))
+        if (has_link(&cards[i]))
             return cards[i].handle;
-        if (!found)
-            found = cards[i].handle;
     }
-    return found;
+    return NULL;
 }
 
-EFI_HANDLE working_card(EFI_HANDLE booted_from)
+EFI_HANDLE working_card(void)
 {
     struct card cards[CARDS_MAX];
     UINTN count, usable = 0;
@@ -132,10 +102,10 @@ EFI_HANDLE working_card(EFI_HANDLE booted_from)
     }
     release(handles);
 
-    EFI_HANDLE found = first_with_link(cards, count, booted_from);
+    EFI_HANDLE found = first_with_link(cards, count);
     for (int ms = 0; usable && !found && ms < LINK_WAIT_MS; ms += LINK_POLL_MS) {
         (void)boot_services->Stall(LINK_POLL_MS * 1000); /* UEFI 2.10 §7.5.2: cannot fail */
-        found = first_with_link(cards, count, booted_from);
+        found = first_with_link(cards, count);
     }
     for (UINTN i = 0; i < count; i++)
         switch_off(&cards[i]);

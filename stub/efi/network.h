@@ -6,9 +6,8 @@
 
 /*
  * Have the firmware connect its drivers to the network cards, which a fast boot leaves out, and
- * choose one that works: whose cable leads somewhere, and if there are several, the one that
- * `booted_from` is reached by. NULL if the firmware drives none such.
+ * choose the first that works: whose cable leads somewhere. NULL if the firmware drives none such.
  */
-EFI_HANDLE working_card(EFI_HANDLE booted_from);
+EFI_HANDLE working_card(void);
 
 #endif

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 
@@ -14,18 +14,22 @@ import pytest
 
 from bootserver.bench.qemu import QemuMachine
 from bootserver.bench.qemu_command import CdBus, Nic, NicModel, QemuSpec
-from bootserver.config import PROJECT
+from bootserver.config import PROJECT, SigningConfig
 from bootserver.model import Firmware
+from bootserver.stub.efi_file import embed
 from bootserver.stub.fat import fat_image
 from bootserver.stub.pack import pack
+from bootserver.stub.sign import sign_program
+from tests.fixtures.secure_boot import make_key_pair, secure_boot_vars
 from tests.fixtures.server import free_port
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
-BOOT_S = 300
+BOOT_S = 300  # an emulated machine on a busy host; a quiet one takes 10 to 20
 FULL_BYTES_MAX = 520_000
 SMALL_BYTES_MAX = 225_000
 
+BOOT_PATH = "EFI/BOOT/BOOTX64.EFI"
 BUILD = PROJECT / "stub" / "build"
 NATIVE = Nic(NicModel.E1000)  # OVMF has no driver for it, iPXE has
 DRIVEN = Nic(NicModel.VIRTIO)  # OVMF has a driver for it
@@ -68,7 +72,9 @@ class Listener:
         await self.requests.put((path, seen))
         await seen.wait()
         status = "200 OK" if path in self.answered else "404 Not Found"
-        writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+        writer.write(
+            f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()
+        )
         writer.close()
 
     async def next_caller(self, machine: QemuMachine) -> Caller:
@@ -91,17 +97,22 @@ async def listening(*answered: str) -> AsyncIterator[Listener]:
 @pytest.fixture(scope="session")
 def packed() -> dict[str, bytes]:
     return {
-        "IPXE.BIN": pack((BUILD / "ipxe-amd64.efi").read_bytes()),
         "SNP.BIN": pack((BUILD / "snponly.efi").read_bytes()),
+        "IPXE.BIN": pack((BUILD / "ipxe-amd64.efi").read_bytes()),
     }
 
 
 def stub_files(packed: dict[str, bytes], port: int) -> dict[str, bytes]:
     return {
-        "EFI/BOOT/BOOTX64.EFI": (BUILD / "efi-loader.efi").read_bytes(),
+        BOOT_PATH: (BUILD / "efi-loader.efi").read_bytes(),
         "autoexec.ipxe": SCRIPT.format(port=port).encode(),
         **packed,
     }
+
+
+def single_file(packed: dict[str, bytes], port: int) -> bytes:
+    loader = (BUILD / "efi-loader.efi").read_bytes()
+    return embed(loader, packed | {"SCRIPT": SCRIPT.format(port=port).encode()})
 
 
 def write_iso(path: Path, files: dict[str, bytes]) -> Path:
@@ -131,7 +142,6 @@ async def test_the_full_ipxe_drives_what_the_firmware_does_not(
         machine = await qemu(uefi(iso, NATIVE, bus=bus))
         caller = await listener.next_caller(machine)
 
-    print(caller)
     assert caller.path == "/full"
     assert caller.cd_bytes <= FULL_BYTES_MAX
 
@@ -145,6 +155,102 @@ async def test_the_small_ipxe_uses_the_firmwares_driver(
         machine = await qemu(uefi(iso, DRIVEN, bus=bus))
         caller = await listener.next_caller(machine)
 
-    print(caller)
     assert caller.path == "/small"
     assert caller.cd_bytes <= SMALL_BYTES_MAX
+
+
+async def test_of_two_cards_the_one_with_a_cable_is_used(
+    qemu: Qemu, tmp_path: Path, packed: dict[str, bytes]
+):
+    async with listening("/small") as listener:
+        iso = write_iso(tmp_path / "stub.iso", stub_files(packed, listener.port))
+        machine = await qemu(uefi(iso, replace(DRIVEN, linked=False), DRIVEN))
+        caller = await listener.next_caller(machine)
+
+    assert caller.path == "/small"
+
+
+async def test_a_card_without_a_cable_is_nothing_for_the_small_ipxe(
+    qemu: Qemu, tmp_path: Path, packed: dict[str, bytes]
+):
+    async with listening("/full") as listener:
+        iso = write_iso(tmp_path / "stub.iso", stub_files(packed, listener.port))
+        machine = await qemu(uefi(iso, replace(DRIVEN, linked=False), NATIVE))
+        caller = await listener.next_caller(machine)
+
+    assert caller.path == "/full"
+    assert "small iPXE" not in machine.serial_text()
+
+
+async def test_when_the_small_ipxe_comes_back_the_full_one_is_started(
+    qemu: Qemu, tmp_path: Path, packed: dict[str, bytes]
+):
+    async with listening("/full") as listener:
+        iso = write_iso(tmp_path / "stub.iso", stub_files(packed, listener.port))
+        machine = await qemu(uefi(iso, DRIVEN))
+        first = await listener.next_caller(machine)  # gets a 404, so the script gives up
+        second = await listener.next_caller(machine)
+
+    assert (first.path, second.path) == ("/small", "/full")
+    assert "the small iPXE did not boot" in machine.serial_text()
+
+
+async def test_a_damaged_part_is_told_and_does_not_stop_the_other(
+    qemu: Qemu, tmp_path: Path, packed: dict[str, bytes]
+):
+    damaged = bytearray(packed["SNP.BIN"])
+    damaged[len(damaged) // 2] ^= 0x10
+    async with listening("/full") as listener:
+        files = stub_files(packed | {"SNP.BIN": bytes(damaged)}, listener.port)
+        machine = await qemu(uefi(write_iso(tmp_path / "stub.iso", files), DRIVEN))
+        caller = await listener.next_caller(machine)
+
+    assert caller.path == "/full"
+    assert r"bootserver: \SNP.BIN is damaged" in machine.serial_text()
+
+
+async def test_without_any_ipxe_the_firmware_gets_the_machine_back(qemu: Qemu, tmp_path: Path):
+    iso = write_iso(tmp_path / "stub.iso", stub_files({}, port=1))
+    machine = await qemu(uefi(iso, DRIVEN))
+
+    seen = await machine.wait_for(r"iPXE did not boot: 0x8\w{14}e", timeout_s=BOOT_S)
+
+    assert r"bootserver: \SNP.BIN cannot be read" in seen.serial
+    await machine.wait_for(
+        r"BdsDxe: (failed to start|No bootable)|UEFI Interactive Shell", timeout_s=BOOT_S
+    )
+
+
+async def test_secure_boots_refusal_of_ipxe_is_told(
+    qemu: Qemu, tmp_path: Path, packed: dict[str, bytes]
+):
+    pair = make_key_pair(tmp_path)
+    files = stub_files(packed, port=1)
+    files[BOOT_PATH] = sign_program(
+        files[BOOT_PATH],
+        SigningConfig(key=pair.key, certificate=pair.certificate),
+        tmp_path / "cache",
+    )
+    iso = write_iso(tmp_path / "stub.iso", files)
+    variables = secure_boot_vars(tmp_path / "vars.fd", pair.certificate)
+    machine = await qemu(replace(uefi(iso, NATIVE), secure_boot_vars=variables))
+
+    await machine.wait_for(
+        "bootserver: Secure Boot refuses iPXE: it is not signed", timeout_s=BOOT_S
+    )
+    await machine.wait_for("bootserver: iPXE did not boot", timeout_s=BOOT_S)
+
+
+@pytest.mark.parametrize(("nic", "path"), [(NATIVE, "/full"), (DRIVEN, "/small")])
+async def test_one_file_carries_ipxe_and_its_script(
+    qemu: Qemu, tmp_path: Path, packed: dict[str, bytes], nic: Nic, path: str
+):
+    async with listening(path) as listener:
+        iso = write_iso(
+            tmp_path / "stub.iso",
+            {BOOT_PATH: single_file(packed, listener.port)},
+        )
+        machine = await qemu(uefi(iso, nic))
+        caller = await listener.next_caller(machine)
+
+    assert caller.path == path
