@@ -126,3 +126,33 @@ def test_a_machine_is_known_by_all_the_names_given(tmp_path: Path):
     assert config.machine(Machine(mac="52:54:00:00:00:01", serial="A")) == config.machines[0]
     assert config.machine(Machine(mac="52:54:00:00:00:01", serial="b")) == config.machines[1]
     assert config.machine(Machine(mac="52:54:00:00:00:01")) is None
+
+
+def test_signing_paths_start_at_the_file_and_none_stay_none(tmp_path: Path):
+    config = load_config(
+        write(
+            tmp_path,
+            '[stub]\nshim = "shimx64.efi"\n[stub.signing]\nkey = "s.key"\ncertificate = "s.crt"\n',
+        )
+    )
+
+    assert config.stub.shim == tmp_path / "shimx64.efi"
+    assert config.stub.signing.pair == (tmp_path / "s.key", tmp_path / "s.crt")
+    plain = load_config(write(tmp_path, '[stub]\nshim = ""\n')).stub
+    assert (plain.shim, plain.signing.pair) == (None, None)
+
+
+def test_a_key_without_its_certificate_is_a_mistake(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"stub\.signing = .*the certificate is missing: give"):
+        load_config(write(tmp_path, '[stub.signing]\nkey = "s.key"\n'))
+
+
+def test_a_mistyped_key_of_an_inner_table_is_told_by_that_tables_names(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"stub\.signing\.certificat: .* mean certificate\?"):
+        load_config(write(tmp_path, '[stub.signing]\ncertificat = "s.crt"\n'))
+
+
+@pytest.mark.parametrize("name", ["BOOTX64.EFI", "../grubx64.efi", "EFI/grub.efi", "grubx64", ""])
+def test_what_shim_loads_is_another_program_beside_it(tmp_path: Path, name: str):
+    with pytest.raises(ConfigError, match=r"stub\.shim_loads"):
+        load_config(write(tmp_path, f'[stub]\nshim_loads = "{name}"\n'))

@@ -174,7 +174,8 @@ def _esp_files(spec: StubSpec, script: bytes, loader: Callable[[str], bytes]) ->
     """What is on the FAT volume that UEFI firmware boots from, in the order in which it is read."""
     files: dict[str, bytes] = {}
     if Architecture.X64 in spec.architectures and spec.shim_loads:
-        # Plain: what a loader starts from memory, shim does not judge.
+        # Plain: shims before 16.1 do not judge what our loader would start from memory, so the
+        # firmware would refuse it.
         files[BOOT_X64] = loader(SHIM)
         files[f"EFI/BOOT/{spec.shim_loads}"] = loader("ipxe-amd64.efi")
     elif Architecture.X64 in spec.architectures and spec.pack:

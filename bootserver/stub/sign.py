@@ -24,6 +24,8 @@ from bootserver.stub.certificate import Certificate, read_certificate
 
 log = structlog.get_logger(__name__)
 
+PE_MAGIC = b"MZ"
+
 SBSIGN_S = 60  # how long sbsign may take; a megabyte takes it 30 ms
 
 GUIDE = "docs/secure-boot.md"
@@ -49,9 +51,9 @@ def signed(
 def signed_file(program: Path, signing: SigningConfig, cache: Path) -> Path:
     """A file with the UEFI program signed: in the cache, or `program` itself without a key.
 
-    Raises StubError as sign_program does.
+    What is no UEFI program is itself as well, whatever its name. Raises StubError as sign_program.
     """
-    if signing.pair is None or program.suffix != ".efi":
+    if signing.pair is None:
         return program
     try:
         data = program.read_bytes()
@@ -59,7 +61,7 @@ def signed_file(program: Path, signing: SigningConfig, cache: Path) -> Path:
         raise StubError(
             f"{program} cannot be read: {err.strerror}", hint="check its permissions"
         ) from err
-    return _signed_path(data, *signing.pair, cache)
+    return _signed_path(data, *signing.pair, cache) if data.startswith(PE_MAGIC) else program
 
 
 def sign_program(program: bytes, signing: SigningConfig, cache: Path) -> bytes:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bootserver.bench import qemu
+from bootserver.bench import qemu, qemu_command
 from bootserver.bench.qemu import BootTimeout, QemuEndedError, launch
 from bootserver.bench.qemu_command import BootDevice, CdBus, Nic, QemuSpec
 from bootserver.errors import ServiceError
@@ -295,7 +295,7 @@ async def test_missing_qmp_package_comes_with_the_command_that_installs_it(tmp_p
 
 
 async def test_missing_uefi_firmware_comes_with_the_command_that_installs_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(qemu, "OVMF_CODE", tmp_path / "none.fd")
+    monkeypatch.setattr(qemu_command, "OVMF_CODE", tmp_path / "none.fd")
 
     with pytest.raises(ServiceError, match=r"none\.fd is missing") as caught:
         async with launch(QemuSpec(Firmware.UEFI), tmp_path):
