@@ -8,7 +8,8 @@ void *memcpy(void *to, const void *from, size_t length);
 void *memset(void *to, int byte, size_t length);
 int memcmp(const void *one, const void *other, size_t length);
 
-/* The processor's own loops: quick with long pieces, and gcc cannot turn them into calls of themselves. */
+/* The processor's own loops: quick with long pieces, and no loops that gcc could turn into calls of
+ * these very functions. */
 void *memcpy(void *to, const void *from, size_t length)
 {
     void *at = to;
@@ -36,8 +37,8 @@ int memcmp(const void *one, const void *other, size_t length)
 }
 
 /*
- * A table of relocations without any, two that do nothing: firmware takes a program with none at all
- * for one that must lie at its first address. (PE format, "The .reloc Section".)
+ * A table of two relocations that do nothing: firmware takes a program without a table for one that
+ * must lie at its first address. (PE format, "The .reloc Section")
  */
 static const struct {
     uint32_t page;

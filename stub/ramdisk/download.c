@@ -25,6 +25,8 @@ struct image_transfer {
     struct image *image;
     struct sha256 hash;
     uint64_t received;
+    uint64_t started_ms;
+    uint64_t drawn_ms; /* when the progress line was drawn last */
     char refusal[PROBLEM_MAX]; /* why we ended it ourselves, or "" */
 };
 
@@ -117,6 +119,8 @@ static EFI_STATUS EFIAPI take_image(void *context, void *bytes, UINTN length, UI
                "the server does not say how long the image is (no Content-Length)");
         return EFI_PROTOCOL_ERROR;
     }
+    if (!length)
+        return EFI_SUCCESS;
     if (offset != transfer->received || length > image->size - offset) {
         format(transfer->refusal, PROBLEM_MAX, "the image does not come in order, or is too long");
         return EFI_PROTOCOL_ERROR;
@@ -128,18 +132,16 @@ static EFI_STATUS EFIAPI take_image(void *context, void *bytes, UINTN length, UI
     return EFI_SUCCESS;
 }
 
-static uint64_t drawn_ms, started_ms;
-
 static void draw_progress(struct transfer *transfer)
 {
-    const struct image_transfer *ours = (struct image_transfer *)transfer;
+    struct image_transfer *ours = (struct image_transfer *)transfer;
     uint64_t now = clock_ms();
     char line[PROGRESS_MAX];
 
-    if (!ours->image->bytes || (now - drawn_ms < DRAW_EVERY_MS && !transfer->finished))
+    if (!ours->image->bytes || (now - ours->drawn_ms < DRAW_EVERY_MS && !transfer->finished))
         return;
-    drawn_ms = now;
-    progress_line(line, ours->received, ours->image->size, now - started_ms);
+    ours->drawn_ms = now;
+    progress_line(line, ours->received, ours->image->size, now - ours->started_ms);
     draw(line);
 }
 
@@ -182,10 +184,13 @@ static EFI_STATUS check(struct image_transfer *transfer, EFI_STATUS status)
 
 EFI_STATUS download_image(const struct options *options, struct image *image)
 {
-    struct image_transfer transfer = {.options = options, .image = image};
+    struct image_transfer transfer = {
+        .options = options,
+        .image = image,
+        .started_ms = clock_ms(),
+    };
 
     sha256_begin(&transfer.hash);
-    started_ms = clock_ms();
     EFI_STATUS status =
         run(options->url, take_image, &transfer.transfer, IMAGE_PATIENCE_MS, draw_progress);
     status = check(&transfer, status);

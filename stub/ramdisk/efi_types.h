@@ -4,6 +4,8 @@
 
 #include <efi.h>
 
+_Static_assert(sizeof(CHAR16) == 2, "some of gnu-efi's headers make it a wchar_t: -fshort-wchar");
+
 /* EFI_RAM_DISK_PROTOCOL, UEFI 2.10 §13.17 */
 #define RAM_DISK_PROTOCOL_GUID                                                                     \
     {0xab38a0df, 0x6873, 0x44a9, {0x87, 0xe6, 0xd4, 0xeb, 0x56, 0x14, 0x84, 0x49}}

@@ -84,6 +84,8 @@ const char *words_for(EFI_STATUS status)
     static char number[32];
 
     switch (status) {
+    case EFI_SUCCESS:
+        return "no error";
     case EFI_NOT_FOUND:
         return "not found";
     case EFI_TIMEOUT:

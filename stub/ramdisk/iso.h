@@ -1,4 +1,4 @@
-/* What lies where on a disc: just enough of ISO 9660 and El Torito to find the EFI boot file. Pure. */
+/* What lies where on a disc: enough of ISO 9660 and El Torito to find the EFI boot file. Pure. */
 #ifndef ISO_H
 #define ISO_H
 

@@ -1,4 +1,4 @@
-/* The command line, as iPXE hands it on: the program's name, then words like url=/b/KEY/image.iso. Pure. */
+/* The command line, as iPXE hands it on: the program's name, then words like url=/x.iso. Pure. */
 #ifndef OPTIONS_H
 #define OPTIONS_H
 
@@ -15,7 +15,7 @@ enum {
 
 struct options {
     char url[URL_MAX];             /* url=     where the image is; relative to this program's URL */
-    char notify[URL_MAX];          /* notify=  fetched just before the hand-off; "" when not given */
+    char notify[URL_MAX];          /* notify=  fetched just before the hand-off; "" for none */
     uint8_t sha256[SHA256_SIZE];   /* sha256=  what the image must be */
     bool has_sha256;
     uint64_t size_bytes;           /* size=    how long the image must be; 0 when not given */

@@ -86,7 +86,7 @@ static EFI_STATUS install_tables(struct ram_disk *disk, const struct image *imag
     return status;
 }
 
-/* Tell the operating system of the disk. Many need it only while they start, so failing is no end. */
+/* Tell the operating system of the disk. Failing is no end: many need it only while they start. */
 static void tell_system(struct ram_disk *disk, const struct image *image, const EFI_GUID *type)
 {
     const uint8_t *nfit = find_nfit();

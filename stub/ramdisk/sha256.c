@@ -68,7 +68,7 @@ static void compress_portably(uint32_t state[8], const uint8_t *blocks, size_t c
 }
 
 /*
- * The same by the processor's SHA extensions, which are there on most PCs since 2018. In gcc's vector
+ * The same by the processor's SHA extensions, which most PCs since 2018 have. In gcc's own vector
  * types, for <immintrin.h> wants a C library's headers.
  */
 typedef int vector __attribute__((vector_size(16)));
