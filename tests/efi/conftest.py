@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import ctypes
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from bootserver.config import PROJECT
+from tests.fixtures.pure_c import PureC
 
-SOURCE = PROJECT / "stub" / "efi"
-PURE = ("lzma.c", "filter.c", "packed.c", "carried.c")
-FLAGS = ("-std=c11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", f"-I{SOURCE}")
-SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+PURE = PureC("efi", ("lzma.c", "filter.c", "packed.c", "carried.c"))
 
 MODEL_BYTES = 64 * 1024  # more than struct lzma takes
 
@@ -79,26 +75,10 @@ class Library:
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
     """The pure parts as a shared library."""
-    path = tmp_path_factory.mktemp("efi") / "pure.so"
-    compile_c(path, "-shared", "-fPIC")
-    return Library(ctypes.CDLL(str(path)))
+    return Library(PURE.library(tmp_path_factory.mktemp("c")))
 
 
 @pytest.fixture(scope="session")
 def fuzz(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The fuzzer: fuzz.c and the pure parts, with gcc's checks for memory and arithmetic."""
-    path = tmp_path_factory.mktemp("efi") / "fuzz"
-    compile_c(path, *SANITIZERS, str(Path(__file__).with_name("fuzz.c")))
-    return path
-
-
-def compile_c(output: Path, *arguments: str) -> None:
-    """Compile the pure parts; the compiler's words are the test's when it refuses."""
-    sources = [str(SOURCE / name) for name in PURE]
-    done = subprocess.run(
-        ["gcc", *FLAGS, *arguments, *sources, "-o", str(output)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
+    """The fuzzer: fuzz.c and the pure parts."""
+    return PURE.fuzzer(tmp_path_factory.mktemp("c"), Path(__file__).with_name("fuzz.c"))
