@@ -13,6 +13,9 @@ from typing import Self
 
 CD_SECTOR_BYTES = 2048
 
+# What UEFI starts from removable media on x64 (UEFI 2.10, 3.5.1.1), as a marker.
+EFI_BOOT_FILE = "/efi/boot/bootx64.efi"
+
 
 class Firmware(StrEnum):
     """What starts the machine: iPXE's `${platform}` is `pcbios` or `efi`."""
@@ -116,9 +119,13 @@ class IsoFacts:
     markers: frozenset[str] = field(default_factory=frozenset)  # lower-case paths, from `/`
 
     def boots(self, firmware: Firmware) -> bool:
-        """True if the boot catalog has a bootable entry for this firmware."""
+        """True if the disc has what this firmware boots.
+
+        That is an El Torito entry of its platform; for UEFI the boot file in its tree will do.
+        """
         platform_id = 0xEF if firmware is Firmware.UEFI else 0x00
-        return any(e.bootable and e.platform_id == platform_id for e in self.el_torito)
+        has_entry = any(e.bootable and e.platform_id == platform_id for e in self.el_torito)
+        return has_entry or (firmware is Firmware.UEFI and EFI_BOOT_FILE in self.markers)
 
 
 @dataclass(frozen=True, slots=True)

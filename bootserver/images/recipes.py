@@ -10,9 +10,6 @@ from bootserver.model import Firmware, Image, Machine
 MIB = 1024 * 1024
 
 
-EFI_BOOT_FILE = "/efi/boot/bootx64.efi"
-
-
 class Method(StrEnum):
     """A way to boot an image; each has a script template of its name."""
 
@@ -49,7 +46,7 @@ def decide(image: Image, machine: Machine, limits: Limits) -> Decision:
 def _bios_cannot(image: Image, limits: Limits) -> str:
     """Why a BIOS machine cannot boot the image, or ""."""
     if image.facts and not image.facts.boots(Firmware.BIOS):
-        other = "; it boots machines with UEFI" if _has_efi(image) else ""
+        other = "; it boots machines with UEFI" if image.facts.boots(Firmware.UEFI) else ""
         return f"{image.id} has no boot entry for BIOS machines (El Torito, platform 0){other}"
     if _mib(image) > limits.bios_limit_mib:
         return (
@@ -68,17 +65,12 @@ def _uefi_cannot(image: Image, machine: Machine) -> str:
         )
     if machine.architecture == "arm64":
         return "this machine is an arm64 one, for which there is no RAM disk loader yet"
-    if image.facts and not _has_efi(image):
+    if image.facts and not image.facts.boots(Firmware.UEFI):
         return (
             f"{image.id} has no EFI boot file, so it boots BIOS machines only; switch on legacy "
             "boot (CSM) in this machine's setup, if it has that"
         )
     return ""
-
-
-def _has_efi(image: Image) -> bool:
-    facts = image.facts
-    return facts is not None and (facts.boots(Firmware.UEFI) or EFI_BOOT_FILE in facts.markers)
 
 
 def _does_not_fit(image: Image, machine: Machine, limits: Limits) -> str:

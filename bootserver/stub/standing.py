@@ -10,7 +10,7 @@ import structlog
 
 from bootserver.config import Config
 from bootserver.errors import BootServerError
-from bootserver.model import Firmware, Image
+from bootserver.model import Firmware, Image, IsoFacts
 from bootserver.stub.issued import IssuedStubs
 from bootserver.stub.order import order_stub
 from bootserver.stub.site import plan_for_site
@@ -43,7 +43,7 @@ class StandingStubs:
 
     async def update(self, images: Sequence[Image]) -> None:
         """Bring the stubs in step with `images`; one that cannot be built is one log line."""
-        bootable = [i for i in images if i.facts and i.facts.boots(Firmware.BIOS) and not i.problem]
+        bootable = [i for i in images if i.facts and not i.problem and _boots_at_all(i.facts)]
         for gone in self.files.keys() - {image.id for image in bootable}:
             self.files.pop(gone).unlink(missing_ok=True)
         for image in bootable:
@@ -72,3 +72,7 @@ class StandingStubs:
         if reason != self._complaint:
             log.warning("stubs.not_built", reason=reason)
         self._complaint = reason
+
+
+def _boots_at_all(facts: IsoFacts) -> bool:
+    return any(facts.boots(firmware) for firmware in Firmware)
