@@ -6,9 +6,8 @@ import lzma
 import re
 import struct
 import zlib
-from functools import lru_cache
 
-MAGIC = b"BSP1"
+MAGIC = b"BSP1"  # of the format and its settings: packed programs are kept by it
 
 # What packs iPXE best of all settings tried; the decoder holds lc + lp to 4.
 LC, LP, PB = 4, 0, 2
@@ -20,7 +19,6 @@ DISTANCE_BYTES = 4
 WITH_DISTANCE = re.compile(rb"[\xe8\xe9]|[\x89\x8b\x8d][\x05\x0d\x15\x1d\x25\x2d\x35\x3d]")
 
 
-@lru_cache(maxsize=4)  # a server packs the same two again for each stub that it plans
 def pack(program: bytes) -> bytes:
     """`program` packed for the UEFI loader: the format is described in stub/efi/packed.h."""
     method = {

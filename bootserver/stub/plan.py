@@ -15,6 +15,8 @@ from bootserver.stub.network import DHCP, NetworkSpec
 from bootserver.stub.pack import pack
 from bootserver.stub.render import render_isolinux, render_stub
 
+Pack = Callable[[bytes], bytes]
+
 VOLUME_ID = "BOOTSERVER"
 BIOS_PLATFORM, UEFI_PLATFORM = 0x00, 0xEF
 ISOLINUX_PATH, ESP_PATH = "/ISOLINUX.BIN", "/EFI.IMG"
@@ -99,6 +101,7 @@ def plan_stub(
     loader: Callable[[str], bytes],
     *,
     format: StubFormat = StubFormat.ISO,
+    pack: Pack = pack,
 ) -> StubPlan:
     """The stub for `spec` as an ISO or an image; `loader` gives a loader's bytes by name."""
     script = _script(spec, token)
@@ -113,7 +116,7 @@ def plan_stub(
             BootEntry(ISOLINUX_PATH, BIOS_PLATFORM, load_sectors=4, boot_info_table=True)
         )
         read_bytes[Firmware.BIOS] = BIOS_OVERHEAD_BYTES + _sector_bytes(f.data for f in files)
-    if esp_files := _esp_files(spec, script, loader):
+    if esp_files := _esp_files(spec, script, loader, pack):
         esp = fat_image(esp_files)
         files.append(StubFile(ESP_PATH, esp))
         read_bytes[Firmware.UEFI] = UEFI_OVERHEAD_BYTES + _sector_bytes(
@@ -134,6 +137,8 @@ def plan_program(
     token: str,
     loader: Callable[[str], bytes],
     carry: Callable[[Mapping[str, bytes]], bytes],
+    *,
+    pack: Pack = pack,
 ) -> StubPlan:
     """The stub as one UEFI program; `carry` makes one that has these parts inside.
 
@@ -170,7 +175,9 @@ def _bios_files(
     )
 
 
-def _esp_files(spec: StubSpec, script: bytes, loader: Callable[[str], bytes]) -> dict[str, bytes]:
+def _esp_files(
+    spec: StubSpec, script: bytes, loader: Callable[[str], bytes], pack: Pack
+) -> dict[str, bytes]:
     """What is on the FAT volume that UEFI firmware boots from, in the order in which it is read."""
     files: dict[str, bytes] = {}
     if Architecture.X64 in spec.architectures and spec.shim_loads:

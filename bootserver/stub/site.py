@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from bootserver.config import Config
 from bootserver.errors import LoaderMissingError
@@ -11,6 +14,7 @@ from bootserver.model import Content, FileVersion, StubFormat
 from bootserver.stub.efi_file import embed
 from bootserver.stub.issued import IssuedStub
 from bootserver.stub.loaders import find_loader, read_loader, sha256_of
+from bootserver.stub.pack import MAGIC, pack
 from bootserver.stub.plan import SHIM, StubPlan, plan_program, plan_stub
 from bootserver.stub.sign import sign_program, signed, signed_file
 
@@ -34,10 +38,18 @@ def plan_for_site(
 
     loader = site_loader(config)
     if format is not StubFormat.EFI:
-        return plan_stub(stub.spec, stub.token, loader, format=format)
+        return plan_stub(
+            stub.spec, stub.token, loader, format=format, pack=partial(_packed, config)
+        )
     # Signed as one, with all that it carries.
     unsigned = read_loader(config.stub, "efi-loader.efi")
-    return plan_program(stub.spec, stub.token, loader, lambda parts: sign(embed(unsigned, parts)))
+    return plan_program(
+        stub.spec,
+        stub.token,
+        loader,
+        lambda parts: sign(embed(unsigned, parts)),
+        pack=partial(_packed, config),
+    )
 
 
 def served_loader(config: Config, name: str) -> Content:
@@ -45,6 +57,21 @@ def served_loader(config: Config, name: str) -> Content:
     path = signed_file(find_loader(config.stub, name), config.stub.signing, _signed_cache(config))
     version = FileVersion.of(path.stat())
     return Content(str(path), version, sha256_of(path))
+
+
+def _packed(config: Config, program: bytes) -> bytes:
+    """The packed program, kept on disk: packing takes a third of the time that a stub takes."""
+    cache = config.state.path / "packed"
+    path = cache / f"{hashlib.sha256(MAGIC + program).hexdigest()}.bin"
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        packed = pack(program)
+        cache.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=cache, delete=False) as file:
+            file.write(packed)
+        Path(file.name).replace(path)
+        return packed
 
 
 def _signed_cache(config: Config) -> Path:
