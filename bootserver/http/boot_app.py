@@ -7,7 +7,7 @@
 | GET, HEAD `/b/{token}/stub.iso`      | the stub itself, for virtual media that reads HTTP |
 | GET, HEAD `/b/{token}/stub.efi`      | the same as one program, for UEFI HTTP boot       |
 | GET, HEAD `/b/{token}/phase/{phase}` | the machine says how far it is: `handoff`, `up`   |
-| GET, HEAD `/nbp/{name}`              | public loaders: `memdisk`, `ipxe.lkrn`            |
+| GET, HEAD `/nbp/{name}`              | public loaders: memdisk, ramdisk.efi, iPXE        |
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -60,18 +61,21 @@ def served_loader(config: Config, name: str) -> Content:
 
 
 def _packed(config: Config, program: bytes) -> bytes:
-    """The packed program, kept on disk: packing takes a third of the time that a stub takes."""
+    """The packed program, kept on disk: packing takes a third of the time that a stub takes.
+
+    A cache that cannot be written costs that time, and no stub.
+    """
     cache = config.state.path / "packed"
     path = cache / f"{hashlib.sha256(MAGIC + program).hexdigest()}.bin"
-    try:
+    with suppress(OSError):
         return path.read_bytes()
-    except FileNotFoundError:
-        packed = pack(program)
+    packed = pack(program)
+    with suppress(OSError):
         cache.mkdir(parents=True, exist_ok=True)
         with NamedTemporaryFile(dir=cache, delete=False) as file:
             file.write(packed)
         Path(file.name).replace(path)
-        return packed
+    return packed
 
 
 def _signed_cache(config: Config) -> Path:
