@@ -1,4 +1,4 @@
-"""The database: one schema for digests, stubs and sessions; the URL is the plug."""
+"""The database: one schema for digests, stubs, sessions and profiles; the URL is the plug."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     Double,
     ForeignKey,
@@ -17,6 +18,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
     event,
 )
 from sqlalchemy.exc import SQLAlchemyError
@@ -77,6 +79,21 @@ EVENTS = Table(
     Column("phase", String, nullable=False),
     Column("at", Double, nullable=False),
     Column("detail", String, nullable=False),
+)
+
+# What machines boot, as it was set at run time.
+PROFILES = Table(
+    "profiles",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("selector", String, nullable=False),  # Selector.key
+    Column("names", JSON, nullable=False),
+    Column("image", String, nullable=False),
+    Column("arguments", String, nullable=False),
+    Column("memdisk", String, nullable=False),
+    Column("once", Boolean, nullable=False),
+    Column("set_at", Double, nullable=False),
+    UniqueConstraint("selector", "once"),
 )
 
 

@@ -6,6 +6,7 @@ A sector is 2,048 bytes on a CD and 512 bytes in an El Torito load count.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -50,6 +51,7 @@ class Machine:
     mac: str = ""
     uuid: str = ""
     serial: str = ""
+    asset: str = ""  # the asset tag, which sites give themselves
     manufacturer: str = ""
     product: str = ""
     firmware: Firmware | None = None
@@ -66,6 +68,9 @@ class ByteRange:
 
     def __len__(self) -> int:
         return self.stop - self.start
+
+
+Piece = ByteRange | bytes  # of what is served: a range of a file on disk, or bytes of ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +111,17 @@ class ElToritoEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class PlainDisk:
+    """What a disk image without an ISO 9660 or UDF volume holds."""
+
+    kind: str  # "floppy" or "harddisk", as memdisk names them
+    boot_code: bool  # the first sector has code that a BIOS would start
+    efi_partition: bool  # it has an EFI system partition, or is one itself
+
+
+@dataclass(frozen=True, slots=True)
 class IsoFacts:
-    """What an ISO says about itself; the recipes decide from this and nothing else."""
+    """What an image says about itself; the recipes decide from this and nothing else."""
 
     size_bytes: int
     volume_id: str = ""
@@ -116,16 +130,37 @@ class IsoFacts:
     application: str = ""
     has_udf: bool = False
     el_torito: tuple[ElToritoEntry, ...] = ()
-    markers: frozenset[str] = field(default_factory=frozenset)  # lower-case paths, from `/`
+    # What the recipes ask for, by lower-case path from `/`: sizes in bytes, 0 for a directory; and
+    # the beginnings of the small files that say what the disc is.
+    markers: Mapping[str, int] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+    plain_disk: PlainDisk | None = None  # for an image that is no disc
 
     def boots(self, firmware: Firmware) -> bool:
-        """True if the disc has what this firmware boots.
+        """True if the image as a whole has what this firmware boots.
 
-        That is an El Torito entry of its platform; for UEFI the boot file in its tree will do.
+        That is an El Torito entry of its platform; for UEFI the boot file in its tree will do. Of
+        a plain disk it is the boot sector's code, or an EFI system partition.
         """
+        if self.plain_disk is not None:
+            uefi = firmware is Firmware.UEFI
+            return self.plain_disk.efi_partition if uefi else self.plain_disk.boot_code
         platform_id = 0xEF if firmware is Firmware.UEFI else 0x00
         has_entry = any(e.bootable and e.platform_id == platform_id for e in self.el_torito)
         return has_entry or (firmware is Firmware.UEFI and EFI_BOOT_FILE in self.markers)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSettings:
+    """What a person says about an image, in the side-car; "" and empty where nothing is said."""
+
+    memdisk: str = ""  # memdisk's arguments
+    arguments: str = ""  # more kernel arguments
+    recipe: str = ""  # the name of the recipe to use, whatever the disc looks like
+    # Files of the site's: into the initramfs, by their path there; and in place of files of the
+    # disc, by their path on it. The values are absolute paths.
+    inject: Mapping[str, str] = field(default_factory=dict)
+    replace: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,14 +171,14 @@ class Image:
     is empty.
     """
 
-    id: str  # file name without `.iso`
+    id: str  # file name without `.iso` or `.img`
     path: str
     version: FileVersion
     title: str = ""
     sha256: str = ""
     facts: IsoFacts | None = None
     problem: str = ""  # why it cannot be booted, for a person
-    memdisk: str = ""  # memdisk's arguments from the side-car; "" = the server's default
+    settings: ImageSettings = ImageSettings()
 
     @property
     def size_bytes(self) -> int:
@@ -154,6 +189,33 @@ class Image:
     def content(self) -> Content:
         """Its file as the library has read it."""
         return Content(self.path, self.version, self.sha256)
+
+
+class Method(StrEnum):
+    """What a machine does to boot an image; each has a script template of its name."""
+
+    MEMDISK = "memdisk"  # BIOS: the whole image in memory, behind INT 13h
+    RAMDISK = "ramdisk"  # UEFI: the whole image in memory, as a disk that the system finds too
+    KERNEL = "kernel"  # its kernel and initrd, which fetch the rest themselves
+    WIMBOOT = "wimboot"  # the files of Windows PE, by the site's wimboot
+    CHAIN = "chain"  # one program that is on the disc
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How an image boots on one kind of firmware, with the paths that are on this very disc.
+
+    Paths are lower case from `/`. In `arguments`, `{tree}` stands for the URL of the disc's tree,
+    which ends in `/`, and `{iso}` for that of the whole image, which ends in `.iso`.
+    """
+
+    method: Method
+    program: str = ""  # the kernel, the program, or a disk image on the disc for memdisk
+    initrds: tuple[str, ...] = ()
+    arguments: str = ""
+    iso_in_initramfs: str = ""  # where the whole image goes as one more initrd
+    files: tuple[tuple[str, str], ...] = ()  # wimboot: name and path, boot.wim last
+    memdisk: str = ""  # memdisk's arguments that this image needs; "" = the site's
 
 
 class BootPhase(StrEnum):

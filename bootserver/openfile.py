@@ -11,26 +11,28 @@ from contextlib import contextmanager, suppress
 from typing import Self
 
 from bootserver.errors import ImageError, ImageNotFoundError, ImageNotReadyError
+from bootserver.layout import Layout
 from bootserver.model import ByteRange, Content, FileVersion
 
 
 class OpenFile:
-    """The bytes [start, stop) of one version of a file, held open for any number of answers.
+    """What is served of one version of a file, held open for any number of answers.
 
+    Positions are those of what is served; `layout` says where on disk it lies, and what is ours.
     `close()` may come at any time: the descriptor goes when the last answer has ended.
     """
 
-    def __init__(self, fd: int, content: Content, extent: ByteRange) -> None:
-        version, sha256 = content.version, content.sha256
-        whole = extent == ByteRange(0, version.size_bytes)
+    def __init__(self, fd: int, content: Content, layout: Layout) -> None:
         self.fd = fd
         self.path = content.path
-        self.version = version
-        self.start = extent.start
-        self.size_bytes = len(extent)
-        self.etag = f'"{sha256}"' if whole else f'"{sha256}-{extent.start}-{extent.stop}"'
-        # RFC 9110 §8.8.2.1: never later than the Date of the answer.
-        self.last_modified_s = min(version.mtime_ns // 10**9, int(time.time()))
+        self.version = content.version
+        self.layout = layout
+        self.size_bytes = layout.size_bytes
+        self.etag = layout.etag(content)
+        self.last_modified_s: int | None = None  # bytes of ours change without a date
+        if not layout.has_own_bytes:
+            # RFC 9110 §8.8.2.1: never later than the Date of the answer.
+            self.last_modified_s = min(content.version.mtime_ns // 10**9, int(time.time()))
         self._answers = 0
         self._closing = False
 
@@ -71,31 +73,49 @@ class OpenFile:
 
     def read(self, part: ByteRange) -> bytes:
         """A copy of `part`, or less if the file has become shorter. Blocks: small parts only."""
-        return os.pread(self.fd, len(part), self.start + part.start)
+        copy = []
+        for piece in self.layout.cut(part):
+            data = piece if isinstance(piece, bytes) else os.pread(self.fd, len(piece), piece.start)
+            copy.append(data)
+            if len(data) < len(piece):
+                break  # what follows would stand in the wrong place
+        return b"".join(copy)
 
-    def read_ahead(self, offset: int, count: int) -> None:
+    def read_ahead(self, part: ByteRange) -> None:
         """Ask the kernel to have these bytes in memory soon, so that sending them won't block."""
-        if hasattr(os, "posix_fadvise"):
-            with suppress(OSError):  # advice
-                os.posix_fadvise(self.fd, self.start + offset, count, os.POSIX_FADV_WILLNEED)
+        if not hasattr(os, "posix_fadvise"):
+            return
+        for piece in self.layout.cut(part):
+            if isinstance(piece, ByteRange):
+                with suppress(OSError):  # advice
+                    os.posix_fadvise(self.fd, piece.start, len(piece), os.POSIX_FADV_WILLNEED)
 
 
-async def open_file(content: Content, extent: ByteRange | None = None) -> OpenFile:
-    """The file opened for reading, whole or only `extent` of it.
+async def open_file(content: Content, layout: Layout | None = None) -> OpenFile:
+    """The file opened for reading, whole or as `layout` has it.
 
     Raises ImageNotFoundError if it is gone, ImageNotReadyError if it is not that version.
     """
-    opening = asyncio.ensure_future(asyncio.to_thread(_open_version, content))
+    if layout is None:
+        layout = Layout.whole(content.version.size_bytes)
+    opening = asyncio.ensure_future(asyncio.to_thread(_open_version, content, layout))
     try:
-        fd = await asyncio.shield(opening)
+        return await asyncio.shield(opening)
     except asyncio.CancelledError:
         opening.add_done_callback(_close_unclaimed)  # the thread cannot be stopped
         raise
-    return OpenFile(fd, content, extent or ByteRange(0, content.version.size_bytes))
 
 
-def _open_version(content: Content) -> int:
+def _open_version(content: Content, layout: Layout) -> OpenFile:
     path = content.path
+    if any(
+        isinstance(piece, ByteRange) and piece.stop > content.version.size_bytes
+        for piece in layout.pieces
+    ):
+        raise ImageError(
+            f"{path} ends before what is to be read from it",
+            hint="it may be cut short: add the image again",
+        )
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO would block
     except FileNotFoundError as err:
@@ -108,12 +128,12 @@ def _open_version(content: Content) -> int:
     if not stat.S_ISREG(status.st_mode) or FileVersion.of(status) != content.version:
         os.close(fd)
         raise _changed(path)
-    return fd
+    return OpenFile(fd, content, layout)
 
 
-def _close_unclaimed(opening: asyncio.Future[int]) -> None:
+def _close_unclaimed(opening: asyncio.Future[OpenFile]) -> None:
     if not opening.cancelled() and opening.exception() is None:
-        os.close(opening.result())
+        opening.result().close()
 
 
 def _changed(path: str) -> ImageNotReadyError:

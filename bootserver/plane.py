@@ -1,4 +1,4 @@
-"""What machines may ask for, whatever the protocol: scripts, images, loaders, stubs, beacons.
+"""What machines may ask for, whatever the protocol: scripts, images, files, loaders, beacons.
 
 HTTP and TFTP are two skins over this. Everything lies behind a token: a stub's, or the key of one
 boot session, by which the script's own URLs are told apart.
@@ -12,40 +12,25 @@ from collections.abc import Mapping
 import structlog
 
 from bootserver.config import Config
-from bootserver.errors import (
-    BootServerError,
-    ImageError,
-    ImageNotReadyError,
-    LoaderMissingError,
-    UnknownTokenError,
-)
-from bootserver.images.library import Library
-from bootserver.images.recipes import Limits, decide
-from bootserver.model import (
-    BootPhase,
-    BootSession,
-    Content,
-    FileVersion,
-    Image,
-    Machine,
-    StubFormat,
-)
+from bootserver.disc.volume import Node
+from bootserver.errors import LoaderMissingError, UnknownTokenError
+from bootserver.images.decide import ways_of
+from bootserver.images.overlay import Served, served_file, served_image
+from bootserver.images.tree import ImageTrees
+from bootserver.model import BootPhase, BootSession, Content, FileVersion, Image, StubFormat
+from bootserver.scripts import RETRY_LATER_S, UNKNOWN_STUB, Scripts, message, site_of
 from bootserver.sessions.ledger import Ledger
+from bootserver.sessions.profiles import ProfileStore
+from bootserver.sessions.tracker import is_before
 from bootserver.stub.issued import IssuedStub, IssuedStubs
 from bootserver.stub.loaders import SERVED, sha256_of
-from bootserver.stub.machine import parse_machine
-from bootserver.stub.render import render_boot, render_message
+from bootserver.stub.order import own_url
+from bootserver.stub.render import render_open
 from bootserver.stub.site import plan_for_site, served_loader
 from bootserver.stub.write import shelve
 
 log = structlog.get_logger(__name__)
 
-RETRY_SOON_S = 5  # what the machine waits for comes by itself
-RETRY_LATER_S = 30  # somebody has to do something first
-
-UNKNOWN_STUB = UnknownTokenError(
-    "this stub is not known to this server", hint="build a new one: bootserver stub build IMAGE"
-)
 BEACONS = {"handoff": BootPhase.HANDED_OFF, "up": BootPhase.OS_UP}
 
 
@@ -53,43 +38,102 @@ class BootPlane:
     """Answers machines, and tells the ledger how far each has come."""
 
     def __init__(
-        self, config: Config, library: Library, stubs: IssuedStubs, ledger: Ledger
+        self,
+        config: Config,
+        scripts: Scripts,
+        trees: ImageTrees,
+        stubs: IssuedStubs,
+        ledger: Ledger,
+        profiles: ProfileStore,
+        open_stub: IssuedStub | None = None,
     ) -> None:
         self._config = config
-        self._library = library
+        self._scripts = scripts
+        self._trees = trees
         self._stubs = stubs
         self._ledger = ledger
+        self._profiles = profiles
+        self._open_stub = open_stub
 
-    async def script(self, token: str, query: Mapping[str, str], address: str) -> str:
-        """The boot script for the machine that `query` describes.
+    def http_url(self, local_address: str = "") -> str:
+        """The boot plane's URL over HTTP, for a client that reached us at `local_address`."""
+        server = self._config.server
+        if server.url or not local_address:
+            return own_url(self._config)
+        host = f"[{local_address}]" if ":" in local_address else local_address
+        return f"http://{host}:{server.boot_port}"
+
+    # ---- Scripts ----
+
+    async def script(
+        self, token: str, query: Mapping[str, str], address: str, origin: str, picked: str = ""
+    ) -> str:
+        """The script for the machine that `query` describes; `picked` is its choice in the menu.
 
         Whatever is wrong is a script as well: it says so on the machine's screen and asks again.
         """
         stub = await self._stubs.find(token)
-        if stub is None:
+        if stub is None or (picked and stub.spec.image):
             log.info("script.refused", client=address, reason="unknown token")
-            return _message(UNKNOWN_STUB, RETRY_LATER_S)
-        machine = parse_machine(query)
-        session = self._ledger.start(token, stub.spec.image, machine, address)
-        return self._boot_script(session, machine)
+            return message(UNKNOWN_STUB, RETRY_LATER_S)
+        return await self._scripts.answer(stub, picked, query, address, origin)
 
-    async def image(self, token: str, address: str) -> tuple[Content, BootSession | None]:
+    def open_script(self, origin: str) -> str:
+        """The script for machines without a stub; UnknownTokenError where they are not served."""
+        if self._open_stub is None:
+            raise UnknownTokenError(
+                "machines without a stub are not served here", hint="set [boot] open_menu = true"
+            )
+        return render_open(self._open_stub.token, origin)
+
+    # ---- Images and the files in them ----
+
+    async def image(self, token: str, address: str) -> tuple[Served, BootSession | None]:
         """The image that `token` names, ready to be opened, and the boot that it is for, if any.
 
         Raises UnknownTokenError, ImageNotFoundError, ImageNotReadyError or ImageError.
         """
-        session = self._ledger.find(token, address)
-        if session is None:
-            stub = await self._stubs.find(token)
-            if stub is None:
-                raise UnknownTokenError("no such image here")
-            return self._ready_image(stub.spec.image).content, None
-        return self._ready_image(session.image).content, session
+        image, session = await self._image(token, address)
+        return await served_image(self._trees, image), session
 
-    def fetching(self, session: BootSession, image: Content) -> None:
-        """A boot has begun to fetch its image."""
-        self._ledger.expect(session.key, image.version.size_bytes)
+    async def file(
+        self, token: str, path: str, address: str, origin: str
+    ) -> tuple[Served | None, BootSession | None]:
+        """A file inside the image that `token` names, None for a directory; raises as `image`."""
+        image, session = await self._image(token, address)
+        served = await served_file(
+            self._trees,
+            image,
+            path,
+            ways=ways_of(image, site_of(self._config)),
+            tree_url=f"{origin}/b/{token}/tree/",
+        )
+        return served, session
+
+    async def listing(self, token: str, path: str, address: str) -> list[Node]:
+        """What is in that directory inside the image; raises as `image` does."""
+        image, _ = await self._image(token, address)
+        return await self._trees.children(image.content, path)
+
+    async def _image(self, token: str, address: str) -> tuple[Image, BootSession | None]:
+        session = self._ledger.find(token, address)
+        if session is not None:
+            return self._scripts.ready_image(session.image), session
+        stub = await self._stubs.find(token)
+        if stub is None or not stub.spec.image:
+            raise UnknownTokenError("no such image here")
+        return self._scripts.ready_image(stub.spec.image), None
+
+    def fetching(self, session: BootSession, *, by_ipxe: bool) -> bool:
+        """A boot fetches something; True if that counts as fetching the image.
+
+        After the hand-off, whoever is not iPXE any more is the system that was booted.
+        """
+        if not is_before(session, BootPhase.HANDED_OFF) and not by_ipxe:
+            self._ledger.advance(session.key, BootPhase.OS_UP)
+            return False
         self._ledger.advance(session.key, BootPhase.FETCHING)
+        return True
 
     def sent(self, session: BootSession, sent_bytes: int) -> None:
         """So many more bytes of the image went out."""
@@ -104,13 +148,33 @@ class BootPlane:
         reason = f"the download broke off after {sent_bytes:,} bytes ({end})"
         self._ledger.complain(session.key, reason)
 
-    def beacon(self, token: str, name: str, address: str) -> None:
+    async def beacon(self, token: str, name: str, address: str) -> None:
         """The machine says how far it is; raises UnknownTokenError for what we do not know."""
         phase = BEACONS.get(name)
         session = self._ledger.find(token, address)
         if phase is None or session is None:
             raise UnknownTokenError("no such beacon here")
+        if session.phase is BootPhase.FETCHING:  # it has all that it asked for, or it would not say
+            self._ledger.advance(session.key, BootPhase.FETCHED)
         self._ledger.advance(session.key, phase)
+        if phase is BootPhase.HANDED_OFF:
+            await self._profile_used(session)
+
+    async def _profile_used(self, session: BootSession) -> None:
+        """A profile for one boot has had it, once the machine has really booted what it names.
+
+        One that was set while this boot was under way is for the next.
+        """
+        profile = await self._profiles.find(session.machine)
+        if (
+            profile
+            and profile.once
+            and profile.image in ("", session.image)
+            and profile.set_at <= session.created_at
+        ):
+            await self._profiles.consume(profile.id)
+
+    # ---- Loaders and stubs ----
 
     async def loader(self, name: str) -> Content:
         """A public boot loader; raises LoaderMissingError."""
@@ -129,36 +193,3 @@ class BootPlane:
         plan = plan_for_site(self._config, stub, format)
         path = shelve(plan, self._config.state.path / "shelf")
         return Content(str(path), FileVersion.of(path.stat()), sha256_of(path))
-
-    def _boot_script(self, session: BootSession, machine: Machine) -> str:
-        boot = self._config.boot
-        try:
-            image = self._ready_image(session.image)
-            limits = Limits(boot.os_room_mib, boot.bios_limit_mib)
-            decision = decide(image, machine, limits)
-            if decision.method is None:
-                raise ImageError(decision.refusal)
-        except ImageNotReadyError as err:
-            return _message(err, RETRY_SOON_S)
-        except ImageError as err:
-            self._ledger.complain(session.key, err.message)
-            return _message(err, RETRY_LATER_S)
-        self._ledger.complain(session.key, "")
-        self._ledger.advance(session.key, BootPhase.SCRIPT_SERVED)
-        special = self._config.machine(machine)
-        memdisk = (special and special.memdisk) or image.memdisk or boot.memdisk
-        return render_boot(decision.method, image, f"/b/{session.key}", memdisk)
-
-    def _ready_image(self, image_id: str) -> Image:
-        image = self._library.get(image_id)
-        if image.problem:
-            raise ImageError(f"{image.id} cannot be booted: {image.problem}")
-        if not image.sha256:
-            done, total = self._library.progress(image_id) or (0, image.size_bytes)
-            percent = 100 * done // max(total, 1)
-            raise ImageNotReadyError(f"{image.id} has just arrived; {percent} % of it is checked")
-        return image
-
-
-def _message(err: BootServerError, retry_s: int) -> str:
-    return render_message([line for line in (err.message, err.hint) if line], retry_s=retry_s)

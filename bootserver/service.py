@@ -18,13 +18,18 @@ from bootserver.database import open_database
 from bootserver.errors import ServiceError
 from bootserver.http.admin_app import make_admin_app
 from bootserver.http.boot_app import make_boot_app
+from bootserver.images.explain import explain
 from bootserver.images.library import Library
+from bootserver.images.tree import ImageTrees
+from bootserver.model import Image
 from bootserver.plane import BootPlane
+from bootserver.scripts import Scripts, site_of
 from bootserver.sessions.ledger import Ledger
+from bootserver.sessions.profiles import ProfileStore
 from bootserver.sessions.store import SessionStore
 from bootserver.stub.issued import IssuedStubs
 from bootserver.stub.loaders import problems
-from bootserver.stub.order import own_url
+from bootserver.stub.order import order_stub, own_url
 from bootserver.stub.standing import StandingStubs
 from bootserver.tftp.content import open_on_plane
 from bootserver.tftp.options import Limits
@@ -65,19 +70,29 @@ async def run(config: Config, announce: Announce) -> None:
             )
             await library.scan()
 
-            plane = BootPlane(config, library, issued, ledger)
+            def bootable() -> list[Image]:
+                site = site_of(config)
+                whole = [i for i in library.images() if i.facts and not i.problem]
+                return [image for image in whole if explain(image, site).boots_on]
+
+            trees = ImageTrees()
+            parts.callback(trees.close)
+            profiles = ProfileStore(engine)
+            scripts = Scripts(config, library, trees, ledger, profiles)
+            open_stub = await issued.issue(order_stub(config)) if config.boot.open_menu else None
+            plane = BootPlane(config, scripts, trees, issued, ledger, profiles, open_stub)
             admin_app = make_admin_app(library, sessions, standing.files, config.images.path)
             stops = await _start_planes(config, plane, admin_app)
             async with asyncio.TaskGroup() as tasks:
                 background = [
                     tasks.create_task(library.watch(config.images.scan_interval_s)),
-                    tasks.create_task(standing.keep(library.images)),
+                    tasks.create_task(standing.keep(bootable)),
                     tasks.create_task(ledger.run()),
                 ]
                 with suppress(TimeoutError):  # what takes longer is announced in the log
                     async with asyncio.timeout(FIRST_LOOK_S):
                         await library.settled()
-                await standing.update(library.images())
+                await standing.update(bootable())
                 announce(_places(config, standing, stops))
                 await _serve_until_told(signals, stops, config.server.grace_s)
                 for task in background:

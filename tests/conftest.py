@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bootserver.config import CONFIG_VARIABLE, Config, load_config
+from bootserver.config import Config
+from bootserver.configfile import CONFIG_VARIABLE, load_config
 
 # Stand-ins of odd sizes: what is decided about loaders must not depend on what is in them.
 STAND_INS = {
@@ -13,6 +14,7 @@ STAND_INS = {
     "ldlinux.c32": b"LDLINUX" * 1001,
     "isohdpfx.bin": b"M" * 432,
     "ipxe.lkrn": b"iPXE" * 5003,
+    "undionly.kpxe": b"UNDI" * 1009,
     "ipxe-amd64.efi": b"MZ-amd64" * 3001,
     "ipxe-arm64.efi": b"MZ-arm64" * 3001,
     "snponly.efi": b"MZ-snp" * 1003,

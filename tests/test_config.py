@@ -1,12 +1,16 @@
 """config.toml: every key explained, every mistake reported."""
 
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from bootserver.config import PROJECT, Config, in_force, load_config, parse_mac
+from bootserver.config import PROJECT, Config, MachineConfig
+from bootserver.configfile import in_force, load_config
 from bootserver.errors import ConfigError
+from bootserver.fields import ARGUMENTS_LIMIT, parse_kernel_arguments, parse_mac, parse_uuid
+from bootserver.images.sidecar import RULES, read_sidecar
 from bootserver.model import Machine
 
 
@@ -23,6 +27,57 @@ def test_the_shipped_file_shows_every_key_with_its_default():
     del defaults["machines"]  # shown as a comment: there is no default machine
 
     assert shipped == defaults
+
+
+def test_the_shipped_file_shows_every_key_of_a_machine_in_a_comment():
+    text = (PROJECT / "config.toml").read_text().partition("# [[machines]]\n")[2]
+    commented = "\n".join(line.removeprefix("# ") for line in text.splitlines() if " = " in line)
+
+    assert set(tomllib.loads(commented)) == set(MachineConfig.model_fields)
+    assert MachineConfig(**tomllib.loads(commented)).mac
+
+
+def documented(heading: str) -> str:
+    """The part of docs/configuration.md under that heading."""
+    text = (PROJECT / "docs" / "configuration.md").read_text()
+    rest = text.partition(f"\n{heading}\n")[2]
+    assert rest, heading
+    return re.split(r"^#{2,3} ", rest, maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def test_the_document_has_every_key_with_its_default():
+    defaults = Config().model_dump(mode="json")
+    del defaults["machines"]
+    stub = defaults["stub"]
+    inner = {name: stub.pop(name) for name in ("signing", "loaders")}
+    tables = defaults | {f"stub.{name}": table for name, table in inner.items()}
+
+    for name, table in tables.items():
+        rows = re.findall(r"^\| `(.*?)` \|", documented(f"### [{name}]"), re.MULTILINE)
+        assert tomllib.loads("\n".join(rows)) == table, name
+
+
+@pytest.mark.parametrize(
+    ("heading", "keys"),
+    [("## Machines", set(MachineConfig.model_fields)), ("## Side-cars", set(RULES))],
+)
+def test_the_document_has_every_key_of_machines_and_side_cars(heading: str, keys: set[str]):
+    table = re.findall(r"^\| (`.*?`) \|", documented(heading), re.MULTILINE)
+
+    assert set(re.findall(r"`(\w+)`", " ".join(table))) == keys
+
+
+def test_the_side_car_of_the_document_is_one(tmp_path: Path):
+    [text] = re.findall(r"^```toml\n(.*?)^```", documented("## Side-cars"), re.M | re.S)
+    (tmp_path / "rescue").mkdir()
+    for name in ("preseed.cfg", "grub.cfg"):
+        (tmp_path / "rescue" / name).touch()
+    (tmp_path / "a.toml").write_text(text)
+
+    sidecar = read_sidecar(tmp_path / "a.iso")
+
+    assert set(tomllib.loads(text)) == set(RULES)
+    assert list(sidecar.settings.inject) == ["preseed.cfg"]
 
 
 def test_every_key_of_the_shipped_file_is_explained():
@@ -126,6 +181,87 @@ def test_a_machine_is_known_by_all_the_names_given(tmp_path: Path):
     assert config.machine(Machine(mac="52:54:00:00:00:01", serial="A")) == config.machines[0]
     assert config.machine(Machine(mac="52:54:00:00:00:01", serial="b")) == config.machines[1]
     assert config.machine(Machine(mac="52:54:00:00:00:01")) is None
+
+
+def test_a_machine_is_known_by_its_asset_tag_and_uuid_however_written(tmp_path: Path):
+    config = load_config(
+        write(
+            tmp_path,
+            '[[machines]]\nasset = " PC 7 "\nuuid = "{00112233-4455-6677-8899-AABBCCDDEEFF}"\n'
+            'image = "rescue"\narguments = "quiet"\n',
+        )
+    )
+    uuid = "00112233-4455-6677-8899-aabbccddeeff"
+
+    assert config.machine(Machine(uuid=uuid, asset="pc 7")) == config.machines[0]
+    assert config.machine(Machine(uuid=uuid, asset="PC 8")) is None
+
+
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [
+        ('[[machines]]\nuuid = "1234"', "machines.0.uuid"),
+        ('[[machines]]\nserial = "two\\nlines"', "machines.0.serial"),
+        (f'[[machines]]\nasset = "{"x" * 81}"', "machines.0.asset"),
+        ('[[machines]]\nserial = "S"\nimage = "../rescue"', "machines.0.image"),
+        ('[[machines]]\nserial = "S"\narguments = "a && b"', "machines.0.arguments"),
+        ('[[machines]]\nserial = "S"\nmemdisk = "iso; reboot"', "machines.0.memdisk"),
+        ("[boot]\nmenu_timeout_s = -1", "boot.menu_timeout_s"),
+        ("[boot]\nmenu_timeout_s = 3601", "boot.menu_timeout_s"),
+        ("[boot]\nmenu_timeout_s = 1.5", "boot.menu_timeout_s"),
+        ('[boot]\nmenu_default = "a/b"', "boot.menu_default"),
+    ],
+)
+def test_what_cannot_be_meant_is_a_mistake(tmp_path: Path, table: str, key: str):
+    with pytest.raises(ConfigError, match=f"1 mistake:\n  {key} = "):
+        load_config(write(tmp_path, table))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "console=ttyS0,115200n8 quiet --- splash",
+        "ds=nocloud-net;s=http://192.0.2.1/x/?a=b&c=d",
+        "rd.break=pre-mount#1 root=LABEL=A|B $x {y}",
+    ],
+)
+def test_kernel_arguments_that_ipxe_passes_on_are_kept(text: str):
+    assert parse_kernel_arguments(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a ${net0/mac}",
+        "a || shell",
+        "a||b",
+        "a && shell",
+        "a ; shell",
+        ";",
+        "a # b",
+        "#b",
+        "a\nshell",
+        "a\tb",
+        "caf\u00e9",
+        "x" * (ARGUMENTS_LIMIT + 1),
+    ],
+)
+def test_kernel_arguments_that_mean_something_to_ipxe_are_refused(text: str):
+    with pytest.raises(ValueError, match="has"):
+        parse_kernel_arguments(text)
+
+
+def test_kernel_arguments_have_one_blank_between_them():
+    assert parse_kernel_arguments("  quiet   splash ") == "quiet splash"
+    assert len(parse_kernel_arguments("x" * ARGUMENTS_LIMIT)) == ARGUMENTS_LIMIT
+
+
+def test_uuids_are_written_one_way():
+    assert parse_uuid("{00112233445566778899AABBCCDDEEFF}") == (
+        "00112233-4455-6677-8899-aabbccddeeff"
+    )
+    assert parse_uuid("") == ""
 
 
 def test_signing_paths_start_at_the_file_and_none_stay_none(tmp_path: Path):

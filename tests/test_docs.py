@@ -1,6 +1,7 @@
 """What the documents say of the code is what the code does."""
 
 import re
+from collections.abc import Sequence
 
 import pytest
 from aiohttp import web
@@ -9,8 +10,10 @@ from click import Group
 import bootserver.http.boot_app
 from bootserver.cli import main
 from bootserver.config import PROJECT
+from bootserver.images.recipes import RECIPES, Recipe
+from bootserver.model import Firmware
 from bootserver.stub.collect import ORIGINS, SOURCES
-from bootserver.stub.loaders import LOADERS, SERVED
+from bootserver.stub.loaders import LOADERS, OPTIONAL, SERVED
 
 
 def test_the_route_table_has_every_route(monkeypatch: pytest.MonkeyPatch):
@@ -20,7 +23,7 @@ def test_the_route_table_has_every_route(monkeypatch: pytest.MonkeyPatch):
 
     table = re.findall(r"^\| GET, HEAD `(\S+)`", bootserver.http.boot_app.__doc__, re.MULTILINE)
 
-    assert table == [route.path for route in routes]
+    assert table == [route.path.replace(":.*", "") for route in routes]
     assert {route.method for route in routes} == {"GET"}  # aiohttp answers HEAD by the same
 
 
@@ -56,10 +59,37 @@ def test_every_module_is_in_the_architecture():
 
 def test_every_loader_can_be_collected():
     assert set(ORIGINS) | set(SOURCES) == set(LOADERS)
-    assert set(LOADERS) >= SERVED
+    assert set(LOADERS) | set(OPTIONAL) >= SERVED
 
 
 def test_the_config_file_and_the_booting_guide_name_the_loaders():
     text = (PROJECT / "config.toml").read_text()
-    for name in LOADERS:
+    for name in LOADERS | OPTIONAL:
         assert name in text
+
+
+WAYS = {
+    "Whole": {Firmware.BIOS: "memdisk", Firmware.UEFI: "RAM disk"},
+    "Kernel": dict.fromkeys(Firmware, "its kernel"),
+    "OwnConfig": dict.fromkeys(Firmware, "what its menu boots"),
+    "Wimboot": dict.fromkeys(Firmware, "wimboot, if supplied"),
+    "Chain": dict.fromkeys(Firmware, "its program"),
+    "Never": dict.fromkeys(Firmware, "not"),
+}
+
+
+def recipe_row(recipe: Recipe) -> str:
+    def ways(firmware: Firmware, boots: Sequence[object]) -> str:
+        names = dict.fromkeys(WAYS[type(boot).__name__][firmware] for boot in boots)
+        return ", else ".join(names) + (" ✓" if firmware in recipe.booted_by_us else "")
+
+    bios, uefi = ways(Firmware.BIOS, recipe.bios), ways(Firmware.UEFI, recipe.uefi)
+    return f"| {recipe.name} | {recipe.title} | {bios} | {uefi} |"
+
+
+def test_the_table_of_recipes_is_the_code():
+    """To renew it, print recipe_row() of each."""
+    text = (PROJECT / "docs" / "recipes.md").read_text()
+
+    table = [line for line in text.splitlines() if line.startswith("| ")][1:]
+    assert table == [recipe_row(recipe) for recipe in RECIPES]

@@ -277,6 +277,7 @@ async def launch(spec: QemuSpec, workdir: Path) -> AsyncIterator[QemuMachine]:
     with ours:
         with theirs, _log_path(workdir).open("wb") as output:
             process = await asyncio.create_subprocess_exec(
+                *spec.entering,
                 # The kernel ends QEMU, should we be killed before we can.
                 *("setpriv", "--pdeathsig", "KILL", "--"),
                 *command,

@@ -37,6 +37,7 @@ class BootDevice(StrEnum):
 
     CD = "cd"
     DISK = "disk"
+    NETWORK = "network"
 
 
 class NicModel(StrEnum):
@@ -56,6 +57,9 @@ class Nic:
 
     model: NicModel = NicModel.E1000
     linked: bool = True
+    has_rom: bool = False  # QEMU's option ROM for it, which is iPXE: a BIOS has no PXE without
+    boot_file: str = ""  # what the user-mode network's own DHCP server names to boot
+    tap: str = ""  # the tap device it is on, in place of the user-mode network
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,8 @@ class QemuSpec:
 
     `usb_disk` is a stick with that file's bytes on it, write-protected. With `secure_boot_vars`,
     UEFI variables with keys enrolled and Secure Boot on, a UEFI machine enforces it; such firmware
-    runs on the Q35 board only.
+    runs on the Q35 board only. A tap device in another network namespace is reached from there:
+    `entering` is the command that enters it, such as `nsenter`, to be put before QEMU's own.
     """
 
     firmware: Firmware
@@ -82,6 +87,7 @@ class QemuSpec:
     uefi_vars: Path | None = None  # the variables it starts with, else OVMF's own
     secure_boot_vars: Path | None = None
     extra_args: tuple[str, ...] = ()
+    entering: tuple[str, ...] = ()
 
 
 def nic_mac(number: int) -> str:
@@ -125,7 +131,7 @@ def command_line(spec: QemuSpec, workdir: Path) -> list[str]:
         *_firmware_args(spec, workdir),
         *_smbios_args(spec),
         *_drive_args(spec),
-        *_nic_args(spec.nics),
+        *_nic_args(spec),
         *spec.extra_args,
     ]
 
@@ -183,14 +189,23 @@ def _drive_args(spec: QemuSpec) -> list[str]:
     return args
 
 
-def _nic_args(nics: tuple[Nic, ...]) -> list[str]:
+def _nic_args(spec: QemuSpec) -> list[str]:
     args: list[str] = []
-    for number, nic in enumerate(nics):
+    for number, nic in enumerate(spec.nics):
         card = f"{nic.model},id={nic_id(number)},netdev=net{number},mac={nic_mac(number)}"
-        args += ["-netdev", f"user,id=net{number}"]
-        # No option ROM: the firmware's PXE must not get in the way.
-        args += ["-device", f"{card},romfile="]
+        if not nic.has_rom:  # the firmware's PXE must not get in the way
+            card += ",romfile="
+        if spec.boot_from is BootDevice.NETWORK and number == 0:
+            card += ",bootindex=0"
+        args += ["-netdev", _network(number, nic), "-device", card]
     return args
+
+
+def _network(number: int, nic: Nic) -> str:
+    if nic.tap:
+        return f"tap,id=net{number},ifname={_value(nic.tap)},script=no,downscript=no"
+    boot_file = f",bootfile={_value(nic.boot_file)}" if nic.boot_file else ""
+    return f"user,id=net{number}{boot_file}"
 
 
 def _blockdev(node: str, path: Path, *, read_only: bool) -> list[str]:

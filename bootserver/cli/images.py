@@ -16,9 +16,14 @@ from bootserver.cli.shared import (
     with_config,
 )
 from bootserver.config import Config
-from bootserver.model import Firmware, Image
+from bootserver.errors import BootServerError, ImageError
+from bootserver.model import Image, Machine
+from bootserver.selector import Selector
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from bootserver.images.explain import Explanation
     from bootserver.images.library import Library
 
 
@@ -36,14 +41,14 @@ async def list_images(config: Config, as_json: bool) -> None:
         await _wait_for(library)
         found = library.images()
     if as_json:
-        print_json([_summary(image) for image in found])
+        print_json([_summary(image, config) for image in found])
         return
     if not found:
-        click.echo(f"No images yet: put an .iso file into {config.images.path},")
+        click.echo(f"No images yet: put an .iso or .img file into {config.images.path},")
         click.echo("or run: bootserver images add FILE-OR-URL")
     width = max((len(image.id) for image in found), default=0)
     for image in found:
-        state = image.problem or f"boots on {_firmware(image)}"
+        state = image.problem or _outlook(image, config)
         click.echo(f"{image.id:<{width}}  {megabytes(image.size_bytes):>12}  {state}")
 
 
@@ -58,12 +63,37 @@ async def show_image(config: Config, image_id: str, as_json: bool) -> None:
         await _wait_for(library)
         image = library.get(image_id)
     if as_json:
-        print_json(_details(image))
+        print_json(_details(image, config))
         return
-    for key, value in _details(image).items():
+    for key, value in _details(image, config).items():
         if isinstance(value, list):
             value = "\n                  ".join(map(str, value))
         click.echo(f"{key.replace('_', ' '):<16}  {value}")
+
+
+@images.command("explain")
+@click.argument("image_id", metavar="ID")
+@click.option("--client", metavar="MAC-OR-UUID", help="Also for this machine, as it was last seen.")
+@as_json
+@with_config
+async def explain_image(config: Config, image_id: str, client: str | None, as_json: bool) -> None:
+    """Say what an image is, and why; what happens on BIOS and UEFI; what will not work."""
+    from bootserver.images.explain import explain
+    from bootserver.scripts import site_of
+
+    async with open_state(config) as engine, open_library(config, engine) as library:
+        library.get(image_id)
+        await _wait_for(library)
+        image = library.get(image_id)
+        machine = await _client(engine, client) if client else None
+    if image.problem:
+        raise ImageError(f"{image.id} cannot be booted: {image.problem}")
+    explanation = explain(image, site_of(config), machine)
+    if as_json:
+        print_json(explanation.as_json())
+        return
+    for line in explanation.lines():
+        click.echo(line)
 
 
 @images.command("add")
@@ -87,7 +117,7 @@ async def add(
         await _wait_for(library)
         image = library.get(path.stem)
     if as_json:
-        print_json(_summary(image))
+        print_json(_summary(image, config))
     else:
         click.echo(f"added {image.id} ({image.title}, {megabytes(image.size_bytes)})")
         click.echo(f"  sha256 {image.sha256}")
@@ -104,6 +134,22 @@ async def remove(config: Config, image_id: str) -> None:
     path.unlink()
     path.with_suffix(".toml").unlink(missing_ok=True)
     click.echo(f"removed {path}")
+
+
+async def _client(engine: AsyncEngine, text: str) -> Machine:
+    """The machine as it described itself when it last booted from here."""
+    from bootserver.sessions.store import SessionStore
+
+    try:
+        names = Selector.parse([text])
+    except ValueError as err:
+        raise click.BadParameter(str(err), param_hint="--client") from err
+    session = await SessionStore(engine).last_of(names.mac or names.uuid)
+    if session is None:
+        raise BootServerError(
+            f"no machine {text} has booted from here", hint="run: bootserver machines list"
+        )
+    return session.machine
 
 
 async def _wait_for(library: Library) -> None:
@@ -154,22 +200,24 @@ class ProgressBar:
             self._bar.stop()
 
 
-def _summary(image: Image) -> dict[str, Any]:
+def _summary(image: Image, config: Config) -> dict[str, Any]:
+    explanation = _explanation(image, config)
     return {
         "id": image.id,
         "title": image.title,
         "size_bytes": image.size_bytes,
         "sha256": image.sha256,
-        "firmware": [f.value for f in Firmware if image.facts and image.facts.boots(f)],
+        "recipe": explanation.recipe if explanation else "",
+        "firmware": [firmware.value for firmware in explanation.boots_on] if explanation else [],
         "problem": image.problem,
     }
 
 
-def _details(image: Image) -> dict[str, Any]:
+def _details(image: Image, config: Config) -> dict[str, Any]:
     facts = image.facts
-    return _summary(image) | {
+    return _summary(image, config) | {
         "path": image.path,
-        "memdisk": image.memdisk,
+        "memdisk": image.settings.memdisk,
         "volume_id": facts.volume_id if facts else "",
         "udf": facts.has_udf if facts else False,
         "boot_entries": [
@@ -181,6 +229,17 @@ def _details(image: Image) -> dict[str, Any]:
     }
 
 
-def _firmware(image: Image) -> str:
-    names = [f.value.upper() for f in Firmware if image.facts and image.facts.boots(f)]
-    return " and ".join(names) or "nothing: it has no boot entry"
+def _explanation(image: Image, config: Config) -> Explanation | None:
+    """What is known of an image that can be booted."""
+    from bootserver.images.explain import explain
+    from bootserver.scripts import site_of
+
+    return explain(image, site_of(config)) if image.facts and not image.problem else None
+
+
+def _outlook(image: Image, config: Config) -> str:
+    explanation = _explanation(image, config)
+    if explanation is None or not explanation.boots_on:
+        return "boots nothing: see bootserver images explain"
+    firmware = " and ".join(firmware.value.upper() for firmware in explanation.boots_on)
+    return f"{explanation.title}: boots on {firmware}"

@@ -10,9 +10,10 @@ import click
 
 from bootserver.cli.boots import boots
 from bootserver.cli.images import images
+from bootserver.cli.machines import machines
 from bootserver.cli.server import config, doctor, serve
 from bootserver.cli.stub import stub
-from bootserver.config import CONFIG_VARIABLE
+from bootserver.configfile import CONFIG_VARIABLE
 from bootserver.errors import BootServerError
 
 
@@ -44,7 +45,7 @@ def main(ctx: click.Context, config_path: Path | None) -> None:
     ctx.obj = config_path
 
 
-for command in (serve, doctor, config, images, stub, boots):
+for command in (serve, doctor, config, images, stub, machines, boots):
     main.add_command(command)
 
 if __name__ == "__main__":

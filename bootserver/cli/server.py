@@ -9,7 +9,8 @@ import click
 import tomli_w
 
 from bootserver.cli.shared import as_json, print_json, with_config
-from bootserver.config import Config, in_force
+from bootserver.config import Config
+from bootserver.configfile import in_force
 
 
 @click.command()

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bootserver.config import Config, load_config
+from bootserver.config import Config
+from bootserver.configfile import load_config
 from bootserver.errors import ServiceError
 
 if TYPE_CHECKING:

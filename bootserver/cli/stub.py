@@ -15,7 +15,8 @@ from bootserver.cli.shared import (
     print_json,
     with_config,
 )
-from bootserver.config import Config, parse_mac
+from bootserver.config import Config
+from bootserver.fields import parse_mac
 from bootserver.model import StubFormat
 
 UEFI_WORDS = {
@@ -32,7 +33,7 @@ def stub() -> None:
 
 
 @stub.command()
-@click.argument("image_id", metavar="IMAGE")
+@click.argument("image_id", metavar="[IMAGE]", default="")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Else ./IMAGE.stub.FORMAT.")
 @click.option(
     "--server",
@@ -71,7 +72,10 @@ async def build(
     stub_format: str,
     as_json: bool,
 ) -> None:
-    """Write the stub that boots IMAGE; equal requests give equal bytes."""
+    """Write the stub that boots IMAGE, or without one a stub that shows a menu of all images.
+
+    Equal requests give equal bytes.
+    """
     from bootserver.stub.issued import IssuedStubs
     from bootserver.stub.network import NetworkSpec
     from bootserver.stub.order import order_stub
@@ -82,13 +86,15 @@ async def build(
         static_ip=static_ip, gateway=gateway, dns=dns, vlan=vlan, mac=_mac(mac)
     )
     async with open_state(config) as engine:
-        # A stub needs no more of its image than the name: one that is being copied will do.
-        async with open_library(config, engine, half_copied=True) as library:
-            image = library.get(image_id)
+        problem = ""
+        if image_id:
+            # A stub needs no more of its image than the name: one that is being copied will do.
+            async with open_library(config, engine, half_copied=True) as library:
+                problem = library.get(image_id).problem
         spec = order_stub(config, image_id, servers=_urls(servers), network=network)
         issued = await IssuedStubs(engine, config.state.path).issue(spec)
     plan = plan_for_site(config, issued, StubFormat(stub_format))
-    path = output or Path(f"{image_id}.stub.{stub_format}")
+    path = output or Path(f"{image_id or 'menu'}.stub.{stub_format}")
     data = write_stub(plan, path)
 
     base = f"{spec.servers[0]}/b/{issued.token}"
@@ -105,15 +111,17 @@ async def build(
                 "read_bytes": plan.read_bytes,
                 "urls": {
                     "script": f"{base}/boot.ipxe",
-                    "image": f"{base}/image.iso",
+                    "image": f"{base}/image.iso" if image_id else "",
+                    "tree": f"{base}/tree/" if image_id else "",
                     "stub": f"{base}/stub.{'efi' if stub_format == 'efi' else 'iso'}",
                 },
             }
         )
         return
-    click.echo(f"{path}: boots {image_id} from {', '.join(spec.servers)}")
-    if image.problem:
-        click.secho(f"  beware: {image.problem}", fg="yellow", err=True)
+    what = f"boots {image_id}" if image_id else "shows a menu of all images"
+    click.echo(f"{path}: {what} from {', '.join(spec.servers)}")
+    if problem:
+        click.secho(f"  beware: {problem}", fg="yellow", err=True)
     click.echo(f"  size    {len(data):,} bytes")
     click.echo(f"  digest  {plan.digest}")
     for firmware, count in plan.read_bytes.items():
@@ -150,7 +158,7 @@ def _mac(text: str) -> str:
 
 
 def _urls(texts: tuple[str, ...]) -> list[str]:
-    from bootserver.config import parse_server_url
+    from bootserver.fields import parse_server_url
 
     try:
         return [parse_server_url(text) for text in texts]

@@ -1,13 +1,17 @@
 """The boot plane over HTTP: what machines call, read-only, everything behind a token.
 
-| route                                | serves                                            |
-|--------------------------------------|---------------------------------------------------|
-| GET, HEAD `/b/{token}/boot.ipxe`     | the boot script, or in a script what stands in the way |
-| GET, HEAD `/b/{token}/image.iso`     | the image, with ranges                            |
-| GET, HEAD `/b/{token}/stub.iso`      | the stub itself, for virtual media that reads HTTP |
-| GET, HEAD `/b/{token}/stub.efi`      | the same as one program, for UEFI HTTP boot       |
-| GET, HEAD `/b/{token}/phase/{phase}` | the machine says how far it is: `handoff`, `up`   |
-| GET, HEAD `/nbp/{name}`              | public loaders: memdisk, ramdisk.efi, iPXE        |
+| route                                         | serves                                   |
+|-----------------------------------------------|------------------------------------------|
+| GET, HEAD `/b/{token}/boot.ipxe`              | the boot script, a menu, or a sentence   |
+| GET, HEAD `/b/{token}/pick/{image}/boot.ipxe` | the script for what was chosen in a menu |
+| GET, HEAD `/b/{token}/image.iso`              | the image, with ranges                   |
+| GET, HEAD `/b/{token}/tree/{path}`            | a file in it, with ranges; or a listing  |
+| GET, HEAD `/b/{token}/stub.iso`               | the stub, for virtual media over HTTP    |
+| GET, HEAD `/b/{token}/stub.efi`               | as one program, for UEFI HTTP boot       |
+| GET, HEAD `/b/{token}/phase/{phase}`          | nothing; the machine is so far           |
+| GET, HEAD `/boot.ipxe`                        | `[boot] open_menu`: for machines without |
+| GET, HEAD `/nbp/autoexec.ipxe`                | a stub; where iPXE for UEFI looks itself |
+| GET, HEAD `/nbp/{name}`                       | public loaders: memdisk, ramdisk.efi, …  |
 """
 
 from __future__ import annotations
@@ -17,9 +21,12 @@ from functools import partial
 
 from aiohttp import web
 
+from bootserver.fields import parse_server_url
 from bootserver.http.errors import plain_errors
-from bootserver.http.files import SendEnd, send_file
-from bootserver.model import Content, StubFormat
+from bootserver.http.files import SendEnd, SendOutcome, send_file
+from bootserver.http.listing import render_listing
+from bootserver.images.overlay import Served
+from bootserver.model import BootSession, Content, StubFormat
 from bootserver.openfile import open_file
 from bootserver.plane import BootPlane
 
@@ -38,10 +45,14 @@ def make_boot_app(plane: BootPlane) -> web.Application:
     app.add_routes(
         [
             web.get("/b/{token}/boot.ipxe", _script),
+            web.get("/b/{token}/pick/{image}/boot.ipxe", _script),
             web.get("/b/{token}/image.iso", _image),
+            web.get("/b/{token}/tree/{path:.*}", _tree),
             web.get("/b/{token}/stub.iso", _stub_iso),
             web.get("/b/{token}/stub.efi", _stub_efi),
             web.get("/b/{token}/phase/{phase}", _beacon),
+            web.get("/boot.ipxe", _open_script),
+            web.get("/nbp/autoexec.ipxe", _open_script),
             web.get("/nbp/{name}", _loader),
         ]
     )
@@ -51,26 +62,62 @@ def make_boot_app(plane: BootPlane) -> web.Application:
 async def _script(request: web.Request) -> web.StreamResponse:
     if request.method == "HEAD":  # a look, not a boot
         return web.Response(content_type=SCRIPT_TYPE)
-    plane = request.app[PLANE]
-    text = await plane.script(request.match_info["token"], request.query, _address(request))
+    match = request.match_info
+    return _script_response(
+        await request.app[PLANE].script(
+            match["token"],
+            request.query,
+            _address(request),
+            _origin(request),
+            picked=match.get("image", ""),
+        )
+    )
+
+
+async def _open_script(request: web.Request) -> web.StreamResponse:
+    return _script_response(request.app[PLANE].open_script(_origin(request)))
+
+
+def _script_response(text: str) -> web.Response:
     return web.Response(text=text, content_type=SCRIPT_TYPE, headers={"Cache-Control": "no-store"})
 
 
 async def _image(request: web.Request) -> web.StreamResponse:
     plane = request.app[PLANE]
-    image, session = await plane.image(request.match_info["token"], _address(request))
-    on_sent = _uncounted
-    if session and request.method == "GET":
-        plane.fetching(session, image)
-        on_sent = partial(plane.sent, session)
-    with await open_file(image) as file:
-        sent = await send_file(request, file, content_type=ISO_TYPE, on_sent=on_sent)
-    if session and request.method == "GET":
-        if sent.end is not SendEnd.COMPLETE:
-            plane.fetch_broken(session, sent.end, sent.sent_bytes)
-        elif sent.response.status == 200:
-            plane.fetched(session)
+    served, session = await plane.image(request.match_info["token"], _address(request))
+    sent = await _send_for_boot(request, served, session, ISO_TYPE)
+    if session and sent.end is SendEnd.COMPLETE and sent.response.status == 200:
+        plane.fetched(session)
     return sent.response
+
+
+async def _tree(request: web.Request) -> web.StreamResponse:
+    plane = request.app[PLANE]
+    token, path = request.match_info["token"], f"/{request.match_info['path']}"
+    if path.endswith("/"):
+        nodes = await plane.listing(token, path, _address(request))
+        return web.Response(text=render_listing(path, nodes), content_type="text/html")
+    served, session = await plane.file(token, path, _address(request), _origin(request))
+    if served is None:
+        raise web.HTTPMovedPermanently(f"{path.rpartition('/')[2]}/")
+    sent = await _send_for_boot(request, served, session, BINARY_TYPE)
+    return sent.response
+
+
+async def _send_for_boot(
+    request: web.Request, served: Served, session: BootSession | None, content_type: str
+) -> SendOutcome:
+    """Send what a boot fetches, and tell the ledger how it goes."""
+    plane = request.app[PLANE]
+    counted = None
+    if session and request.method == "GET" and plane.fetching(session, by_ipxe=_by_ipxe(request)):
+        counted = session
+    on_sent = partial(plane.sent, counted) if counted else _uncounted
+    with await open_file(served.content, served.layout) as file:
+        sent = await send_file(request, file, content_type=content_type, on_sent=on_sent)
+    if counted and sent.end is not SendEnd.COMPLETE:
+        plane.fetch_broken(counted, sent.end, sent.sent_bytes)
+    return sent
 
 
 async def _stub_iso(request: web.Request) -> web.StreamResponse:
@@ -85,13 +132,14 @@ async def _stub_efi(request: web.Request) -> web.StreamResponse:
 
 async def _loader(request: web.Request) -> web.StreamResponse:
     loader = await request.app[PLANE].loader(request.match_info["name"])
-    return await _send_static(request, loader, BINARY_TYPE)
+    efi = request.match_info["name"].endswith(".efi")  # firmware boots no other type
+    return await _send_static(request, loader, EFI_TYPE if efi else BINARY_TYPE)
 
 
 async def _beacon(request: web.Request) -> web.StreamResponse:
     if request.method != "HEAD":
         match = request.match_info
-        request.app[PLANE].beacon(match["token"], match["phase"], _address(request))
+        await request.app[PLANE].beacon(match["token"], match["phase"], _address(request))
     return web.Response(text="noted\n", headers={"Cache-Control": "no-store"})
 
 
@@ -105,6 +153,18 @@ async def _send_static(
 
 def _uncounted(_sent_bytes: int) -> None:
     """Bytes that belong to no boot's image."""
+
+
+def _by_ipxe(request: web.Request) -> bool:
+    return request.headers.get("User-Agent", "").startswith("iPXE")
+
+
+def _origin(request: web.Request) -> str:
+    """This server's URL as the client wrote it; our own idea of it if that makes no sense."""
+    try:
+        return parse_server_url(f"{request.scheme}://{request.host}")
+    except ValueError:
+        return request.app[PLANE].http_url()
 
 
 def _address(request: web.Request) -> str:

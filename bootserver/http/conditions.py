@@ -43,7 +43,7 @@ class Representation:
 
     size_bytes: int
     etag: str  # strong, with its quotes
-    last_modified_s: int  # whole seconds since 1970, as Last-Modified tells it
+    last_modified_s: int | None  # whole seconds since 1970, as Last-Modified tells it; None: not
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +78,24 @@ class Decision:
 
 def decide(method: str, conditions: Conditions, current: Representation) -> Decision:
     """How to answer a GET or HEAD, in the order of precedence of RFC 9110 §13.2.2."""
+    modified_s = current.last_modified_s  # without it dates are ignored (§13.1.3, §13.1.4)
     if conditions.if_match is not None:
         if not _matches(conditions.if_match, current.etag, weak=False):
             return Decision(Answer.PRECONDITION_FAILED)
-    elif (limit := _date(conditions.if_unmodified_since)) is not None and (
-        current.last_modified_s > limit
+    elif (
+        modified_s is not None
+        and (limit := _date(conditions.if_unmodified_since)) is not None
+        and modified_s > limit
     ):
         return Decision(Answer.PRECONDITION_FAILED)
 
     if conditions.if_none_match is not None:
         if _matches(conditions.if_none_match, current.etag, weak=True):
             return Decision(Answer.NOT_MODIFIED)
-    elif (limit := _date(conditions.if_modified_since)) is not None and (
-        current.last_modified_s <= limit
+    elif (
+        modified_s is not None
+        and (limit := _date(conditions.if_modified_since)) is not None
+        and modified_s <= limit
     ):
         return Decision(Answer.NOT_MODIFIED)
 
@@ -111,7 +116,8 @@ def _if_range_holds(header: str | None, current: Representation) -> bool:
     validator = header.strip(OWS)
     if validator.startswith(('"', "W/")):
         return validator == current.etag  # strong comparison: a weak tag matches nothing
-    return parse_http_date(validator) == current.last_modified_s
+    modified_s = current.last_modified_s
+    return modified_s is not None and parse_http_date(validator) == modified_s
 
 
 def _matches(header: str, etag: str, *, weak: bool) -> bool:

@@ -1,5 +1,8 @@
 """One version of a file to one client: whole, in ranges or not at all, and never two mixed.
 
+What is served may be pieces of the file on disk with bytes of ours between them (layout.py). All
+is decided in positions of what is served; only what is handed to sendfile is looked up on disk.
+
 Bulk goes out with os.sendfile on a duplicate of the connection's descriptor, which the loop can
 watch beside aiohttp's own. Unlike loop.sendfile this tells exactly how much went out, tells the
 client's failures from the disk's, and lets one slow reader cost one system call per wake.
@@ -187,51 +190,72 @@ class _Sending:
         references, copies = hold_back(pieces, HELD_BACK_BYTES)
         with _socket_of(transport) as socket_fd:
             for piece in references:
-                rest = piece
-                if isinstance(rest, ByteRange):
-                    rest = await self._send_by_reference(transport, socket_fd, rest)
-                await self._send_copies(transport, response, rest)
+                if isinstance(piece, ByteRange):
+                    await self._send_part(transport, socket_fd, response, piece)
+                else:
+                    await self._send_copies(transport, response, piece)
             for piece in copies:
                 await self._send_copies(transport, response, piece)
             await self._acknowledged(socket_fd, all_but=sum(map(len, copies)))
 
+    async def _send_part(
+        self,
+        transport: asyncio.Transport,
+        socket_fd: int,
+        response: web.StreamResponse,
+        part: ByteRange,
+    ) -> None:
+        """Send what of `part` lies on disk in long pieces by reference, and copies of the rest."""
+        sent_to = offset = part.start
+        for piece in self.file.layout.cut(part):
+            if isinstance(piece, ByteRange) and len(piece) > HELD_BACK_BYTES:
+                await self._send_copies(transport, response, ByteRange(sent_to, offset))
+                sent_to = offset + await self._send_by_reference(
+                    transport, socket_fd, offset, piece
+                )
+            offset += len(piece)
+        await self._send_copies(transport, response, ByteRange(sent_to, offset))
+
     async def _send_copies(
         self, transport: asyncio.Transport, response: web.StreamResponse, piece: bytes | ByteRange
     ) -> None:
-        """Send text of ours, or a range of the file through memory, a little at a time."""
+        """Send framing, or a part of the file through memory, a little at a time."""
         if isinstance(piece, bytes):
             await response.write(piece)
             await self._flush(transport)
             return
         for start in range(piece.start, piece.stop, HELD_BACK_BYTES):
             part = ByteRange(start, min(start + HELD_BACK_BYTES, piece.stop))
-            self.file.read_ahead(part.stop, HELD_BACK_BYTES)
+            self.file.read_ahead(ByteRange(part.stop, part.stop + HELD_BACK_BYTES))
             await response.write(self._checked_copy(part))
             await self._flush(transport)
             self._count(len(part))
+            await asyncio.sleep(0)  # nothing above waits for anybody while the client keeps up
 
     async def _send_by_reference(
-        self, transport: asyncio.Transport, socket_fd: int, part: ByteRange
-    ) -> ByteRange:
-        """Hand `part` to the kernel by sendfile, a window at each wake.
+        self, transport: asyncio.Transport, socket_fd: int, offset: int, piece: ByteRange
+    ) -> int:
+        """Hand a piece of the file on disk to the kernel by sendfile, a window at each wake.
 
-        Returns what is left of it: something only where the file system has no sendfile.
+        `offset` is its place in what is served. Returns how much of it went out: less than all
+        only where the file system has no sendfile.
         """
         await self._flush(transport)  # sendfile would overtake what is still in the transport
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
-        offset = ahead = part.start
+        sent = ahead = 0
 
         def push() -> None:
-            nonlocal offset, ahead
+            nonlocal sent, ahead
             try:
                 if transport.is_closing():
                     raise ConnectionResetError("the connection is closing")
-                if offset + WINDOW_BYTES > ahead:
-                    self.file.read_ahead(ahead, WINDOW_BYTES)
+                if sent + WINDOW_BYTES > ahead:
+                    start = offset + ahead
+                    self.file.read_ahead(ByteRange(start, start + WINDOW_BYTES))
                     ahead += WINDOW_BYTES
-                offset += self._send_window(socket_fd, ByteRange(offset, part.stop))
-                if offset < part.stop:
+                sent += self._send_window(socket_fd, ByteRange(piece.start + sent, piece.stop))
+                if sent < len(piece):
                     return
                 done.set_result(None)
             except (BlockingIOError, InterruptedError):
@@ -240,23 +264,22 @@ class _Sending:
                 done.set_exception(err)
             loop.remove_writer(socket_fd)
 
-        if len(part):
-            loop.add_writer(socket_fd, push)
-            try:
-                await _while_progressing(done, lambda: offset, self.idle_timeout_s)
-            except OSError as err:
-                if err.errno not in _NO_SENDFILE:
-                    raise
-            finally:
-                loop.remove_writer(socket_fd)
-        return ByteRange(offset, part.stop)
+        loop.add_writer(socket_fd, push)
+        try:
+            await _while_progressing(done, lambda: sent, self.idle_timeout_s)
+        except OSError as err:
+            if err.errno not in _NO_SENDFILE:
+                raise
+        finally:
+            loop.remove_writer(socket_fd)
+        return sent
 
     def _send_window(self, socket_fd: int, rest: ByteRange) -> int:
-        """How much of `rest` the kernel has taken, in one system call."""
+        """How much of `rest`, on disk, the kernel has taken in one system call."""
         self.file.check_unchanged()
         count = min(len(rest), WINDOW_BYTES)
         try:
-            sent = os.sendfile(socket_fd, self.file.fd, self.file.start + rest.start, count)
+            sent = os.sendfile(socket_fd, self.file.fd, rest.start, count)
         except OSError as err:
             if err.errno in _CLIENT_GONE:
                 raise ConnectionResetError(err.errno, err.strerror) from err

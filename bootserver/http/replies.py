@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from bootserver.http.conditions import Answer, Decision, Representation, http_date
 from bootserver.model import ByteRange
 
-Body = tuple[bytes | ByteRange, ...]  # text of ours and ranges of the file, in order
+Body = tuple[bytes | ByteRange, ...]  # framing, and parts of the file as it is served, in order
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,10 @@ def plan_reply(
     headers = {
         "Accept-Ranges": "bytes",
         "ETag": current.etag,
-        "Last-Modified": http_date(current.last_modified_s),
         "Cache-Control": "no-transform",
     }
+    if current.last_modified_s is not None:
+        headers["Last-Modified"] = http_date(current.last_modified_s)
     body: Body
     match decision.answer:
         case Answer.NOT_MODIFIED:

@@ -15,7 +15,7 @@ import structlog
 from bootserver.errors import ImageError, ImageNotReadyError
 from bootserver.images.copy import copy
 from bootserver.images.digests import hash_file
-from bootserver.images.directory import iso_paths
+from bootserver.images.directory import IMAGE_SUFFIXES, image_paths
 from bootserver.images.iso import inspect_iso
 from bootserver.images.part import Part, Progress, name_taken, open_part
 from bootserver.images.threads import cancellable, in_thread
@@ -33,20 +33,20 @@ async def add_image(
 ) -> Path:
     """The image's file in `directory`, copied from a path or downloaded from an http(s) URL.
 
-    Raises ImageError for what cannot be had or is no whole ISO, is not what `sha256` says, or has
+    Raises ImageError for what cannot be had or is no whole image, is not what `sha256` says, or has
     the name of another image. Adding the same content twice is fine. A download that was cut goes
     on where it stopped, within this call and at the next. `progress` is called on the event loop.
     """
     is_url = _is_url(source)
     expected = _expected_digest(sha256)
-    image_id = _image_id(name, source, is_url)
-    existing = await in_thread(_existing, directory, image_id)
+    target = directory / _file_name(name, source, is_url)
+    existing = await in_thread(_existing, target)
     if existing is not None and (expected or not is_url):
         # Known before a byte has moved: it is this content, or the name is taken.
         wanted = expected or await cancellable(_digest_like, Path(source), existing)
         return await cancellable(_same, existing, wanted)
 
-    with open_part(directory, image_id, existing) as part:
+    with open_part(target, existing) as part:
         if is_url:
             # Only a download is to pay for aiohttp, which takes a third of a second to import.
             from bootserver.images.download import download
@@ -78,11 +78,10 @@ def _expected_digest(sha256: str | None) -> str:
     return digest
 
 
-def _image_id(name: str | None, source: str, is_url: bool) -> str:
-    """The id the image will have; refuses what is no safe file name."""
-    if name is None:
-        name = unquote(urlsplit(source).path.rpartition("/")[2]) if is_url else Path(source).name
-    image_id = name[:-4] if name.lower().endswith(".iso") else name
+def _file_name(name: str | None, source: str, is_url: bool) -> str:
+    """The name of the image's file: its id and `.iso` or `.img`; refuses what is not safe."""
+    came_as = unquote(urlsplit(source).path.rpartition("/")[2]) if is_url else Path(source).name
+    image_id, suffix = _split(came_as if name is None else name)
     if not image_id:
         raise ImageError("there is no name for the image", hint="give one with --name")
     if image_id.startswith(".") or not image_id.isprintable() or {"/", "\\"} & set(image_id):
@@ -90,14 +89,21 @@ def _image_id(name: str | None, source: str, is_url: bool) -> str:
             f"{image_id!r} cannot be an image's name",
             hint="a name has no slash, no control character and no dot at its start; use --name",
         )
-    if len(f".{image_id}.iso.part.json".encode()) > 255:
+    file_name = image_id + (suffix or _split(came_as)[1] or ".iso")
+    if len(f".{file_name}.part.json".encode()) > 255:
         raise ImageError("the image's name is too long", hint="give a shorter one with --name")
-    return image_id
+    return file_name
 
 
-def _existing(directory: Path, image_id: str) -> Path | None:
-    """The file that has this id already."""
-    return next((path for path in iso_paths(directory) if path.stem == image_id), None)
+def _split(name: str) -> tuple[str, str]:
+    """The name without an image's suffix, and that suffix in lower case, "" for none."""
+    suffix = next((suffix for suffix in IMAGE_SUFFIXES if name.lower().endswith(suffix)), "")
+    return name.removesuffix(name[len(name) - len(suffix) :]), suffix
+
+
+def _existing(target: Path) -> Path | None:
+    """The file that has the target's id already."""
+    return next((path for path in image_paths(target.parent) if path.stem == target.stem), None)
 
 
 def _digest_like(source: Path, existing: Path, cancelled: threading.Event) -> str:
@@ -116,7 +122,7 @@ def _same(existing: Path, digest: str, cancelled: threading.Event) -> Path:
 
 
 def _check(part: Part, expected: str, cancelled: threading.Event) -> None:
-    """Raises ImageError, and drops the file, unless it is a whole ISO of the expected digest."""
+    """Raises ImageError, and drops the file, unless it is a whole image of the expected digest."""
     try:
         if expected:
             digest, _ = hash_file(part.path, cancelled=cancelled)

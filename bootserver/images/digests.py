@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bootserver.database import DIGESTS
 from bootserver.errors import ImageError, ImageNotReadyError
 from bootserver.images.iso import INSPECTION_REVISION, open_regular
-from bootserver.model import ElToritoEntry, FileVersion, IsoFacts
+from bootserver.model import ElToritoEntry, FileVersion, IsoFacts, PlainDisk
 
 CHUNK_BYTES = 1024**2
 
@@ -110,16 +110,17 @@ def _signed(inode: int) -> int:
 
 
 def _facts_to_json(facts: IsoFacts | None) -> dict[str, Any]:
-    return {} if facts is None else {**asdict(facts), "markers": sorted(facts.markers)}
+    return {} if facts is None else asdict(facts)
 
 
 def _facts_from_json(data: dict[str, Any]) -> IsoFacts | None:
     if not data:
         return None
+    disk = data["plain_disk"]
     return IsoFacts(
         **{
             **data,
             "el_torito": tuple(ElToritoEntry(**entry) for entry in data["el_torito"]),
-            "markers": frozenset(data["markers"]),
+            "plain_disk": PlainDisk(**disk) if disk else None,
         }
     )

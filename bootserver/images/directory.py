@@ -1,4 +1,4 @@
-"""What is in the image directory: its ISO files and their side-cars, as one look sees them."""
+"""What is in the image directory: its image files and their side-cars, as one look sees them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 from bootserver.errors import ImageError
 from bootserver.images.sidecar import SideCar, read_sidecar
 from bootserver.model import FileVersion
+
+IMAGE_SUFFIXES = (".iso", ".img")  # discs; and disks, of which the first sector is a boot sector
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ def look(directory: Path) -> tuple[dict[str, Seen], dict[str, str]]:
     """
     seen: dict[str, Seen] = {}
     ignored: dict[str, str] = {}
-    for path in iso_paths(directory):
+    for path in image_paths(directory):
         try:
             status = path.stat()
         except OSError:  # it has just gone, or is a link to nothing
@@ -44,8 +46,8 @@ def look(directory: Path) -> tuple[dict[str, Seen], dict[str, str]]:
     return seen, ignored
 
 
-def iso_paths(directory: Path) -> list[Path]:
-    """Everything named `ID.iso`, in upper or lower case, and not hidden; its stem is the id.
+def image_paths(directory: Path) -> list[Path]:
+    """Everything named `ID.iso` or `ID.img`, in upper or lower case, and not hidden.
 
     Raises ImageError if the directory cannot be read.
     """
@@ -56,7 +58,11 @@ def iso_paths(directory: Path) -> list[Path]:
             f"the image directory {directory} cannot be read: {err.strerror or err}",
             hint="check [images] path in config.toml, and that the disk or share is mounted",
         ) from err
-    return [p for p in paths if p.suffix.lower() == ".iso" and not p.name.startswith(".")]
+    return [
+        path
+        for path in paths
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    ]
 
 
 def _sidecar(path: Path) -> tuple[SideCar, ImageError | None]:

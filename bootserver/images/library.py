@@ -1,4 +1,4 @@
-"""The image library: the `*.iso` files of one directory, inspected and hashed once per version."""
+"""The image library: the image files of one directory, inspected and hashed once per version."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Library:
         elif self._images:
             hint = "run: bootserver images list"
         else:
-            hint = f"the library is empty: put an .iso file into {self._directory}"
+            hint = f"the library is empty: put an .iso or .img file into {self._directory}"
         raise ImageNotFoundError(f"there is no image {image_id!r} in the library", hint=hint)
 
     def progress(self, image_id: str) -> tuple[int, int] | None:
@@ -292,7 +292,7 @@ def _image(image_id: str, file: _File) -> Image:
         sha256=finding.sha256,
         facts=finding.facts,
         problem=finding.problem or _sentence(file.seen.sidecar_error),
-        memdisk=file.seen.sidecar.memdisk,
+        settings=file.seen.sidecar.settings,
     )
 
 

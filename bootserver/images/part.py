@@ -160,20 +160,20 @@ class Part:
 
 
 @contextmanager
-def open_part(directory: Path, image_id: str, existing: Path | None = None) -> Iterator[Part]:
-    """The image's part file, ours alone; it stays only where a later call can go on with it."""
-    path = directory / f".{image_id}.iso.part"
+def open_part(target: Path, existing: Path | None = None) -> Iterator[Part]:
+    """The part file of `target`, ours alone; it stays only where a later call can go on with it."""
+    path = target.with_name(f".{target.name}.part")
     while True:
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         except OSError as err:
             raise ImageError(
-                f"nothing can be added to {directory}: {err.strerror or err}",
+                f"nothing can be added to {target.parent}: {err.strerror or err}",
                 hint="check who may write there",
             ) from err
         try:
-            _lock(fd, image_id)
-            part = Part(path, directory / f"{image_id}.iso", fd, existing)
+            _lock(fd, target.stem)
+            part = Part(path, target, fd, existing)
             if os.fstat(fd).st_nlink > 1:  # an image: its adder was stopped within publish()
                 part.remove()
             if not part.in_place():  # so was it if another adder has just let go of it

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from bootserver.model import BootEvent, BootPhase, BootSession, Machine
 from bootserver.sessions.store import SessionStore
 from bootserver.sessions.tracker import (
-    ENDS,
+    BAD_ENDS,
     ORDER,
     advance,
     is_same_boot,
@@ -112,7 +112,7 @@ class Ledger:
             machine=moved.machine.mac or moved.machine.uuid or moved.address,
             **({"detail": detail} if detail else {}),
         )
-        if phase in ENDS:
+        if phase in BAD_ENDS:  # a system that is up may still fetch from its image
             self._ended[key] = self._live.pop(key)
 
     def complain(self, key: str, error: str) -> None:

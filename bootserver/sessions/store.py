@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bootserver.database import EVENTS, SESSIONS
 from bootserver.model import BootEvent, BootPhase, BootSession, Firmware, Machine
-from bootserver.sessions.tracker import ENDS
+from bootserver.sessions.tracker import BAD_ENDS
 
 
 class SessionStore:
@@ -49,16 +49,19 @@ class SessionStore:
         return matches[0] if len(matches) == 1 else None
 
     async def unfinished(self, handed_off_since: datetime) -> list[BootSession]:
-        """Sessions that have not ended, oldest first; of those handed off only the newer ones."""
-        ends = [phase.value for phase in ENDS]
-        old = (SESSIONS.c.phase == BootPhase.HANDED_OFF.value) & (
-            SESSIONS.c.phase_at < handed_off_since.timestamp()
-        )
-        return (await self._many(SESSIONS.c.phase.not_in(ends) & ~old, limit=None))[::-1]
+        """Sessions that may go on, oldest first; of machines handed over only the newer ones."""
+        over = SESSIONS.c.phase.in_([phase.value for phase in BAD_ENDS])
+        handed_over = SESSIONS.c.phase.in_([BootPhase.HANDED_OFF.value, BootPhase.OS_UP.value])
+        old = handed_over & (SESSIONS.c.phase_at < handed_off_since.timestamp())
+        return (await self._many(~over & ~old, limit=None))[::-1]
 
     async def recent(self, limit: int | None) -> list[BootSession]:
         """The newest sessions, newest first."""
         return await self._many(None, limit=limit)
+
+    async def last_of(self, name: str) -> BootSession | None:
+        """The newest session of the machine with that MAC address or UUID, as Machine has them."""
+        return await self._one(SESSIONS.c.machine.contains(json.dumps(name), autoescape=True))
 
     async def events(self, session_ids: Iterable[str]) -> dict[str, list[BootEvent]]:
         """The events of each session, in order."""

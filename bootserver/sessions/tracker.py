@@ -14,6 +14,7 @@ from bootserver.model import BootEvent, BootPhase, BootSession, Machine
 
 ORDER = {phase: place for place, phase in enumerate(BootPhase)}
 ENDS = frozenset({BootPhase.OS_UP, BootPhase.FAILED, BootPhase.EXPIRED})
+BAD_ENDS = frozenset({BootPhase.FAILED, BootPhase.EXPIRED})
 
 # A machine in one of these has not got past our script: asking for it again is the same boot.
 _BEFORE_FETCHING = ORDER[BootPhase.FETCHING]
@@ -28,8 +29,7 @@ def advance(
     """
     if session.phase in ENDS or ORDER[phase] <= ORDER[session.phase]:
         return session, None
-    bad_end = phase in (BootPhase.FAILED, BootPhase.EXPIRED)
-    error = (detail or session.error) if bad_end else ""
+    error = (detail or session.error) if phase in BAD_ENDS else ""
     moved = replace(session, phase=phase, phase_at=at, error=error)
     return moved, BootEvent(session.id, phase, at, detail)
 
@@ -53,6 +53,11 @@ def is_same_machine(session: BootSession, machine: Machine, address: str) -> boo
     if theirs.uuid and ours.uuid:
         return theirs.uuid == ours.uuid
     return session.address == address
+
+
+def is_before(session: BootSession, phase: BootPhase) -> bool:
+    """True if the session has not come to `phase` yet."""
+    return ORDER[session.phase] < ORDER[phase]
 
 
 def was_cut_short(session: BootSession) -> bool:

@@ -45,6 +45,7 @@ ORIGINS = {
     "ldlinux.c32": Origin("syslinux-common", "usr/lib/syslinux/modules/bios/ldlinux.c32"),
     "memdisk": Origin("syslinux-common", "usr/lib/syslinux/memdisk"),
     "ipxe.lkrn": Origin("ipxe", "usr/lib/ipxe/ipxe.lkrn", _knows_autoexec),
+    "undionly.kpxe": Origin("ipxe", "usr/lib/ipxe/undionly.kpxe", _knows_autoexec),
     "ipxe-amd64.efi": Origin("ipxe", "usr/lib/ipxe/ipxe-amd64.efi", _knows_autoexec),
     "ipxe-arm64.efi": Origin("ipxe", "usr/lib/ipxe/ipxe-arm64.efi", _knows_autoexec),
     "snponly.efi": Origin("ipxe", "usr/lib/ipxe/snponly.efi", _knows_autoexec),

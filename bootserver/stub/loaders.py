@@ -28,6 +28,7 @@ LOADERS = {
     "isohdpfx.bin": (BIOS, "starts the stub from a USB stick"),
     "ipxe.lkrn": (BIOS, "is iPXE, the stub's network"),
     "memdisk": (BIOS, "boots an ISO from RAM"),
+    "undionly.kpxe": (BIOS, "is iPXE for machines that boot by PXE"),
     "ipxe-amd64.efi": (X64, "is iPXE, the stub's network"),
     "snponly.efi": (X64, "is iPXE through the firmware's own network driver"),
     "efi-loader.efi": (X64, "unpacks iPXE, so that few bytes are redirected"),
@@ -35,8 +36,15 @@ LOADERS = {
     "ipxe-arm64.efi": (ARM64, "is iPXE, the stub's network"),
 }
 
+# Loaders that only a site can supply, in [stub.loaders]: nothing is missing without them, and they
+# are served as they are. Upstream's wimboot bears Microsoft's signature, and ours would break it.
+OPTIONAL = {"wimboot": "boots Windows PE from the files of its disc"}
+
 # What machines may fetch from /nbp: public binaries.
-SERVED = frozenset({"memdisk", "ipxe.lkrn", "ipxe-amd64.efi", "snponly.efi", "ramdisk.efi"})
+SERVED = frozenset(
+    {"memdisk", "ipxe.lkrn", "undionly.kpxe", "ipxe-amd64.efi", "snponly.efi", "ramdisk.efi"}
+    | OPTIONAL.keys()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +64,12 @@ def find_loader(stub: StubConfig, name: str) -> Path:
     Raises LoaderMissingError when it is not there.
     """
     own = stub.loaders.get(name)
+    if name in OPTIONAL and own is None:
+        raise LoaderMissingError(
+            f"this site has no {name}", hint=f"get one, and name it in [stub.loaders] {name}"
+        )
     path = own or stub.build / name
-    if name not in LOADERS or not path.is_file():
+    if name not in (LOADERS | OPTIONAL) or not path.is_file():
         raise LoaderMissingError(
             f"the loader {name} is missing ({path})",
             hint=f"check [stub.loaders] {name}" if own else "run: make setup",
@@ -93,9 +105,11 @@ def problems(stub: StubConfig) -> list[str]:
             found.append(
                 f"{listed.path} differs from what make setup collected; delete it, then make setup"
             )
-    found += [
-        f"[stub.loaders] {name}: no such loader" for name in stub.loaders if name not in LOADERS
-    ]
+    for name, path in stub.loaders.items():
+        if name in OPTIONAL and not path.is_file():
+            found.append(f"{path} is missing: {name} {OPTIONAL[name]}; check [stub.loaders] {name}")
+        elif name not in LOADERS | OPTIONAL:
+            found.append(f"[stub.loaders] {name}: no such loader")
     return found
 
 

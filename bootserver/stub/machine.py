@@ -7,13 +7,11 @@ sense is left out: the boot goes on without it.
 from __future__ import annotations
 
 import re
-import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from bootserver.config import parse_mac
+from bootserver.fields import NAME_LIMIT, parse_mac, parse_uuid
 from bootserver.model import Firmware, Machine
 
-TEXT_LIMIT = 80
 PLATFORMS = {"pcbios": Firmware.BIOS, "efi": Firmware.UEFI}
 
 KIB_UNITS = 0x8000  # SMBIOS 3.7, 7.18: bit 15 of a memory device's size
@@ -23,9 +21,10 @@ SIZE_UNKNOWN = 0xFFFF
 def parse_machine(query: Mapping[str, str]) -> Machine:
     """The machine that `query` describes."""
     return Machine(
-        mac=_mac(query.get("mac", "")),
-        uuid=_uuid(query.get("uuid", "")),
+        mac=_or_nothing(parse_mac, query.get("mac", "")),
+        uuid=_or_nothing(parse_uuid, query.get("uuid", "")),
         serial=_text(query.get("serial", "")),
+        asset=_text(query.get("asset", "")),
         manufacturer=_text(query.get("manufacturer", "")),
         product=_text(query.get("product", "")),
         firmware=PLATFORMS.get(query.get("platform", "")),
@@ -50,16 +49,9 @@ def _installed_mib(dimms: str) -> int | None:
     return total_kib // 1024 or None
 
 
-def _mac(text: str) -> str:
+def _or_nothing(parse: Callable[[str], str], text: str) -> str:
     try:
-        return parse_mac(text)
-    except ValueError:
-        return ""
-
-
-def _uuid(text: str) -> str:
-    try:
-        return str(uuid.UUID(text))
+        return parse(text)
     except ValueError:
         return ""
 
@@ -70,4 +62,4 @@ def _number(text: str) -> int | None:
 
 def _text(text: str) -> str:
     """Printable and short; vendors pad their strings with blanks."""
-    return "".join(c for c in text if c.isprintable()).strip()[:TEXT_LIMIT]
+    return "".join(c for c in text if c.isprintable()).strip()[:NAME_LIMIT]

@@ -13,12 +13,12 @@ from bootserver.stub.plan import StubSpec
 
 def order_stub(
     config: Config,
-    image_id: str,
+    image_id: str = "",
     *,
     servers: Sequence[str] = (),
     network: NetworkSpec = DHCP,
 ) -> StubSpec:
-    """The spec of a stub for that image; `servers` replace those of the configuration.
+    """The spec of a stub for that image, or for a menu of all; `servers` replace the configured.
 
     Raises StubError when no address is known by which machines could reach this server.
     """

@@ -40,7 +40,7 @@ CARRIED_SCRIPT = "SCRIPT"  # inside a stub that is one program
 class StubSpec:
     """What somebody wants: equal specs and equal loaders give equal bytes."""
 
-    image: str  # the id of the image that it boots
+    image: str  # the id of the image that it boots; "" = the server offers a menu
     servers: tuple[str, ...]  # base URLs, tried in this order
     tftp_port: int | None = None  # the last resort, on the first server's host
     network: NetworkSpec = DHCP

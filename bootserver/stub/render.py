@@ -9,14 +9,16 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from bootserver.config import PROJECT
-from bootserver.model import Image
+from bootserver.model import Image, Way
 from bootserver.stub.network import NetworkSpec
 
+OWN_DISK = "/"  # in the menu; no image's key has a slash
 SCREEN_COLUMNS = 79 - len("bootserver: ")
 TEMPLATES = PROJECT / "stub" / "templates"
 
@@ -31,19 +33,65 @@ def render_stub(image: str, network: NetworkSpec, script_urls: Sequence[str]) ->
     return _template("stub.ipxe").render(image=image, network=network, script_urls=script_urls)
 
 
-def render_boot(method: str, image: Image, base: str, memdisk: str) -> str:
-    """The script that boots `image` by `method`, from the template of that name.
+@dataclass(frozen=True, slots=True)
+class BootScript:
+    """What a boot script says, whatever its method; each method has the template of its name.
 
     `base` is the session's place on the boot plane, `/b/KEY`. Scripts give paths and no addresses:
-    the same script works by whichever address, port or protocol the machine reached us.
+    the same script works by whichever address, port or protocol the machine reached us. Only
+    `arguments` may hold URLs, for a system that has lost iPXE's idea of where it came from.
     """
-    return _template(f"{method}.ipxe").render(image=image, base=base, memdisk=memdisk)
+
+    image: Image
+    way: Way
+    base: str
+    expected_bytes: int  # what the script fetches of the image
+    arguments: str = ""
+    memdisk: str = ""
+    sha256: str = ""  # of the whole image as it is served; "" where that is not known
+
+    def render(self) -> str:
+        """The script as text."""
+        fields = {name: getattr(self, name) for name in self.__slots__}
+        return _template(f"{self.way.method}.ipxe").render(fields)
+
+
+@dataclass(frozen=True, slots=True)
+class MenuChoice:
+    """An image that the machine can boot: its id as part of a URL, and the line on the screen."""
+
+    key: str
+    label: str
+
+
+def render_menu(
+    bootable: Sequence[MenuChoice], refusals: Sequence[str], *, default: str, timeout_s: int
+) -> str:
+    """A menu of what boots; what does not is there with the reason, and cannot be chosen.
+
+    `default` is a choice's key, or "" for the machine's own disk; 0 seconds wait for ever.
+    """
+    keys = [choice.key for choice in bootable]
+    return _template("menu.ipxe").render(
+        bootable=bootable,
+        refused=_on_screen(refusals),
+        default=default if default in keys else OWN_DISK,
+        timeout_s=timeout_s,
+    )
+
+
+def render_open(token: str, origin: str) -> str:
+    """The script for machines without a stub: who they are, and on to the menu over HTTP."""
+    return _template("open.ipxe").render(token=token, origin=origin)
 
 
 def render_message(lines: Sequence[str], *, retry_s: int) -> str:
     """A script that shows `lines`, broken to fit the screen, waits and asks again."""
-    screen = [short for line in lines for short in textwrap.wrap(ipxe_text(line), SCREEN_COLUMNS)]
-    return _template("message.ipxe").render(lines=screen, retry_s=retry_s)
+    return _template("message.ipxe").render(lines=_on_screen(lines), retry_s=retry_s)
+
+
+def _on_screen(lines: Sequence[str]) -> list[str]:
+    return [short for line in lines for short in textwrap.wrap(ipxe_text(line), SCREEN_COLUMNS)]
 
 
 def ipxe_text(text: str) -> str:
@@ -63,6 +111,7 @@ def _environment() -> Environment:
         autoescape=False,  # noqa: S701 (these are not HTML)
     )
     environment.filters["ipxe"] = ipxe_text
+    environment.filters["basename"] = lambda path: path.rpartition("/")[2]
     return environment
 
 

@@ -14,7 +14,7 @@ from bootserver.errors import LoaderMissingError
 from bootserver.model import Content, FileVersion, StubFormat
 from bootserver.stub.efi_file import embed
 from bootserver.stub.issued import IssuedStub
-from bootserver.stub.loaders import find_loader, read_loader, sha256_of
+from bootserver.stub.loaders import OPTIONAL, find_loader, read_loader, sha256_of
 from bootserver.stub.pack import MAGIC, pack
 from bootserver.stub.plan import SHIM, StubPlan, plan_program, plan_stub
 from bootserver.stub.sign import sign_program, signed, signed_file
@@ -55,7 +55,9 @@ def plan_for_site(
 
 def served_loader(config: Config, name: str) -> Content:
     """A loader's file as machines fetch it; raises LoaderMissingError or StubError. Blocks."""
-    path = signed_file(find_loader(config.stub, name), config.stub.signing, _signed_cache(config))
+    path = find_loader(config.stub, name)
+    if name not in OPTIONAL:  # what a site supplies beside ours goes out as it is
+        path = signed_file(path, config.stub.signing, _signed_cache(config))
     version = FileVersion.of(path.stat())
     return Content(str(path), version, sha256_of(path))
 

@@ -10,7 +10,7 @@ import structlog
 
 from bootserver.config import Config
 from bootserver.errors import BootServerError
-from bootserver.model import Firmware, Image, IsoFacts
+from bootserver.model import Image
 from bootserver.stub.issued import IssuedStubs
 from bootserver.stub.order import order_stub
 from bootserver.stub.site import plan_for_site
@@ -43,10 +43,9 @@ class StandingStubs:
 
     async def update(self, images: Sequence[Image]) -> None:
         """Bring the stubs in step with `images`; one that cannot be built is one log line."""
-        bootable = [i for i in images if i.facts and not i.problem and _boots_at_all(i.facts)]
-        for gone in self.files.keys() - {image.id for image in bootable}:
+        for gone in self.files.keys() - {image.id for image in images}:
             self.files.pop(gone).unlink(missing_ok=True)
-        for image in bootable:
+        for image in images:
             try:
                 self.files[image.id] = await self._write(image)
             except (BootServerError, OSError) as err:
@@ -72,7 +71,3 @@ class StandingStubs:
         if reason != self._complaint:
             log.warning("stubs.not_built", reason=reason)
         self._complaint = reason
-
-
-def _boots_at_all(facts: IsoFacts) -> bool:
-    return any(facts.boots(firmware) for firmware in Firmware)

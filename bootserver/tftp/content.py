@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
 from bootserver.errors import BootServerError, ImageNotReadyError
+from bootserver.images.overlay import Served
 from bootserver.model import BootSession, ByteRange, StubFormat
 from bootserver.openfile import OpenFile, open_file
 from bootserver.plane import BootPlane
@@ -23,27 +26,46 @@ async def open_on_plane(plane: BootPlane, request: TftpRequest) -> TftpFile:
 
 
 async def _open(plane: BootPlane, request: TftpRequest) -> TftpFile:
+    def origin() -> str:
+        return plane.http_url(request.local_address)
+
     match request.name.lstrip("/").split("/"):
         case ["b", token, "boot.ipxe"]:
             # TFTP has no query: the machine's memory and names stay unknown.
-            return _Text((await plane.script(token, {}, request.client)).encode())
+            return _Text((await plane.script(token, {}, request.client, origin())).encode())
+        case ["b", token, "pick", image, "boot.ipxe"]:
+            script = await plane.script(token, {}, request.client, origin(), unquote(image))
+            return _Text(script.encode())
+        case ["boot.ipxe" | "autoexec.ipxe"] | ["nbp", "autoexec.ipxe"]:
+            return _Text(plane.open_script(origin()).encode())
         case ["b", token, "phase", phase]:
-            plane.beacon(token, phase, request.client)
+            await plane.beacon(token, phase, request.client)
             return _Text(b"noted\n")
         case ["b", token, "image.iso"]:
-            image, session = await plane.image(token, request.client)
-            file = await open_file(image)
-            if session is None:
-                return _Disk(file)
-            plane.fetching(session, image)
-            return _Image(file, plane, session)
+            served, session = await plane.image(token, request.client)
+            return await _opened(plane, served, session, whole=True)
+        case ["b", token, "tree", *path]:
+            found, session = await plane.file(token, "/" + "/".join(path), request.client, origin())
+            if found is None:
+                raise TftpRefusal(ErrorCode.FILE_NOT_FOUND, "this is a directory")
+            return await _opened(plane, found, session, whole=False)
         case ["b", token, "stub.iso" | "stub.efi" as name]:
             format = StubFormat(name.removeprefix("stub."))
             return _Disk(await open_file(await plane.stub(token, format)))
-        case ["nbp", name]:
+        case ["nbp", name] | [name]:
             return _Disk(await open_file(await plane.loader(name)))
         case _:
             raise TftpRefusal(ErrorCode.FILE_NOT_FOUND, "no such file")
+
+
+async def _opened(
+    plane: BootPlane, served: Served, session: BootSession | None, *, whole: bool
+) -> TftpFile:
+    """What a boot fetches; `whole` is the image itself, after which nothing more is fetched."""
+    file = await open_file(served.content, served.layout)
+    if session is None or not plane.fetching(session, by_ipxe=True):
+        return _Disk(file)
+    return _Fetched(file, plane, session, whole=whole)
 
 
 class _Text:
@@ -82,13 +104,16 @@ class _Disk:
         self._file.close()
 
 
-class _Image(_Disk):
-    """A boot's image, whose way into the machine's memory the ledger follows."""
+class _Fetched(_Disk):
+    """What a boot fetches, whose way into the machine's memory the ledger follows."""
 
-    def __init__(self, file: OpenFile, plane: BootPlane, session: BootSession) -> None:
+    def __init__(
+        self, file: OpenFile, plane: BootPlane, session: BootSession, *, whole: bool
+    ) -> None:
         super().__init__(file)
         self._plane = plane
         self._session = session
+        self._whole = whole
         self._sent_bytes = 0
 
     def progress(self, sent_bytes: int) -> None:
@@ -97,7 +122,7 @@ class _Image(_Disk):
 
     def close(self, complete: bool) -> None:
         super().close(complete)
-        if complete:
+        if complete and self._whole:
             self._plane.fetched(self._session)
-        elif self._sent_bytes:  # else the client only asked for the size
+        elif not complete and self._sent_bytes:  # else the client only asked for the size
             self._plane.fetch_broken(self._session, "transfer ended", self._sent_bytes)

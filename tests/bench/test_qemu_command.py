@@ -139,6 +139,36 @@ def test_each_card_has_its_own_network_and_mac_and_no_option_rom():
     ]
 
 
+def test_boot_from_network_starts_with_the_first_card():
+    spec = QemuSpec(
+        Firmware.BIOS,
+        cdrom=Path("/a.iso"),
+        boot_from=BootDevice.NETWORK,
+        nics=(Nic(has_rom=True), Nic(NicModel.VIRTIO)),
+    )
+
+    assert options(spec, "-device") == [
+        "ide-cd,bus=ide.0,drive=cd,bootindex=1",
+        "e1000,id=nic0,netdev=net0,mac=52:54:00:12:34:56,bootindex=0",
+        "virtio-net-pci,id=nic1,netdev=net1,mac=52:54:00:12:34:57,romfile=",
+    ]
+
+
+def test_user_mode_network_names_its_boot_file():
+    spec = QemuSpec(Firmware.BIOS, nics=(Nic(boot_file="tftp://10.0.2.2:6969/a,b"),))
+
+    assert options(spec, "-netdev") == ["user,id=net0,bootfile=tftp://10.0.2.2:6969/a,,b"]
+
+
+def test_card_on_a_tap_device_runs_no_scripts_of_the_host():
+    spec = QemuSpec(Firmware.BIOS, nics=(Nic(tap="tap0"), Nic()))
+
+    assert options(spec, "-netdev") == [
+        "tap,id=net0,ifname=tap0,script=no,downscript=no",
+        "user,id=net1",
+    ]
+
+
 def test_smbios_tells_only_what_is_set():
     spec = QemuSpec(Firmware.BIOS, uuid="11111111-2222-3333-4444-555555555555", serial="S1")
 

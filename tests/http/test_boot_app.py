@@ -6,94 +6,23 @@ import asyncio
 import hashlib
 import os
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from datetime import timedelta
 from itertools import pairwise
-from pathlib import Path
 
-import aiohttp
 import pytest
-from aiohttp import web
 from structlog.testing import capture_logs
 
 from bootserver.config import Config
-from bootserver.database import open_database
-from bootserver.http.boot_app import make_boot_app
-from bootserver.images.library import Library
 from bootserver.model import BootPhase
-from bootserver.plane import BootPlane
-from bootserver.sessions.ledger import Ledger
-from bootserver.sessions.store import SessionStore
-from bootserver.stub.issued import IssuedStubs
-from bootserver.stub.order import order_stub
 from tests.conftest import STAND_INS
 from tests.fixtures.isos import make_iso
-
-QUERY = {
-    "mac": "52-54-00-12-34-56",
-    "uuid": "",
-    "product": "Box",
-    "platform": "pcbios",
-    "dimms": "0004.......",
-}
-
-
-@dataclass
-class Plane:
-    """A boot plane that serves `rescue.iso`."""
-
-    config: Config
-    library: Library
-    ledger: Ledger
-    store: SessionStore
-    stubs: IssuedStubs
-    url: str
-    http: aiohttp.ClientSession
-    iso: Path
-
-    async def token(self, image: str = "rescue") -> str:
-        return (await self.stubs.issue(order_stub(self.config, image))).token
-
-    async def script(self, token: str, **query: str) -> str:
-        address = f"{self.url}/b/{token}/boot.ipxe"
-        async with self.http.get(address, params=QUERY | query) as answer:
-            assert answer.status == 200
-            return await answer.text()
-
-    async def status(self, path: str, method: str = "GET") -> int:
-        async with self.http.request(method, self.url + path) as answer:
-            return answer.status
-
-    async def phases(self) -> list[BootPhase]:
-        await self.ledger.flush()
-        [session] = await self.store.recent(10)
-        return [event.phase for event in (await self.store.events([session.id]))[session.id]]
+from tests.fixtures.plane import Plane, running_plane
 
 
 @pytest.fixture
 async def plane(config: Config) -> AsyncIterator[Plane]:
-    iso = config.images.path / "rescue.iso"
-    make_iso(iso, bios=True)
-    config.state.path.mkdir()
-    async with (
-        open_database(config.state.database_url) as engine,
-        Library(config.images.path, engine, settle_s=0) as library,
-        aiohttp.ClientSession() as http,
-    ):
-        await library.scan()
-        await library.settled()
-        store = SessionStore(engine)
-        ledger = Ledger(store, expire_after=timedelta(days=1))
-        stubs = IssuedStubs(engine, config.state.path)
-        app = make_boot_app(BootPlane(config, library, stubs, ledger))
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        port = runner.addresses[0][1]
-        url = f"http://127.0.0.1:{port}"
-        yield Plane(config, library, ledger, store, stubs, url, http, iso)
-        await runner.cleanup()
+    make_iso(config.images.path / "rescue.iso", bios=True)
+    async with running_plane(config) as plane:
+        yield plane
 
 
 def session_key(script: str) -> str:

@@ -15,6 +15,7 @@ import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ from bootserver.http.files import (
     SendOutcome,
     send_file,
 )
+from bootserver.layout import Layout
 from bootserver.model import ByteRange, Content, FileVersion
 from bootserver.openfile import OpenFile, open_file
 
@@ -50,6 +52,7 @@ class Plane:
     runner: web.AppRunner | None = None
     transport: asyncio.Transport | None = None
     counted: int = 0
+    on_sent: Callable[[], None] = lambda: None
     outcomes: asyncio.Queue[SendOutcome | BaseException] = field(default_factory=asyncio.Queue)
 
     async def outcome(self) -> SendOutcome:
@@ -77,6 +80,7 @@ async def plane_for(
     def count(sent_bytes: int) -> None:
         assert sent_bytes > 0
         plane.counted += sent_bytes
+        plane.on_sent()
 
     async def handle(request: web.Request) -> web.StreamResponse:
         plane.transport = request.transport
@@ -454,7 +458,7 @@ async def test_an_extent_of_a_file_is_served_as_a_file_of_its_own(tmp_path: Path
     path = make_file(tmp_path / "a.iso", CONTENT)
     extent = ByteRange(2048, 2048 + MIB)
 
-    with await open_file(reference(path), extent) as file:
+    with await open_file(reference(path), Layout((extent,))) as file:
         async with plane_for(file) as plane, connected(plane.port) as client:
             whole = await client.get()
             part = await client.get(f"Range: bytes={MIB - 3}-")
@@ -546,6 +550,244 @@ async def test_a_monstrous_header_is_refused_and_harms_nobody(tmp_path: Path, he
 
     assert status == 400
     assert answer.body == CONTENT
+
+
+# ---- pieces of a file and bytes of ours -------------------------------------------------------
+
+SMALL_PIECES = tuple(
+    piece for n in range(300) for piece in (ByteRange(3000 * n, 3000 * n + 2048), b"%08d" % n)
+)
+OURS = content_of(300_000)
+LAYOUTS = {
+    "one extent": Layout((ByteRange(2048, 2048 + MIB),)),
+    "extents in another order": Layout(
+        (ByteRange(MIB, END), ByteRange(7, 9), ByteRange(100_000, 800_000), ByteRange(0, 5))
+    ),
+    "a byte of ours in the middle": Layout.whole(END).replaced(MIB, b"?"),
+    "the last byte ours": Layout.whole(END).replaced(END - 1, b"?"),
+    "the first byte ours": Layout.whole(END).replaced(0, b"?"),
+    "an appendix": Layout.whole(END).appended(OURS),
+    "small pieces at the end": Layout((ByteRange(0, MIB), *SMALL_PIECES)),
+    "small pieces and a long one": Layout((*SMALL_PIECES, ByteRange(5, MIB), *SMALL_PIECES)),
+    "little of ours alone": Layout((b"0123456789",)),
+    "much of ours alone": Layout((OURS,)),
+    "nothing of the file": Layout(()),
+}
+with_every_layout = pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
+
+
+def served(layout: Layout) -> bytes:
+    """What the layout makes of CONTENT."""
+    return b"".join(
+        piece if isinstance(piece, bytes) else CONTENT[piece.start : piece.stop]
+        for piece in layout.pieces
+    )
+
+
+@pytest.mark.usefixtures("quiet")
+@with_every_layout
+async def test_pieces_are_served_as_one_file(tmp_path: Path, layout: Layout) -> None:
+    content = make_file(tmp_path / "a.iso", CONTENT)
+    expected = served(layout)
+
+    with await open_file(reference(content), layout) as file:
+        async with plane_for(file) as plane, connected(plane.port) as client:
+            head = await client.get(method="HEAD")
+            assert (await plane.outcome()).sent_bytes == 0
+            answer = await client.get()
+            outcome = await plane.outcome()
+            again = await client.get(method="HEAD")
+
+    assert answer.status == 200
+    assert answer.body == expected
+    assert head.headers["Content-Length"] == answer.headers["Content-Length"] == str(len(expected))
+    assert head.headers["ETag"] == answer.headers["ETag"] == layout.etag(reference(content))
+    assert outcome.end is SendEnd.COMPLETE
+    assert outcome.sent_bytes == plane.counted == len(expected)
+    assert again.status == 200
+
+
+@pytest.mark.usefixtures("quiet")
+@with_every_layout
+async def test_a_range_of_pieces_is_a_slice_of_what_they_make(
+    tmp_path: Path, layout: Layout
+) -> None:
+    expected = served(layout)
+    edges = [0, *accumulate(map(len, layout.pieces[:2])), len(expected)]
+    slices = [
+        slice(max(0, edge + start), edge + stop)
+        for edge in dict.fromkeys(edges)
+        for start, stop in ((-3, 4), (-100_000, 1), (-1, 70_000), (-HELD_BACK_BYTES, 300_000))
+    ]
+
+    with await open_file(reference(make_file(tmp_path / "a.iso", CONTENT)), layout) as file:
+        async with plane_for(file) as plane, connected(plane.port) as client:
+            for part in slices:
+                answer = await client.get(f"Range: bytes={part.start}-{part.stop - 1}")
+                outcome = await plane.outcome()
+
+                assert answer.status == (206 if expected[part] else 416)
+                assert answer.body == expected[part]
+                assert outcome.sent_bytes == len(expected[part])
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize("name", sorted(LAYOUTS.keys() - {"nothing of the file"}))
+async def test_several_ranges_of_pieces_come_as_multipart(tmp_path: Path, name: str) -> None:
+    layout = LAYOUTS[name]
+    expected = served(layout)
+    third = len(expected) // 3
+    slices = [slice(2 * third + 1, 3 * third), slice(0, 2), slice(3, 2 * third)]
+
+    with await open_file(reference(make_file(tmp_path / "a.iso", CONTENT)), layout) as file:
+        async with plane_for(file) as plane, connected(plane.port) as client:
+            asked = ",".join(f"{s.start}-{s.stop - 1}" for s in slices)
+            answer = await client.get(f"Range: bytes={asked}")
+            outcome = await plane.outcome()
+            again = await client.get("Range: bytes=0-3")
+
+    assert [body for _, body in parts_of(answer)] == [expected[s] for s in slices]
+    assert outcome.sent_bytes == sum(len(expected[s]) for s in slices)  # and no framing
+    assert again.body == expected[:4]  # so the Content-Length before was exact
+
+
+@pytest.mark.usefixtures("quiet")
+async def test_long_pieces_go_by_reference_from_their_place_and_the_rest_by_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_sendfile = os.sendfile
+    referred: set[int] = set()
+
+    def watched(out: int, source: int, offset: int, count: int) -> int:
+        sent = real_sendfile(out, source, offset, count)
+        referred.update(range(offset, offset + sent))
+        return sent
+
+    monkeypatch.setattr(os, "sendfile", watched)
+    layout = Layout((ByteRange(MIB, END), *SMALL_PIECES, ByteRange(7, 700_000), OURS))
+    with await open_file(reference(make_file(tmp_path / "a.iso", CONTENT)), layout) as file:
+        async with plane_for(file) as plane, connected(plane.port) as client:
+            answer = await client.get()
+
+    assert answer.body == served(layout)
+    assert referred == {*range(MIB, END), *range(7, 700_000)}
+
+
+@pytest.mark.usefixtures("quiet")
+@with_every_layout
+async def test_pieces_are_served_to_a_slow_reader_and_without_sendfile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: Layout
+) -> None:
+    real_sendfile = os.sendfile
+    calls = 0
+
+    def once(*arguments: int) -> int:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return real_sendfile(*arguments)
+
+    monkeypatch.setattr(os, "sendfile", once)
+    with await open_file(reference(make_file(tmp_path / "a.iso", CONTENT)), layout) as file:
+        async with plane_for(file) as plane, connected(plane.port, receive_buffer=4096) as client:
+            answer = await client.get()
+            outcome = await plane.outcome()
+
+    assert answer.body == served(layout)
+    assert outcome.sent_bytes == plane.counted == len(answer.body)
+
+
+@pytest.mark.usefixtures("quiet")
+async def test_much_of_ours_lets_others_have_their_turn(tmp_path: Path) -> None:
+    turns = 0
+    seen: list[int] = []
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    path = make_file(tmp_path / "a.iso", b"0123456789")
+    with await open_file(reference(path), Layout((content_of(8 * MIB),))) as file:
+        async with plane_for(file) as plane, connected(plane.port) as client:
+            plane.on_sent = lambda: seen.append(turns)
+            others = asyncio.create_task(take_turns())
+            answer = await client.get()
+            others.cancel()
+
+    assert answer.body == content_of(8 * MIB)
+    assert len(seen) > 8 * MIB // HELD_BACK_BYTES - 2
+    assert len(set(seen)) == len(seen)  # somebody's turn between any two
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        ("If-Range: {etag}", 206),
+        (f"If-Range: {ETAG}", 200),
+        ("If-None-Match: {etag}", 304),
+        (f"If-None-Match: {ETAG}", 206),
+        ("If-Match: {etag}", 206),
+        (f"If-Match: {ETAG}", 412),
+        # Bytes of ours change without a date, so no date says that a client has this version.
+        (f"If-Range: {LAST_MODIFIED}", 200),
+        ("If-Range: yesterday", 200),
+        (f"If-Modified-Since: {LAST_MODIFIED}", 206),
+        (f"If-Unmodified-Since: {STALE_DATE}", 206),
+    ],
+)
+async def test_a_layout_with_bytes_of_ours_is_known_by_its_tag_alone(
+    tmp_path: Path, header: str, status: int
+) -> None:
+    content = reference(make_file(tmp_path / "a.iso", CONTENT))
+    layout = Layout.whole(END).replaced(MIB, b"?")
+
+    with await open_file(content, layout) as file:
+        async with plane_for(file) as plane, connected(plane.port) as client:
+            headers = header.format(etag=layout.etag(content))
+            answer = await client.get("Range: bytes=1048575-1048577", headers)
+
+    assert answer.status == status
+    assert answer.headers["Last-Modified"] is None
+    if status == 206:
+        assert answer.body == CONTENT[MIB - 1 : MIB] + b"?" + CONTENT[MIB + 1 : MIB + 2]
+
+
+async def test_an_extent_has_the_date_of_its_file(tmp_path: Path) -> None:
+    content = reference(make_file(tmp_path / "a.iso", CONTENT))
+
+    with await open_file(content, Layout((ByteRange(1, 9), ByteRange(3, 7)))) as file:
+        async with plane_for(file) as plane, connected(plane.port) as client:
+            answer = await client.get("Range: bytes=1-4", f"If-Range: {LAST_MODIFIED}")
+
+    assert answer.status == 206
+    assert answer.headers["Last-Modified"] == LAST_MODIFIED
+
+
+async def test_a_layout_that_the_file_is_too_short_for_is_not_opened(tmp_path: Path) -> None:
+    path = make_file(tmp_path / "a.iso", b"0123456789")
+    before = open_descriptors()
+
+    with pytest.raises(ImageError, match="ends before"):
+        await open_file(reference(path), Layout((b"x", ByteRange(5, 11))))
+
+    assert open_descriptors() == before
+
+
+async def test_a_copy_of_pieces_ends_where_the_file_has_become_shorter(tmp_path: Path) -> None:
+    path = make_file(tmp_path / "a.iso", b"0123456789")
+    layout = Layout((b"ab", ByteRange(4, 10), b"cd", ByteRange(0, 4)))
+
+    with await open_file(reference(path), layout) as file:
+        before = file.read(ByteRange(1, 13))
+        os.truncate(path, 7)
+        after = file.read(ByteRange(1, 13))
+
+    assert before == b"b456789cd012"
+    assert after == b"b456"  # nothing in a place where it does not belong
 
 
 # ---- many readers, slow readers, lost readers -------------------------------------------------
@@ -775,6 +1017,39 @@ async def test_bytes_that_are_already_queued_are_not_passed_off_as_the_old_ones(
 
     assert len(body) < len(content) or body == content
     assert outcome.end is SendEnd.FILE_CHANGED
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize("tail", [b"?" * 100, content_of(HELD_BACK_BYTES)])
+async def test_a_tail_of_ours_does_not_vouch_for_bytes_that_have_changed(
+    tmp_path: Path, tail: bytes
+) -> None:
+    content = content_of(3 * HELD_BACK_BYTES)  # the kernels could hold all of it
+    path = make_file(tmp_path / "a.iso", content)
+    layout = Layout.whole(len(content)).appended(tail)
+    with await open_file(reference(path), layout) as file, capture_logs():
+        async with plane_for(file) as plane, connected(plane.port, receive_buffer=4096) as client:
+            await client.ask()
+            await plane.until_counted(layout.size_bytes - 2 * HELD_BACK_BYTES)
+            await asyncio.sleep(0.05)  # time for the last piece to leave too early, if it would
+            overwrite_in_place(path, bytes(len(content)))
+            await client.head()
+            body = await client.body(layout.size_bytes)
+            outcome = await plane.outcome()
+
+    assert len(body) < layout.size_bytes or body == content + tail
+    assert outcome.end is SendEnd.FILE_CHANGED
+
+
+async def test_bytes_of_ours_are_refused_as_well_when_the_file_has_changed(tmp_path: Path) -> None:
+    path = make_file(tmp_path / "a.iso", CONTENT)
+    with await open_file(reference(path), Layout.whole(END).appended(b"?" * 100)) as file:
+        async with plane_for(file) as plane, connected(plane.port) as client:
+            first = await client.get("Range: bytes=-9")
+            overwrite_in_place(path, b"x")
+            second = await client.get("Range: bytes=-9")
+
+    assert (first.status, second.status) == (206, 503)
 
 
 @pytest.mark.usefixtures("quiet")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -279,6 +281,22 @@ def test_a_range_is_sent_only_if_if_range_names_this_version(
     validator: str, expected: Decision
 ) -> None:
     assert decide("GET", Conditions(range="bytes=5-9", if_range=validator), FILE) == expected
+
+
+@pytest.mark.parametrize(
+    ("conditions", "expected"),
+    [
+        (Conditions(range="bytes=5-9", if_range=MODIFIED), FULL),
+        (Conditions(range="bytes=5-9", if_range="yesterday"), FULL),
+        (Conditions(range="bytes=5-9", if_range='"abc"'), PART),
+        (Conditions(range="bytes=5-9", if_unmodified_since=BEFORE), PART),
+        (Conditions(range="bytes=5-9", if_modified_since=AFTER), PART),
+    ],
+)
+def test_dates_say_nothing_of_a_file_without_one(
+    conditions: Conditions, expected: Decision
+) -> None:
+    assert decide("GET", conditions, replace(FILE, last_modified_s=None)) == expected
 
 
 def test_a_stale_if_range_makes_even_an_unsatisfiable_range_a_plain_get() -> None:

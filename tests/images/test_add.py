@@ -25,6 +25,37 @@ async def test_other_name_can_be_given(directory: Path, tmp_path: Path, content:
 
 
 @pytest.mark.parametrize(
+    ("source", "name", "file_name"),
+    [
+        ("a.img", None, "a.img"),
+        ("A.IMG", None, "A.img"),
+        ("a.img", "rescue", "rescue.img"),
+        ("a.iso", "rescue.img", "rescue.img"),
+        ("download", "rescue", "rescue.iso"),
+    ],
+)
+async def test_disk_image_stays_one(
+    directory: Path, tmp_path: Path, content: bytes, source: str, name: str | None, file_name: str
+) -> None:
+    (tmp_path / source).write_bytes(content)
+
+    path = await add_image(str(tmp_path / source), directory, name=name)
+
+    assert path.name == file_name
+    assert names(directory) == [file_name]
+
+
+async def test_name_of_a_disc_is_not_given_to_a_disk(
+    directory: Path, tmp_path: Path, content: bytes
+) -> None:
+    make_iso(directory / "a.iso")
+    (tmp_path / "a.img").write_bytes(content)
+
+    with pytest.raises(ImageError, match=r"a\.iso already exists, with other content"):
+        await add_image(str(tmp_path / "a.img"), directory)
+
+
+@pytest.mark.parametrize(
     "name", ["", ".iso", ".hidden", "../up", "a/b", "a\\b", "two\nlines", "\x1b[0m", "x" * 250]
 )
 async def test_unsafe_name_is_refused(

@@ -15,7 +15,7 @@ from bootserver.database import open_database
 from bootserver.errors import ImageError, ImageNotReadyError
 from bootserver.images import digests
 from bootserver.images.digests import CHUNK_BYTES, FileVersion, Finding, find, hash_file, store
-from bootserver.model import ElToritoEntry, IsoFacts
+from bootserver.model import ElToritoEntry, IsoFacts, PlainDisk
 
 CONTENT = os.urandom(2 * CHUNK_BYTES + 12_345)
 VERSION = FileVersion(size_bytes=6 * 1024**3, mtime_ns=1_764_000_000_123_456_789, inode=2**64 - 5)
@@ -24,7 +24,8 @@ FACTS = IsoFacts(
     volume_id="LIVE",
     has_udf=True,
     el_torito=(ElToritoEntry(0, True, 0, 4, 30), ElToritoEntry(0xEF, True, 0, 8192, 99)),
-    markers=frozenset({"/live", "/.disk/info"}),
+    markers={"/live": 0, "/.disk/info": 24},
+    texts={"/.disk/info": "Debian GNU/Linux 12 Live"},
 )
 
 
@@ -103,8 +104,13 @@ def test_missing_file_is_an_image_error_caused_by_the_system(tmp_path: Path) -> 
     assert isinstance(caught.value.__cause__, OSError)
 
 
-async def test_finding_comes_back_equal(engine: AsyncEngine) -> None:
-    finding = Finding("ab" * 32, FACTS)
+@pytest.mark.parametrize(
+    "facts",
+    [FACTS, IsoFacts(1_474_560, plain_disk=PlainDisk("floppy", True, False))],
+    ids=["disc", "plain disk"],
+)
+async def test_finding_comes_back_equal(engine: AsyncEngine, facts: IsoFacts) -> None:
+    finding = Finding("ab" * 32, facts)
 
     await store(engine, Path("/images/a.iso"), VERSION, finding)
 

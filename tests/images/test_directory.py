@@ -8,12 +8,21 @@ from pathlib import Path
 import pytest
 
 from bootserver.errors import ImageError
-from bootserver.images.directory import iso_paths, look
+from bootserver.images.directory import image_paths, look
 from bootserver.model import FileVersion
 
 
-def test_only_visible_regular_iso_files_are_images(directory: Path, tmp_path: Path) -> None:
-    for name in ("b.iso", "UPPER.ISO", ".hidden.iso", "c.iso.part", "notes.txt", "Rescue 1.0.iso"):
+def test_only_visible_regular_iso_and_img_files_are_images(directory: Path, tmp_path: Path) -> None:
+    for name in (
+        "b.iso",
+        "UPPER.ISO",
+        "dos.img",
+        ".hidden.iso",
+        ".hidden.img",
+        "c.iso.part",
+        "notes.txt",
+        "Rescue 1.0.iso",
+    ):
         (directory / name).touch()
     (directory / "sub").mkdir()
     (directory / "sub" / "deep.iso").touch()
@@ -25,7 +34,7 @@ def test_only_visible_regular_iso_files_are_images(directory: Path, tmp_path: Pa
 
     seen, ignored = look(directory)
 
-    assert sorted(seen) == ["Rescue 1.0", "UPPER", "b", "linked"]
+    assert sorted(seen) == ["Rescue 1.0", "UPPER", "b", "dos", "linked"]
     assert ignored == {}
 
 
@@ -62,6 +71,29 @@ def test_of_two_files_with_one_id_the_first_is_the_image(directory: Path) -> Non
     assert ignored == {"A.iso": "A.ISO has the same id"}
 
 
+def test_disc_and_disk_of_one_name_are_not_both_images(directory: Path) -> None:
+    (directory / "a.iso").touch()
+    (directory / "a.img").touch()
+
+    seen, ignored = look(directory)
+
+    assert seen["a"].path.name == "a.img"
+    assert ignored == {"a.iso": "a.img has the same id"}
+
+
+def test_file_of_a_sidecar_that_has_gone_is_an_error_at_the_next_look(directory: Path) -> None:
+    (directory / "a.iso").touch()
+    (directory / "a.toml").write_text('[inject]\n"preseed.cfg" = "a.cfg"\n')
+    (directory / "a.cfg").touch()
+    assert look(directory)[0]["a"].sidecar_error is None
+
+    (directory / "a.cfg").unlink()
+
+    error = look(directory)[0]["a"].sidecar_error
+    assert error is not None
+    assert "'inject' names 'a.cfg', which cannot be read" in error.message
+
+
 def test_name_that_is_no_text_is_ignored_and_shown_in_ascii(directory: Path) -> None:
     (directory / "good.iso").touch()
     (directory / os.fsdecode(b"bad\xff.iso")).touch()
@@ -77,7 +109,7 @@ def test_paths_are_sorted_by_name(directory: Path) -> None:
     for name in ("c", "a", "b"):
         (directory / f"{name}.iso").touch()
 
-    assert [path.stem for path in iso_paths(directory)] == ["a", "b", "c"]
+    assert [path.stem for path in image_paths(directory)] == ["a", "b", "c"]
 
 
 def test_missing_directory_is_told(directory: Path) -> None:

@@ -11,11 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bootserver.disc import source as source_module
 from bootserver.errors import ImageError
-from bootserver.images import iso as iso_module
-from bootserver.images.iso import MARKERS, inspect_iso
-from bootserver.model import ElToritoEntry, Firmware, IsoFacts
+from bootserver.images.iso import MARKERS, MARKERS_LIMIT, TEXTS, inspect_iso
+from bootserver.model import ElToritoEntry, Firmware, IsoFacts, PlainDisk
+from tests.fixtures.discs import mastered, patched, tree_of
 from tests.fixtures.isos import FLOPPY_BYTES, hybrid_iso, make_iso, truncated_iso, windows_iso
+from tests.fixtures.udf import udf_volume
 
 LIVE_FILES = {
     ".disk/info": b"Debian GNU/Linux 12 Live",
@@ -24,10 +26,10 @@ LIVE_FILES = {
     "home/unrelated.txt": b"",
 }
 LIVE_MARKERS = {
-    "/.disk/info",
-    "/live",
-    "/live/filesystem.squashfs",
-    "/live/vmlinuz-6.1.0-28-amd64",
+    "/.disk/info": 24,
+    "/live": 0,
+    "/live/filesystem.squashfs": 4,
+    "/live/vmlinuz-6.1.0-28-amd64": 6,
 }
 
 
@@ -119,13 +121,78 @@ def test_upper_case_names_with_versions_match(tmp_path: Path) -> None:
         tmp_path / "a.iso", {"BOOTMGR.;1": b"", "SOURCES/BOOT.WIM;1": b""}, rock_ridge=False
     )
 
-    assert inspect_iso(path).markers == {"/bootmgr", "/sources/boot.wim"}
+    assert inspect_iso(path).markers == {"/bootmgr": 0, "/sources/boot.wim": 0}
 
 
 def test_name_unsafe_in_a_script_is_no_marker(tmp_path: Path) -> None:
     path = make_iso(tmp_path / "a.iso", {"live/vmlinuz && reboot": b"", "live/vmlinuz2": b""})
 
-    assert inspect_iso(path).markers == {"/live", "/live/vmlinuz2"}
+    assert inspect_iso(path).markers == {"/live": 0, "/live/vmlinuz2": 0}
+
+
+def test_markers_are_found_behind_links_and_only_where_these_lead_somewhere(
+    tmp_path: Path,
+) -> None:
+    files = {"real/filesystem.squashfs": b"hsqs", "live/vmlinuz-6.1": b"kernel"}
+    links = {"casper": "real", "live/vmlinuz": "vmlinuz-6.1", "live/initrd": "nowhere"}
+    path = mastered(tmp_path / "a.iso", tree_of(tmp_path / "tree", files, links), "-R")
+
+    assert inspect_iso(path).markers == {
+        "/casper": 0,
+        "/casper/filesystem.squashfs": 4,
+        "/live": 0,
+        "/live/vmlinuz": 6,
+        "/live/vmlinuz-6.1": 6,
+    }
+
+
+def test_marker_of_which_the_end_is_missing_is_none(tmp_path: Path) -> None:
+    path = make_iso(
+        tmp_path / "a.iso", {"live/initrd": b"", "live/vmlinuz": bytes(50_000)}, rock_ridge=False
+    )
+    blocks = (path.stat().st_size - 4096) // 2048
+    patched(path, 16 * 2048 + 80, struct.pack("<L", blocks))  # the volume claims to be whole
+    os.truncate(path, blocks * 2048)
+
+    assert inspect_iso(path).markers == {"/live": 0, "/live/initrd": 0}
+
+
+def test_number_of_markers_is_bounded(tmp_path: Path) -> None:
+    files = {f"boot/vmlinuz-{n}": b"" for n in range(MARKERS_LIMIT + 50)}
+
+    facts = inspect_iso(make_iso(tmp_path / "a.iso", files))
+
+    assert len(facts.markers) == MARKERS_LIMIT
+
+
+def test_small_texts_are_read_as_text(tmp_path: Path) -> None:
+    files = {
+        ".disk/info": b"Debian \xe2\x80\x9cBookworm\xe2\x80\x9d\0\xff",
+        "boot/grub/grub.cfg": b"",
+        "home/unrelated.txt": b"unread",
+        "EFI/BOOT/GRUB.CFG": b"menuentry",
+    }
+
+    facts = inspect_iso(make_iso(tmp_path / "a.iso", files))
+
+    assert facts.texts == {"/.disk/info": "Debian “Bookworm”�", "/efi/boot/grub.cfg": "menuentry"}
+
+
+def test_of_large_texts_the_beginning_is_read_while_there_is_room(tmp_path: Path) -> None:
+    files = {path.lstrip("/"): path.encode().ljust(40_000, b"#") for path in TEXTS}
+
+    facts = inspect_iso(make_iso(tmp_path / "a.iso", files))
+
+    assert list(facts.texts) == list(TEXTS[:6])
+    assert all(
+        text.startswith(path) and len(text) == 16 * 1024 for path, text in facts.texts.items()
+    )
+
+
+def test_texts_are_lower_case_paths_without_wild_cards() -> None:
+    assert all(path == path.lower() and path.startswith("/") for path in TEXTS)
+    assert not any("*" in path for path in TEXTS)
+    assert len(set(TEXTS)) == len(TEXTS)
 
 
 def test_markers_are_lower_case_absolute_paths() -> None:
@@ -139,7 +206,7 @@ def test_hybrid_from_xorriso_has_both_entries(tmp_path: Path) -> None:
 
     assert facts.boots(Firmware.BIOS)
     assert facts.boots(Firmware.UEFI)
-    assert facts.markers == {"/.disk/info", "/isolinux/isolinux.bin"}
+    assert facts.markers == {"/.disk/info": 6, "/isolinux/isolinux.bin": 4096}
 
 
 @pytest.mark.interop
@@ -149,7 +216,8 @@ def test_windows_media_are_recognised_through_udf(tmp_path: Path, udf_only: bool
 
     assert facts.has_udf
     assert facts.publisher == "MICROSOFT CORPORATION"
-    assert {"/sources/boot.wim", "/bootmgr", "/boot/bcd", "/efi/boot/bootx64.efi"} <= facts.markers
+    assert facts.markers["/sources/boot.wim"] == 100_005
+    assert {"/bootmgr", "/boot/bcd", "/efi/boot/bootx64.efi"} <= facts.markers.keys()
     assert [(e.platform_id, e.load_sectors) for e in facts.el_torito] == [(0x00, 8), (0xEF, 1)]
 
 
@@ -186,12 +254,45 @@ def test_other_files_are_no_iso(tmp_path: Path, content: bytes) -> None:
     assert caught.value.hint
 
 
-def test_udf_without_any_iso9660_says_so(tmp_path: Path) -> None:
-    path = tmp_path / "a.iso"
-    path.write_bytes(bytes(16 * 2048) + b"\0BEA01\x01".ljust(2048, b"\0") + bytes(100_000))
+def test_udf_without_any_iso9660_is_read(tmp_path: Path) -> None:
+    facts = inspect_iso(udf_volume(tmp_path / "a.iso", LIVE_FILES))
 
-    with pytest.raises(ImageError, match="UDF image without an ISO 9660 part"):
+    assert (facts.volume_id, facts.has_udf) == ("DISC", True)
+    assert facts.markers == LIVE_MARKERS
+
+
+def test_truncated_udf_without_any_iso9660_is_told(tmp_path: Path) -> None:
+    path = udf_volume(tmp_path / "a.iso", {"big": bytes(500_000)})
+    os.truncate(path, 700_000)
+
+    with pytest.raises(ImageError, match=r"truncated: its volume has 1,0\d\d,\d{3} bytes"):
         inspect_iso(path)
+
+
+def test_udf_without_descriptors_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "a.iso"
+    path.write_bytes(bytes(16 * 2048) + b"\0NSR02\x01".ljust(2048, b"\0") + bytes(1_000_000))
+
+    with pytest.raises(ImageError, match="damaged: its UDF volume has no descriptors"):
+        inspect_iso(path)
+
+
+def test_disk_image_is_told_as_what_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "a.img"
+    path.write_bytes((b"\xfa\xf4".ljust(510, b"\0") + b"\x55\xaa").ljust(1_474_560, b"\0"))
+
+    facts = inspect_iso(path)
+
+    assert facts == IsoFacts(1_474_560, plain_disk=PlainDisk("floppy", True, False))
+    assert facts.boots(Firmware.BIOS)
+
+
+def test_hybrid_disc_is_no_disk(tmp_path: Path) -> None:
+    path = make_iso(tmp_path / "a.iso", bios=True)
+    patched(path, 446, bytes([0x80, 0, 0, 0, 0x17, 0, 0, 0]) + struct.pack("<LL", 64, 500))
+    patched(path, 510, b"\x55\xaa")
+
+    assert inspect_iso(path).plain_disk is None
 
 
 def test_missing_file_is_an_image_error_caused_by_the_system(tmp_path: Path) -> None:
@@ -208,13 +309,12 @@ def test_fifo_is_refused_without_waiting_for_a_writer(tmp_path: Path) -> None:
         inspect_iso(tmp_path / "a.iso")
 
 
-def test_descriptors_without_end_stop_at_the_budget(
+def test_directories_without_an_end_stop_at_the_budget(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(iso_module, "READ_BUDGET_BYTES", 1024**2)
-    path = tmp_path / "a.iso"
-    descriptor = make_iso(tmp_path / "b.iso").read_bytes()[16 * 2048 : 17 * 2048]
-    path.write_bytes(bytes(16 * 2048) + descriptor * 2000)
+    """Not with the markers found so far: those would be of another disc."""
+    path = make_iso(tmp_path / "a.iso", LIVE_FILES)
+    monkeypatch.setattr(source_module, "READ_BUDGET_BYTES", 28 * 1024)
 
     with pytest.raises(ImageError, match="no end"):
         inspect_iso(path)

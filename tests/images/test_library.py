@@ -446,12 +446,12 @@ async def test_sidecar_is_seen_by_the_next_scan_without_reading_the_iso_again(
         monkeypatch.setattr(library_module, "inspect_iso", forbidden)
         (directory / "a.toml").write_text('title = "Rescue"\nmemdisk = "iso raw"\n')
         await library.scan()
-        assert (library.get("a").title, library.get("a").memdisk) == ("Rescue", "iso raw")
+        assert (library.get("a").title, library.get("a").settings.memdisk) == ("Rescue", "iso raw")
 
         (directory / "a.toml").write_text('titel = "Rescue"\n')
         await library.scan()
         assert "'titel' is no known key" in library.get("a").problem
-        assert "title and memdisk" in library.get("a").problem
+        assert "title, memdisk, arguments" in library.get("a").problem
 
         (directory / "a.toml").unlink()
         await library.scan()

@@ -26,7 +26,7 @@ async def test_two_adders_of_one_name_do_not_meet(
     (tmp_path / "a.iso").write_bytes(content)
 
     with (
-        open_part(directory, "a"),
+        open_part(directory / "a.iso"),
         pytest.raises(ImageError, match="being added by another"),
     ):
         await add_image(str(tmp_path / "a.iso"), directory)
@@ -93,7 +93,7 @@ async def test_without_hard_links_nothing_is_overwritten_either(
 
 
 def test_part_that_the_next_adder_has_begun_is_left_alone(directory: Path) -> None:
-    with open_part(directory, "a") as part:
+    with open_part(directory / "a.iso") as part:
         part.path.unlink()
         part.path.write_bytes(b"the next one's")
 

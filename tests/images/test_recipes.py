@@ -1,70 +1,119 @@
-"""How an image boots on a machine, or why not."""
+"""What an image is taken for, and why."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
 import pytest
 
-from bootserver.images.recipes import Limits, Method, decide
-from bootserver.model import ElToritoEntry, FileVersion, Firmware, Image, IsoFacts, Machine
-
-BIOS_ENTRY = ElToritoEntry(0x00, True, 0, 4, 30)
-UEFI_ENTRY = ElToritoEntry(0xEF, True, 0, 2880, 40)
-LIMITS = Limits(os_room_mib=64, bios_limit_mib=2816)
-MIB = 1 << 20
-
-BIOS_PC = Machine(firmware=Firmware.BIOS, architecture="i386", memory_mib=4096)
-UEFI_PC = Machine(firmware=Firmware.UEFI, architecture="x86_64", memory_mib=4096)
+from bootserver.images.markers import MARKERS, TEXTS
+from bootserver.images.recipes import RECIPE_NAMES, RECIPES, Recipe, identify, recipe_of
+from bootserver.images.recipes.signs import Says
+from bootserver.model import FileVersion, Image, ImageSettings, IsoFacts
+from tests.images.corpus import BY_NAME, DISCS, Disc, facts_of
+from tests.images.near_misses import NEAR_MISSES
 
 
-def image(*entries: ElToritoEntry, mib: int = 300, markers: tuple[str, ...] = ()) -> Image:
-    facts = IsoFacts(mib * MIB, el_torito=entries, markers=frozenset(markers))
-    return Image("rescue", "/rescue.iso", FileVersion(mib * MIB, 0, 0), facts=facts)
+@pytest.mark.parametrize("disc", DISCS, ids=lambda disc: disc.name)
+def test_every_known_disc_is_taken_for_what_it_is(disc: Disc):
+    identified = identify(facts_of(disc))
+
+    assert identified.recipe.name == disc.recipe
+    assert all(identified.reasons)
+
+
+@pytest.mark.parametrize(("row", "disc"), NEAR_MISSES, ids=lambda x: getattr(x, "name", x))
+def test_what_only_looks_like_a_kind_is_not_taken_for_it(row: str, disc: Disc):
+    assert disc.recipe != row  # else it would be no near-miss
+    assert identify(facts_of(disc)).recipe.name == disc.recipe
+
+
+def test_every_row_has_a_disc_and_a_near_miss():
+    taken_for = {disc.recipe for disc in DISCS}
+    missed = {row for row, _ in NEAR_MISSES}
+
+    assert taken_for | {"disk-image"} == RECIPE_NAMES
+    assert missed == RECIPE_NAMES - {"disc"}  # it is what remains; nothing comes near it
+
+
+def test_names_are_unique_and_the_last_row_takes_everything():
+    assert len(RECIPE_NAMES) == len(RECIPES)
+    assert identify(IsoFacts(0)).recipe is RECIPES[-1]
+
+
+def patterns_of(part: Any) -> Iterator[str]:
+    """Every path pattern that a sign or a description of a way asks for."""
+    if isinstance(part, str):
+        if part.startswith("/"):
+            yield part
+    elif isinstance(part, Says):
+        assert part.path in TEXTS
+    elif is_dataclass(part):
+        names = [f.name for f in fields(part) if f.name != "iso_in_initramfs"]
+        for name in names:
+            yield from patterns_of(getattr(part, name))
+    elif isinstance(part, tuple):
+        for each in part:
+            yield from patterns_of(each)
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+def test_every_path_that_a_row_asks_for_is_a_marker(recipe: Recipe):
+    wildcard = "[a-z0-9._+~-]*"
+    markers = [re.compile(re.escape(m).replace(r"\*", wildcard)) for m in MARKERS]
+
+    asked = {*patterns_of(recipe.signs), *patterns_of((*recipe.bios, *recipe.uefi))}
+
+    assert asked or recipe.name in SIGNS_WITHOUT_PATHS
+    for pattern in asked:
+        example = pattern.replace("{base}", "base").replace("*", "0")
+        assert any(marker.fullmatch(example) for marker in markers), pattern
+
+
+SIGNS_WITHOUT_PATHS = {"freedos", "floppy-disc", "disk-image", "unknown-linux", "disc"}
+
+
+def test_the_side_car_says_what_an_image_is():
+    facts = facts_of(BY_NAME["debian-live"])
+    settings = ImageSettings(recipe="disc")
+    image = Image("a", "/a.iso", FileVersion(1, 0, 0), facts=facts, settings=settings)
+
+    assert recipe_of(image).recipe.name == "disc"
+    assert recipe_of(replace(image, settings=ImageSettings())).recipe.name == "debian-live"
+    assert recipe_of(replace(image, settings=ImageSettings(), facts=None)).recipe.name == "disc"
+
+
+def test_reasons_name_what_was_seen():
+    assert identify(facts_of(BY_NAME["symantec"])).reasons == (
+        "it has /sources/boot.wim",
+        "its volume id is “DVD_ROM”",
+        "its application id is “OSCDIMG 2.56 (01/01/2005 TM)”",
+    )
+    assert identify(facts_of(BY_NAME["finnix"])).reasons[0] == "/.disk/info says “Finnix”"
+    assert identify(facts_of(BY_NAME["unknown-grub"])).reasons == (
+        "/boot/grub/grub.cfg boots /boot/vmlinuz-6.6",
+    )
+
+
+SIGNS = [(recipe, number) for recipe in RECIPES for number in range(len(recipe.signs))]
 
 
 @pytest.mark.parametrize(
-    ("machine", "method"), [(BIOS_PC, Method.MEMDISK), (UEFI_PC, Method.RAMDISK)]
+    ("recipe", "number"), SIGNS, ids=lambda x: x.name if isinstance(x, Recipe) else str(x)
 )
-def test_each_firmware_has_its_method(machine: Machine, method: Method):
-    assert decide(image(BIOS_ENTRY, UEFI_ENTRY), machine, LIMITS).method is method
+def test_every_sign_of_every_row_decides_about_some_disc(recipe: Recipe, number: int):
+    """Without the sign, some disc of the corpus is taken for another thing than it is."""
+    signs = recipe.signs[:number] + recipe.signs[number + 1 :]
+    careless = replace(recipe, signs=signs)
+    rows = [careless if row is recipe else row for row in RECIPES]
 
+    def taken_for(disc: Disc) -> str:
+        facts = facts_of(disc)
+        return next(row.name for row in rows if row.reasons(facts) is not None)
 
-def test_a_boot_file_without_a_catalog_entry_is_enough_for_uefi():
-    both = image(BIOS_ENTRY, markers=("/efi/boot/bootx64.efi",))
+    discs = (*DISCS, *(disc for _, disc in NEAR_MISSES))
 
-    assert decide(both, UEFI_PC, LIMITS).method is Method.RAMDISK
-
-
-def test_a_machine_that_tells_nothing_is_taken_for_a_bios_machine_with_enough_memory():
-    assert decide(image(BIOS_ENTRY, mib=2000), Machine(), LIMITS).method is Method.MEMDISK
-
-
-@pytest.mark.parametrize(
-    ("machine", "disc", "words"),
-    [
-        (UEFI_PC, image(BIOS_ENTRY), "no EFI boot file, so it boots BIOS machines only"),
-        (BIOS_PC, image(UEFI_ENTRY), "it boots machines with UEFI"),
-        (BIOS_PC, image(), "no boot entry for BIOS machines"),
-        (BIOS_PC, image(BIOS_ENTRY, mib=2817), "there is room for 2816 MiB"),
-        (UEFI_PC, image(UEFI_ENTRY, mib=4033), "needs 4097 MiB of memory"),
-        (Machine(firmware=Firmware.UEFI, architecture="i386"), image(UEFI_ENTRY), "IA32"),
-        (Machine(firmware=Firmware.UEFI, architecture="arm64"), image(UEFI_ENTRY), "arm64"),
-    ],
-)
-def test_what_cannot_boot_is_refused_in_words(machine: Machine, disc: Image, words: str):
-    decision = decide(disc, machine, LIMITS)
-
-    assert decision.method is None
-    assert words in decision.refusal
-
-
-def test_an_image_over_four_gigabytes_boots_under_uefi_alone():
-    large = image(BIOS_ENTRY, UEFI_ENTRY, mib=5000)
-    machine = Machine(firmware=Firmware.UEFI, architecture="x86_64", memory_mib=8192)
-
-    assert decide(large, machine, LIMITS).method is Method.RAMDISK
-    assert decide(large, BIOS_PC, LIMITS).method is None
-
-
-def test_an_image_that_just_fits_is_not_refused():
-    assert decide(image(BIOS_ENTRY, mib=2816), BIOS_PC, LIMITS).method is Method.MEMDISK
-    assert decide(image(UEFI_ENTRY, mib=4032), UEFI_PC, LIMITS).method is Method.RAMDISK
+    assert any(taken_for(disc) != disc.recipe for disc in discs)

@@ -15,7 +15,8 @@ import pytest
 from aiohttp import web
 
 from bootserver.http.files import send_file
-from bootserver.model import Content, FileVersion
+from bootserver.layout import Layout
+from bootserver.model import ByteRange, Content, FileVersion
 from bootserver.openfile import open_file
 
 pytestmark = pytest.mark.interop
@@ -24,23 +25,36 @@ CONTENT = random.Random(5).randbytes(9_000_001)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 LAST_MODIFIED = "Sun, 06 Nov 1994 08:49:37 GMT"
 
+# Two extents in another order, a hole filled with bytes of ours, and an appendix.
+LAYOUT = (
+    Layout((ByteRange(5_000_000, 9_000_001), ByteRange(1000, 3_000_000)))
+    .replaced(2_000_000, b"ours" * 100_000)
+    .appended(b"and more" * 20_000)
+)
+PIECED = b"".join(
+    piece if isinstance(piece, bytes) else CONTENT[piece.start : piece.stop]
+    for piece in LAYOUT.pieces
+)
+
 
 @pytest.fixture
 async def url(tmp_path: Path) -> AsyncIterator[str]:
-    """The address of an image of nine million bytes."""
+    """The address of an image of nine million bytes; `pieced.iso` beside it is LAYOUT of it."""
     path = tmp_path / "image.iso"
     path.write_bytes(CONTENT)
     os.utime(path, (784111777, 784111777))
-    file = await open_file(Content(str(path), FileVersion.of(path.stat()), SHA256))
+    content = Content(str(path), FileVersion.of(path.stat()), SHA256)
+    files = {"image.iso": await open_file(content), "pieced.iso": await open_file(content, LAYOUT)}
 
     async def handle(request: web.Request) -> web.StreamResponse:
+        file = files[request.match_info["name"]]
         outcome = await send_file(
             request, file, content_type="application/octet-stream", on_sent=lambda _: None
         )
         return outcome.response
 
     app = web.Application()
-    app.router.add_get("/image.iso", handle)
+    app.router.add_get("/{name}", handle)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
@@ -48,7 +62,14 @@ async def url(tmp_path: Path) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{runner.addresses[0][1]}/image.iso"
     finally:
         await runner.cleanup()
-        file.close()
+        for file in files.values():
+            file.close()
+
+
+@pytest.fixture
+def pieced_url(url: str) -> str:
+    """The address of an image made of pieces of the other one and bytes of ours."""
+    return url.replace("image.iso", "pieced.iso")
 
 
 async def run(*command: str | Path) -> bytes:
@@ -179,6 +200,38 @@ async def test_curl_does_not_fetch_what_it_has(url: str, tmp_path: Path) -> None
     status = await curl("--etag-compare", etags, "--write-out", "%{http_code}", url)
 
     assert status == b"304"
+
+
+async def test_curl_gets_a_file_made_of_pieces(pieced_url: str) -> None:
+    assert await curl(pieced_url) == PIECED
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        slice(1_999_990, 2_400_010),  # over all that was replaced
+        slice(2_399_999, 4_100_000),  # from there into the second extent
+        slice(4_000_000, 4_000_002),  # the seam of the extents
+        slice(6_999_000, 7_000_000),  # into the appendix
+        slice(-100_000, None),
+    ],
+)
+async def test_curl_gets_a_range_over_the_seams(pieced_url: str, part: slice) -> None:
+    start, stop, _ = part.indices(len(PIECED))
+
+    assert await curl("--range", f"{start}-{stop - 1}", pieced_url) == PIECED[part]
+
+
+@pytest.mark.parametrize("have", [1, 2_000_001, 4_000_001, len(PIECED) - 1])
+async def test_curl_resumes_a_file_made_of_pieces(
+    pieced_url: str, tmp_path: Path, have: int
+) -> None:
+    got = tmp_path / "got"
+    got.write_bytes(PIECED[:have])
+
+    await curl("--continue-at", "-", "--output", got, pieced_url)
+
+    assert got.read_bytes() == PIECED
 
 
 async def test_wget_gets_the_whole_image(url: str, tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ from bootserver.stub.machine import parse_machine
 
 
 def test_a_machine_is_read_from_the_query():
-    # As QEMU's iPXE sent it, with -m 3000.
+    # As QEMU's iPXE sent it, with -m 3000; an asset tag besides.
     query = {
         "mac": "52-54-00-12-34-56",
         "uuid": "00112233-4455-6677-8899-AABBCCDDEEFF",
         "serial": "S 1  ",
+        "asset": " PC 7",
         "manufacturer": "ACME",
         "product": "Box & One",
         "memsize": "",
@@ -26,6 +27,7 @@ def test_a_machine_is_read_from_the_query():
         mac="52:54:00:12:34:56",
         uuid="00112233-4455-6677-8899-aabbccddeeff",
         serial="S 1",
+        asset="PC 7",
         manufacturer="ACME",
         product="Box & One",
         firmware=Firmware.BIOS,
@@ -53,7 +55,11 @@ def test_an_ipxe_that_knows_its_memory_is_believed_first():
     assert parse_machine({"memsize": "2048", "dimms": "0020"}).memory_mib == 2048
 
 
-@given(st.dictionaries(st.sampled_from(["mac", "uuid", "memsize", "dimms", "product"]), st.text()))
+@given(
+    st.dictionaries(
+        st.sampled_from(["mac", "uuid", "asset", "memsize", "dimms", "product"]), st.text()
+    )
+)
 def test_nonsense_is_left_out(query: dict[str, str]):
     machine = parse_machine(query)
 

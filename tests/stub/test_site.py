@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bootserver.config import Config, load_config
+from bootserver.config import Config
+from bootserver.configfile import load_config
 from bootserver.errors import LoaderMissingError, StubError
 from bootserver.model import StubFormat
 from bootserver.stub import site as site_module
@@ -93,6 +94,20 @@ def test_a_served_loader_is_known_by_its_digest(config: Config):
 
     assert Path(memdisk.path) == config.stub.build / "memdisk"
     assert len(memdisk.sha256) == 64
+
+
+def test_a_loader_that_only_the_site_has_goes_out_unsigned(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def forbidden(*_: object) -> Path:
+        raise AssertionError("signed")
+
+    (site / "wimboot").write_bytes(b"MZ signed by Microsoft")
+    with (site / "config.toml").open("a") as file:
+        file.write('[stub.loaders]\nwimboot = "wimboot"\n')
+    monkeypatch.setattr(site_module, "signed_file", forbidden)
+
+    assert served_loader(load_config(), "wimboot").path == str(site / "wimboot")
 
 
 def test_one_program_needs_x64_machines(config: Config):

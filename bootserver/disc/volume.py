@@ -1,0 +1,265 @@
+"""A disc image as one tree of files: only the directories on the way to a file are read."""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from bootserver.disc.descriptors import Descriptors, read_boot_catalog, read_descriptors
+from bootserver.disc.entry import Entry, Node, Tree
+from bootserver.disc.iso9660 import IsoTree
+from bootserver.disc.listings import Listing, Listings
+from bootserver.disc.source import Damage, Source
+from bootserver.disc.udf import UdfTree
+from bootserver.errors import ImageError, ImageNotFoundError
+from bootserver.model import ByteRange
+
+__all__ = ["COPY_AGAIN", "NoVolumeError", "Node", "Volume", "open_volume"]
+
+COPY_AGAIN = "copy it again, and compare its SHA-256 with the publisher's"
+
+_DEPTH_LIMIT = 64  # of directories
+_NAMES_LIMIT = 1_000  # still to follow, of a path and of the symbolic links on its way
+_LINK_LIMIT = 16  # on the way to one file
+
+T = TypeVar("T")
+
+Trail = tuple[Entry, ...]  # the entries from the root to the one that is meant
+
+
+class NoVolumeError(ImageError):
+    """A file is no image of a disc."""
+
+
+def open_volume(fd: int, size_bytes: int, name: str) -> Volume:
+    """The volume on the image that is open as `fd`; `name` stands for it in messages.
+
+    Raises NoVolumeError if there is neither ISO 9660 nor UDF on it.
+    """
+    source = Source(fd, size_bytes)
+    with source.operation(), _in_words(name):
+        descriptors = read_descriptors(source)
+        if not descriptors.primary and not descriptors.has_udf:
+            raise NoVolumeError(
+                f"{name} is not an ISO 9660 or UDF image",
+                hint="give an .iso file; unpack it first if it is compressed",
+            )
+        return Volume(source, name, descriptors)
+
+
+class Volume:
+    """The file systems of a disc image, read as they are asked for; threads may share it.
+
+    It reads from the file descriptor it was opened with, and does not close it. What is wrong with
+    the disc is an ImageError when something is asked for that cannot be told without it; what is
+    wrong with the disk beneath is an OSError.
+    """
+
+    def __init__(self, source: Source, name: str, descriptors: Descriptors) -> None:
+        self._source = source
+        self._name = name
+        self._lock = threading.RLock()
+        self._listings = Listings()
+        self._damage: Damage | None = None  # of a file system that cannot be read at all
+        primary, udf = descriptors.primary, self._udf_tree(descriptors)
+        self._trees: list[Tree] = [*([udf] if udf else []), *self._iso_trees(descriptors)]
+        self.has_udf = udf is not None
+        self.volume_id = _text(primary[40:72]) or (udf.volume.volume_id if udf else "")
+        self.system_id = _text(primary[8:40])
+        self.publisher = _text(primary[318:446])
+        self.application = _text(primary[574:702])
+        self.el_torito = read_boot_catalog(source, descriptors.boot_record)
+        # Where the file systems end by their own account, which a truncated file falls short of.
+        self.claimed_bytes = max(_iso9660_end(primary), udf.volume.end_bytes if udf else 0)
+
+    def find(self, path: str) -> Node:
+        """The file or directory at `path`; symbolic links are followed, inside the disc.
+
+        What fits to the letter in any of the file systems comes before what fits but for its case.
+        Raises ImageNotFoundError if there is nothing.
+        """
+        return self._first(path, lambda trail: trail[-1].node())
+
+    def children(self, path: str) -> list[Node]:
+        """What is in the directory at `path`, of the first file system that has that directory.
+
+        Links are listed as what they lead to; those that lead nowhere, and files of which the
+        image has only a part, are left out.
+        """
+        return self._first(path, self._children)
+
+    def paths(self, wanted: Callable[[str], bool], enter: Callable[[str], bool]) -> set[str]:
+        """The wanted ones of the lower-case paths in all file systems, by every file's best name.
+
+        Goes down only into the directories whose lower-case paths `enter` wants. Raises ImageError
+        if no file system can be read that far.
+        """
+        with self._operation():
+            found: set[str] = set()
+            damage = self._damage
+            whole = 0
+            for tree in self._trees:
+                try:
+                    walk = self._walk("", (tree.root(),), enter)
+                    found.update(path for path in walk if wanted(path))
+                    whole += 1
+                except Damage as err:
+                    damage = damage or err
+            if damage and not whole:
+                raise damage
+            return found
+
+    def head(self, node: Node, limit_bytes: int) -> bytes:
+        """The beginning of a file's content."""
+        with self._operation():
+            data = b""
+            for piece in node.pieces:
+                wanted = min(len(piece), limit_bytes - len(data))
+                if isinstance(piece, ByteRange):
+                    data += self._source.read(piece.start, wanted)
+                else:
+                    data += piece[:wanted]
+            return data
+
+    @contextmanager
+    def one_operation(self) -> Iterator[None]:
+        """All that is asked for in the block may together cost what one question may."""
+        with self._operation():
+            yield
+            self._source.spend(0)  # a question may have gone without an answer for lack of it
+
+    @contextmanager
+    def _operation(self) -> Iterator[None]:
+        with self._lock, self._source.operation(), _in_words(self._name):
+            yield
+
+    def _udf_tree(self, descriptors: Descriptors) -> UdfTree | None:
+        if not descriptors.has_udf:
+            return None
+        try:
+            return UdfTree(self._source)
+        except Damage as err:
+            self._damage = err
+            return None
+
+    def _iso_trees(self, descriptors: Descriptors) -> list[IsoTree]:
+        """The trees of ISO 9660, those with the better names first.
+
+        That is Rock Ridge before Joliet, and ISO 9660:1999 before the 8.3 names of the primary.
+        """
+        trees = []
+        primary, enhanced = descriptors.primary, descriptors.enhanced
+        if enhanced[158:162] == primary[158:162]:
+            enhanced = b""  # the very same tree, of which pycdlib keeps one size up to date
+        for descriptor, is_joliet in (
+            (descriptors.joliet, True),
+            (enhanced, False),
+            (primary, False),
+        ):
+            try:
+                if descriptor:
+                    trees.append(IsoTree(self._source, descriptor, is_joliet=is_joliet))
+            except Damage as err:
+                self._damage = self._damage or err
+        return sorted(trees, key=lambda tree: not tree.has_rock_ridge)
+
+    def _first(self, path: str, answer: Callable[[Trail], T | None]) -> T:
+        """The first answer that is not None, of all that `path` may mean, the best first."""
+        with self._operation():
+            damage = self._damage
+            for exact in (True, False):
+                for tree in self._trees:
+                    try:
+                        for trail in self._led_to((tree.root(),), _parts(path), exact=exact):
+                            if (found := answer(trail)) is not None:
+                                return found
+                    except Damage as err:  # another file system may have it whole
+                        damage = damage or err
+            raise damage or ImageNotFoundError(
+                f"{self._name} has no {path!r}", hint="look for the file on the disc itself"
+            )
+
+    def _led_to(self, trail: Trail, parts: tuple[str, ...], *, exact: bool) -> Iterator[Trail]:
+        """What `parts` lead to from the end of `trail`: several if their case is open."""
+        pending = [(trail, parts, _LINK_LIMIT)]
+        while pending:
+            trail, parts, links = pending.pop()
+            if len(trail) > _DEPTH_LIMIT or len(parts) > _NAMES_LIMIT:
+                continue
+            if not parts:
+                yield trail
+                continue
+            name, parts = parts[0], parts[1:]
+            if name == "..":
+                pending.append((trail[:-1] or trail, parts, links))
+                continue
+            if not trail[-1].is_directory:
+                continue
+            for entry in reversed(self._listing(trail).named(name, exact=exact)):
+                self._source.spend()  # also where all is in memory: names may lead in circles
+                if not entry.target:
+                    pending.append(((*trail, entry), parts, links))
+                elif links:
+                    start = trail[:1] if entry.target.startswith("/") else trail
+                    pending.append((start, (*_parts(entry.target), *parts), links - 1))
+
+    def _listing(self, trail: Trail) -> Listing:
+        return self._listings.of(trail[-1])
+
+    def _children(self, trail: Trail) -> list[Node] | None:
+        """The nodes in the directory, None if it is none."""
+        if not trail[-1].is_directory:
+            return None
+        nodes: dict[str, Node] = {}
+        for entry in self._listing(trail).entries:
+            if entry.name in nodes:
+                continue
+            try:
+                for leads_to in self._led_to(trail, (entry.name,), exact=True):
+                    if (node := leads_to[-1].node()) is not None:
+                        nodes[entry.name] = dataclasses.replace(node, name=entry.name)
+            except Damage:
+                self._source.spend()  # which raises where the budget is what was damaged
+        return list(nodes.values())
+
+    def _walk(self, path: str, trail: Trail, enter: Callable[[str], bool]) -> Iterator[str]:
+        """The lower-case paths below one directory of one file system."""
+        for entry in self._listing(trail).entries:
+            child_path = f"{path}/{entry.name.lower()}"
+            yield child_path
+            if enter(child_path):
+                for child in self._led_to(trail, (entry.name,), exact=True):
+                    if child[-1].is_directory:
+                        yield from self._walk(child_path, child, enter)
+
+
+@contextmanager
+def _in_words(name: str) -> Iterator[None]:
+    """Damage that ends the block becomes an ImageError."""
+    try:
+        yield
+    except Damage as err:
+        raise ImageError(f"{name} is damaged: {err}", hint=COPY_AGAIN) from err
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    """The names in a path; what can be no name of a file finds none."""
+    return tuple(part for part in path.split("/") if part not in ("", "."))
+
+
+def _iso9660_end(primary: bytes) -> int:
+    """Where the volume ends: at offset 80 its blocks, at 128 their size (ECMA-119 §8.4)."""
+    if not primary:
+        return 0
+    blocks, block_bytes = struct.unpack_from("<L44xH", primary, 80)
+    return int(blocks * block_bytes)
+
+
+def _text(raw: bytes) -> str:
+    """An identifier as people see it: without padding and what cannot be printed."""
+    text = raw.decode("utf-8", "replace")
+    return "".join(c for c in text if c.isprintable()).strip()

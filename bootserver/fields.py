@@ -1,0 +1,130 @@
+"""What a field of config.toml or of a side-car may hold: texts, checked once, at the edge.
+
+Each parser returns the one way in which its text is written, and raises ValueError with a sentence.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import uuid
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
+
+NAME_LIMIT = 80  # of what a machine says of itself
+ARGUMENTS_LIMIT = 1000  # the kernel's own limit is 2,048 for all that is on its command line
+
+
+def parse_mac(text: str) -> str:
+    """A MAC address as lower-case hex with colons; takes colons, dashes, dots or none; "" is ""."""
+    digits = re.sub(r"[:.\-]", "", text).lower()
+    if not digits:
+        return ""
+    if not re.fullmatch(r"[0-9a-f]{12}", digits):
+        raise ValueError(f"{text!r} is not a MAC address such as 52:54:00:12:34:56")
+    return ":".join(digits[i : i + 2] for i in range(0, 12, 2))
+
+
+def parse_uuid(text: str) -> str:
+    """A UUID as lower-case hex with dashes; "" is ""."""
+    try:
+        return str(uuid.UUID(text)) if text else ""
+    except ValueError:
+        raise ValueError(
+            f"{text!r} is not a UUID such as 00112233-4455-6677-8899-aabbccddeeff"
+        ) from None
+
+
+def parse_name(text: str) -> str:
+    """A serial number or asset tag without the blanks around it, as machines tell theirs."""
+    name = text.strip()
+    if not name.isprintable() or len(name) > NAME_LIMIT:
+        raise ValueError(f"{text!r} is not a printable text of at most {NAME_LIMIT} characters")
+    return name
+
+
+def parse_server_url(text: str) -> str:
+    """An http(s) URL without path, query or trailing slash, or ""."""
+    if text and not re.fullmatch(
+        r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?", text
+    ):
+        raise ValueError(f"{text!r} is not a server URL such as http://192.0.2.10:8080")
+    return text.rstrip("/")
+
+
+def parse_memdisk_arguments(text: str) -> str:
+    """memdisk's arguments, which cannot break out of an iPXE command line."""
+    if not re.fullmatch(r"[A-Za-z0-9=,. _-]*", text):
+        raise ValueError(f"{text!r} has characters that are no part of memdisk's arguments")
+    return text
+
+
+def parse_kernel_arguments(text: str) -> str:
+    """Kernel arguments, which cannot break out of an iPXE command line.
+
+    iPXE has no quoting: `${` expands anywhere; `||`, `&&` and `;` as words end a command, and a
+    word that starts with `#` begins a comment. A `;` within a word is an ordinary character.
+    """
+    if len(text) > ARGUMENTS_LIMIT:
+        raise ValueError(f"has {len(text):,} characters, more than {ARGUMENTS_LIMIT:,}")
+    if not re.fullmatch(r"[\x20-\x7e]*", text):
+        raise ValueError(f"{text!r} has characters other than printable ASCII, in one line")
+    words = text.split()
+    for taken in ("${", "||", "&&"):
+        if taken in text:
+            raise ValueError(f"{text!r} has {taken}, which means something to iPXE")
+    if ";" in words or any(word.startswith("#") for word in words):
+        raise ValueError(f"{text!r} has a word ; or one that starts with #, which ends a command")
+    return " ".join(words)
+
+
+def _image_id(text: str) -> str:
+    """What can be an image's id; whether there is one of that id is the library's to say."""
+    if not text.isprintable() or "/" in text:
+        raise ValueError(f"{text!r} is not the id of an image: its file's name without .iso")
+    return text
+
+
+def _interface(text: str) -> str:
+    """`*` or the address of an interface."""
+    if text != "*":
+        ipaddress.ip_address(text)
+    return text
+
+
+def _loopback(text: str) -> str:
+    if not ipaddress.ip_address(text).is_loopback:
+        raise ValueError(
+            f"{text} is not a loopback address; the admin plane has no login yet, so it stays on "
+            "127.0.0.1 or ::1 (reach it from elsewhere through an ssh tunnel)"
+        )
+    return text
+
+
+def _second_stage(text: str) -> str:
+    """The name of an EFI program in shim's own directory, other than shim's."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}\.efi", text, re.IGNORECASE):
+        raise ValueError(f"{text!r} is not the name of an EFI program such as grubx64.efi")
+    if text.lower() == "bootx64.efi":
+        raise ValueError("bootx64.efi is shim itself")
+    return text
+
+
+Mac = Annotated[str, AfterValidator(parse_mac)]
+Uuid = Annotated[str, AfterValidator(parse_uuid)]
+MachineName = Annotated[str, AfterValidator(parse_name)]
+ServerUrl = Annotated[str, AfterValidator(parse_server_url)]
+Interface = Annotated[str, AfterValidator(_interface)]
+Loopback = Annotated[str, AfterValidator(_loopback)]
+MemdiskArguments = Annotated[str, AfterValidator(parse_memdisk_arguments)]
+KernelArguments = Annotated[str, AfterValidator(parse_kernel_arguments)]
+ImageId = Annotated[str, AfterValidator(_image_id)]
+SecondStage = Annotated[str, AfterValidator(_second_stage)]
+OptionalPath = Annotated[
+    Path | None,
+    BeforeValidator(lambda path: path or None),  # TOML has no null: "" is no file
+    PlainSerializer(lambda path: "" if path is None else str(path), return_type=str),
+]
+Port = Annotated[int, Field(ge=0, le=65535)]

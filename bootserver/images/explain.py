@@ -1,0 +1,169 @@
+"""What an image is, what happens when a machine boots it, and what will not work, in sentences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bootserver.images.decide import Site, decide, is_for_arm64
+from bootserver.images.recipes import Recipe, recipe_of
+from bootserver.images.recipes.offers import Offer
+from bootserver.model import Firmware, Image, Machine, Method
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What happens on one kind of firmware; either `method` or `refusal` is empty."""
+
+    firmware: Firmware
+    method: str
+    sentence: str
+    ram_bytes: int
+    refusal: str
+    verified: bool  # we have booted its kind ourselves on this firmware
+
+    def as_json(self) -> dict[str, Any]:
+        """For `--json` and the API."""
+        return {
+            "method": self.method,
+            "sentence": self.sentence,
+            "ram_bytes": self.ram_bytes,
+            "refusal": self.refusal,
+            "verified": self.verified,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """All that can be said about an image before it boots; `machine` is that of a known client."""
+
+    image: str
+    recipe: str
+    title: str
+    reasons: tuple[str, ...]
+    bios: Outlook
+    uefi: Outlook
+    machine: Outlook | None
+    caveats: tuple[str, ...]
+
+    @property
+    def boots_on(self) -> tuple[Firmware, ...]:
+        """The kinds of firmware that boot it."""
+        return tuple(outlook.firmware for outlook in (self.bios, self.uefi) if outlook.method)
+
+    @property
+    def ram_bytes(self) -> int:
+        """What a machine must have, whatever its firmware; the client's need, if it is known."""
+        if self.machine:
+            return self.machine.ram_bytes
+        return max((o.ram_bytes for o in (self.bios, self.uefi) if o.method), default=0)
+
+    def as_json(self) -> dict[str, Any]:
+        """For `--json` and the API."""
+        return {
+            "image": self.image,
+            "recipe": self.recipe,
+            "title": self.title,
+            "reasons": list(self.reasons),
+            "bios": self.bios.as_json(),
+            "uefi": self.uefi.as_json(),
+            **({"machine": self.machine.as_json()} if self.machine else {}),
+            "ram_bytes": self.ram_bytes,
+            "caveats": list(self.caveats),
+        }
+
+    def lines(self) -> list[str]:
+        """The same for a person, one sentence or two a line."""
+        lines = [f"{self.image} is taken for: {self.title} [{self.recipe}]"]
+        lines += [f"Why: {'; '.join(self.reasons)}."]
+        outlooks = (self.bios, self.uefi, *filter(None, [self.machine]))
+        lines += [outlook.sentence for outlook in outlooks]
+        lines += [f"Note: {caveat}." for caveat in self.caveats]
+        return lines
+
+
+def explain(image: Image, site: Site, machine: Machine | None = None) -> Explanation:
+    """What the image is and what will come of it, on `machine` too if one is given."""
+    known = recipe_of(image)
+    recipe = known.recipe
+    bios, uefi = (_outlook(image, site, recipe, _machine_for(image, kind)) for kind in Firmware)
+    return Explanation(
+        image=image.id,
+        recipe=recipe.name,
+        title=recipe.title,
+        reasons=known.reasons,
+        bios=bios,
+        uefi=uefi,
+        machine=_outlook(image, site, recipe, machine, "This machine") if machine else None,
+        caveats=recipe.caveats,
+    )
+
+
+def _machine_for(image: Image, firmware: Firmware) -> Machine:
+    """A machine of the kind that the image is made for, with memory enough."""
+    if firmware is Firmware.BIOS:
+        return Machine(firmware=firmware, architecture="i386")
+    return Machine(firmware=firmware, architecture="arm64" if is_for_arm64(image) else "x86_64")
+
+
+def _outlook(image: Image, site: Site, recipe: Recipe, machine: Machine, who: str = "") -> Outlook:
+    firmware = machine.firmware or Firmware.BIOS
+    decision = decide(image, machine, site)
+    name = f"{who} ({firmware.upper()})" if who else firmware.upper()
+    verified = firmware in recipe.booted_by_us
+    if decision.offer is None:
+        method, sentence = "", f"{name}: does not boot: {decision.refusal}."
+    else:
+        method = decision.offer.way.method.value
+        has = f" and has {machine.memory_mib:,}" if machine.memory_mib is not None else ""
+        sentence = (
+            f"{name}: {_what_happens(image, decision.offer)}. "
+            f"The machine needs {decision.needed_mib:,} MiB of memory{has}."
+        )
+        if not verified:
+            sentence += " (Unverified: from the project's own sources, not yet booted by us.)"
+    ram_bytes = decision.needed_mib << 20
+    return Outlook(firmware, method, sentence, ram_bytes, decision.refusal, verified)
+
+
+def _what_happens(image: Image, offer: Offer) -> str:
+    way = offer.way
+    size = _mb(offer.loaded_bytes)
+    if way.method is Method.MEMDISK:
+        return f"iPXE loads the whole image ({size}) into memory, and memdisk starts it there"
+    if way.method is Method.RAMDISK:
+        return f"the whole image ({size}) goes into memory as a disk that the system can see too"
+    if way.method is Method.WIMBOOT:
+        names = ", ".join(name for name, _ in way.files)
+        return f"wimboot starts Windows PE from {names} ({size}), out of the image"
+    if way.method is Method.CHAIN:
+        rest = ", which fetches the rest over HTTP" if "{tree}" in way.arguments else ""
+        return f"iPXE starts the program {way.program} from the disc ({size}){rest}"
+    return f"iPXE loads {_kernel_parts(way.program, way.initrds, size)}{_then(image, offer)}"
+
+
+def _kernel_parts(kernel: str, initrds: tuple[str, ...], size: str) -> str:
+    if not initrds:
+        return f"the kernel {kernel} ({size})"
+    noun = "its initrd" if len(initrds) == 1 else "its initrds"
+    return f"the kernel {kernel} and {noun} {', '.join(initrds)} ({size})"
+
+
+def _then(image: Image, offer: Offer) -> str:
+    """What the system does for the rest of its files."""
+    if offer.way.iso_in_initramfs:
+        return f", with the whole image in the initramfs as {offer.way.iso_in_initramfs}"
+    if offer.fetched == "{iso}":
+        return f"; the system then fetches the whole image ({_mb(image.size_bytes)}) over HTTP"
+    if offer.fetched:
+        size_bytes = image.facts.markers[offer.fetched] if image.facts else 0
+        return f"; the system then fetches {offer.fetched} ({_mb(size_bytes)}) over HTTP"
+    if "{tree" in offer.way.arguments:
+        return "; the system then fetches its packages from the disc over HTTP"
+    return "; nothing else is fetched"
+
+
+def _mb(size_bytes: int) -> str:
+    return (
+        f"{size_bytes / 1e6:,.0f} MB" if size_bytes >= 10_000_000 else f"{size_bytes / 1e6:.1f} MB"
+    )

@@ -1,0 +1,151 @@
+"""What is served of an image: its own bytes, with a site's files in place of some or added to them.
+
+Everything is known by exact offsets (`Layout`), so every range of the result is right, and its
+ETag is the result's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import structlog
+
+from bootserver.cpio import appendix, newc_archive
+from bootserver.errors import ImageError, ImageNotFoundError
+from bootserver.images.esxi import rewrite_boot_cfg
+from bootserver.images.tree import ImageTrees
+from bootserver.layout import Layout
+from bootserver.model import ByteRange, Content, FileVersion, Image, Piece, Way
+from bootserver.openfile import open_file
+
+log = structlog.get_logger(__name__)
+
+ESXI = "/b.b00"  # its kernel; no other disc has one
+ESXI_CONFIGS = {"/boot.cfg", "/efi/boot/boot.cfg"}
+ESXI_CONFIG_LIMIT_BYTES = 64 * 1024  # a real one has 3 KB
+OWN_FILES_KEPT = 16  # in memory: what is injected or replaced is small, and asked for often
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A file as it goes out: which file on disk, and which parts of it with what between them."""
+
+    content: Content
+    layout: Layout
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of what goes out."""
+        return self.layout.size_bytes
+
+    @property
+    def is_whole(self) -> bool:
+        """True if it is the file on disk as it lies there."""
+        return self.layout == Layout.whole(self.content.version.size_bytes)
+
+
+async def served_image(trees: ImageTrees, image: Image) -> Served:
+    """The whole image; files that the side-car replaces are changed where they lie on it.
+
+    A replacement is padded with line ends to the size of what it replaces. One that is longer
+    cannot be put there: the disc keeps its own, and the tree alone has the replacement.
+    """
+    layout = Layout.whole(image.size_bytes)
+    for path, own in image.settings.replace.items():
+        try:
+            node = await trees.find(image.content, path)
+        except ImageNotFoundError:
+            continue  # a file that only the tree has
+        data = await asyncio.to_thread(_read_own, own)
+        if len(data) > node.size_bytes:
+            log.warning("image.replacement_too_long", image=image.id, path=path)
+            continue
+        layout = _written_over(layout, node.pieces, data.ljust(node.size_bytes, b"\n"))
+    return Served(image.content, layout)
+
+
+async def served_file(
+    trees: ImageTrees, image: Image, path: str, *, ways: tuple[Way, ...], tree_url: str
+) -> Served | None:
+    """A file of the image's tree, None for a directory.
+
+    `ways` tell which files are an initramfs, to which the side-car's files are added. Raises
+    ImageNotFoundError, ImageNotReadyError, or ImageError for a damaged disc.
+    """
+    served = await _plain_file(trees, image, path, tree_url)
+    last_initrds = {way.initrds[-1] for way in ways if way.initrds}
+    if served and image.settings.inject and path.lower() in last_initrds:
+        archive = await asyncio.to_thread(_injected, image)
+        return Served(served.content, served.layout.appended(appendix(served.size_bytes, archive)))
+    return served
+
+
+async def _plain_file(trees: ImageTrees, image: Image, path: str, tree_url: str) -> Served | None:
+    for replaced, own in image.settings.replace.items():
+        if replaced.lower() == path.lower():
+            return await asyncio.to_thread(_own_file, own)
+    node = await trees.find(image.content, path)
+    if node.is_directory:
+        return None
+    layout = Layout(node.pieces)
+    if path.lower() in ESXI_CONFIGS and image.facts and ESXI in image.facts.markers:
+        with await open_file(image.content, layout) as file:
+            text = file.read(ByteRange(0, min(file.size_bytes, ESXI_CONFIG_LIMIT_BYTES)))
+        rewritten = rewrite_boot_cfg(text.decode("utf-8", "replace"), tree_url)
+        layout = Layout((rewritten.encode(),))
+    return Served(image.content, layout)
+
+
+def _own_file(path: str) -> Served:
+    """A file of the site's, told from its next version by size, time and inode."""
+    try:
+        version = FileVersion.of(Path(path).stat())
+    except OSError as err:
+        raise _missing(path, err) from err
+    tag = f"{version.size_bytes:x}-{version.mtime_ns:x}-{version.inode:x}"
+    return Served(Content(path, version, tag), Layout.whole(version.size_bytes))
+
+
+def _injected(image: Image) -> bytes:
+    """The files that the side-car injects, as a cpio archive."""
+    files = {name: _read_own(path) for name, path in image.settings.inject.items()}
+    try:
+        return newc_archive(files)
+    except ValueError as err:
+        raise ImageError(
+            f"{image.id}: the files to inject make no archive: {err}",
+            hint="mend [inject] in the side-car",
+        ) from err
+
+
+def _read_own(path: str) -> bytes:
+    try:
+        return _read_version(path, FileVersion.of(Path(path).stat()))
+    except OSError as err:
+        raise _missing(path, err) from err
+
+
+@lru_cache(OWN_FILES_KEPT)
+def _read_version(path: str, version: FileVersion) -> bytes:
+    return Path(path).read_bytes()
+
+
+def _missing(path: str, err: OSError) -> ImageError:
+    return ImageError(
+        f"{path}, which a side-car names, cannot be read: {err.strerror}",
+        hint="put it back, or take it out of the side-car",
+    )
+
+
+def _written_over(layout: Layout, pieces: tuple[Piece, ...], data: bytes) -> Layout:
+    """The layout with `data` where these pieces of the file lie."""
+    done = 0
+    for piece in pieces:
+        part = data[done : done + len(piece)]
+        if isinstance(piece, ByteRange):
+            layout = layout.replaced(piece.start, part)
+        done += len(piece)
+    return layout

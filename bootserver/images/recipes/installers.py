@@ -1,0 +1,164 @@
+"""Installers and appliances whose kernel starts from HTTP and finds its packages there."""
+
+from __future__ import annotations
+
+from bootserver.images.arguments import BOOT_CARD
+from bootserver.images.recipes.families import NETWORK
+from bootserver.images.recipes.offers import Chain, Kernel, Never
+from bootserver.images.recipes.recipe import Recipe
+from bootserver.images.recipes.signs import any_of, has, publisher, says, volume
+
+# The tree as Debian's mirror. A disc's Release file has no signature that netboot would accept.
+_DEBIAN_CD = Kernel(
+    places=(
+        ("/install.amd/vmlinuz", "/install.amd/initrd.gz"),
+        ("/install.a64/vmlinuz", "/install.a64/initrd.gz"),
+        ("/install/vmlinuz", "/install/initrd.gz"),
+    ),
+    arguments="mirror/country=manual mirror/protocol=http mirror/http/hostname={server} "
+    "mirror/http/directory={tree_path} mirror/http/proxy= "
+    f"debian-installer/allow_unauthenticated=true interface=auto {BOOT_CARD}",
+    room_mib=512,
+)
+_DEBIAN_NETBOOT = Kernel(
+    places=(("/linux", "/initrd.gz"),), arguments=f"interface=auto {BOOT_CARD}", room_mib=512
+)
+_DEBIAN_CAVEATS = (
+    "the initrd of a CD looks for a CD and finds none: put the netboot kernel and initrd of the "
+    "same release in their place (side-car, replace)",
+    "the disc is the mirror: only a full DVD has all packages; the others take the rest from a "
+    "mirror of the network that the installer is told",
+)
+
+_ANACONDA_PLACES = (
+    ("/images/pxeboot/vmlinuz", "/images/pxeboot/initrd.img"),
+    ("/isolinux/vmlinuz", "/isolinux/initrd.img"),
+)
+_ANACONDA_BOOT = Kernel(
+    places=_ANACONDA_PLACES,
+    arguments=f"inst.stage2={{tree}} {NETWORK}",
+    medium=("/images/install.img",),
+)
+_ANACONDA_DVD = Kernel(
+    places=_ANACONDA_PLACES,
+    arguments=f"inst.stage2={{tree}} inst.repo={{tree}} {NETWORK}",
+    medium=("/images/install.img",),
+)
+
+_LINUXRC = Kernel(
+    places=(("/boot/x86_64/loader/linux", "/boot/x86_64/loader/initrd"),),
+    arguments=f"install={{tree}} netsetup=dhcp {BOOT_CARD}",
+    medium=("/boot/x86_64/root",),
+)
+
+# mkinitfs; the modules are those that the disc's own menu names.
+_ALPINE = Kernel(
+    places=(("/boot/vmlinuz-*", "/boot/initramfs-*"),),
+    arguments="modules=loop,squashfs ip=dhcp alpine_repo={tree}apks modloop={tree}{medium}",
+    medium=("/boot/modloop-*",),
+    room_mib=256,
+)
+
+_PROXMOX = Kernel(
+    places=(("/boot/linux26", "/boot/initrd.img"),),
+    arguments="ramdisk_size=16777216 rw quiet splash=silent",
+    iso_in_initramfs="/proxmox.iso",
+    room_mib=512,
+)
+
+INSTALLERS = (
+    Recipe(
+        "debian-netboot",
+        "Debian installer for the network (mini.iso)",
+        (has("/.disk/mini-info"), has("/linux"), has("/initrd.gz")),
+        bios=(_DEBIAN_NETBOOT,),
+        uefi=(_DEBIAN_NETBOOT,),
+    ),
+    Recipe(
+        "kali-installer",
+        "Kali installer disc (debian-installer)",
+        (
+            has("/install.amd/vmlinuz", "/install.a64/vmlinuz", "/install/vmlinuz"),
+            any_of(says("/.disk/info", "kali"), volume("kali", "kali[ -]*")),
+        ),
+        bios=(_DEBIAN_CD,),
+        uefi=(_DEBIAN_CD,),
+        caveats=_DEBIAN_CAVEATS,
+    ),
+    Recipe(
+        "debian-installer",
+        "Debian installer disc",
+        (
+            has("/install.amd/vmlinuz", "/install.a64/vmlinuz", "/install/vmlinuz"),
+            has("/dists", "/pool"),
+        ),
+        bios=(_DEBIAN_CD,),
+        uefi=(_DEBIAN_CD,),
+        caveats=_DEBIAN_CAVEATS,
+    ),
+    Recipe(
+        "anaconda-dvd",
+        "Fedora, RHEL, Rocky, Alma or CentOS installer with packages (Anaconda)",
+        (has("/images/install.img"), has("/repodata", "/baseos", "/packages")),
+        bios=(_ANACONDA_DVD,),
+        uefi=(_ANACONDA_DVD,),
+    ),
+    Recipe(
+        "anaconda",
+        "Fedora, RHEL, Rocky, Alma or CentOS network installer (Anaconda)",
+        (has("/images/install.img"),),
+        bios=(_ANACONDA_BOOT,),
+        uefi=(_ANACONDA_BOOT,),
+        caveats=("it has no packages: the installer takes them from a mirror of the network",),
+    ),
+    Recipe(
+        "alpine",
+        "Alpine Linux",
+        (any_of(has("/.alpine-release"), volume("alpine*")), has("/boot/modloop-*")),
+        bios=(_ALPINE,),
+        uefi=(_ALPINE,),
+        caveats=(
+            "the initramfs of the standard discs has network drivers of virtual machines only: "
+            "for other cards put the netboot initramfs of exactly the same kernel in its place "
+            "(side-car, replace)",
+        ),
+    ),
+    Recipe(
+        "suse-installer",
+        "openSUSE Leap up to 15, Tumbleweed or SLE up to 15 installer (linuxrc)",
+        (
+            has("/boot/x86_64/loader/linux"),
+            has("/boot/x86_64/root"),
+            any_of(has("/media.1", "/content", "/checksums"), publisher("suse*")),
+        ),
+        bios=(_LINUXRC,),
+        uefi=(_LINUXRC,),
+        caveats=("linuxrc checks every file against the signed list on the disc: replace none",),
+    ),
+    Recipe(
+        "proxmox",
+        "Proxmox VE, Backup Server or Mail Gateway installer",
+        (
+            has("/.pve-cd-id.txt", "/.pbs-cd-id.txt", "/.pmg-cd-id.txt", "/pve-base.squashfs"),
+            has("/boot/linux26"),
+        ),
+        bios=(_PROXMOX,),
+        uefi=(_PROXMOX,),
+        caveats=(
+            "the whole ISO goes into the initramfs; some UEFI firmware cannot take so large a one",
+        ),
+    ),
+    Recipe(
+        "esxi",
+        "VMware ESXi installer",
+        (has("/b.b00"), has("/boot.cfg")),
+        bios=(
+            Never(
+                "is ESXi, whose loader for BIOS machines (mboot.c32) needs pxelinux; switch the "
+                "machine to UEFI"
+            ),
+        ),
+        uefi=(Chain("/efi/boot/bootx64.efi", "-c {tree}boot.cfg", room_mib=4096),),
+        caveats=("ESXi 8 wants 8 GB of memory, earlier ones 4 GB",),
+    ),
+)

@@ -1,0 +1,188 @@
+"""How an image can be booted: descriptions that become a `Way` with the paths on one disc."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from bootserver.images.bootconfig import first_system
+from bootserver.images.recipes.families import rest_over_http
+from bootserver.images.recipes.paths import content_files, pick, version_of
+from bootserver.model import Firmware, IsoFacts, Method, Way
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A way to boot one image, and what it costs."""
+
+    way: Way
+    loaded_bytes: int  # what the boot loader puts into memory
+    needed_bytes: int  # what the machine must have
+    fetched: str = ""  # what the system fetches then: a path, or {iso} for the whole image
+
+
+class Boot(Protocol):
+    """A description of a way to boot."""
+
+    def offer(self, facts: IsoFacts, firmware: Firmware, os_room_mib: int) -> Offer | str:
+        """The way on this disc; or why there is none, to be read after the name of the image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """The whole image in memory: memdisk for BIOS, a RAM disk for UEFI."""
+
+    twice: str = ""  # a file on it that the system copies to memory once more
+    room_mib: int = 0  # for the system; 0 = what the site says
+
+    def offer(self, facts: IsoFacts, firmware: Firmware, os_room_mib: int) -> Offer | str:
+        method = Method.RAMDISK if firmware is Firmware.UEFI else Method.MEMDISK
+        kind = facts.plain_disk.kind if facts.plain_disk and method is Method.MEMDISK else ""
+        room_bytes = (self.room_mib or os_room_mib) * MIB
+        needed_bytes = facts.size_bytes + facts.markers.get(self.twice, 0) + room_bytes
+        return Offer(Way(method, memdisk=kind), facts.size_bytes, needed_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A Linux kernel and its initrd from the disc; the system fetches the rest itself.
+
+    {base} in the patterns and arguments is the top directory in which `base` is found, {medium}
+    in the arguments the path of the file that the system fetches, without its first slash.
+    """
+
+    places: tuple[tuple[str, str], ...]  # kernel and initrd ("" = none): the first that is there
+    arguments: str = ""
+    medium: tuple[str, ...] = ()
+    microcode: str = ""  # initrds that go before the other, as many as there are
+    base: str = ""
+    iso_in_initramfs: str = ""
+    times: float = 1.0  # how often what is fetched is in memory at once
+    room_mib: int = 1024  # for the system
+
+    def offer(self, facts: IsoFacts, firmware: Firmware, os_room_mib: int) -> Offer | str:
+        base = pick(facts, [self.base])[1:].partition("/")[0]
+        pair = self._kernel_and_initrd(facts, base)
+        if pair is None:
+            wanted = (" with ".join(filter(None, place)) for place in self.places)
+            return f"has no {' and no '.join(wanted)}".replace("{base}", base or "*")
+        kernel, initrd, version = pair
+        medium = pick(facts, [m.replace("{base}", base) for m in self.medium], version=version)
+        if self.medium and not medium:
+            return f"has no {' and no '.join(self.medium)}".replace("{base}", base)
+        before = sorted(content_files(facts, self.microcode.replace("{base}", base)))
+        way = Way(
+            Method.KERNEL,
+            program=kernel,
+            initrds=(*before, *filter(None, [initrd])),
+            arguments=self.arguments.replace("{base}", base).replace("{medium}", medium[1:]),
+            iso_in_initramfs=self.iso_in_initramfs,
+        )
+        fetched = "{iso}" if "{iso}" in self.arguments else medium
+        return kernel_offer(facts, way, fetched, times=self.times, room_mib=self.room_mib)
+
+    def _kernel_and_initrd(self, facts: IsoFacts, base: str) -> tuple[str, str, str] | None:
+        """The newest kernel, the initrd of its version, and that version."""
+        for place in self.places:
+            kernel_pattern, initrd_pattern = (p.replace("{base}", base) for p in place)
+            kernel = pick(facts, [kernel_pattern])
+            version = version_of(kernel, kernel_pattern)
+            initrd = pick(facts, [initrd_pattern], version=version)
+            if kernel and (initrd or not initrd_pattern):
+                return kernel, initrd, version
+        return None
+
+
+def kernel_offer(facts: IsoFacts, way: Way, fetched: str, *, times: float, room_mib: int) -> Offer:
+    """What booting a kernel costs: itself, `times` what is fetched, and room for the system.
+
+    An image in the initramfs is in memory twice: the kernel unpacks it before it frees the archive.
+    """
+    loaded_bytes = sum(facts.markers.get(path, 0) for path in (way.program, *way.initrds))
+    image_bytes = facts.size_bytes
+    needed_bytes = loaded_bytes + room_mib * MIB
+    if way.iso_in_initramfs:
+        needed_bytes += 2 * image_bytes
+        loaded_bytes += image_bytes
+    fetched_bytes = image_bytes if fetched == "{iso}" else facts.markers.get(fetched, 0)
+    return Offer(way, loaded_bytes, needed_bytes + int(times * fetched_bytes), fetched)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnConfig:
+    """The kernel and initrds that the disc's own menu boots first.
+
+    Without `any_family` only where its arguments tell how it fetches its root over HTTP.
+    """
+
+    any_family: bool
+
+    def offer(self, facts: IsoFacts, firmware: Firmware, os_room_mib: int) -> Offer | str:
+        entry = first_system(facts.texts, facts.markers)
+        if entry is None:
+            return "has no boot menu that names a kernel on it"
+        rest = rest_over_http(entry, facts)
+        if rest.fetched == "" and not self.any_family:
+            return "does not tell how its system could fetch the rest over HTTP"
+        arguments = " ".join(rest.arguments)
+        way = Way(Method.KERNEL, entry.kernel, entry.initrds, arguments)
+        return kernel_offer(facts, way, rest.fetched, times=rest.times, room_mib=rest.room_mib)
+
+
+@dataclass(frozen=True, slots=True)
+class Wimboot:
+    """Windows PE by wimboot: its boot manager, BCD, boot.sdi and boot.wim from the disc."""
+
+    store_needed: bool = False  # boot.wim has no BCD and boot.sdi of its own to fall back on
+    room_mib: int = 512
+
+    def offer(self, facts: IsoFacts, firmware: Firmware, os_room_mib: int) -> Offer | str:
+        managers = {
+            Firmware.BIOS: [("bootmgr", ["/bootmgr"])],
+            Firmware.UEFI: [("bootmgfw.efi", ["/efi/boot/bootx64.efi", "/bootmgr.efi"])],
+        }
+        store = [
+            ("BCD", ["/boot/bcd", "/efi/microsoft/boot/bcd"]),
+            ("boot.sdi", ["/boot/boot.sdi"]),
+        ]
+        found = {
+            name: pick(facts, paths)
+            for name, paths in (*managers[firmware], *store, ("boot.wim", ["/sources/boot.wim"]))
+        }
+        needed = ["boot.wim", *(name for name, _ in store if self.store_needed)]
+        missing = [name for name in needed if not found[name]]
+        if missing:
+            return f"has no {' and no '.join(missing)}"
+        files = tuple((name, path) for name, path in found.items() if path)
+        loaded_bytes = sum(facts.markers[path] for _, path in files)
+        # The boot manager copies boot.wim into a RAM disk of its own.
+        needed_bytes = loaded_bytes + facts.markers[found["boot.wim"]] + self.room_mib * MIB
+        return Offer(Way(Method.WIMBOOT, files=files), loaded_bytes, needed_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """One UEFI program from the disc."""
+
+    program: str
+    arguments: str = ""
+    room_mib: int = 0  # for the system; 0 = what the site says
+
+    def offer(self, facts: IsoFacts, firmware: Firmware, os_room_mib: int) -> Offer | str:
+        if not facts.markers.get(self.program):
+            return f"has no {self.program}"
+        way = Way(Method.CHAIN, self.program, arguments=self.arguments)
+        loaded_bytes = facts.markers[self.program]
+        return Offer(way, loaded_bytes, loaded_bytes + (self.room_mib or os_room_mib) * MIB)
+
+
+@dataclass(frozen=True, slots=True)
+class Never:
+    """No way, and why."""
+
+    reason: str  # to be read after the name of the image
+
+    def offer(self, facts: IsoFacts, firmware: Firmware, os_room_mib: int) -> Offer | str:
+        return self.reason

@@ -1,0 +1,106 @@
+"""Discs that need nothing but themselves in memory, and the rows for what is not known."""
+
+from __future__ import annotations
+
+from bootserver.images.recipes.offers import Chain, Kernel, Never, OwnConfig, Whole
+from bootserver.images.recipes.recipe import Recipe
+from bootserver.images.recipes.signs import FloppyBoot, OwnMenu, PlainDiskImage, has, volume
+from bootserver.model import Firmware
+
+WHOLE = Whole()
+_BOTH = frozenset(Firmware)
+_NFS_ONLY = Never(
+    "is a Kaspersky Rescue Disk, whose system comes from its own medium or over NFS and not over "
+    'HTTP; write it to a USB stick, or try it whole in memory (side-car, recipe = "disc")'
+)
+_DBAN = Kernel(places=(("/dban.bzi", ""),), arguments="nuke=dwipe silent", room_mib=128)
+_SHREDOS = Kernel(
+    places=(("/boot/shredos", ""), ("/shredos", ""), ("/boot/bzimage", "")),
+    arguments="console=tty3 loglevel=3",
+    room_mib=512,
+)
+
+SELF_CONTAINED = (
+    Recipe(
+        "memtest86+",
+        "Memtest86+",
+        (volume("mt86plus*"),),
+        bios=(WHOLE,),
+        # As a program by itself: a RAM disk would be memory that is not tested.
+        uefi=(Chain("/efi/boot/bootx64.efi"), WHOLE),
+        booted_by_us=frozenset({Firmware.BIOS}),
+    ),
+    Recipe(
+        "dban",
+        "DBAN (wipes all disks)",
+        (has("/dban.bzi"),),
+        bios=(_DBAN,),
+        uefi=(Never("is DBAN, which boots BIOS machines only; ShredOS does the same with UEFI"),),
+        caveats=("it asks before it wipes; with kernel arguments such as autonuke it does not",),
+    ),
+    Recipe(
+        "shredos",
+        "ShredOS (wipes all disks)",
+        (has("/boot/shredos", "/shredos"),),
+        bios=(_SHREDOS,),
+        uefi=(_SHREDOS,),
+        caveats=(
+            "it asks before it wipes; with kernel arguments such as nwipe_options it may not",
+        ),
+    ),
+    Recipe(
+        "kaspersky",
+        "Kaspersky Rescue Disk",
+        (has("/data/*.srm"), has("/boot/grub/k-x86_64")),
+        bios=(_NFS_ONLY,),
+        uefi=(_NFS_ONLY,),
+    ),
+    Recipe(
+        "freedos",
+        "FreeDOS",
+        (volume("fd-setup*", "fdi-*", "fd1[0-9]-*", "freedos*"),),
+        bios=(WHOLE,),
+        uefi=(WHOLE,),
+    ),
+    Recipe(
+        "floppy-disc",
+        "disc that boots a floppy image: DOS and firmware updates",
+        (FloppyBoot(),),
+        bios=(WHOLE,),
+        uefi=(WHOLE,),
+    ),
+    Recipe(
+        "disk-image",
+        "image of a floppy or hard disk",
+        (PlainDiskImage(),),
+        bios=(WHOLE,),
+        uefi=(WHOLE,),
+        caveats=("what is written to it is lost with the power",),
+    ),
+)
+
+UNKNOWN = (
+    Recipe(
+        "unknown-linux",
+        "Linux of a kind that is not known, booted as its own menu says",
+        (OwnMenu(),),
+        # memdisk would lose the disc as soon as the kernel runs; a RAM disk can be found again.
+        bios=(OwnConfig(any_family=True),),
+        uefi=(OwnConfig(any_family=False), WHOLE, OwnConfig(any_family=True)),
+        caveats=(
+            "a system that looks for its disc finds it in memory only with UEFI, and only if its "
+            "initrd has drivers for NVDIMM (nfit, nd_pmem)",
+        ),
+    ),
+    Recipe(
+        "disc",
+        "disc of a kind that is not known",
+        (),
+        bios=(WHOLE,),
+        uefi=(WHOLE,),
+        caveats=(
+            "with BIOS, a system that drives the hardware itself no longer sees a disc in memory",
+        ),
+        booted_by_us=_BOTH,
+    ),
+)

@@ -1,0 +1,142 @@
+"""Look-ups in the trees of the library's images: cheap, because images stay open and known."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bootserver.disc.volume import Node, Volume, open_volume
+from bootserver.errors import ImageError, ImageNotFoundError, ImageNotReadyError
+from bootserver.images.iso import open_regular
+from bootserver.model import Content, FileVersion
+
+OPEN_IMAGES = 32  # a technician's bench boots from a handful
+
+_Key = tuple[str, FileVersion]
+
+
+class ImageTrees:
+    """The trees of the images that were asked for last; other images are opened when asked for."""
+
+    def __init__(self, open_images: int = OPEN_IMAGES) -> None:
+        self._open_images = open_images
+        self._images: OrderedDict[_Key, _OpenImage] = OrderedDict()
+        self._lock = threading.Lock()  # of the table; never held while a file is read
+
+    async def find(self, content: Content, path: str) -> Node:
+        """The file or directory at `path` in that version of the image.
+
+        Raises ImageNotFoundError if the image or the path in it is not there, ImageNotReadyError
+        if the image is another version by now, ImageError if it is damaged.
+        """
+        return await asyncio.to_thread(self._find, content, path)
+
+    async def children(self, content: Content, path: str) -> list[Node]:
+        """What is in the directory at `path`; raises as `find` does."""
+        return await asyncio.to_thread(self._children, content, path)
+
+    def close(self) -> None:
+        """Close the images; one that is in use closes when its look-up has ended."""
+        with self._lock:
+            while self._images:
+                self._images.popitem()[1].discard()
+
+    def _find(self, content: Content, path: str) -> Node:
+        with self._volume(content) as volume:
+            return volume.find(path)
+
+    def _children(self, content: Content, path: str) -> list[Node]:
+        with self._volume(content) as volume:
+            return volume.children(path)
+
+    @contextmanager
+    def _volume(self, content: Content) -> Iterator[Volume]:
+        """The image's volume, open until the end of the block at least."""
+        key = (content.path, content.version)
+        with self._lock:
+            image = self._images.setdefault(key, _OpenImage(content))
+            self._images.move_to_end(key)
+            image.users += 1
+            if len(self._images) > self._open_images:
+                self._images.popitem(last=False)[1].discard()
+        try:
+            yield image.volume()
+        except OSError as err:
+            raise ImageError(
+                f"{content.path} cannot be read: {err.strerror or err}",
+                hint="check the file's permissions and the disk or share it is on",
+            ) from err
+        finally:
+            with self._lock:
+                image.users -= 1
+                if not image.is_good and self._images.get(key) is image:
+                    del self._images[key]
+                    image.discard()
+                image.close_if_unused()
+
+
+class _OpenImage:
+    """One version of an image, opened by the first who asks for its volume.
+
+    `users`, `discard` and `close_if_unused` belong to who holds the table's lock.
+    """
+
+    def __init__(self, content: Content) -> None:
+        self.users = 0
+        self._content = content
+        self._opening = threading.Lock()
+        self._fd = -1
+        self._volume: Volume | None = None
+        self._discarded = False
+
+    @property
+    def is_good(self) -> bool:
+        """False if opening it has failed, and should be tried anew next time."""
+        return self._volume is not None
+
+    def volume(self) -> Volume:
+        """The volume of exactly this version."""
+        with self._opening:
+            if self._fd < 0:
+                self._fd = _open(self._content)
+            self._check_version()
+            if self._volume is None:
+                self._volume = open_volume(
+                    self._fd, self._content.version.size_bytes, Path(self._content.path).name
+                )
+            return self._volume
+
+    def discard(self) -> None:
+        """Nobody else will ask for it."""
+        self._discarded = True
+        self.close_if_unused()
+
+    def close_if_unused(self) -> None:
+        """Give the descriptor back after the last look-up."""
+        if self._discarded and not self.users and self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _check_version(self) -> None:
+        if FileVersion.of(os.fstat(self._fd)) != self._content.version:
+            self._volume = None
+            raise ImageNotReadyError(
+                f"{self._content.path} has changed since it was read",
+                hint="wait until the library has read it again; replace images by rename,"
+                " not in place",
+            )
+
+
+def _open(content: Content) -> int:
+    try:
+        with open_regular(Path(content.path)) as file:
+            return os.dup(file.fileno())
+    except FileNotFoundError as err:
+        raise ImageNotFoundError(
+            f"{content.path} is gone", hint="run: bootserver images list"
+        ) from err

@@ -1,0 +1,163 @@
+"""Which script a machine gets: one that boots an image, a menu of images, or a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import quote
+
+from bootserver.config import Config
+from bootserver.errors import (
+    BootServerError,
+    ImageError,
+    ImageNotReadyError,
+    UnknownTokenError,
+)
+from bootserver.images.arguments import fill
+from bootserver.images.decide import Site, decide
+from bootserver.images.library import Library
+from bootserver.images.overlay import Served, served_file, served_image
+from bootserver.images.tree import ImageTrees
+from bootserver.model import BootPhase, BootSession, Image, Machine, Method, Way
+from bootserver.sessions.ledger import Ledger
+from bootserver.sessions.profiles import MachineProfile, ProfileStore, effective
+from bootserver.stub.issued import IssuedStub
+from bootserver.stub.machine import parse_machine
+from bootserver.stub.render import BootScript, MenuChoice, render_menu, render_message
+
+RETRY_SOON_S = 5  # what the machine waits for comes by itself
+RETRY_LATER_S = 30  # somebody has to do something first
+
+UNKNOWN_STUB = UnknownTokenError(
+    "this stub is not known to this server", hint="build a new one: bootserver stub build IMAGE"
+)
+
+
+class Scripts:
+    """Decides for each machine that asks, and notes in the ledger that it did."""
+
+    def __init__(
+        self,
+        config: Config,
+        library: Library,
+        trees: ImageTrees,
+        ledger: Ledger,
+        profiles: ProfileStore,
+    ) -> None:
+        self._config = config
+        self._library = library
+        self._trees = trees
+        self._ledger = ledger
+        self._profiles = profiles
+
+    async def answer(
+        self, stub: IssuedStub, picked: str, query: Mapping[str, str], address: str, origin: str
+    ) -> str:
+        """The script for the machine that `query` describes, whose stub is `stub`.
+
+        The image is the stub's; else the one `picked` from the menu; else what the machine's
+        profile says; else the machine gets the menu. `origin` is the server's URL as it reached us.
+        """
+        machine = parse_machine(query)
+        profile = await self.profile(machine)
+        image_id = stub.spec.image or picked or profile.image
+        session = self._ledger.start(stub.token, image_id, machine, address)
+        if not image_id:
+            return self._menu(machine)
+        try:
+            script = await self._boot_script(session, profile, origin)
+        except ImageNotReadyError as err:
+            return message(err, RETRY_SOON_S)
+        except ImageError as err:
+            self._ledger.complain(session.key, err.message)
+            return message(err, RETRY_LATER_S)
+        self._ledger.complain(session.key, "")
+        self._ledger.expect(session.key, script.expected_bytes)
+        self._ledger.advance(session.key, BootPhase.SCRIPT_SERVED)
+        return script.render()
+
+    async def profile(self, machine: Machine) -> MachineProfile:
+        """What the site says of this machine, in config.toml or since."""
+        return effective(machine, self._config, await self._profiles.find(machine))
+
+    def ready_image(self, image_id: str) -> Image:
+        """The image, if it can be served; else ImageError, or ImageNotReadyError for a while."""
+        image = self._library.get(image_id)
+        if image.problem:
+            raise ImageError(f"{image.id} cannot be booted: {image.problem}")
+        if not image.sha256:
+            done, total = self._library.progress(image_id) or (0, image.size_bytes)
+            percent = 100 * done // max(total, 1)
+            raise ImageNotReadyError(f"{image.id} has just arrived; {percent} % of it is checked")
+        return image
+
+    def _menu(self, machine: Machine) -> str:
+        bootable, refusals = [], []
+        for image in sorted(self._library.images(), key=lambda image: image.title.lower()):
+            try:
+                decision = decide(self.ready_image(image.id), machine, site_of(self._config))
+            except ImageError as err:
+                refusals.append(f"{image.title}: {err.message}")
+                continue
+            if decision.way is None:
+                refusals.append(f"{image.title}: {decision.refusal}")
+            else:
+                label = f"{image.title}  ({image.size_bytes / 1e6:,.0f} MB)"
+                bootable.append(MenuChoice(quote(image.id, safe=""), label))
+        boot = self._config.boot
+        return render_menu(
+            bootable,
+            refusals,
+            default=quote(boot.menu_default, safe=""),
+            timeout_s=boot.menu_timeout_s,
+        )
+
+    async def _boot_script(
+        self, session: BootSession, profile: MachineProfile, origin: str
+    ) -> BootScript:
+        image = self.ready_image(session.image)
+        decision = decide(image, session.machine, site_of(self._config))
+        if decision.way is None:
+            raise ImageError(decision.refusal)
+        way, base = decision.way, f"/b/{session.key}"
+        tree_url, iso_url = f"{origin}{base}/tree/", f"{origin}{base}/image.iso"
+        pieces = await self._fetched(image, way, tree_url)
+        whole = pieces[0] if way.method is Method.RAMDISK else None
+        own = fill(way.arguments, tree_url=tree_url, iso_url=iso_url)
+        said = (own, image.settings.arguments, profile.arguments)
+        return BootScript(
+            image,
+            way,
+            base,
+            expected_bytes=sum(piece.size_bytes for piece in pieces),
+            arguments=" ".join(filter(None, said)),
+            memdisk=self._memdisk(image, way, profile),
+            sha256=image.sha256 if whole and whole.is_whole else "",
+        )
+
+    async def _fetched(self, image: Image, way: Way, tree_url: str) -> list[Served]:
+        """What the script fetches of the image."""
+        paths = [*filter(None, [way.program]), *way.initrds, *(path for _, path in way.files)]
+        pieces = []
+        for path in paths:
+            served = await served_file(self._trees, image, path, ways=(way,), tree_url=tree_url)
+            if served is None:
+                raise ImageError(f"{image.id} cannot be booted: {path} is a directory on it")
+            pieces.append(served)
+        if not paths or way.iso_in_initramfs:
+            pieces.append(await served_image(self._trees, image))
+        return pieces
+
+    def _memdisk(self, image: Image, way: Way, profile: MachineProfile) -> str:
+        site = self._config.boot.memdisk
+        return profile.memdisk or image.settings.memdisk or way.memdisk or site
+
+
+def site_of(config: Config) -> Site:
+    """What decides about every image here: the site's limits, and what it supplies."""
+    boot = config.boot
+    return Site(boot.os_room_mib, boot.bios_limit_mib, wimboot="wimboot" in config.stub.loaders)
+
+
+def message(err: BootServerError, retry_s: int) -> str:
+    """A script that shows the error and asks again."""
+    return render_message([line for line in (err.message, err.hint) if line], retry_s=retry_s)

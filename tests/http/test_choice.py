@@ -1,0 +1,155 @@
+"""Which image a machine boots: its stub's, its choice in the menu, its profile's, the default."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+
+from bootserver.config import Config
+from bootserver.configfile import load_config
+from bootserver.model import BootPhase
+from bootserver.selector import Selector
+from tests.fixtures.isos import make_iso
+from tests.fixtures.plane import Plane, running_plane
+
+
+@pytest.fixture
+async def plane(config: Config) -> AsyncIterator[Plane]:
+    images = config.images.path
+    make_iso(images / "rescue.iso", bios=True, volume_id="RESCUE")
+    make_iso(images / "both & more.iso", bios=True, uefi=True, volume_id="BOTH")
+    make_iso(images / "uefi.iso", uefi=True, volume_id="UEFIONLY")
+    async with running_plane(config) as plane:
+        yield plane
+
+
+def items(script: str) -> dict[str, str]:
+    """The menu's items that can be chosen: key -> label."""
+    return dict(re.findall(r"^item ([^-]\S*) (.+)$", script, re.MULTILINE))
+
+
+def gaps(script: str) -> str:
+    return "\n".join(line for line in script.splitlines() if line.startswith("item --gap -- "))
+
+
+async def test_a_stub_without_an_image_gets_a_menu_of_what_boots_here(plane: Plane):
+    script = await plane.script(await plane.token(""))
+
+    assert set(items(script)) == {"both%20%26%20more", "rescue"}
+    assert items(script)["rescue"].startswith("RESCUE")
+    assert "UEFIONLY" in gaps(script)
+    assert "BIOS" in gaps(script)
+
+
+async def test_the_menu_of_a_uefi_machine_is_another(plane: Plane):
+    script = await plane.script(await plane.token(""), platform="efi", buildarch="x86_64")
+
+    assert set(items(script)) == {"both%20%26%20more", "uefi"}
+    assert "RESCUE" in gaps(script)
+
+
+async def test_what_does_not_fit_into_memory_is_not_offered(plane: Plane):
+    script = await plane.script(await plane.token(""), dimms="1000.......")  # 16 MiB
+
+    assert items(script) == {}
+    assert "needs" in gaps(script)
+    assert "No image of the library boots" in script
+
+
+async def test_what_was_chosen_is_booted(plane: Plane):
+    token = await plane.token("")
+    await plane.script(token)
+    script = await plane.script(token, picked="both & more")
+
+    assert "/nbp/memdisk" in script
+    await plane.ledger.flush()
+    [session] = await plane.store.recent(10)
+    assert session.image == "both & more"
+    assert await plane.phases() == [
+        BootPhase.CREATED,
+        BootPhase.STUB_STARTED,
+        BootPhase.SCRIPT_SERVED,
+    ]
+
+
+async def test_a_stub_for_one_image_opens_no_other(plane: Plane):
+    script = await plane.script(await plane.token("rescue"), picked="both & more")
+
+    assert "not known to this server" in script
+
+
+async def test_a_choice_that_is_gone_is_said_on_the_screen(plane: Plane):
+    script = await plane.script(await plane.token(""), picked="nothing")
+
+    assert "there is no image" in script
+    assert "chain" in script
+
+
+async def test_the_machines_own_disk_is_the_default(plane: Plane):
+    script = await plane.script(await plane.token(""))
+
+    assert "\nchoose --timeout 60000 --default / picked" in script
+
+
+async def test_the_site_says_what_is_the_default_and_when(config: Config):
+    make_iso(config.images.path / "rescue.iso", bios=True)
+    boot = config.boot.model_copy(update={"menu_default": "rescue", "menu_timeout_s": 0})
+    async with running_plane(config.model_copy(update={"boot": boot})) as plane:
+        assert "\nchoose --default rescue picked" in await plane.script(await plane.token(""))
+        refused = await plane.script(await plane.token(""), platform="efi", buildarch="x86_64")
+        assert "\nchoose --default / picked" in refused
+
+
+async def test_machines_without_a_stub_are_served_only_where_the_site_says_so(config: Config):
+    make_iso(config.images.path / "rescue.iso", bios=True)
+    async with running_plane(config) as plane:
+        assert await plane.status("/boot.ipxe") == 404
+        assert await plane.status("/nbp/autoexec.ipxe") == 404
+    boot = config.boot.model_copy(update={"open_menu": True})
+    async with running_plane(config.model_copy(update={"boot": boot})) as plane:
+        script = (await plane.body("/boot.ipxe")).decode()
+        assert await plane.body("/nbp/autoexec.ipxe") == script.encode()
+        [path] = {word for word in script.split() if word.startswith("/b/")}
+        assert f"{plane.url}{path}?${{who}}" in script
+        menu = await plane.script(path.split("/")[2])
+        assert set(items(menu)) == {"rescue"}
+
+
+async def test_a_profile_chooses_where_the_stub_leaves_the_choice(config: Config):
+    make_iso(config.images.path / "rescue.iso", bios=True)
+    make_iso(config.images.path / "other.iso", bios=True)
+    path = config.images.path.parent / "config.toml"
+    path.write_text(
+        path.read_text()
+        + '[[machines]]\nmac = "52:54:00:12:34:56"\nimage = "rescue"\nmemdisk = "iso safeint"\n'
+    )
+    async with running_plane(load_config(path)) as plane:
+        script = await plane.script(await plane.token(""))
+        assert "kernel /nbp/memdisk iso safeint" in script
+        other = await plane.script(await plane.token("other"))
+        assert "other" in other.splitlines()[1]
+        menu = await plane.script(await plane.token(""), mac="52-54-00-00-00-01")
+        assert "choose" in menu
+
+
+async def test_a_profile_for_one_boot_is_gone_after_its_hand_off(plane: Plane):
+    await plane.profiles.set(Selector(mac="52:54:00:12:34:56"), image="rescue", once=True)
+    token = await plane.token("")
+    for _ in range(2):  # a machine that did not get there may ask again
+        script = await plane.script(token)
+        assert "/nbp/memdisk" in script
+    key = next(w for w in script.split() if w.endswith("/image.iso")).split("/")[2]
+    assert await plane.status(f"/b/{key}/phase/handoff") == 200
+
+    assert "choose" in await plane.script(token)
+
+
+async def test_a_standing_profile_stays(plane: Plane):
+    await plane.profiles.set(Selector(mac="52:54:00:12:34:56"), image="rescue")
+    token = await plane.token("")
+    for _ in range(2):
+        script = await plane.script(token)
+        key = next(w for w in script.split() if w.endswith("/image.iso")).split("/")[2]
+        assert await plane.status(f"/b/{key}/phase/handoff") == 200

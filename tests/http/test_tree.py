@@ -1,0 +1,297 @@
+"""The tree of an image over HTTP: any file inside it, by extent, with the site's own in place."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bootserver.config import Config
+from bootserver.model import BootPhase
+from tests.fixtures.isos import make_iso
+from tests.fixtures.plane import Plane, running_plane
+
+SQUASHFS = random.Random(1).randbytes(300_001)
+INITRD = random.Random(2).randbytes(7_001)
+GRUB_CFG = b"set timeout=30\nlinux /live/vmlinuz quiet\n"
+LIVE = {
+    ".disk/info": b'Debian GNU/Linux 12 "Bookworm" - Live',
+    "live/vmlinuz": b"MZ" + bytes(5000),
+    "live/initrd.img": INITRD,
+    "live/filesystem.squashfs": SQUASHFS,
+    "boot/grub/grub.cfg": GRUB_CFG,
+    "pool/main/n/nano/nano_7.2-1+deb12u1_amd64.deb": b"deb",
+}
+
+
+@pytest.fixture
+async def plane(config: Config) -> AsyncIterator[Plane]:
+    make_iso(config.images.path / "rescue.iso", LIVE, bios=True, uefi=True, volume_id="d-live")
+    async with running_plane(config) as plane:
+        yield plane
+
+
+async def tree(plane: Plane) -> str:
+    return f"/b/{await plane.token()}/tree"
+
+
+@pytest.mark.parametrize("name", sorted(LIVE))
+async def test_every_file_has_its_own_bytes(plane: Plane, name: str):
+    assert await plane.body(f"{await tree(plane)}/{name}") == LIVE[name]
+
+
+async def test_a_range_of_a_file_is_that_range_of_the_file(plane: Plane):
+    path = f"{await tree(plane)}/live/filesystem.squashfs"
+
+    assert await plane.body(path, Range="bytes=0-0") == SQUASHFS[:1]
+    assert await plane.body(path, Range="bytes=100000-299999") == SQUASHFS[100_000:300_000]
+    assert await plane.body(path, Range="bytes=-7") == SQUASHFS[-7:]
+
+
+async def test_head_tells_size_and_tag_without_a_body(plane: Plane):
+    async with plane.http.head(f"{plane.url}{await tree(plane)}/live/initrd.img") as answer:
+        assert answer.status == 200
+        assert answer.headers["Content-Length"] == str(len(INITRD))
+        assert answer.headers["Accept-Ranges"] == "bytes"
+        tag = answer.headers["ETag"]
+
+    async with plane.http.get(
+        f"{plane.url}{await tree(plane)}/live/initrd.img", headers={"If-None-Match": tag}
+    ) as answer:
+        assert answer.status == 304
+
+
+async def test_two_files_of_a_disc_have_two_tags(plane: Plane):
+    tags = set()
+    for name in LIVE:
+        async with plane.http.head(f"{plane.url}{await tree(plane)}/{name}") as answer:
+            tags.add(answer.headers["ETag"])
+
+    assert len(tags) == len(LIVE)
+
+
+async def test_names_are_found_in_any_case(plane: Plane):
+    assert await plane.body(f"{await tree(plane)}/LIVE/Initrd.IMG") == INITRD
+
+
+async def test_a_directory_is_a_page_with_links_that_work(plane: Plane):
+    base = await tree(plane)
+    page = (await plane.body(f"{base}/live/")).decode()
+
+    assert "initrd.img" in page
+    assert "7,001" in page
+    [link] = [part.split('"')[0] for part in page.split('href="') if "initrd" in part.split('"')[0]]
+    assert await plane.body(f"{base}/live/{link.removeprefix('./')}") == INITRD
+    assert '"./.disk/"' in (await plane.body(f"{base}/")).decode()
+
+
+async def test_a_directory_without_its_slash_is_redirected_to_it(plane: Plane):
+    url = f"{plane.url}{await tree(plane)}/live"
+    async with plane.http.get(url, allow_redirects=False) as answer:
+        assert answer.status == 301
+        assert answer.headers["Location"] == "live/"
+    async with plane.http.get(url) as answer:
+        assert answer.status == 200
+        assert str(answer.url).endswith("/tree/live/")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/nothing",
+        "/live/nothing",
+        "/live/initrd.img/",
+        "/live/initrd.img/x",
+        "/%00",
+        "/..%2f..%2fconfig.toml",
+        "/live/..%2f..%2f..%2fetc/passwd",
+        "/" + "x" * 3000,
+    ],
+)
+async def test_what_is_not_on_the_disc_is_404(plane: Plane, path: str):
+    assert await plane.status(f"{await tree(plane)}{path}") == 404
+
+
+async def test_an_unknown_token_has_no_tree(plane: Plane):
+    assert await plane.status("/b/0123456789abcdef/tree/live/initrd.img") == 404
+    assert await plane.status("/b/0123456789abcdef/tree/") == 404
+
+
+async def test_an_image_that_has_just_changed_has_no_tree_for_a_while(plane: Plane):
+    base = await tree(plane)
+    os.utime(plane.iso, (1, 1))
+
+    assert await plane.status(f"{base}/live/initrd.img") == 503
+
+
+async def test_a_damaged_disc_is_a_sentence_and_the_server_lives(plane: Plane, config: Config):
+    data = plane.iso.read_bytes()
+    at = data.rindex(b"INITRD.IMG") - 33  # its directory record, as ISO 9660 names it
+    broken = bytearray(data)
+    broken[at + 2 : at + 10] = (0x7FFFFFF0).to_bytes(4, "little") + (0x7FFFFFF0).to_bytes(4, "big")
+    (config.images.path / "broken.iso").write_bytes(broken)
+    await plane.look_again()
+    base = f"/b/{await plane.token('broken')}/tree"
+
+    assert await plane.status(f"{base}/live/initrd.img") == 500
+    assert await plane.body(f"{base}/live/filesystem.squashfs") == SQUASHFS
+
+
+# ---- The site's own files ----
+
+
+def say(plane: Plane, text: str, **files: bytes) -> None:
+    for name, data in files.items():
+        (plane.iso.parent / name).write_bytes(data)
+    plane.iso.with_suffix(".toml").write_text(text)
+
+
+async def test_a_replaced_file_is_served_in_place_of_the_discs(plane: Plane):
+    say(plane, '[replace]\n"/live/vmlinuz" = "other"\n', other=b"another kernel")
+    await plane.look_again()
+    base = await tree(plane)
+
+    assert await plane.body(f"{base}/live/vmlinuz") == b"another kernel"
+    assert await plane.body(f"{base}/LIVE/VMLINUZ", Range="bytes=8-13") == b"kernel"
+    assert await plane.body(f"{base}/live/initrd.img") == INITRD
+
+
+async def test_a_replaced_file_has_another_tag_when_it_changes(plane: Plane):
+    say(plane, '[replace]\n"/live/vmlinuz" = "other"\n', other=b"first")
+    await plane.look_again()
+    path = f"{plane.url}{await tree(plane)}/live/vmlinuz"
+    async with plane.http.get(path) as answer:
+        first = answer.headers["ETag"]
+    (plane.iso.parent / "other").write_bytes(b"second")
+    async with plane.http.get(path, headers={"If-None-Match": first}) as answer:
+        assert answer.status == 200
+        assert await answer.read() == b"second"
+
+
+async def test_a_shorter_replacement_is_on_the_whole_disc_too(plane: Plane):
+    short = b"set timeout=0\n"
+    say(plane, '[replace]\n"/boot/grub/grub.cfg" = "menu"\n', menu=short)
+    await plane.look_again()
+    plain = plane.iso.read_bytes()
+    expected = plain.replace(GRUB_CFG, short.ljust(len(GRUB_CFG), b"\n"))
+    assert expected != plain
+    path = f"/b/{await plane.token()}/image.iso"
+
+    assert await plane.body(path) == expected
+    at = plain.index(GRUB_CFG)
+    for start, stop in ((at - 1, at + 1), (at + 3, at + 9), (at + len(GRUB_CFG) - 1, at + 99)):
+        body = await plane.body(path, Range=f"bytes={start}-{stop - 1}")
+        assert body == expected[start:stop]
+
+
+async def test_a_changed_disc_has_another_tag_and_is_sent_without_the_files_digest(plane: Plane):
+    say(plane, '[replace]\n"/boot/grub/grub.cfg" = "menu"\nrecipe = ""\n', menu=b"x")
+    plane.iso.with_suffix(".toml").write_text(
+        'recipe = "disc"\n[replace]\n"/boot/grub/grub.cfg" = "menu"\n'
+    )
+    await plane.look_again()
+    token = await plane.token()
+    async with plane.http.head(f"{plane.url}/b/{token}/image.iso") as answer:
+        tag = answer.headers["ETag"]
+
+    image = plane.library.get("rescue")
+    assert image.sha256 not in tag
+    script = await plane.script(token, platform="efi", buildarch="x86_64")
+    assert "ramdisk.efi" in script
+    assert "sha256=" not in script
+
+
+async def test_a_longer_replacement_is_in_the_tree_only(plane: Plane):
+    long = b"#" * (len(GRUB_CFG) + 1)
+    say(plane, '[replace]\n"/boot/grub/grub.cfg" = "menu"\n', menu=long)
+    await plane.look_again()
+    token = await plane.token()
+
+    assert await plane.body(f"/b/{token}/tree/boot/grub/grub.cfg") == long
+    assert await plane.body(f"/b/{token}/image.iso") == plane.iso.read_bytes()
+
+
+async def test_injected_files_follow_the_initramfs(plane: Plane, tmp_path: Path):
+    say(plane, '[inject]\n"etc/hello" = "note"\n', note=b"from the site\n")
+    await plane.look_again()
+    base = await tree(plane)
+    body = await plane.body(f"{base}/live/initrd.img")
+
+    assert body.startswith(INITRD)
+    archive = body[len(INITRD) :].lstrip(b"\0")
+    assert (len(body) - len(archive)) % 4 == 0
+    assert archive.startswith(b"070701")
+    assert b"etc/hello\0" in archive
+    assert b"from the site\n" in archive
+    middle = len(INITRD) - 5
+    part = await plane.body(f"{base}/live/initrd.img", Range=f"bytes={middle}-{middle + 99}")
+    assert part == body[middle : middle + 100]
+    assert await plane.body(f"{base}/live/vmlinuz") == LIVE["live/vmlinuz"]
+
+
+async def test_a_file_of_the_sites_that_has_gone_is_a_sentence(plane: Plane):
+    say(plane, '[replace]\n"/live/vmlinuz" = "other"\n', other=b"x")
+    await plane.look_again()
+    base = await tree(plane)
+    (plane.iso.parent / "other").unlink()
+    async with plane.http.get(f"{plane.url}{base}/live/vmlinuz") as answer:
+        assert answer.status == 500
+        assert "side-car" in await answer.text()
+
+
+async def test_esxi_is_told_where_its_modules_are(plane: Plane, config: Config):
+    make_iso(
+        config.images.path / "esxi.iso",
+        {
+            "b.b00": b"kernel",
+            "boot.cfg": b"title=x\nkernel=/b.b00\nmodules=/jumpstrt.gz --- /useropts.gz\n",
+            "efi/boot/bootx64.efi": b"MZ",
+        },
+        uefi=True,
+        volume_id="ESXI-8.0",
+    )
+    await plane.look_again()
+    base = f"/b/{await plane.token('esxi')}/tree"
+    text = (await plane.body(f"{base}/boot.cfg")).decode()
+
+    assert f"prefix={plane.url}{base}\n" in text
+    assert "kernel=b.b00" in text
+    assert "modules=jumpstrt.gz --- useropts.gz" in text
+
+
+# ---- The ledger ----
+
+
+async def test_a_kernel_boot_leaves_its_phases_and_bytes_in_the_ledger(plane: Plane):
+    script = await plane.script(await plane.token(), dimms="0010.......")
+    ipxe = {"User-Agent": "iPXE/1.21.1"}
+    [kernel, initrd] = [
+        next(word for word in line.split() if word.startswith("/b/"))
+        for line in script.splitlines()
+        if line.startswith(("kernel", "initrd"))
+    ]
+    await plane.body(kernel, **ipxe)
+    await plane.body(initrd, **ipxe)
+    await plane.body(kernel.replace("tree/live/vmlinuz", "phase/handoff"), **ipxe)
+    assert (await plane.phases())[-2:] == [BootPhase.FETCHED, BootPhase.HANDED_OFF]
+
+    # The system that was booted comes for the rest, again and again.
+    squashfs = kernel.replace("vmlinuz", "filesystem.squashfs")
+    for _ in range(2):
+        assert await plane.body(squashfs, **{"User-Agent": "Wget"}) == SQUASHFS
+
+    assert (await plane.phases())[-1] == BootPhase.OS_UP
+    [session] = await plane.store.recent(10)
+    assert session.image_bytes == session.sent_bytes == len(LIVE["live/vmlinuz"]) + len(INITRD)
+
+
+async def test_a_kernel_that_ipxe_fetches_again_is_no_system_that_is_up(plane: Plane):
+    script = await plane.script(await plane.token(), dimms="0010.......")
+    kernel = next(word for word in script.split() if word.endswith("/vmlinuz"))
+    await plane.body(kernel.replace("tree/live/vmlinuz", "phase/handoff"))
+    await plane.body(kernel, **{"User-Agent": "iPXE/1.21.1"})
+
+    assert (await plane.phases())[-1] == BootPhase.HANDED_OFF

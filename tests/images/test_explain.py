@@ -1,0 +1,147 @@
+"""What an image is and what will come of it, in sentences and for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+
+from bootserver.images.decide import Site
+from bootserver.images.explain import explain
+from bootserver.model import (
+    ElToritoEntry,
+    FileVersion,
+    Firmware,
+    Image,
+    ImageSettings,
+    IsoFacts,
+    Machine,
+)
+
+MB = 1_000_000
+MIB = 1 << 20
+SITE = Site(os_room_mib=64, bios_limit_mib=2816)
+ENTRIES = (ElToritoEntry(0x00, True, 0, 4, 30), ElToritoEntry(0xEF, True, 0, 2880, 40))
+LIVE = {
+    "/live/vmlinuz": 8 * MB,
+    "/live/initrd.img": 41 * MB,
+    "/live/filesystem.squashfs": 152 * MB,
+}
+
+
+def image(markers: Mapping[str, int] | None = None, recipe: str = "", **facts: str) -> Image:
+    size_bytes = 206 * MB
+    return Image(
+        "rescue",
+        "/rescue.iso",
+        FileVersion(size_bytes, 0, 0),
+        facts=IsoFacts(size_bytes, el_torito=ENTRIES, markers=markers or {}, **facts),
+        settings=ImageSettings(recipe=recipe),
+    )
+
+
+def test_a_live_system_is_explained_from_its_files():
+    explained = explain(image(LIVE), SITE)
+
+    assert explained.recipe == "debian-live"
+    assert explained.reasons == (
+        "it has /live/filesystem.squashfs",
+        "it has /live/vmlinuz",
+    )
+    assert explained.bios.method == explained.uefi.method == "kernel"
+    assert explained.bios.sentence == (
+        "BIOS: iPXE loads the kernel /live/vmlinuz and its initrd /live/initrd.img (49 MB); the "
+        "system then fetches /live/filesystem.squashfs (152 MB) over HTTP. The machine needs "
+        "1,216 MiB of memory."
+    )
+    assert explained.ram_bytes == 1216 * MIB
+
+
+def test_what_we_have_not_booted_ourselves_says_so():
+    explained = explain(image(LIVE), SITE)
+
+    assert "Unverified" not in explained.bios.sentence
+    assert "Unverified" in explained.uefi.sentence
+    assert (explained.bios.verified, explained.uefi.verified) == (True, False)
+
+
+def test_a_whole_image_is_explained_for_each_firmware():
+    explained = explain(image(volume_id="WHO_KNOWS"), SITE)
+
+    assert "memdisk starts it there" in explained.bios.sentence
+    assert "as a disk that the system can see too" in explained.uefi.sentence
+    assert explained.reasons == ("nothing on it tells a kind that is known",)
+    assert explained.bios.ram_bytes == (197 + 64) * MIB
+    assert any("no longer sees a disc in memory" in caveat for caveat in explained.caveats)
+
+
+def test_a_refusal_is_a_sentence_and_no_method():
+    explained = explain(image({"/dban.bzi": MB}), SITE)
+
+    assert explained.uefi.method == ""
+    assert "BIOS machines only" in explained.uefi.refusal
+    assert explained.uefi.sentence == f"UEFI: does not boot: {explained.uefi.refusal}."
+    assert explained.boots_on == (Firmware.BIOS,)
+
+
+def test_an_arm64_disc_is_explained_for_arm64_machines():
+    disc = image({**LIVE, "/efi/boot/bootaa64.efi": 1})
+    assert disc.facts
+    arm64 = replace(disc, facts=replace(disc.facts, el_torito=ENTRIES[1:]))
+
+    explained = explain(arm64, SITE)
+
+    assert explained.uefi.method == "kernel"
+    assert "for arm64 machines" in explained.bios.refusal
+
+
+def test_a_known_machine_gets_its_own_sentence():
+    machine = Machine(firmware=Firmware.UEFI, architecture="x86_64", memory_mib=1024)
+
+    explained = explain(image(LIVE), SITE, machine)
+
+    assert explained.machine is not None
+    assert explained.machine.method == ""
+    assert "needs 1216 MiB of memory" in explained.machine.refusal
+    assert "this machine has 1024" in explained.machine.sentence
+    assert explained.uefi.method == "kernel"  # that of a machine with enough memory
+    assert explained.ram_bytes == 1216 * MIB
+
+
+def test_a_machine_with_enough_memory_is_told_how_much_it_has():
+    machine = Machine(firmware=Firmware.BIOS, memory_mib=4096)
+
+    explained = explain(image(LIVE), SITE, machine)
+
+    assert explained.machine is not None
+    assert explained.machine.sentence.startswith("This machine (BIOS): iPXE loads")
+    assert "needs 1,216 MiB of memory and has 4,096." in explained.machine.sentence
+
+
+def test_a_side_car_is_named_as_the_reason():
+    explained = explain(image(LIVE, recipe="disc"), SITE)
+
+    assert explained.recipe == "disc"
+    assert explained.reasons == ("its side-car says so",)
+    assert explained.bios.method == "memdisk"
+
+
+def test_all_of_it_goes_into_json():
+    told = json.loads(json.dumps(explain(image(LIVE), SITE, Machine()).as_json()))
+
+    assert told["recipe"] == "debian-live"
+    assert told["reasons"][0] == "it has /live/filesystem.squashfs"
+    assert told["bios"]["method"] == told["uefi"]["method"] == "kernel"
+    assert told["bios"].keys() == {"method", "sentence", "ram_bytes", "refusal", "verified"}
+    assert told["ram_bytes"] == told["machine"]["ram_bytes"] == 1216 * MIB
+    assert told["caveats"] == []
+
+
+def test_a_person_gets_the_same_in_lines():
+    lines = explain(image({"/dban.bzi": MB}), SITE).lines()
+
+    assert lines[0] == "rescue is taken for: DBAN (wipes all disks) [dban]"
+    assert lines[1] == "Why: it has /dban.bzi."
+    assert lines[2].startswith("BIOS: iPXE loads the kernel /dban.bzi (1.0 MB); nothing else is")
+    assert lines[3].startswith("UEFI: does not boot: rescue is DBAN")
+    assert lines[4].startswith("Note: it asks before it wipes")

@@ -1,0 +1,285 @@
+"""The ways that a recipe makes of the paths on one disc, and what each costs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bootserver.images.arguments import fill, is_safe
+from bootserver.images.recipes import RECIPES, Recipe, identify
+from bootserver.images.recipes.offers import Kernel, Offer, OwnConfig, Wimboot
+from bootserver.model import Firmware, IsoFacts, Method, PlainDisk, Way
+from tests.images.corpus import BY_NAME, DISCS, Disc, facts_of
+
+MIB = 1 << 20
+NIC = "BOOTIF=01-${netX/mac:hexhyp}"
+ROWS = {recipe.name: recipe for recipe in RECIPES}
+
+
+def offer(facts: IsoFacts, firmware: Firmware = Firmware.BIOS) -> Offer:
+    """The best that the image's recipe has to offer."""
+    recipe = identify(facts).recipe
+    boot = (recipe.bios if firmware is Firmware.BIOS else recipe.uefi)[0]
+    offered = boot.offer(facts, firmware, os_room_mib=64)
+    assert isinstance(offered, Offer), offered
+    return offered
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+def test_arguments_of_every_row_reach_the_kernel_as_they_are(recipe: Recipe):
+    for boot in (*recipe.bios, *recipe.uefi):
+        arguments = getattr(boot, "arguments", "").replace("{medium}", "m").replace("{base}", "b")
+        assert is_safe(arguments), arguments
+
+
+@pytest.mark.parametrize("disc", DISCS, ids=lambda disc: disc.name)
+@pytest.mark.parametrize("firmware", Firmware)
+def test_every_way_names_files_that_are_on_the_disc(disc: Disc, firmware: Firmware):
+    facts = facts_of(disc)
+    recipe = identify(facts).recipe
+
+    for boot in recipe.bios if firmware is Firmware.BIOS else recipe.uefi:
+        offered = boot.offer(facts, firmware, os_room_mib=64)
+        if isinstance(offered, str):
+            assert disc.name in {"kaspersky", "dban", "esxi"} or isinstance(boot, OwnConfig)
+            continue
+        way = offered.way
+        paths = [*filter(None, [way.program]), *way.initrds, *(path for _, path in way.files)]
+        assert all(facts.markers[path] > 0 for path in paths)
+        assert is_safe(way.arguments)
+        # Nothing is left to fill in but the boot's own URLs.
+        filled = fill(way.arguments, tree_url="http://192.0.2.1:80/t/", iso_url="http://a/i.iso")
+        assert "{" not in filled.replace("${netX/mac:hexhyp}", "")
+
+
+def test_debian_live_boots_its_kernel_which_fetches_the_squashfs():
+    way = offer(facts_of(BY_NAME["debian-live"])).way
+
+    assert way == Way(
+        Method.KERNEL,
+        "/live/vmlinuz",
+        ("/live/initrd.img",),
+        f"boot=live components fetch={{tree}}live/filesystem.squashfs ip=dhcp {NIC}",
+    )
+
+
+def test_the_newest_of_several_kernels_gets_its_own_initrd():
+    way = offer(facts_of(BY_NAME["debian-live-versions"])).way
+
+    assert way.program == "/live/vmlinuz-6.1.0-18-amd64"
+    assert way.initrds == ("/live/initrd.img-6.1.0-18-amd64",)
+
+
+def test_grml_kernel_initrd_and_file_system_are_of_one_flavour():
+    way = offer(facts_of(BY_NAME["grml-two-flavours"])).way
+
+    assert way.program == "/boot/grmlfullamd64/vmlinuz"
+    assert way.initrds == ("/boot/grmlfullamd64/initrd.img",)
+    assert "fetch={tree}live/grml-full-amd64/grml-full-amd64.squashfs" in way.arguments
+
+
+def test_rescatux_numbers_its_kernel_and_initrd():
+    way = offer(facts_of(BY_NAME["rescatux"])).way
+
+    assert (way.program, way.initrds) == ("/live/vmlinuz1", ("/live/initrd1.img",))
+
+
+@pytest.mark.parametrize(
+    ("disc", "kernel"),
+    [
+        ("fedora-41-live", "/images/pxeboot/vmlinuz"),
+        ("fedora-42-live", "/boot/x86_64/loader/linux"),
+        ("fedora-old-live", "/isolinux/vmlinuz0"),
+    ],
+)
+def test_fedora_kernel_is_found_in_each_of_its_places(disc: str, kernel: str):
+    way = offer(facts_of(BY_NAME[disc])).way
+
+    assert way.program == kernel
+    assert "root=live:{tree}liveos/squashfs.img rd.live.image" in way.arguments
+
+
+@pytest.mark.parametrize(
+    ("disc", "base", "kernel"),
+    [
+        ("arch", "arch", "/arch/boot/x86_64/vmlinuz-linux"),
+        ("blackarch", "blackarch", "/blackarch/boot/x86_64/vmlinuz-linux"),
+        ("cachyos", "arch", "/arch/boot/x86_64/vmlinuz-linux-cachyos"),
+    ],
+)
+def test_archiso_is_told_its_directory_and_loads_microcode_first(disc: str, base: str, kernel: str):
+    way = offer(facts_of(BY_NAME[disc])).way
+
+    assert way.program == kernel
+    assert f"archisobasedir={base} archiso_http_srv={{tree}}" in way.arguments
+    assert way.initrds[:2] == (f"/{base}/boot/amd-ucode.img", f"/{base}/boot/intel-ucode.img")
+    assert "initramfs" in way.initrds[2]
+
+
+def test_subiquity_is_kept_from_taking_the_iso_for_its_configuration():
+    arguments = offer(facts_of(BY_NAME["ubuntu-server"])).way.arguments
+
+    assert "url={iso} cloud-config-url=/dev/null" in arguments
+
+
+def test_casper_needs_twice_the_iso_and_a_gigabyte():
+    facts = replace(facts_of(BY_NAME["mint"]), size_bytes=3000 * MIB)
+
+    assert (offer(facts).needed_bytes - offer(facts).loaded_bytes) == 7024 * MIB
+
+
+def test_live_boot_needs_the_squashfs_and_a_gigabyte():
+    facts = facts_of(BY_NAME["debian-live"])
+    sizes = {"/live/vmlinuz": 8 * MIB, "/live/initrd.img": 41 * MIB}
+    facts = replace(facts, markers=sizes | {"/live/filesystem.squashfs": 152 * MIB})
+
+    assert offer(facts).needed_bytes == (8 + 41 + 152 + 1024) * MIB
+    assert offer(facts).loaded_bytes == 49 * MIB
+
+
+def test_proxmox_has_its_iso_in_the_initramfs_and_in_memory_twice():
+    facts = replace(facts_of(BY_NAME["proxmox-ve"]), size_bytes=1000 * MIB)
+    files = facts.markers["/boot/linux26"] + facts.markers["/boot/initrd.img"]
+
+    offered = offer(facts)
+
+    assert offered.way.iso_in_initramfs == "/proxmox.iso"
+    assert offered.loaded_bytes == 1000 * MIB + files
+    assert offered.needed_bytes == 2512 * MIB + files
+
+
+@pytest.mark.parametrize(
+    ("firmware", "manager"),
+    [
+        (Firmware.BIOS, ("bootmgr", "/bootmgr")),
+        (Firmware.UEFI, ("bootmgfw.efi", "/efi/boot/bootx64.efi")),
+    ],
+)
+def test_wimboot_gets_the_manager_the_store_and_the_wim_last(
+    firmware: Firmware, manager: tuple[str, str]
+):
+    way = offer(facts_of(BY_NAME["winpe-adk"]), firmware).way
+
+    assert way.files == (
+        manager,
+        ("BCD", "/boot/bcd"),
+        ("boot.sdi", "/boot/boot.sdi"),
+        ("boot.wim", "/sources/boot.wim"),
+    )
+
+
+def test_symantec_like_discs_are_not_given_to_wimboot_without_their_store():
+    wim = IsoFacts(0, markers={"/sources/boot.wim": 100, "/bootmgr": 1})
+
+    assert Wimboot(store_needed=True).offer(wim, Firmware.BIOS, 64) == "has no BCD and no boot.sdi"
+    assert isinstance(Wimboot().offer(wim, Firmware.BIOS, 64), Offer)
+
+
+def test_windows_in_memory_needs_its_wim_once_more():
+    facts = facts_of(BY_NAME["winpe-adk"])
+    facts = replace(facts, size_bytes=300 * MIB, markers={"/sources/boot.wim": 250 * MIB})
+
+    whole = ROWS["winpe"].bios[-1].offer(facts, Firmware.BIOS, 64)
+
+    assert isinstance(whole, Offer)
+    assert whole.way.method is Method.MEMDISK
+    assert whole.needed_bytes == (300 + 250 + 512) * MIB
+
+
+def test_esxi_and_memtest_are_chained_on_uefi():
+    esxi = offer(facts_of(BY_NAME["esxi"]), Firmware.UEFI).way
+    memtest = offer(facts_of(BY_NAME["memtest"]), Firmware.UEFI).way
+
+    assert esxi == Way(Method.CHAIN, "/efi/boot/bootx64.efi", arguments="-c {tree}boot.cfg")
+    assert memtest == Way(Method.CHAIN, "/efi/boot/bootx64.efi")
+
+
+@pytest.mark.parametrize("kind", ["floppy", "harddisk"])
+def test_a_plain_disk_tells_memdisk_its_kind(kind: str):
+    facts = IsoFacts(1_474_560, plain_disk=PlainDisk(kind, boot_code=True, efi_partition=False))
+
+    assert identify(facts).recipe.name == "disk-image"
+    assert offer(facts).way == Way(Method.MEMDISK, memdisk=kind)
+
+
+def test_an_unknown_linux_boots_as_its_own_menu_says():
+    grub = offer(facts_of(BY_NAME["unknown-grub"])).way
+    isolinux = offer(facts_of(BY_NAME["unknown-isolinux"])).way
+
+    assert (grub.program, grub.initrds) == ("/boot/vmlinuz-6.6", ("/boot/initrd-6.6.gz",))
+    assert grub.arguments == "quiet splash root=/dev/ram0"
+    assert (isolinux.program, isolinux.initrds) == ("/isolinux/vmlinuz", ("/isolinux/initrd.gz",))
+
+
+@pytest.mark.parametrize(
+    ("said", "fetch"),
+    [
+        ("boot=live findiso=/x toram", "fetch={tree}live/root.squashfs"),
+        ("boot=casper iso-scan/filename=/x", "url={iso}"),
+        ("root=live:CDLABEL=X rd.live.image", "root=live:{tree}liveos/squashfs.img"),
+        ("archisobasedir=foo archisolabel=FOO", "archiso_http_srv={tree}"),
+        ("inst.stage2=hd:LABEL=X quiet", "inst.stage2={tree}"),
+    ],
+)
+def test_the_arguments_of_an_unknown_linux_betray_how_it_fetches(said: str, fetch: str):
+    markers = {
+        "/k": 1,
+        "/i": 1,
+        "/live/root.squashfs": 1,
+        "/liveos/squashfs.img": 1,
+        "/foo/x86_64/airootfs.sfs": 1,
+        "/images/install.img": 1,
+    }
+    menu = f"menuentry X {{\nlinux /k {said}\ninitrd /i\n}}\n"
+    facts = IsoFacts(0, markers=markers, texts={"/boot/grub/grub.cfg": menu})
+
+    offered = OwnConfig(any_family=False).offer(facts, Firmware.UEFI, 64)
+
+    assert isinstance(offered, Offer)
+    words = offered.way.arguments.split()
+    assert fetch in words
+    assert "ip=dhcp" in words
+    assert not [w for w in words if w.startswith(("findiso=", "iso-scan", "archisolabel", "hd:"))]
+    assert not [w for w in words if "LABEL" in w or w == "toram"]
+
+
+def test_an_unknown_linux_that_tells_nothing_is_no_offer_of_its_family():
+    menu = "menuentry X {\nlinux /k quiet\ninitrd /i\n}\n"
+    facts = IsoFacts(0, markers={"/k": 1, "/i": 1}, texts={"/boot/grub/grub.cfg": menu})
+
+    assert isinstance(OwnConfig(any_family=False).offer(facts, Firmware.UEFI, 64), str)
+    assert isinstance(OwnConfig(any_family=True).offer(facts, Firmware.UEFI, 64), Offer)
+
+
+def test_signatures_and_sums_are_no_kernels():
+    place = Kernel(places=(("/live/vmlinuz*", "/live/initrd*"),))
+    names = ("vmlinuz-1", "vmlinuz-1.sig", "vmlinuz-1.sha256", "initrd.img-1", "initrd.img-1.asc")
+    facts = IsoFacts(0, markers={f"/live/{name}": 1 for name in names})
+
+    offered = place.offer(facts, Firmware.BIOS, 64)
+
+    assert isinstance(offered, Offer)
+    assert (offered.way.program, offered.way.initrds) == (
+        "/live/vmlinuz-1",
+        ("/live/initrd.img-1",),
+    )
+
+
+def test_a_directory_or_an_empty_file_is_no_kernel():
+    facts = IsoFacts(0, markers={"/linux": 0, "/initrd.gz": 9})
+
+    refusal = Kernel(places=(("/linux", "/initrd.gz"),)).offer(facts, Firmware.BIOS, 64)
+
+    assert refusal == "has no /linux with /initrd.gz"
+
+
+def test_an_initrd_of_another_version_is_not_taken_though_it_is_newer():
+    names = ("vmlinuz-6.1", "vmlinuz-5.9", "initrd.img-6.1", "initrd.img-6.2", "initrd.img-5.9")
+    facts = IsoFacts(0, markers={f"/live/{name}": 1 for name in names})
+
+    offered = Kernel(places=(("/live/vmlinuz*", "/live/initrd*"),)).offer(facts, Firmware.BIOS, 64)
+
+    assert isinstance(offered, Offer)
+    assert offered.way.program == "/live/vmlinuz-6.1"
+    assert offered.way.initrds == ("/live/initrd.img-6.1",)

@@ -1,0 +1,137 @@
+"""The scripts that machines get, line by line as iPXE reads them."""
+
+from __future__ import annotations
+
+import pytest
+
+from bootserver.model import FileVersion, Image, Method, Way
+from bootserver.stub.render import BootScript, MenuChoice, render_menu, render_message, render_open
+
+IMAGE = Image("live", "/images/live.iso", FileVersion(1, 1, 1), title="Live ${x} && more")
+BASE = "/b/KEY"
+
+
+def script(way: Way, **fields: object) -> list[str]:
+    text = BootScript(IMAGE, way, BASE, expected_bytes=2_000_000, **fields).render()
+    assert text.startswith("#!ipxe\n")
+    return text.splitlines()
+
+
+def between(lines: list[str], first: str, last: str) -> list[str]:
+    return lines[lines.index(first) + 1 : lines.index(last)]
+
+
+def test_a_kernel_is_told_the_names_of_its_initrds_in_their_order():
+    way = Way(Method.KERNEL, "/live/vmlinuz", ("/boot/amd_ucode.img", "/live/initrd.img"))
+    lines = script(way, arguments="boot=live fetch=http://192.0.2.1/x quiet")
+
+    assert between(lines, ":fetch", "boot ||") == [
+        "imgfree ||",
+        "kernel /b/KEY/tree/live/vmlinuz initrd=amd_ucode.img initrd=initrd.img "
+        "boot=live fetch=http://192.0.2.1/x quiet || goto retry",
+        "initrd --name amd_ucode.img /b/KEY/tree/boot/amd_ucode.img || goto retry",
+        "initrd --name initrd.img /b/KEY/tree/live/initrd.img || goto retry",
+        "imgfetch --name beacon /b/KEY/phase/handoff && imgfree beacon ||",
+    ]
+
+
+def test_the_whole_iso_can_go_into_the_initramfs():
+    way = Way(
+        Method.KERNEL, "/boot/linux26", ("/boot/initrd.img",), iso_in_initramfs="/proxmox.iso"
+    )
+    lines = script(way, arguments="rw")
+
+    kernel = "kernel /b/KEY/tree/boot/linux26 initrd=initrd.img initrd=image.iso rw || goto retry"
+    assert kernel in lines
+    assert "initrd --name image.iso /b/KEY/image.iso /proxmox.iso || goto retry" in lines
+
+
+def test_wimboot_gets_its_files_by_name_and_boot_wim_last():
+    way = Way(
+        Method.WIMBOOT,
+        files=(("BCD", "/boot/bcd"), ("boot.sdi", "/boot/boot.sdi"), ("boot.wim", "/s/boot.wim")),
+    )
+    lines = script(way)
+
+    assert [line for line in lines if line.startswith(("kernel", "initrd"))] == [
+        "kernel /nbp/wimboot  || goto retry",
+        "initrd --name BCD /b/KEY/tree/boot/bcd BCD || goto retry",
+        "initrd --name boot.sdi /b/KEY/tree/boot/boot.sdi boot.sdi || goto retry",
+        "initrd --name boot.wim /b/KEY/tree/s/boot.wim boot.wim || goto retry",
+    ]
+
+
+def test_one_program_is_started_with_its_arguments_after_the_beacon():
+    way = Way(Method.CHAIN, "/efi/boot/bootx64.efi")
+    lines = script(way, arguments="-c http://192.0.2.1/boot.cfg")
+
+    assert between(lines, "imgfree ||", "imgexec program ||") == [
+        "imgfetch --name program /b/KEY/tree/efi/boot/bootx64.efi -c http://192.0.2.1/boot.cfg "
+        "|| goto retry",
+        "imgfetch --name beacon /b/KEY/phase/handoff && imgfree beacon ||",
+    ]
+
+
+def test_memdisk_takes_a_disk_image_that_is_on_the_disc():
+    lines = script(Way(Method.MEMDISK, "/boot/floppy.img"), memdisk="floppy")
+
+    assert "kernel /nbp/memdisk floppy || goto retry" in lines
+    assert "initrd --name image.iso /b/KEY/tree/boot/floppy.img || goto retry" in lines
+
+
+def test_the_ram_disk_is_checked_where_the_digest_is_known():
+    [known] = [x for x in script(Way(Method.RAMDISK), sha256="ab") if x.startswith("imgexec")]
+    [unknown] = [x for x in script(Way(Method.RAMDISK)) if x.startswith("imgexec")]
+
+    assert " url=/b/KEY/image.iso sha256=ab size=2000000 notify=/b/KEY/phase/handoff ||" in known
+    assert " url=/b/KEY/image.iso size=2000000 notify=/b/KEY/phase/handoff ||" in unknown
+
+
+@pytest.mark.parametrize("method", Method)
+def test_a_title_cannot_become_a_command_and_every_method_comes_back(method: Method):
+    lines = script(Way(method, program="/x"))
+
+    assert "echo bootserver: Live $ {x} & & more (2.0 MB to fetch)" in lines
+    assert ":retry" in lines
+    assert "isset ${who} && chain --replace boot.ipxe?${who} ||" in lines
+
+
+def test_a_menu_offers_what_boots_and_gives_the_reason_for_what_does_not():
+    text = render_menu(
+        [MenuChoice("a%20b", "A B (12 MB)")],
+        ["Other: it has || no boot entry"],
+        default="a%20b",
+        timeout_s=30,
+    )
+
+    assert "\nitem a%20b A B (12 MB)\n" in text
+    assert "\nitem --gap -- Other: it has | | no boot entry\n" in text
+    assert "\nchoose --timeout 30000 --default a%20b picked || goto menu\n" in text
+    assert "\nisset ${who} && chain --replace pick/${picked}/boot.ipxe?${who} ||\n" in text
+
+
+def test_a_default_that_does_not_boot_here_is_the_machines_own_disk():
+    text = render_menu([], ["Other: no"], default="other", timeout_s=0)
+
+    assert "\nchoose --default / picked || goto menu\n" in text
+    assert "No image of the library boots on this machine." in text
+
+
+def test_a_machine_without_a_stub_is_sent_on_over_http_first():
+    text = render_open("TOKEN", "http://192.0.2.1:8080")
+
+    chains = [line for line in text.splitlines() if line.startswith("chain")]
+    assert chains == [
+        "chain --autofree http://192.0.2.1:8080/b/TOKEN/boot.ipxe?${who} ||",
+        "chain --autofree /b/TOKEN/boot.ipxe ||",
+    ]
+    assert "\nset who mac=${${nic}/mac:hexhyp}&uuid=${uuid}&serial=" in text
+    assert text.index("set nic netX") < text.index("set who")
+
+
+def test_a_message_is_broken_to_fit_the_screen():
+    lines = render_message(["word " * 40], retry_s=5).splitlines()
+
+    shown = [line.removeprefix("echo ") for line in lines if line.startswith("echo b")]
+    assert len(shown) > 2
+    assert all(len(line) < 80 for line in shown)
