@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from bootserver.cli.shared import (
     with_config,
 )
 from bootserver.config import Config
-from bootserver.errors import BootServerError, ImageError
+from bootserver.errors import BootServerError, ImageError, ImageNotReadyError
 from bootserver.model import Image, Machine
 from bootserver.selector import Selector
 
@@ -59,9 +60,7 @@ async def list_images(config: Config, as_json: bool) -> None:
 async def show_image(config: Config, image_id: str, as_json: bool) -> None:
     """Show all that is known of an image."""
     async with open_state(config) as engine, open_library(config, engine) as library:
-        library.get(image_id)
-        await _wait_for(library)
-        image = library.get(image_id)
+        image = await _whole_image(library, image_id)
     if as_json:
         print_json(_details(image, config))
         return
@@ -82,9 +81,7 @@ async def explain_image(config: Config, image_id: str, client: str | None, as_js
     from bootserver.scripts import site_of
 
     async with open_state(config) as engine, open_library(config, engine) as library:
-        library.get(image_id)
-        await _wait_for(library)
-        image = library.get(image_id)
+        image = await _whole_image(library, image_id)
         machine = await _client(engine, client) if client else None
     if image.problem:
         raise ImageError(f"{image.id} cannot be booted: {image.problem}")
@@ -150,6 +147,14 @@ async def _client(engine: AsyncEngine, text: str) -> Machine:
             f"no machine {text} has booted from here", hint="run: bootserver machines list"
         )
     return session.machine
+
+
+async def _whole_image(library: Library, image_id: str) -> Image:
+    """The image once it is read, even if it is just being copied; an unknown id fails at once."""
+    with suppress(ImageNotReadyError):
+        library.get(image_id)
+    await _wait_for(library)
+    return library.get(image_id)
 
 
 async def _wait_for(library: Library) -> None:

@@ -11,6 +11,7 @@ import pytest
 from bootserver.model import Architecture
 from bootserver.stub.loaders import LOADERS
 from tests.fixtures.isos import make_iso
+from tests.fixtures.packaged import MEMTEST, packaged
 from tests.fixtures.server import Site
 
 TOKEN = re.compile(r"[0-9a-f]{32}")
@@ -156,3 +157,40 @@ async def test_config_may_stand_before_or_after_the_command(site: Site, tmp_path
     after = json.loads(await site.command("config", "--config", str(other), "--json"))
 
     assert before["server"]["boot_port"] == after["server"]["boot_port"] == 1234
+
+
+async def test_an_image_is_explained_before_it_boots(site: Site):
+    (site.path / "images" / "new.iso").write_bytes(packaged(MEMTEST).read_bytes())  # just copied
+    explanation = await site.query("images", "explain", "new")
+    text = await site.command("images", "explain", "new")
+
+    assert explanation["recipe"] == "memtest86+"
+    assert explanation["bios"]["method"] == "memdisk"
+    assert explanation["uefi"]["method"] == "chain"
+    assert explanation["ram_bytes"] >= packaged(MEMTEST).stat().st_size
+    assert any("MT86PLUS" in reason for reason in explanation["reasons"])
+    assert "BIOS: iPXE loads the whole image (6.2 MB) into memory" in text
+    assert "UEFI: iPXE starts /efi/boot/bootx64.efi" in text
+
+
+async def test_an_explanation_for_a_machine_that_was_never_here_says_so(site: Site):
+    image = site.add(packaged(MEMTEST))
+    errors = await site.command(
+        "images", "explain", image, "--client", "52:54:00:00:00:99", expect=1
+    )
+
+    assert "no machine 52:54:00:00:00:99 has booted from here" in errors
+    assert "bootserver machines list" in errors
+
+
+async def test_a_stub_without_an_image_is_one_with_a_menu(site: Site):
+    built = await site.query("stub", "build", "-o", str(site.path / "menu.iso"))
+
+    assert built["image"] == built["urls"]["image"] == built["urls"]["tree"] == ""
+    assert built["urls"]["script"].endswith("/boot.ipxe")
+
+
+async def test_a_stub_tells_where_the_files_of_its_image_are(site: Site):
+    built = await site.query("stub", "build", site.add(packaged(MEMTEST)))
+
+    assert built["urls"]["tree"].endswith(f"/b/{built['token']}/tree/")

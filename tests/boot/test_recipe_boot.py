@@ -1,0 +1,182 @@
+"""Discs of many kinds boot by the recipe that their content calls for: the whole way, for real."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bootserver.bench.qemu import QemuMachine
+from bootserver.bench.qemu_command import QemuSpec
+from bootserver.model import Firmware
+from tests.fixtures import dos_disc, installer_iso, live_iso, loopback_iso
+from tests.fixtures.packaged import MEMTEST, packaged
+from tests.fixtures.server import BOOT_S, Site, boot_record, serving
+
+pytestmark = [pytest.mark.boot, pytest.mark.slow]
+
+Qemu = Callable[[QemuSpec], Awaitable[QemuMachine]]
+
+LIVE_BOOT_S = 2 * BOOT_S  # systemd under emulation, on a busy host
+SERIAL = 'arguments = "console=ttyS0,115200"\n'
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path / "site")
+
+
+async def expected(site: Site, image: str, recipe: str, **methods: str) -> dict[str, Any]:
+    """What `images explain` says beforehand, which is what the boots are held to."""
+    explanation = await site.query("images", "explain", image)
+    assert explanation["recipe"] == recipe
+    assert {kind: explanation[kind]["method"] for kind in ("bios", "uefi")} == methods
+    return explanation
+
+
+def say(site: Site, image: str, text: str) -> None:
+    (site.path / "images" / f"{image}.toml").write_text(text)
+
+
+@pytest.mark.parametrize("firmware", Firmware)
+async def test_a_debian_live_disc_boots_by_its_kernel_and_fetches_its_root(
+    qemu: Qemu, site: Site, firmware: Firmware
+):
+    disc = live_iso.live_iso()
+    image = site.add(disc.path)
+    say(site, image, SERIAL)
+    await expected(site, image, "debian-live", bios="kernel", uefi="kernel")
+    stub = await site.build_stub(image)
+    async with serving(site):
+        machine = await qemu(QemuSpec(firmware, cdrom=stub, memory_mib=2048))
+        seen = await machine.wait_for(live_iso.UP, timeout_s=LIVE_BOOT_S)
+        await machine.wait_for(live_iso.LOGIN, timeout_s=LIVE_BOOT_S)
+        boot = await boot_record(site, "os_up")
+
+    up = re.search(live_iso.UP, seen.serial)
+    assert up is not None
+    assert up["payload"] == disc.payload_sha256
+    assert up["type"] == "ramfs"  # it was fetched: there is no medium
+    assert boot["sent_bytes"] == boot["image_bytes"] < disc.path.stat().st_size
+    assert [phase["phase"] for phase in boot["phases"]][-4:] == [
+        "fetching",
+        "fetched",
+        "handed_off",
+        "os_up",
+    ]
+
+
+async def test_a_debian_live_disc_finds_its_medium_in_a_uefi_ram_disk(qemu: Qemu, site: Site):
+    disc = live_iso.live_iso()
+    image = site.add(disc.path)
+    say(site, image, 'recipe = "disc"\n')
+    await expected(site, image, "disc", bios="memdisk", uefi="ramdisk")
+    stub = await site.build_stub(image)
+    async with serving(site):
+        machine = await qemu(QemuSpec(Firmware.UEFI, cdrom=stub, memory_mib=2048))
+        seen = await machine.wait_for(live_iso.UP, timeout_s=LIVE_BOOT_S)
+        boot = await boot_record(site, "handed_off")
+
+    up = re.search(live_iso.UP, seen.serial)
+    assert up is not None
+    assert up["medium"].startswith("/dev/pmem0")
+    assert up["payload"] == disc.payload_sha256
+    assert boot["sent_bytes"] == disc.path.stat().st_size
+
+
+async def test_files_of_the_sites_are_in_the_booted_system(qemu: Qemu, site: Site):
+    """An injected script of live-boot's own kind says on the console that it was run."""
+    image = site.add(live_iso.live_iso().path)
+    say(site, image, SERIAL + '[inject]\n"usr/lib/live/boot/0000-site.sh" = "site.sh"\n')
+    (site.path / "images" / "site.sh").write_text("#!/bin/sh\necho SITE-SCRIPT-RAN >/dev/console\n")
+    stub = await site.build_stub(image)
+    async with serving(site):
+        machine = await qemu(QemuSpec(Firmware.BIOS, cdrom=stub, memory_mib=2048))
+        await machine.wait_for("SITE-SCRIPT-RAN", timeout_s=LIVE_BOOT_S)
+
+
+@pytest.mark.parametrize("firmware", Firmware)
+async def test_debians_installer_asks_its_first_question(
+    qemu: Qemu, site: Site, firmware: Firmware
+):
+    image = site.add(installer_iso.installer_iso().path)
+    say(site, image, f'arguments = "{installer_iso.ARGUMENTS}"\n')
+    await expected(site, image, "debian-netboot", bios="kernel", uefi="kernel")
+    stub = await site.build_stub(image)
+    async with serving(site):
+        machine = await qemu(QemuSpec(firmware, cdrom=stub))
+        await machine.wait_for(installer_iso.ASKS, timeout_s=LIVE_BOOT_S)
+        await boot_record(site, "handed_off")
+
+
+async def test_memtest_under_uefi_is_started_without_its_disc(qemu: Qemu, site: Site):
+    image = site.add(packaged(MEMTEST))
+    say(site, image, SERIAL)
+    await expected(site, image, "memtest86+", bios="memdisk", uefi="chain")
+    stub = await site.build_stub(image)
+    async with serving(site):
+        machine = await qemu(QemuSpec(Firmware.UEFI, cdrom=stub))
+        await machine.wait_for(r"Memtest86\+? v", timeout_s=BOOT_S)
+        boot = await boot_record(site, "handed_off")
+
+    assert 0 < boot["sent_bytes"] == boot["image_bytes"] < 1_000_000
+
+
+async def test_an_unknown_linux_disc_boots_by_its_own_menu_on_a_bios_machine(
+    qemu: Qemu, site: Site
+):
+    image = site.add(loopback_iso.loopback_iso().path)
+    await expected(site, image, "unknown-linux", bios="kernel", uefi="ramdisk")
+    stub = await site.build_stub(image)
+    async with serving(site):
+        machine = await qemu(QemuSpec(Firmware.BIOS, cdrom=stub))
+        seen = await machine.wait_for(loopback_iso.UP, timeout_s=BOOT_S)
+        boot = await boot_record(site, "handed_off")
+
+    assert "iso-scan" not in seen.serial
+    assert "initrd=memory.gz" in seen.serial  # so our script started it, not the disc's
+    assert boot["sent_bytes"] < loopback_iso.loopback_iso().path.stat().st_size
+
+
+async def test_an_unknown_linux_disc_boots_from_memory_on_a_uefi_machine(qemu: Qemu, site: Site):
+    image = site.add(loopback_iso.loopback_iso().path)
+    stub = await site.build_stub(image)
+    async with serving(site):
+        machine = await qemu(QemuSpec(Firmware.UEFI, cdrom=stub))
+        await machine.wait_for(loopback_iso.UP, timeout_s=BOOT_S)
+        boot = await boot_record(site, "handed_off")
+
+    assert boot["sent_bytes"] == loopback_iso.loopback_iso().path.stat().st_size
+
+
+async def test_a_dos_like_disc_with_a_floppy_boots_from_memory(qemu: Qemu, site: Site):
+    disc = dos_disc.floppy_disc(site.path / "fd.iso", "FLOPPY-UP", volume_id="FD13-LIVE")
+    image = site.add(disc)
+    await expected(site, image, "freedos", bios="memdisk", uefi="")
+    stub = await site.build_stub(image)
+    async with serving(site):
+        machine = await qemu(QemuSpec(Firmware.BIOS, cdrom=stub))
+        seen = await machine.wait_for(dos_disc.FLOPPY_READ, timeout_s=BOOT_S)
+        await boot_record(site, "handed_off")
+
+    assert "FLOPPY-UP" in seen.serial
+
+
+@pytest.mark.parametrize(
+    ("firmware", "says"),
+    [(Firmware.BIOS, dos_disc.DISK_READ), (Firmware.UEFI, dos_disc.EFI_STARTED)],
+)
+async def test_a_plain_disk_image_boots_from_memory(
+    qemu: Qemu, site: Site, firmware: Firmware, says: str
+):
+    disk = dos_disc.plain_disk(site.path / "plain.img", "DISK-UP")
+    site.add(disk)
+    await expected(site, "plain", "disk-image", bios="memdisk", uefi="ramdisk")
+    stub = await site.build_stub("plain")
+    async with serving(site):
+        machine = await qemu(QemuSpec(firmware, cdrom=stub))
+        await machine.wait_for(says, timeout_s=BOOT_S)
+        await boot_record(site, "handed_off")
