@@ -153,9 +153,9 @@ async def test_an_unknown_linux_disc_boots_from_memory_on_a_uefi_machine(qemu: Q
 
 
 async def test_a_dos_like_disc_with_a_floppy_boots_from_memory(qemu: Qemu, site: Site):
-    disc = dos_disc.floppy_disc(site.path / "fd.iso", "FLOPPY-UP", volume_id="FD13-LIVE")
+    disc = dos_disc.floppy_disc(site.path / "fd.iso", "FLOPPY-UP")
     image = site.add(disc)
-    await expected(site, image, "freedos", bios="memdisk", uefi="")
+    await expected(site, image, "floppy-disc", bios="memdisk", uefi="")
     stub = await site.build_stub(image)
     async with serving(site):
         machine = await qemu(QemuSpec(Firmware.BIOS, cdrom=stub))

@@ -170,7 +170,7 @@ async def test_an_image_is_explained_before_it_boots(site: Site):
     assert explanation["ram_bytes"] >= packaged(MEMTEST).stat().st_size
     assert any("MT86PLUS" in reason for reason in explanation["reasons"])
     assert "BIOS: iPXE loads the whole image (6.2 MB) into memory" in text
-    assert "UEFI: iPXE starts /efi/boot/bootx64.efi" in text
+    assert "UEFI: iPXE starts the program /efi/boot/bootx64.efi from the disc" in text
 
 
 async def test_an_explanation_for_a_machine_that_was_never_here_says_so(site: Site):

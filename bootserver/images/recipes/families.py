@@ -12,6 +12,11 @@ from bootserver.model import IsoFacts
 NETWORK = f"ip=dhcp {BOOT_CARD}"
 
 
+# Beside the squashfs and the initramfs. A small system was seen to come up with less than this in
+# all (89 MB of squashfs, 512 MiB of memory); a refusal is for what cannot work at all.
+LIVE_BOOT_ROOM_MIB = 512
+
+
 @dataclass(frozen=True, slots=True)
 class Rest:
     """The arguments to boot with, and what the system then fetches ("" = nothing is known)."""
@@ -40,6 +45,7 @@ _FAMILIES = (
         dropped=("fetch=", "live-media=", "bootfrom=", "toram", "ip="),
         added=f"fetch={{tree}}{{medium}} {NETWORK}",
         medium=("/live/filesystem.squashfs", "/live/*.squashfs", "/live/grml*/*.squashfs"),
+        room_mib=LIVE_BOOT_ROOM_MIB,
     ),
     _Family(
         "boot=casper",

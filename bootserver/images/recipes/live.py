@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from bootserver.images.recipes.families import NETWORK
+from bootserver.images.recipes.families import LIVE_BOOT_ROOM_MIB, NETWORK
 from bootserver.images.recipes.offers import Kernel
-from bootserver.images.recipes.recipe import Recipe
+from bootserver.images.recipes.recipe import BOTH, Recipe
 from bootserver.images.recipes.signs import any_of, has, publisher, says, volume
-from bootserver.model import Firmware
 
 _LIVE_PLACES = (("/live/vmlinuz*", "/live/initrd*"),)
 _LIVE_MEDIUM = ("/live/filesystem.squashfs", "/live/*.squashfs")
@@ -18,6 +17,7 @@ def _live_boot(arguments: str) -> Kernel:
         places=_LIVE_PLACES,
         arguments=f"boot=live {arguments} fetch={{tree}}{{medium}} {NETWORK}",
         medium=_LIVE_MEDIUM,
+        room_mib=LIVE_BOOT_ROOM_MIB,
     )
 
 
@@ -32,6 +32,7 @@ _GRML = Kernel(
     places=(("/boot/grml*/vmlinuz", "/boot/grml*/initrd.img"),),
     arguments=f"boot=live fetch={{tree}}{{medium}} {NETWORK}",
     medium=("/live/grml*/*.squashfs",),
+    room_mib=LIVE_BOOT_ROOM_MIB,
 )
 _PLAIN_LIVE = _live_boot("")
 _TAILS = Kernel(
@@ -166,7 +167,7 @@ LIVE = (
         (_LIVE_BOOT, has("/live/vmlinuz*")),
         bios=(_DEBIAN,),
         uefi=(_DEBIAN,),
-        booted_by_us=frozenset({Firmware.BIOS}),
+        booted_by_us=BOTH,
     ),
     Recipe(
         "ubuntu-server",

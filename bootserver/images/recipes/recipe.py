@@ -8,6 +8,8 @@ from bootserver.images.recipes.offers import Boot
 from bootserver.images.recipes.signs import Sign
 from bootserver.model import Firmware, IsoFacts
 
+BOTH = frozenset(Firmware)
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -19,7 +21,7 @@ class Recipe:
     bios: tuple[Boot, ...]
     uefi: tuple[Boot, ...]
     caveats: tuple[str, ...] = ()
-    booted_by_us: frozenset[Firmware] = frozenset()  # the rest is from the projects' own sources
+    booted_by_us: frozenset[Firmware] = frozenset()  # in tests/boot; the rest is from the facts
 
     def reasons(self, facts: IsoFacts) -> tuple[str, ...] | None:
         """What was seen of its signs, None if one is missing."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from bootserver.images.recipes.offers import Chain, Kernel, Never, OwnConfig, Whole
-from bootserver.images.recipes.recipe import Recipe
+from bootserver.images.recipes.recipe import BOTH, Recipe
 from bootserver.images.recipes.signs import FloppyBoot, OwnMenu, PlainDiskImage, has, volume
 from bootserver.model import Firmware
 
 WHOLE = Whole()
-_BOTH = frozenset(Firmware)
 _NFS_ONLY = Never(
     "is a Kaspersky Rescue Disk, whose system comes from its own medium or over NFS and not over "
     'HTTP; write it to a USB stick, or try it whole in memory (side-car, recipe = "disc")'
@@ -28,7 +27,7 @@ SELF_CONTAINED = (
         bios=(WHOLE,),
         # As a program by itself: a RAM disk would be memory that is not tested.
         uefi=(Chain("/efi/boot/bootx64.efi"), WHOLE),
-        booted_by_us=frozenset({Firmware.BIOS}),
+        booted_by_us=BOTH,
     ),
     Recipe(
         "dban",
@@ -68,6 +67,7 @@ SELF_CONTAINED = (
         (FloppyBoot(),),
         bios=(WHOLE,),
         uefi=(WHOLE,),
+        booted_by_us=frozenset({Firmware.BIOS}),
     ),
     Recipe(
         "disk-image",
@@ -76,6 +76,7 @@ SELF_CONTAINED = (
         bios=(WHOLE,),
         uefi=(WHOLE,),
         caveats=("what is written to it is lost with the power",),
+        booted_by_us=BOTH,
     ),
 )
 
@@ -91,6 +92,7 @@ UNKNOWN = (
             "a system that looks for its disc finds it in memory only with UEFI, and only if its "
             "initrd has drivers for NVDIMM (nfit, nd_pmem)",
         ),
+        booted_by_us=BOTH,
     ),
     Recipe(
         "disc",
@@ -101,6 +103,6 @@ UNKNOWN = (
         caveats=(
             "with BIOS, a system that drives the hardware itself no longer sees a disc in memory",
         ),
-        booted_by_us=_BOTH,
+        booted_by_us=BOTH,
     ),
 )
