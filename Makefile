@@ -22,8 +22,8 @@ run: setup ## serve; with an empty images/ Memtest86+ comes first
 	  { echo "images/ is empty: adding Memtest86+"; $(BIN)/python -m bootserver.stub.collect images --iso memtest86+x64.iso; }
 	@exec $(BIN)/bootserver serve
 
-test: setup-test ## everything, QEMU boots included
-	$(BIN)/pytest
+test: setup-test ## everything, QEMU boots included, two at a time
+	$(BIN)/pytest -n 2 --dist worksteal
 
 test-fast: setup-test ## under a minute: no boots, nothing slow
 	$(BIN)/pytest -m "not boot and not slow"
