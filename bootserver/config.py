@@ -73,6 +73,8 @@ class StateConfig(Section):
 
     path: Path = Path("var")
     database: str = ""
+    keep_boots: int = Field(default=100_000, ge=0)
+    keep_days: float = Field(default=0, ge=0)
 
     @property
     def database_url(self) -> str:

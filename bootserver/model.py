@@ -58,6 +58,11 @@ class Machine:
     architecture: str = ""
     memory_mib: int | None = None
 
+    @property
+    def name(self) -> str:
+        """The best of the names that it gave; "" if it gave none."""
+        return self.mac or self.uuid or self.serial or self.asset
+
 
 @dataclass(frozen=True, slots=True)
 class ByteRange:
@@ -216,6 +221,7 @@ class Way:
     iso_in_initramfs: str = ""  # where the whole image goes as one more initrd
     files: tuple[tuple[str, str], ...] = ()  # wimboot: name and path, boot.wim last
     memdisk: str = ""  # memdisk's arguments that this image needs; "" = the site's
+    hook: str = ""  # the make of initramfs into which a script goes that says when the system is up
 
 
 class BootPhase(StrEnum):
@@ -261,3 +267,62 @@ class BootSession:
     image_bytes: int = 0
     sent_bytes: int = 0
     error: str = ""
+    recipe: str = ""  # what the image is, and the way it boots: known when the script is served
+    method: str = ""
+    stalled: str = ""  # why it does not move, most likely, in a sentence; "" while it moves
+
+    @property
+    def machine_name(self) -> str:
+        """What the ledger calls its machine: the best name that it gave, else its address."""
+        return self.machine.name or self.address
+
+
+class TransferEnd(StrEnum):
+    """How the sending of a file ended."""
+
+    COMPLETE = "complete"  # all of it is in the kernel's hands
+    CLIENT_LEFT = "client_left"
+    STALLED = "stalled"  # the client took nothing for the idle time-out
+    FILE_CHANGED = "file_changed"
+    SERVER_LEFT = "server_left"  # it was stopped, or its disk failed
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """One file on its way to a machine; ranges of the same file are one transfer.
+
+    A file that is fetched anew, because the first try broke off, is another one.
+    """
+
+    session: str
+    number: int  # from 1 within the session
+    name: str  # "image.iso", "tree/live/vmlinuz"
+    protocol: str  # "http" or "tftp"
+    started_at: datetime
+    size_bytes: int  # of the whole file
+    progress_at: datetime | None = None  # when bytes last went out
+    ended_at: datetime | None = None
+    sent_bytes: int = 0
+    outcome: str = ""  # a TransferEnd; "" = under way
+    stalled_s: float = 0.0  # in pauses of a second or more
+    retransmits: int = 0  # segments that TCP sent again
+    link: str = ""  # what the connection tells of itself: "the link is at 100 Mb/s"
+
+    @property
+    def bytes_per_s(self) -> float:
+        """The mean rate, up to its end or to the last bytes; 0.0 for what took no time at all."""
+        until = self.ended_at or self.progress_at
+        seconds = (until - self.started_at).total_seconds() if until else 0.0
+        return self.sent_bytes / seconds if seconds > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SeenMachine:
+    """A machine that booted from here, as it was the last time."""
+
+    machine: Machine
+    name: str  # BootSession.machine_name
+    address: str
+    seen_at: datetime
+    session: str
+    image: str

@@ -14,12 +14,20 @@ import structlog
 from bootserver.config import Config
 from bootserver.disc.volume import Node
 from bootserver.errors import LoaderMissingError, UnknownTokenError
-from bootserver.images.decide import ways_of
 from bootserver.images.overlay import Served, served_file, served_image
 from bootserver.images.tree import ImageTrees
-from bootserver.model import BootPhase, BootSession, Content, FileVersion, Image, StubFormat
-from bootserver.scripts import RETRY_LATER_S, UNKNOWN_STUB, Scripts, message, site_of
+from bootserver.model import (
+    BootPhase,
+    BootSession,
+    Content,
+    FileVersion,
+    Image,
+    StubFormat,
+    TransferEnd,
+)
+from bootserver.scripts import RETRY_LATER_S, UNKNOWN_STUB, Scripts, hooks, message
 from bootserver.sessions.ledger import Ledger
+from bootserver.sessions.live import AskTcp, Fetch
 from bootserver.sessions.profiles import ProfileStore
 from bootserver.sessions.tracker import is_before
 from bootserver.stub.issued import IssuedStub, IssuedStubs
@@ -31,6 +39,7 @@ from bootserver.stub.write import shelve
 
 log = structlog.get_logger(__name__)
 
+WHOLE_IMAGE = "image.iso"  # below the token; the files in it are below "tree/"
 BEACONS = {"handoff": BootPhase.HANDED_OFF, "up": BootPhase.OS_UP}
 
 
@@ -101,12 +110,15 @@ class BootPlane:
     ) -> tuple[Served | None, BootSession | None]:
         """A file inside the image that `token` names, None for a directory; raises as `image`."""
         image, session = await self._image(token, address)
+        way = self._scripts.way(image, session)
+        base_url = f"{origin}/b/{token}"
         served = await served_file(
             self._trees,
             image,
             path,
-            ways=ways_of(image, site_of(self._config)),
-            tree_url=f"{origin}/b/{token}/tree/",
+            way=way,
+            tree_url=f"{base_url}/tree/",
+            hooks=hooks(way, base_url) if session else {},
         )
         return served, session
 
@@ -124,29 +136,52 @@ class BootPlane:
             raise UnknownTokenError("no such image here")
         return self._scripts.ready_image(stub.spec.image), None
 
-    def fetching(self, session: BootSession, *, by_ipxe: bool) -> bool:
-        """A boot fetches something; True if that counts as fetching the image.
+    def fetch(
+        self,
+        session: BootSession,
+        name: str,
+        protocol: str,
+        size_bytes: int,
+        *,
+        by_ipxe: bool = True,
+        is_range: bool = False,
+        ask_tcp: AskTcp | None = None,
+    ) -> Fetch | None:
+        """A boot fetches a file of its image: what to tell of each piece that goes out.
 
-        After the hand-off, whoever is not iPXE any more is the system that was booted.
+        After the hand-off, whoever is not iPXE any more is the system that was booted, and what
+        it fetches was not what the boot waited for. It is up, unless it will say so itself later.
+        Hand what this returns to `fetched`, whatever happens.
         """
-        if not is_before(session, BootPhase.HANDED_OFF) and not by_ipxe:
+        booted = not is_before(session, BootPhase.HANDED_OFF) and not by_ipxe
+        if not booted:
+            self._ledger.advance(session.key, BootPhase.FETCHING)
+        elif not self._scripts.calls_home(session):
             self._ledger.advance(session.key, BootPhase.OS_UP)
-            return False
-        self._ledger.advance(session.key, BootPhase.FETCHING)
-        return True
+        return self._ledger.fetch(
+            session.key,
+            name,
+            protocol,
+            size_bytes,
+            counts=not booted,
+            is_range=is_range,
+            ask_tcp=ask_tcp,
+        )
 
-    def sent(self, session: BootSession, sent_bytes: int) -> None:
-        """So many more bytes of the image went out."""
-        self._ledger.count(session.key, sent_bytes)
+    def fetched(
+        self, session: BootSession, fetch: Fetch, outcome: TransferEnd, *, all_there_is: bool
+    ) -> None:
+        """A file is no longer on its way; `all_there_is` if it was the whole image in one piece.
 
-    def fetched(self, session: BootSession) -> None:
-        """All of the image went out in one piece."""
-        self._ledger.advance(session.key, BootPhase.FETCHED)
-
-    def fetch_broken(self, session: BootSession, end: str, sent_bytes: int) -> None:
-        """An answer with the image ended early: `end` says why; the machine may ask again."""
-        reason = f"the download broke off after {sent_bytes:,} bytes ({end})"
-        self._ledger.complain(session.key, reason)
+        A machine whose download broke off may ask again.
+        """
+        self._ledger.fetched(session.key, fetch, outcome)
+        if outcome is TransferEnd.COMPLETE:
+            if all_there_is and fetch.counts:
+                self._ledger.advance(session.key, BootPhase.FETCHED)
+        elif fetch.counts and fetch.sent_bytes:
+            reason = f"the download broke off after {fetch.sent_bytes:,} bytes ({outcome})"
+            self._ledger.complain(session.key, reason)
 
     async def beacon(self, token: str, name: str, address: str) -> None:
         """The machine says how far it is; raises UnknownTokenError for what we do not know."""

@@ -13,16 +13,17 @@ from bootserver.errors import (
     UnknownTokenError,
 )
 from bootserver.images.arguments import fill
-from bootserver.images.decide import Site, decide
+from bootserver.images.decide import Site, decide, ways_of
 from bootserver.images.library import Library
 from bootserver.images.overlay import Served, served_file, served_image
+from bootserver.images.recipes import recipe_of
 from bootserver.images.tree import ImageTrees
 from bootserver.model import BootPhase, BootSession, Image, Machine, Method, Way
 from bootserver.sessions.ledger import Ledger
 from bootserver.sessions.profiles import MachineProfile, ProfileStore, effective
 from bootserver.stub.issued import IssuedStub
 from bootserver.stub.machine import parse_machine
-from bootserver.stub.render import BootScript, MenuChoice, render_menu, render_message
+from bootserver.stub.render import BootScript, MenuChoice, render_hook, render_menu, render_message
 
 RETRY_SOON_S = 5  # what the machine waits for comes by itself
 RETRY_LATER_S = 30  # somebody has to do something first
@@ -71,7 +72,12 @@ class Scripts:
             self._ledger.complain(session.key, err.message)
             return message(err, RETRY_LATER_S)
         self._ledger.complain(session.key, "")
-        self._ledger.expect(session.key, script.expected_bytes)
+        self._ledger.expect(
+            session.key,
+            script.expected_bytes,
+            recipe=recipe_of(script.image).recipe.name,
+            method=script.way.method.value,
+        )
         self._ledger.advance(session.key, BootPhase.SCRIPT_SERVED)
         return script.render()
 
@@ -120,7 +126,7 @@ class Scripts:
             raise ImageError(decision.refusal)
         way, base = decision.way, f"/b/{session.key}"
         tree_url, iso_url = f"{origin}{base}/tree/", f"{origin}{base}/image.iso"
-        pieces = await self._fetched(image, way, tree_url)
+        pieces = await self._fetched(image, way, tree_url, hooks(way, f"{origin}{base}"))
         whole = pieces[0] if way.method is Method.RAMDISK else None
         own = fill(way.arguments, tree_url=tree_url, iso_url=iso_url)
         said = (own, image.settings.arguments, profile.arguments)
@@ -134,12 +140,28 @@ class Scripts:
             sha256=image.sha256 if whole and whole.is_whole else "",
         )
 
-    async def _fetched(self, image: Image, way: Way, tree_url: str) -> list[Served]:
+    def way(self, image: Image, session: BootSession | None) -> Way | None:
+        """The way this boot takes, or without one the best there is; None if there is none."""
+        site = site_of(self._config)
+        if session is not None:
+            return decide(image, session.machine, site).way
+        return next(iter(ways_of(image, site)), None)
+
+    def calls_home(self, session: BootSession) -> bool:
+        """True if the system that this session boots says itself when it is up."""
+        way = self.way(self._library.get(session.image), session)
+        return way is not None and bool(way.hook)
+
+    async def _fetched(
+        self, image: Image, way: Way, tree_url: str, hooks: Mapping[str, bytes]
+    ) -> list[Served]:
         """What the script fetches of the image."""
         paths = [*filter(None, [way.program]), *way.initrds, *(path for _, path in way.files)]
         pieces = []
         for path in paths:
-            served = await served_file(self._trees, image, path, ways=(way,), tree_url=tree_url)
+            served = await served_file(
+                self._trees, image, path, way=way, tree_url=tree_url, hooks=hooks
+            )
             if served is None:
                 raise ImageError(f"{image.id} cannot be booted: {path} is a directory on it")
             pieces.append(served)
@@ -150,6 +172,14 @@ class Scripts:
     def _memdisk(self, image: Image, way: Way, profile: MachineProfile) -> str:
         site = self._config.boot.memdisk
         return profile.memdisk or image.settings.memdisk or way.memdisk or site
+
+
+def hooks(way: Way | None, base_url: str) -> dict[str, bytes]:
+    """What goes into the initramfs so that the system says when it is up; often nothing can."""
+    if way is None or not way.hook or not base_url.startswith("http://"):
+        return {}
+    path, script = render_hook(way.hook, f"{base_url}/phase/up")
+    return {path: script.encode()}
 
 
 def site_of(config: Config) -> Site:

@@ -17,6 +17,7 @@ from bootserver.config import Config
 from bootserver.database import open_database
 from bootserver.errors import ServiceError
 from bootserver.http.admin_app import make_admin_app
+from bootserver.http.api.parts import AdminParts
 from bootserver.http.boot_app import make_boot_app
 from bootserver.images.explain import explain
 from bootserver.images.library import Library
@@ -24,8 +25,10 @@ from bootserver.images.tree import ImageTrees
 from bootserver.model import Image
 from bootserver.plane import BootPlane
 from bootserver.scripts import Scripts, site_of
+from bootserver.sessions.bus import Bus
 from bootserver.sessions.ledger import Ledger
 from bootserver.sessions.profiles import ProfileStore
+from bootserver.sessions.retention import keep_pruned
 from bootserver.sessions.store import SessionStore
 from bootserver.stub.issued import IssuedStubs
 from bootserver.stub.loaders import problems
@@ -59,7 +62,9 @@ async def run(config: Config, announce: Announce) -> None:
         async with AsyncExitStack() as parts:
             engine = await parts.enter_async_context(open_database(config.state.database_url))
             sessions = SessionStore(engine)
-            ledger = Ledger(sessions, expire_after=timedelta(hours=config.boot.expire_h))
+            bus = Bus()
+            expire_after = timedelta(hours=config.boot.expire_h)
+            ledger = Ledger(sessions, expire_after=expire_after, bus=bus)
             await ledger.load()
             parts.push_async_callback(ledger.flush)
 
@@ -81,13 +86,20 @@ async def run(config: Config, announce: Announce) -> None:
             scripts = Scripts(config, library, trees, ledger, profiles)
             open_stub = await issued.issue(order_stub(config)) if config.boot.open_menu else None
             plane = BootPlane(config, scripts, trees, issued, ledger, profiles, open_stub)
-            admin_app = make_admin_app(library, sessions, standing.files, config.images.path)
+            admin_app = make_admin_app(
+                AdminParts(config, library, sessions, bus, profiles, issued, standing.files)
+            )
             stops = await _start_planes(config, plane, admin_app)
             async with asyncio.TaskGroup() as tasks:
                 background = [
                     tasks.create_task(library.watch(config.images.scan_interval_s)),
                     tasks.create_task(standing.keep(bootable)),
                     tasks.create_task(ledger.run()),
+                    tasks.create_task(
+                        keep_pruned(
+                            sessions, ledger, config.state.keep_boots, config.state.keep_days
+                        )
+                    ),
                 ]
                 with suppress(TimeoutError):  # what takes longer is announced in the log
                     async with asyncio.timeout(FIRST_LOOK_S):

@@ -221,3 +221,45 @@ async def test_garbage_on_every_port_leaves_the_server_serving(site: Site):
 
     assert server.process.returncode != 1
     assert [line for line in lines if "Traceback" in str(line) or "exception" in line] == []
+
+
+async def test_a_server_killed_in_the_middle_of_a_boot_goes_on_with_its_record(site: Site):
+    iso = site.path / "images" / "rescue.iso"
+    iso.write_bytes(iso.read_bytes() + bytes(64 << 20))
+    token = (await site.query("stub", "build", "rescue"))["token"]
+    async with serving(site) as server, aiohttp.ClientSession() as http:
+        await until_logged(server, "image.hashed")
+        async with http.get(local(site, token, "boot.ipxe")) as answer:
+            [image] = re.findall(r"^initrd .*(/b/\S+/image\.iso)", await answer.text(), re.M)
+        url = f"http://127.0.0.1:{site.boot_port}{image}"
+        async with http.get(url) as answer:
+            await answer.content.readexactly(1 << 20)
+            async with asyncio.timeout(EVENT_S):
+                while not (before := (await site.query("boots", "list"))[0])["sent_bytes"]:
+                    await asyncio.sleep(0.1)
+            server.stop(signal.SIGKILL)
+            await server.process.wait()
+            with pytest.raises(aiohttp.ClientError):
+                await answer.read()
+
+    async with serving(site) as server, aiohttp.ClientSession() as http:
+        async with http.get(url) as answer:
+            body = await answer.read()
+        async with http.get(url.replace("image.iso", "phase/handoff")) as answer:
+            assert answer.status == 200
+        await until_logged(server, "boot.handed_off")
+        async with asyncio.timeout(EVENT_S):
+            while (boots := await site.query("boots", "list"))[0]["phase"] != "handed_off":
+                await asyncio.sleep(0.1)
+
+    [after] = boots
+    known = len(before["phases"])
+    assert hashlib.sha256(body).hexdigest() == hashlib.sha256(iso.read_bytes()).hexdigest()
+    assert after["id"] == before["id"]
+    assert [phase["at"] for phase in after["phases"][:known]] == [
+        phase["at"] for phase in before["phases"]
+    ]
+    assert [phase["phase"] for phase in after["phases"]] == [
+        *("created", "stub_started", "script_served", "fetching", "fetched", "handed_off")
+    ]
+    assert after["sent_bytes"] >= before["sent_bytes"] + len(body)

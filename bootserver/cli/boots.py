@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,7 +11,8 @@ import click
 from bootserver.cli.shared import as_json, megabytes, open_state, print_json, with_config
 from bootserver.config import Config
 from bootserver.errors import BootServerError
-from bootserver.model import BootEvent, BootSession
+
+FORMATS = ("csv", "json", "openmetrics")
 
 
 @click.group()
@@ -25,22 +26,22 @@ def boots() -> None:
 @with_config
 async def list_boots(config: Config, limit: int, as_json: bool) -> None:
     """List boots, newest first."""
+    from bootserver.sessions.export import boots_json
     from bootserver.sessions.store import SessionStore
 
     async with open_state(config) as engine:
         store = SessionStore(engine)
-        sessions = await store.recent(limit)
-        events = await store.events(session.id for session in sessions)
+        found = await boots_json(store, await store.recent(limit))
     if as_json:
-        print_json([_as_dict(session, events[session.id]) for session in sessions])
+        print_json(found)
         return
-    if not sessions:
+    if not found:
         click.echo("No boots yet: start a machine from a stub.")
-    for session in sessions:
+    for boot in found:
         click.echo(
-            f"{session.id}  {session.created_at.astimezone():%Y-%m-%d %H:%M:%S}  "
-            f"{_name(session):<17}  {session.image:<24}  {session.phase:<13}  "
-            f"{megabytes(session.sent_bytes):>10}  {session.error}".rstrip()
+            f"{boot['id']}  {_local(boot['created_at']):%Y-%m-%d %H:%M:%S}  "
+            f"{boot['machine']['name'] or '-':<17}  {boot['image']:<24}  {boot['phase']:<13}  "
+            f"{megabytes(boot['sent_bytes']):>10}  {boot['error'] or boot['stalled']}".rstrip()
         )
 
 
@@ -50,8 +51,8 @@ async def list_boots(config: Config, limit: int, as_json: bool) -> None:
 @with_config
 async def show_boot(config: Config, session_id: str, as_json: bool) -> None:
     """Show one boot with the time of each phase; the beginning of its id will do."""
+    from bootserver.sessions.export import boots_json
     from bootserver.sessions.store import SessionStore
-    from bootserver.sessions.tracker import seconds_per_phase
 
     async with open_state(config) as engine:
         store = SessionStore(engine)
@@ -61,38 +62,99 @@ async def show_boot(config: Config, session_id: str, as_json: bool) -> None:
                 f"no boot has the id {session_id}, or more than one begins so",
                 hint="run: bootserver boots list",
             )
-        events = (await store.events([session.id]))[session.id]
+        [boot] = await boots_json(store, [session])
     if as_json:
-        print_json(_as_dict(session, events))
+        print_json(boot)
         return
-    machine = session.machine
-    click.echo(f"{session.id}  {session.image} on {_name(session)}")
-    told = (machine.manufacturer, machine.product, machine.serial, machine.uuid)
+    _show(boot)
+
+
+@boots.command("watch")
+@click.option("--url", default="", metavar="URL", help="Another server's admin plane.")
+@as_json
+@with_config
+async def watch_boots(config: Config, url: str, as_json: bool) -> None:
+    """Watch machines boot, live, from the server that runs; ends with Ctrl-C."""
+    from rich.console import Console
+
+    from bootserver.cli.watch import screen_for, until_interrupted, watch_server
+
+    screen, shown = screen_for(as_json=as_json, console=Console())
+    with shown:
+        await until_interrupted(watch_server(url.rstrip("/") or admin_url(config), screen))
+
+
+@boots.command("export")
+@click.option(
+    "--format",
+    "export_format",
+    type=click.Choice(FORMATS),
+    default="csv",
+    show_default=True,
+    help="csv: one row a boot. json: all of each boot. openmetrics: counters and histograms.",
+)
+@click.option(
+    "--since",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]),
+    metavar="DATE",
+    help="Only boots that began then or later, in local time.",
+)
+@click.option("--image", default="", metavar="ID", help="Only boots of that image.")
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
+@with_config
+async def export_boots(
+    config: Config, export_format: str, since: datetime | None, image: str, output: Path | None
+) -> None:
+    """Write all boots, newest first; docs/api.md says what is in each column."""
+    from bootserver.sessions.export import FORMATS as WRITERS
+    from bootserver.sessions.export import Wanted
+    from bootserver.sessions.store import SessionStore
+
+    wanted = Wanted(since.astimezone(UTC) if since else None, image)
+    async with open_state(config) as engine:
+        pieces = WRITERS[export_format].write(SessionStore(engine), wanted)
+        try:
+            # Line ends are the format's own; "-" is standard output.
+            with click.open_file(str(output or "-"), "wb") as file:
+                async for text in pieces:
+                    file.write(text.encode())
+        except BrokenPipeError:
+            raise SystemExit(0) from None  # the reader has seen enough
+        except OSError as err:
+            raise BootServerError(
+                f"{output} cannot be written: {err.strerror}", hint="choose another file with -o"
+            ) from err
+
+
+def admin_url(config: Config) -> str:
+    """Where the admin plane of a server with this configuration is."""
+    host = config.server.admin_address
+    return f"http://{f'[{host}]' if ':' in host else host}:{config.server.admin_port}"
+
+
+def _show(boot: dict[str, Any]) -> None:
+    machine = boot["machine"]
+    click.echo(f"{boot['id']}  {boot['image']} on {machine['name'] or '-'}")
+    told = [machine[key] for key in ("manufacturer", "product", "serial", "uuid")]
     click.echo(f"  {' '.join(filter(None, told)) or 'a machine that told nothing of itself'}")
-    click.echo(f"  {megabytes(session.sent_bytes)} of {megabytes(session.image_bytes)} sent")
-    for event, seconds in zip(events, seconds_per_phase(events), strict=True):
-        at = event.at.astimezone()
+    if boot["method"]:
+        click.echo(f"  taken for {boot['recipe']}, booted by {boot['method']}")
+    click.echo(f"  {megabytes(boot['sent_bytes'])} of {megabytes(boot['image_bytes'])} sent")
+    for phase in boot["phases"]:
         click.echo(
-            f"  {at:%H:%M:%S.%f}  {seconds:>9.3f} s  {event.phase:<13}  {event.detail}".rstrip()
+            f"  {_local(phase['at']):%H:%M:%S.%f}  {phase['seconds']:>9.3f} s  "
+            f"{phase['phase']:<13}  {phase['detail']}".rstrip()
         )
-    if session.error:
-        click.secho(f"  {session.error}", fg="red")
+    for transfer in boot["transfers"]:
+        rate = f"{megabytes(transfer['bytes_per_s'])}/s"
+        told = [transfer["outcome"] or "under way", transfer["link"]]
+        click.echo(
+            f"  {megabytes(transfer['sent_bytes']):>12}  {rate:>13}  {transfer['name']}  "
+            f"({', '.join(filter(None, told))})"
+        )
+    for trouble in filter(None, (boot["error"], boot["stalled"])):
+        click.secho(f"  {trouble}", fg="red")
 
 
-def _as_dict(session: BootSession, events: Sequence[BootEvent]) -> dict[str, Any]:
-    """The session for scripts; the key of its URLs stays inside."""
-    from bootserver.sessions.tracker import seconds_per_phase
-
-    values = asdict(session)
-    del values["key"]
-    values["created_at"] = session.created_at.isoformat()
-    values["phase_at"] = session.phase_at.isoformat() if session.phase_at else None
-    values["phases"] = [
-        {"phase": e.phase, "at": e.at.isoformat(), "seconds": seconds, "detail": e.detail}
-        for e, seconds in zip(events, seconds_per_phase(events), strict=True)
-    ]
-    return values
-
-
-def _name(session: BootSession) -> str:
-    return session.machine.mac or session.address or "-"
+def _local(at: str) -> datetime:
+    return datetime.fromisoformat(at).astimezone()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,7 +17,7 @@ from bootserver.fields import parse_kernel_arguments, parse_memdisk_arguments
 from bootserver.selector import Selector
 
 if TYPE_CHECKING:
-    from bootserver.model import BootSession
+    from bootserver.model import SeenMachine
     from bootserver.sessions.profiles import Profile
 
 _Given = TypeVar("_Given")
@@ -73,11 +73,11 @@ async def list_machines(config: Config, as_json: bool) -> None:
 
     async with open_state(config) as engine:
         profiles = await ProfileStore(engine).list()
-        sessions = await SessionStore(engine).recent(None)
+        seen = await SessionStore(engine).machines()
     lines = [
         *map(_of_profile, sorted(profiles, key=lambda profile: not profile.once)),
         *map(_of_table, config.machines),
-        *map(_of_session, _last_boots(sessions)),
+        *(_of_seen(machine) for machine in seen if machine.machine.name),
     ]
     if as_json:
         print_json([line.for_scripts() for line in lines])
@@ -156,16 +156,6 @@ def _checked(parse: Callable[[_Given], _Parsed], given: _Given, name: str) -> _P
         raise click.BadParameter(str(err), param_hint=name) from err
 
 
-def _last_boots(sessions: Iterable[BootSession]) -> list[BootSession]:
-    """Of sessions, newest first, the first one of each machine that told who it is."""
-    last: dict[str, BootSession] = {}
-    for session in sessions:
-        machine = session.machine
-        if name := machine.mac or machine.uuid or machine.serial or machine.asset:
-            last.setdefault(name, session)
-    return list(last.values())
-
-
 def _of_profile(profile: Profile) -> _Line:
     return _Line(
         "once" if profile.once else "standing",
@@ -181,7 +171,7 @@ def _of_table(table: MachineConfig) -> _Line:
     return _Line("config", table.selector, None, table.image, table.arguments, table.memdisk)
 
 
-def _of_session(session: BootSession) -> _Line:
-    machine = session.machine
+def _of_seen(seen: SeenMachine) -> _Line:
+    machine = seen.machine
     names = Selector(machine.mac, machine.uuid, machine.serial, machine.asset)
-    return _Line("seen", names, session.created_at, session.image)
+    return _Line("seen", names, seen.seen_at, seen.image)

@@ -17,18 +17,18 @@
 from __future__ import annotations
 
 import ipaddress
-from functools import partial
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from bootserver.fields import parse_server_url
 from bootserver.http.errors import plain_errors
-from bootserver.http.files import SendEnd, SendOutcome, send_file
+from bootserver.http.files import send_file
 from bootserver.http.listing import render_listing
+from bootserver.http.tcp_info import tcp_facts
 from bootserver.images.overlay import Served
-from bootserver.model import BootSession, Content, StubFormat
+from bootserver.model import BootSession, Content, StubFormat, TransferEnd
 from bootserver.openfile import open_file
-from bootserver.plane import BootPlane
+from bootserver.plane import WHOLE_IMAGE, BootPlane
 
 PLANE = web.AppKey("plane", BootPlane)
 
@@ -85,10 +85,7 @@ def _script_response(text: str) -> web.Response:
 async def _image(request: web.Request) -> web.StreamResponse:
     plane = request.app[PLANE]
     served, session = await plane.image(request.match_info["token"], _address(request))
-    sent = await _send_for_boot(request, served, session, ISO_TYPE)
-    if session and sent.end is SendEnd.COMPLETE and sent.response.status == 200:
-        plane.fetched(session)
-    return sent.response
+    return await _send_for_boot(request, WHOLE_IMAGE, served, session, ISO_TYPE)
 
 
 async def _tree(request: web.Request) -> web.StreamResponse:
@@ -100,24 +97,40 @@ async def _tree(request: web.Request) -> web.StreamResponse:
     served, session = await plane.file(token, path, _address(request), _origin(request))
     if served is None:
         raise web.HTTPMovedPermanently(f"{path.rpartition('/')[2]}/")
-    sent = await _send_for_boot(request, served, session, BINARY_TYPE)
-    return sent.response
+    return await _send_for_boot(request, f"tree{path}", served, session, BINARY_TYPE)
 
 
 async def _send_for_boot(
-    request: web.Request, served: Served, session: BootSession | None, content_type: str
-) -> SendOutcome:
+    request: web.Request,
+    name: str,
+    served: Served,
+    session: BootSession | None,
+    content_type: str,
+) -> web.StreamResponse:
     """Send what a boot fetches, and tell the ledger how it goes."""
     plane = request.app[PLANE]
-    counted = None
-    if session and request.method == "GET" and plane.fetching(session, by_ipxe=_by_ipxe(request)):
-        counted = session
-    on_sent = partial(plane.sent, counted) if counted else _uncounted
-    with await open_file(served.content, served.layout) as file:
-        sent = await send_file(request, file, content_type=content_type, on_sent=on_sent)
-    if counted and sent.end is not SendEnd.COMPLETE:
-        plane.fetch_broken(counted, sent.end, sent.sent_bytes)
-    return sent
+    fetch = None
+    if session and request.method == "GET":
+        fetch = plane.fetch(
+            session,
+            name,
+            "http",
+            served.size_bytes,
+            by_ipxe=_by_ipxe(request),
+            is_range=hdrs.RANGE in request.headers,
+            ask_tcp=tcp_facts(request),
+        )
+    end, status = TransferEnd.SERVER_LEFT, 0  # also if this is cancelled
+    try:
+        with await open_file(served.content, served.layout) as file:
+            on_sent = fetch.sent if fetch else _uncounted
+            sent = await send_file(request, file, content_type=content_type, on_sent=on_sent)
+        end, status = sent.end, sent.response.status
+    finally:
+        if session and fetch:
+            all_there_is = name == WHOLE_IMAGE and status == 200
+            plane.fetched(session, fetch, end, all_there_is=all_there_is)
+    return sent.response
 
 
 async def _stub_iso(request: web.Request) -> web.StreamResponse:

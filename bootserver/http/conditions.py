@@ -109,6 +109,11 @@ def decide(method: str, conditions: Conditions, current: Representation) -> Deci
     return Decision(Answer.FULL) if ranges is None else Decision(Answer.RANGES, ranges)
 
 
+def matches_strongly(if_match: str, etag: str) -> bool:
+    """True if the value of If-Match is `*` or names `etag` itself (§13.1.1)."""
+    return _matches(if_match, etag, weak=False)
+
+
 def _if_range_holds(header: str | None, current: Representation) -> bool:
     """True if what the client has a part of is what we would send the rest of (§13.1.5)."""
     if header is None:

@@ -26,7 +26,6 @@ import termios
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from enum import StrEnum
 
 import structlog
 from aiohttp import hdrs, web
@@ -34,7 +33,7 @@ from aiohttp import hdrs, web
 from bootserver.errors import ImageNotReadyError
 from bootserver.http.conditions import Conditions, Representation, decide
 from bootserver.http.replies import Body, Reply, hold_back, plan_reply
-from bootserver.model import ByteRange
+from bootserver.model import ByteRange, TransferEnd
 from bootserver.openfile import OpenFile
 
 WINDOW_BYTES = 2 << 20  # most that one system call may send while the others wait
@@ -53,21 +52,15 @@ log = structlog.get_logger()
 # ---- Sending it -------------------------------------------------------------------------------
 
 
-class SendEnd(StrEnum):
-    """How an answer ended; all but COMPLETE have closed the connection."""
-
-    COMPLETE = "complete"  # all of it is in the kernel's hands
-    CLIENT_LEFT = "client_left"
-    STALLED = "stalled"  # the client took nothing for the idle time-out
-    FILE_CHANGED = "file_changed"
-
-
 @dataclass(frozen=True, slots=True)
 class SendOutcome:
-    """An answer that has ended: `response` is for aiohttp, `sent_bytes` counts the file's bytes."""
+    """An answer that has ended; all ends but COMPLETE have closed the connection.
+
+    `response` is for aiohttp, `sent_bytes` counts the file's bytes.
+    """
 
     response: web.StreamResponse
-    end: SendEnd
+    end: TransferEnd
     sent_bytes: int
 
 
@@ -148,7 +141,7 @@ class _Sending:
             )
         transport = self.request.transport
         if transport is None:
-            return SendOutcome(response, SendEnd.CLIENT_LEFT, 0)
+            return SendOutcome(response, TransferEnd.CLIENT_LEFT, 0)
 
         end = None
         try:
@@ -160,16 +153,16 @@ class _Sending:
                 await response.write_eof()
             await self._flush(transport)
             self._count(sum(len(piece) for piece in last if isinstance(piece, ByteRange)))
-            end = SendEnd.COMPLETE
+            end = TransferEnd.COMPLETE
         except ConnectionError:
-            end = SendEnd.CLIENT_LEFT
+            end = TransferEnd.CLIENT_LEFT
         except _StalledError:
-            end = SendEnd.STALLED
+            end = TransferEnd.STALLED
         except ImageNotReadyError:
-            end = SendEnd.FILE_CHANGED
+            end = TransferEnd.FILE_CHANGED
             log.warning("http.file_changed", path=self.file.path, sent_bytes=self.sent_bytes)
         finally:
-            if end is not SendEnd.COMPLETE:  # also when cancelled, and when the disk fails
+            if end is not TransferEnd.COMPLETE:  # also when cancelled, and when the disk fails
                 response.force_close()
                 _reset(transport)
         return SendOutcome(response, end, self.sent_bytes)

@@ -1,12 +1,14 @@
-"""Adds an image to the library's directory, from a file or a URL; a half-arrived one is never seen.
+"""Adds an image to the library's directory: a file, a URL, or bytes that are being sent to us.
 
-Everything goes into a part file first, is checked there, and only then gets its name.
+A half-arrived one is never seen: everything goes into a part file first, is checked there, and only
+then gets its name.
 """
 
 from __future__ import annotations
 
 import re
 import threading
+from collections.abc import AsyncIterable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -54,6 +56,39 @@ async def add_image(
             await download(source, part, progress)
         else:
             await copy(Path(source), part, progress)
+        await cancellable(_check, part, expected)
+        return await cancellable(_publish, part)
+
+
+async def add_upload(
+    body: AsyncIterable[bytes],
+    directory: Path,
+    *,
+    name: str,
+    size_bytes: int | None = None,
+    sha256: str | None = None,
+    progress: Progress = lambda done_bytes, total_bytes: None,
+) -> Path:
+    """The image's file in `directory`, made of the bytes that `body` brings; raises as add_image.
+
+    `size_bytes` is how many are to come, where that is known: what cannot fit is refused before
+    the first byte. An upload that was cut leaves nothing.
+    """
+    expected = _expected_digest(sha256)
+    target = directory / _file_name(name, "", is_url=False)
+    existing = await in_thread(_existing, target)
+    with open_part(target, existing) as part:
+        part.restart()
+        if size_bytes is not None:
+            part.expect(size_bytes)
+        async for data in body:
+            await in_thread(part.append, data)
+            progress(part.size_bytes, size_bytes)
+        if size_bytes is not None and part.size_bytes != size_bytes:
+            raise ImageError(
+                f"the upload ended at byte {part.size_bytes:,} of {size_bytes:,}",
+                hint="send it again",
+            )
         await cancellable(_check, part, expected)
         return await cancellable(_publish, part)
 

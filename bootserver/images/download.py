@@ -54,14 +54,14 @@ async def download(url: str, part: Part, progress: Progress) -> None:
                     furthest, failures = part.size_bytes, 0
                 if isinstance(err, _Unreachable) and furthest == start:
                     raise ImageError(
-                        f"{_shown(url)} {err}", hint="check the address and the network"
+                        f"{shown_url(url)} {err}", hint="check the address and the network"
                     ) from err
                 if failures == len(RETRY_WAITS_S):
                     raise ImageError(
-                        f"{_shown(url)} {err}; {part.size_bytes:,} bytes are here",
+                        f"{shown_url(url)} {err}; {part.size_bytes:,} bytes are here",
                         hint="run the same command again: it goes on where it stopped, if it can",
                     ) from err
-                log.info("image.retry", url=_shown(url), problem=str(err), at=part.size_bytes)
+                log.info("image.retry", url=shown_url(url), problem=str(err), at=part.size_bytes)
             await asyncio.sleep(RETRY_WAITS_S[failures])
             failures += 1
 
@@ -111,7 +111,7 @@ def _begin(response: aiohttp.ClientResponse, url: str, part: Part) -> int | None
     if response.status in (408, 425, 429) or response.status >= 500:
         raise _Interrupted(f"answered {response.status} {response.reason}")
     raise ImageError(
-        f"{_shown(url)} answered {response.status} {response.reason}",
+        f"{shown_url(url)} answered {response.status} {response.reason}",
         hint="check the address in a browser",
     )
 
@@ -137,15 +137,15 @@ def _meaning(err: Exception, url: str) -> Exception:
     """What a failed request is to its caller: _Interrupted, or ImageError for good."""
     match err:
         case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
-            return ImageError(f"{_shown(url)} is no usable URL", hint="check the address")
+            return ImageError(f"{shown_url(url)} is no usable URL", hint="check the address")
         case aiohttp.TooManyRedirects():
             return ImageError(
-                f"{_shown(url)} redirects more than {MAX_REDIRECTS} times",
+                f"{shown_url(url)} redirects more than {MAX_REDIRECTS} times",
                 hint="check the address",
             )
         case aiohttp.ClientSSLError():
             return ImageError(
-                f"{_shown(url)} cannot be trusted: TLS failed: {_reason(err)}",
+                f"{shown_url(url)} cannot be trusted: TLS failed: {_reason(err)}",
                 hint="check the address, this machine's clock and its CA certificates",
             )
         case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
@@ -167,7 +167,7 @@ def _reason(err: Exception) -> str:
     return str(getattr(inner, "strerror", None) or inner or type(err).__name__)
 
 
-def _shown(url: str) -> str:
+def shown_url(url: str) -> str:
     """The URL without the password and the signature it may carry."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -7,6 +7,7 @@ ETag is the result's.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -68,19 +69,26 @@ async def served_image(trees: ImageTrees, image: Image) -> Served:
 
 
 async def served_file(
-    trees: ImageTrees, image: Image, path: str, *, ways: tuple[Way, ...], tree_url: str
+    trees: ImageTrees,
+    image: Image,
+    path: str,
+    *,
+    way: Way | None,
+    tree_url: str,
+    hooks: Mapping[str, bytes],
 ) -> Served | None:
     """A file of the image's tree, None for a directory.
 
-    `ways` tell which files are an initramfs, to which the side-car's files are added. Raises
-    ImageNotFoundError, ImageNotReadyError, or ImageError for a damaged disc.
+    `way` tells which file is the initramfs: `hooks`, and the side-car's files, are added to it.
+    Raises ImageNotFoundError, ImageNotReadyError, or ImageError for a damaged disc.
     """
     served = await _plain_file(trees, image, path, tree_url)
-    last_initrds = {way.initrds[-1] for way in ways if way.initrds}
-    if served and image.settings.inject and path.lower() in last_initrds:
-        archive = await asyncio.to_thread(_injected, image)
-        return Served(served.content, served.layout.appended(appendix(served.size_bytes, archive)))
-    return served
+    if served is None or way is None or path.lower() not in way.initrds[-1:]:
+        return served
+    if not image.settings.inject and not hooks:
+        return served
+    archive = await asyncio.to_thread(_archive, image, hooks)
+    return Served(served.content, served.layout.appended(appendix(served.size_bytes, archive)))
 
 
 async def _plain_file(trees: ImageTrees, image: Image, path: str, tree_url: str) -> Served | None:
@@ -109,11 +117,11 @@ def _own_file(path: str) -> Served:
     return Served(Content(path, version, tag), Layout.whole(version.size_bytes))
 
 
-def _injected(image: Image) -> bytes:
-    """The files that the side-car injects, as a cpio archive."""
+def _archive(image: Image, hooks: Mapping[str, bytes]) -> bytes:
+    """What is added to the initramfs, as a cpio archive; the side-car has the last word."""
     files = {name: _read_own(path) for name, path in image.settings.inject.items()}
     try:
-        return newc_archive(files)
+        return newc_archive({**hooks, **files})
     except ValueError as err:
         raise ImageError(
             f"{image.id}: the files to inject make no archive: {err}",

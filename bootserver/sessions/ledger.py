@@ -8,18 +8,25 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import deque
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from bootserver.model import BootEvent, BootPhase, BootSession, Machine
+from bootserver.model import BootEvent, BootPhase, BootSession, Machine, Transfer, TransferEnd
+from bootserver.sessions.bus import Bus
+from bootserver.sessions.diagnosis import Cause, diagnose
+from bootserver.sessions.live import AskTcp, Fetch, LiveBoot
+from bootserver.sessions.shape import boot_json
 from bootserver.sessions.store import SessionStore
+from bootserver.sessions.summary import is_over, summary
 from bootserver.sessions.tracker import (
     BAD_ENDS,
     ORDER,
     advance,
+    is_before,
     is_same_boot,
     is_same_machine,
     was_cut_short,
@@ -27,28 +34,57 @@ from bootserver.sessions.tracker import (
 
 log = structlog.get_logger(__name__)
 
-FLUSH_INTERVAL_S = 1.0
-MAX_WAITING_EVENTS = 10_000  # beyond it the oldest are given up, with a log line
+LOOK_INTERVAL_S = 1.0
+LOOKED_AT_ONCE = 64  # boots; well below what somebody who watches may be behind
+MAX_WAITING = 10_000  # events, and transfers; beyond it the oldest are given up, with a log line
 
 
 class Ledger:
-    """Opens sessions, moves them on and counts their bytes. All calls are on the event loop."""
+    """Opens sessions, moves them on and follows what they fetch. All calls are on the event loop.
 
-    def __init__(self, store: SessionStore, *, expire_after: timedelta) -> None:
+    What happens goes to `bus` as well: each event at once, bytes once a second.
+    """
+
+    def __init__(
+        self, store: SessionStore, *, expire_after: timedelta, bus: Bus | None = None
+    ) -> None:
         self._store = store
         self._expire_after = expire_after
-        self._live: dict[str, BootSession] = {}  # by key
+        self._bus = bus or Bus()
+        self._live: dict[str, LiveBoot] = {}  # by key
+        self._causes: dict[str, Cause] = {}  # by key, of those that are stalled
+        self._ended: dict[str, LiveBoot] = {}  # by key, until they are written
         self._new: set[str] = set()  # keys
         self._changed: set[str] = set()  # keys
-        self._ended: dict[str, BootSession] = {}  # by key, until they are written
         self._events: deque[BootEvent] = deque()
+        self._transfers: dict[tuple[str, int], Transfer] = {}
         self._wake = asyncio.Event()
         self._store_failed = False
 
+    # ---- Boots ----
+
     async def load(self) -> None:
-        """Take up the sessions that were open when the server last stopped."""
+        """Take up the sessions that were open when the server last stopped, however it did."""
         unfinished = await self._store.unfinished(_now() - self._expire_after)
-        self._live = {session.key: session for session in unfinished}
+        ids = [session.id for session in unfinished]
+        events, transfers = await self._store.events(ids), await self._store.transfers(ids)
+        for session in unfinished:
+            boot = LiveBoot(session, events[session.id])
+            boot.summed_up = is_over(session, _now())
+            for transfer in transfers[session.id]:
+                boot.transfers[transfer.number] = transfer
+                if transfer.ended_at is None:
+                    self._ended_with_server(boot, transfer)
+            self._live[session.key] = boot
+
+    def _ended_with_server(self, boot: LiveBoot, transfer: Transfer) -> None:
+        ended = replace(
+            transfer,
+            ended_at=transfer.progress_at or transfer.started_at,
+            outcome=TransferEnd.SERVER_LEFT.value,
+        )
+        boot.transfers[transfer.number] = ended
+        self._transfers[(transfer.session, transfer.number)] = ended
 
     def open(self, token: str, image: str) -> BootSession:
         """A new session for the stub `token`, in phase CREATED."""
@@ -61,9 +97,9 @@ class Ledger:
             created_at=now,
             phase_at=now,
         )
-        self._live[session.key] = session
+        self._live[session.key] = LiveBoot(session)
         self._new.add(session.key)
-        self._note(BootEvent(session.id, BootPhase.CREATED, now))
+        self._note(session.key, BootEvent(session.id, BootPhase.CREATED, now))
         return session
 
     def start(self, token: str, image: str, machine: Machine, address: str) -> BootSession:
@@ -71,7 +107,7 @@ class Ledger:
 
         A boot of the same machine that never got to its hand-off has failed.
         """
-        mine = [session for session in self._live.values() if session.token == token]
+        mine = [boot.session for boot in self._live.values() if boot.session.token == token]
         for session in mine:
             if is_same_boot(session, machine, address):
                 break
@@ -84,84 +120,207 @@ class Ledger:
                 and is_same_machine(other, machine, address)
             ):
                 self.advance(other.key, BootPhase.FAILED, "the machine started over")
-        self._replace(replace(session, image=image, machine=machine, address=address))
+        self._change(session.key, image=image, machine=machine, address=address)
         self.advance(session.key, BootPhase.STUB_STARTED)
-        return self._live[session.key]
+        return self._live[session.key].settle()
 
     def find(self, token: str, address: str) -> BootSession | None:
         """The live session of that key, else the newest of that stub token at that address."""
-        if session := self._live.get(token):
-            return session
-        newest_first = reversed(self._live.values())
-        return next((s for s in newest_first if (s.token, s.address) == (token, address)), None)
+        if boot := self._live.get(token):
+            return boot.settle()
+        for boot in reversed(self._live.values()):
+            if (boot.session.token, boot.session.address) == (token, address):
+                return boot.settle()
+        return None
 
     def advance(self, key: str, phase: BootPhase, detail: str = "") -> None:
         """Move a session to `phase`; repeats and steps back change nothing."""
-        session = self._live.get(key)
-        if session is None:
+        boot = self._live.get(key)
+        if boot is None:
             return
-        moved, event = advance(session, phase, _now(), detail)
+        moved, event = advance(boot.settle(), phase, _now(), detail)
         if event is None:
             return
-        self._replace(moved)
-        self._note(event)
+        boot.session = moved
+        self._causes.pop(key, None)
         log.info(
             f"boot.{phase}",
             session=moved.id,
             image=moved.image,
-            machine=moved.machine.mac or moved.machine.uuid or moved.address,
+            machine=moved.machine_name,
             **({"detail": detail} if detail else {}),
         )
+        self._note(key, event)
         if phase in BAD_ENDS:  # a system that is up may still fetch from its image
+            self._end_fetches(boot)
             self._ended[key] = self._live.pop(key)
+        self._sum_up(boot)
 
     def complain(self, key: str, error: str) -> None:
         """Note why a session does not move on; "" clears it, and so does moving on."""
-        if (session := self._live.get(key)) and session.error != error:
-            self._replace(replace(session, error=error))
+        if (boot := self._live.get(key)) and boot.session.error != error:
+            self._change(key, error=error)
+            self._publish(boot)
             if error:
-                log.warning("boot.hindered", session=session.id, reason=error)
+                log.warning("boot.hindered", session=boot.session.id, reason=error)
 
-    def expect(self, key: str, image_bytes: int) -> None:
-        """Say how large the image is that a session fetches."""
-        if (session := self._live.get(key)) and session.image_bytes != image_bytes:
-            self._replace(replace(session, image_bytes=image_bytes))
+    def expect(self, key: str, image_bytes: int, *, recipe: str = "", method: str = "") -> None:
+        """Say how a session boots: how much it fetches, of what kind of image, in which way."""
+        self._change(key, image_bytes=image_bytes, recipe=recipe, method=method)
 
-    def count(self, key: str, sent_bytes: int) -> None:
-        """Add image bytes that went out to a session."""
-        if session := self._live.get(key):
-            self._replace(replace(session, sent_bytes=session.sent_bytes + sent_bytes))
+    # ---- What they fetch ----
+
+    def fetch(
+        self,
+        key: str,
+        name: str,
+        protocol: str,
+        size_bytes: int,
+        *,
+        counts: bool = True,
+        is_range: bool = False,
+        ask_tcp: AskTcp | None = None,
+    ) -> Fetch | None:
+        """A file that begins to go to a session's machine; None if there is no such session.
+
+        Whoever sends it tells it of the bytes, and hands it to `fetched` in the end.
+        """
+        boot = self._live.get(key)
+        if boot is None:
+            return None
+        return Fetch(
+            boot, name, protocol, size_bytes, counts=counts, is_range=is_range, ask_tcp=ask_tcp
+        )
+
+    def fetched(self, key: str, fetch: Fetch, outcome: TransferEnd) -> None:
+        """A file is no longer on its way."""
+        transfer = fetch.end(outcome)
+        if transfer and (boot := self._live.get(key)):
+            self._transfers[(transfer.session, transfer.number)] = transfer
+            self._changed.add(key)
+            self._publish(boot)
+
+    def _end_fetches(self, boot: LiveBoot) -> None:
+        for fetch in list(boot.under_way.values()):
+            if transfer := fetch.end(TransferEnd.CLIENT_LEFT):
+                self._transfers[(transfer.session, transfer.number)] = transfer
+
+    # ---- Once a second ----
 
     async def run(self) -> None:
-        """Write what changes, once a second and at every event, and expire what stands still."""
+        """Look after the boots once a second; write what changed then, and at every event."""
+        loop = asyncio.get_running_loop()
+        look_at = loop.time()
         while True:
-            self.expire()
+            if loop.time() >= look_at:
+                look_at = loop.time() + LOOK_INTERVAL_S
+                self.expire()
+                await self.look()
             await self.flush()
             try:
-                async with asyncio.timeout(FLUSH_INTERVAL_S):
+                async with asyncio.timeout_at(look_at):
                     await self._wake.wait()
             except TimeoutError:
                 pass
             self._wake.clear()
 
+    async def look(self) -> None:
+        """See how each boot goes: what it fetches, whether it stands still, whether it is over."""
+        now = _now()
+        for number, (key, boot) in enumerate(list(self._live.items()), 1):
+            if number % LOOKED_AT_ONCE == 0:
+                await asyncio.sleep(0)  # so that those who watch can read what was published
+            if key not in self._live:
+                continue
+            looks = {place: fetch.look() for place, fetch in boot.under_way.items()}
+            for place in looks:
+                self._transfers[(boot.session.id, place)] = boot.transfers[place]
+            if is_before(boot.session, BootPhase.HANDED_OFF):
+                transfers = list(boot.transfers.values())
+                stall = diagnose(boot.session, boot.events, transfers, looks, now)
+                cause = stall.cause if stall else None
+                if cause is not self._causes.get(key):
+                    self._stalled(key, boot, cause, stall.words if stall else "")
+            elif not boot.summed_up and is_over(boot.session, now):
+                self._sum_up(boot)
+            if looks or boot.new_bytes:
+                self._changed.add(key)
+                self._publish(boot)
+
+    def _stalled(self, key: str, boot: LiveBoot, cause: Cause | None, words: str) -> None:
+        self._change(key, stalled=words)
+        if cause is None:
+            del self._causes[key]
+            log.info("boot.moves_again", session=boot.session.id)
+        else:
+            self._causes[key] = cause
+            log.warning("boot.stalled", session=boot.session.id, cause=cause.value, reason=words)
+        self._publish(boot)
+
+    def expire(self) -> None:
+        """End what has stood still too long; a machine that was handed over is simply let go."""
+        limit = _now() - self._expire_after
+        for key, boot in list(self._live.items()):
+            session = boot.session
+            if (session.phase_at or session.created_at) >= limit:
+                continue
+            if ORDER[session.phase] < ORDER[BootPhase.HANDED_OFF]:
+                self.advance(key, BootPhase.EXPIRED)
+            elif key not in self._changed and not boot.under_way:
+                del self._live[key]
+
+    def _sum_up(self, boot: LiveBoot) -> None:
+        """The one line about a boot that is over."""
+        if not boot.summed_up and is_over(boot.session, _now()):
+            boot.summed_up = True
+            log.info("boot.summary", **summary(boot.settle(), boot.events, boot.transfers.values()))
+
+    def _publish(self, boot: LiveBoot) -> None:
+        if self._bus.is_watched:
+            shape = boot_json(boot.settle(), boot.events, list(boot.transfers.values()))
+            self._bus.publish({"type": "boot", "boot": shape})
+
+    # ---- Into the store ----
+
+    @property
+    def live_ids(self) -> Collection[str]:
+        """The ids of the sessions that go on, or are not written yet."""
+        return [boot.session.id for boot in (*self._live.values(), *self._ended.values())]
+
     async def flush(self) -> None:
-        """Write all that is unwritten; a database that fails is one log line, and tried again."""
-        if not (self._new or self._changed or self._events):
+        """Write all that is unwritten; a database that fails is one log line, and tried again.
+
+        A caller that is cancelled meanwhile gets away when it is written: a stopping server cancels
+        whoever flushes, and what was taken out for writing is nowhere else.
+        """
+        writing = asyncio.ensure_future(self._write())
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await asyncio.wait({writing})
+            raise
+
+    async def _write(self) -> None:
+        if not (self._new or self._changed or self._events or self._transfers):
             return
         new, changed = self._new, self._changed - self._new
-        events = list(self._events)
+        events, transfers = list(self._events), self._transfers
         known = self._live | self._ended
         ended = list(self._ended)
-        self._new, self._changed = set(), set()
+        self._new, self._changed, self._transfers = set(), set(), {}
         self._events.clear()
         try:
             await self._store.save(
-                [known[key] for key in new], [known[key] for key in changed], events
+                [known[key].settle() for key in new],
+                [known[key].settle() for key in changed],
+                events,
+                list(transfers.values()),
             )
         except (SQLAlchemyError, OSError) as err:
             self._new |= new
             self._changed |= changed
             self._events.extendleft(reversed(events))
+            self._transfers = transfers | self._transfers
             if not self._store_failed:
                 log.error("ledger.not_written", reason=str(getattr(err, "orig", err)))
             self._store_failed = True
@@ -173,29 +332,28 @@ class Ledger:
         for key in ended:
             self._ended.pop(key, None)
 
-    def _replace(self, session: BootSession) -> None:
-        self._live[session.key] = session
-        self._changed.add(session.key)
+    def _change(self, key: str, **values: object) -> None:
+        if boot := self._live.get(key):
+            boot.session = replace(boot.session, **values)  # type: ignore[arg-type]
+            self._changed.add(key)
 
-    def _note(self, event: BootEvent) -> None:
+    def _note(self, key: str, event: BootEvent) -> None:
+        boot = self._live[key]
+        boot.events.append(event)
         self._events.append(event)
+        self._changed.add(key)
+        self._publish(boot)
         self._wake.set()
 
-    def expire(self) -> None:
-        """End what has stood still too long; a machine that was handed over is simply let go."""
-        limit = _now() - self._expire_after
-        for session in [s for s in self._live.values() if (s.phase_at or s.created_at) < limit]:
-            if ORDER[session.phase] < ORDER[BootPhase.HANDED_OFF]:
-                self.advance(session.key, BootPhase.EXPIRED)
-            elif session.key not in self._changed:
-                del self._live[session.key]
-
     def _give_up_excess(self) -> None:
-        excess = len(self._events) - MAX_WAITING_EVENTS
-        if excess > 0:
-            for _ in range(excess):
-                self._events.popleft()
-            log.error("ledger.events_lost", events=excess)
+        events = max(len(self._events) - MAX_WAITING, 0)
+        for _ in range(events):
+            self._events.popleft()
+        transfers = list(self._transfers)[: max(len(self._transfers) - MAX_WAITING, 0)]
+        for number in transfers:
+            del self._transfers[number]
+        if events or transfers:
+            log.error("ledger.events_lost", events=events, transfers=len(transfers))
 
 
 def _now() -> datetime:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Row, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bootserver.config import Config
@@ -96,6 +97,44 @@ class ProfileStore:
             await connection.execute(PROFILES.delete().where(former))
             await connection.execute(PROFILES.insert(), _row(profile))
         return profile
+
+    async def add(
+        self,
+        selector: Selector,
+        *,
+        image: str = "",
+        arguments: str = "",
+        memdisk: str = "",
+        once: bool = False,
+    ) -> Profile | None:
+        """The new profile of the selector; None if it has one of that kind already."""
+        now = datetime.now(UTC)
+        profile = Profile(secrets.token_hex(6), selector, now, image, arguments, memdisk, once)
+        try:
+            async with self._engine.begin() as connection:
+                await connection.execute(PROFILES.insert(), _row(profile))
+        except IntegrityError:
+            return None
+        return profile
+
+    async def replace(
+        self, former: Profile, *, image: str = "", arguments: str = "", memdisk: str = ""
+    ) -> Profile | None:
+        """The new profile in place of exactly `former`; None if that is not there any more."""
+        now = datetime.now(UTC)
+        new = Profile(
+            secrets.token_hex(6), former.selector, now, image, arguments, memdisk, former.once
+        )
+        this_one = PROFILES.c.id == former.id
+        async with self._engine.begin() as connection:
+            replaced = await connection.execute(PROFILES.update().where(this_one).values(_row(new)))
+        return new if replaced.rowcount else None
+
+    async def drop(self, profile_id: str) -> bool:
+        """Forgets exactly this profile; False if it is not there any more."""
+        this_one = PROFILES.c.id == profile_id
+        async with self._engine.begin() as connection:
+            return bool((await connection.execute(PROFILES.delete().where(this_one))).rowcount)
 
     async def remove(self, selector: Selector) -> int:
         """Forgets what was set for exactly this selector; returns how many profiles that were."""

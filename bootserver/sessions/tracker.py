@@ -25,12 +25,19 @@ def advance(
 ) -> tuple[BootSession, BootEvent | None]:
     """The session in its new phase and the event that says so, or as it was and None.
 
-    Moving on clears the error, unless the new phase is a bad end, whose detail is the error.
+    Moving on clears the error and what stalled it. A bad end keeps both, and its detail is the
+    error.
     """
     if session.phase in ENDS or ORDER[phase] <= ORDER[session.phase]:
         return session, None
-    error = (detail or session.error) if phase in BAD_ENDS else ""
-    moved = replace(session, phase=phase, phase_at=at, error=error)
+    bad = phase in BAD_ENDS
+    moved = replace(
+        session,
+        phase=phase,
+        phase_at=at,
+        error=(detail or session.error) if bad else "",
+        stalled=session.stalled if bad else "",
+    )
     return moved, BootEvent(session.id, phase, at, detail)
 
 

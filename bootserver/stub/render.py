@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from urllib.parse import urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
@@ -20,6 +21,7 @@ from bootserver.stub.network import NetworkSpec
 
 OWN_DISK = "/"  # in the menu; no image's key has a slash
 SCREEN_COLUMNS = 79 - len("bootserver: ")
+HOOKS = {"live-boot": "usr/lib/live/boot/0000-bootserver.sh"}
 TEMPLATES = PROJECT / "stub" / "templates"
 
 
@@ -78,6 +80,18 @@ def render_menu(
         default=default if default in keys else OWN_DISK,
         timeout_s=timeout_s,
     )
+
+
+def render_hook(make: str, url: str) -> tuple[str, str]:
+    """Where a script goes in that make of initramfs, and the script: it has the system call `url`.
+
+    Each make has the template of its name.
+    """
+    place = urlsplit(url)
+    script = _template(f"{make}.sh").render(
+        url=url, host=place.hostname, port=place.port or 80, path=place.path
+    )
+    return HOOKS[make], script
 
 
 def render_open(token: str, origin: str) -> str:

@@ -6,9 +6,10 @@ from urllib.parse import unquote
 
 from bootserver.errors import BootServerError, ImageNotReadyError
 from bootserver.images.overlay import Served
-from bootserver.model import BootSession, ByteRange, StubFormat
+from bootserver.model import BootSession, ByteRange, StubFormat, TransferEnd
 from bootserver.openfile import OpenFile, open_file
-from bootserver.plane import BootPlane
+from bootserver.plane import WHOLE_IMAGE, BootPlane
+from bootserver.sessions.live import Fetch
 from bootserver.tftp.packets import ErrorCode
 from bootserver.tftp.server import TftpFile, TftpRefusal, TftpRequest
 
@@ -43,12 +44,12 @@ async def _open(plane: BootPlane, request: TftpRequest) -> TftpFile:
             return _Text(b"noted\n")
         case ["b", token, "image.iso"]:
             served, session = await plane.image(token, request.client)
-            return await _opened(plane, served, session, whole=True)
+            return await _opened(plane, WHOLE_IMAGE, served, session)
         case ["b", token, "tree", *path]:
             found, session = await plane.file(token, "/" + "/".join(path), request.client, origin())
             if found is None:
                 raise TftpRefusal(ErrorCode.FILE_NOT_FOUND, "this is a directory")
-            return await _opened(plane, found, session, whole=False)
+            return await _opened(plane, "/".join(("tree", *path)), found, session)
         case ["b", token, "stub.iso" | "stub.efi" as name]:
             format = StubFormat(name.removeprefix("stub."))
             return _Disk(await open_file(await plane.stub(token, format)))
@@ -59,13 +60,14 @@ async def _open(plane: BootPlane, request: TftpRequest) -> TftpFile:
 
 
 async def _opened(
-    plane: BootPlane, served: Served, session: BootSession | None, *, whole: bool
+    plane: BootPlane, name: str, served: Served, session: BootSession | None
 ) -> TftpFile:
-    """What a boot fetches; `whole` is the image itself, after which nothing more is fetched."""
+    """What a boot fetches, whose way the ledger follows; else just the file."""
     file = await open_file(served.content, served.layout)
-    if session is None or not plane.fetching(session, by_ipxe=True):
+    fetch = plane.fetch(session, name, "tftp", served.size_bytes) if session else None
+    if session is None or fetch is None:
         return _Disk(file)
-    return _Fetched(file, plane, session, whole=whole)
+    return _Fetched(file, plane, session, fetch, whole=name == WHOLE_IMAGE)
 
 
 class _Text:
@@ -108,21 +110,26 @@ class _Fetched(_Disk):
     """What a boot fetches, whose way into the machine's memory the ledger follows."""
 
     def __init__(
-        self, file: OpenFile, plane: BootPlane, session: BootSession, *, whole: bool
+        self, file: OpenFile, plane: BootPlane, session: BootSession, fetch: Fetch, *, whole: bool
     ) -> None:
         super().__init__(file)
         self._plane = plane
         self._session = session
+        self._fetch = fetch
         self._whole = whole
-        self._sent_bytes = 0
+        self._failure = TransferEnd.CLIENT_LEFT
+
+    def read(self, offset: int, length: int) -> bytes:
+        try:
+            return super().read(offset, length)
+        except ImageNotReadyError:
+            self._failure = TransferEnd.FILE_CHANGED
+            raise
 
     def progress(self, sent_bytes: int) -> None:
-        self._sent_bytes += sent_bytes
-        self._plane.sent(self._session, sent_bytes)
+        self._fetch.sent(sent_bytes)
 
     def close(self, complete: bool) -> None:
         super().close(complete)
-        if complete and self._whole:
-            self._plane.fetched(self._session)
-        elif not complete and self._sent_bytes:  # else the client only asked for the size
-            self._plane.fetch_broken(self._session, "transfer ended", self._sent_bytes)
+        outcome = TransferEnd.COMPLETE if complete else self._failure
+        self._plane.fetched(self._session, self._fetch, outcome, all_there_is=self._whole)

@@ -65,6 +65,7 @@ async def test_memtest_boots_from_the_stub_on_a_cd(qemu: Qemu, site: Site):
         "mac": "52:54:00:12:34:56",
         "uuid": "00112233-4455-6677-8899-aabbccddeeff",
         "serial": "SN 42",
+        "asset": "",
         "manufacturer": "ACME",
         "product": "Box & One",
         "firmware": "bios",

@@ -25,12 +25,11 @@ from structlog.testing import capture_logs
 from bootserver.errors import ImageError, ImageNotFoundError, ImageNotReadyError
 from bootserver.http.files import (
     HELD_BACK_BYTES,
-    SendEnd,
     SendOutcome,
     send_file,
 )
 from bootserver.layout import Layout
-from bootserver.model import ByteRange, Content, FileVersion
+from bootserver.model import ByteRange, Content, FileVersion, TransferEnd
 from bootserver.openfile import OpenFile, open_file
 
 SHA256 = "5f" * 32
@@ -326,7 +325,7 @@ async def test_the_whole_file_arrives_with_its_headers(tmp_path: Path, size_byte
     assert answer.headers["Cache-Control"] == "no-transform"
     assert answer.headers["Content-Type"] == "application/x-iso9660-image"
     assert answer.headers["Content-Encoding"] is None
-    assert outcome.end is SendEnd.COMPLETE
+    assert outcome.end is TransferEnd.COMPLETE
     assert outcome.sent_bytes == plane.counted == size_bytes
 
 
@@ -602,7 +601,7 @@ async def test_pieces_are_served_as_one_file(tmp_path: Path, layout: Layout) -> 
     assert answer.body == expected
     assert head.headers["Content-Length"] == answer.headers["Content-Length"] == str(len(expected))
     assert head.headers["ETag"] == answer.headers["ETag"] == layout.etag(reference(content))
-    assert outcome.end is SendEnd.COMPLETE
+    assert outcome.end is TransferEnd.COMPLETE
     assert outcome.sent_bytes == plane.counted == len(expected)
     assert again.status == 200
 
@@ -812,7 +811,7 @@ async def test_a_slow_reader_gets_every_byte_and_is_not_taken_for_a_stalled_one(
             outcome = await plane.outcome()
 
     assert b"".join(parts) == content
-    assert outcome.end is SendEnd.COMPLETE
+    assert outcome.end is TransferEnd.COMPLETE
 
 
 @pytest.mark.usefixtures("quiet")
@@ -890,7 +889,7 @@ async def test_a_reader_that_leaves_in_the_middle_is_an_ordinary_end(tmp_path: P
                 await asyncio.sleep(0.05)
             after = open_descriptors()
 
-    assert outcome.end is SendEnd.CLIENT_LEFT
+    assert outcome.end is TransferEnd.CLIENT_LEFT
     assert 100_000 <= outcome.sent_bytes == plane.counted < len(content)
     assert logs == []
     assert after == before
@@ -927,7 +926,7 @@ async def test_a_reader_that_takes_nothing_is_given_up(tmp_path: Path, size_byte
                 body = await client.body(len(content))
             after = open_descriptors()
 
-    assert outcome.end is SendEnd.STALLED
+    assert outcome.end is TransferEnd.STALLED
     assert outcome.sent_bytes == plane.counted < len(content)
     assert len(body) < len(content)
     assert after == before
@@ -990,7 +989,7 @@ async def test_a_file_overwritten_while_it_is_sent_ends_in_a_short_body(tmp_path
             body = await client.body(len(content))
             outcome = await plane.outcome()
 
-    assert outcome.end is SendEnd.FILE_CHANGED
+    assert outcome.end is TransferEnd.FILE_CHANGED
     assert outcome.sent_bytes == plane.counted < len(content) - 2 * MIB  # it is noticed early
     assert len(body) < len(content) - 100_000
     assert [(line["event"], line["log_level"]) for line in logs] == [
@@ -1016,7 +1015,7 @@ async def test_bytes_that_are_already_queued_are_not_passed_off_as_the_old_ones(
             outcome = await plane.outcome()
 
     assert len(body) < len(content) or body == content
-    assert outcome.end is SendEnd.FILE_CHANGED
+    assert outcome.end is TransferEnd.FILE_CHANGED
 
 
 @pytest.mark.usefixtures("quiet")
@@ -1038,7 +1037,7 @@ async def test_a_tail_of_ours_does_not_vouch_for_bytes_that_have_changed(
             outcome = await plane.outcome()
 
     assert len(body) < layout.size_bytes or body == content + tail
-    assert outcome.end is SendEnd.FILE_CHANGED
+    assert outcome.end is TransferEnd.FILE_CHANGED
 
 
 async def test_bytes_of_ours_are_refused_as_well_when_the_file_has_changed(tmp_path: Path) -> None:
@@ -1065,7 +1064,7 @@ async def test_a_file_cut_short_while_it_is_sent_ends_in_a_short_body(tmp_path: 
             body = await client.body(len(content))
             outcome = await plane.outcome()
 
-    assert outcome.end is SendEnd.FILE_CHANGED
+    assert outcome.end is TransferEnd.FILE_CHANGED
     assert len(body) < len(content)
 
 
@@ -1082,7 +1081,7 @@ async def test_a_file_replaced_by_rename_is_sent_to_its_end(tmp_path: Path) -> N
             body = await client.body(len(content))
             outcome = await plane.outcome()
 
-    assert outcome.end is SendEnd.COMPLETE
+    assert outcome.end is TransferEnd.COMPLETE
     assert body == content
 
 
@@ -1117,7 +1116,7 @@ async def test_a_file_that_ends_early_though_its_size_has_not_changed_is_a_chang
             await client.ask()
             outcome = await plane.outcome()
 
-    assert outcome.end is SendEnd.FILE_CHANGED
+    assert outcome.end is TransferEnd.FILE_CHANGED
 
 
 @pytest.mark.usefixtures("quiet")
@@ -1133,7 +1132,7 @@ async def test_a_connection_that_the_kernel_gives_up_is_a_client_that_left(
             await client.ask()
             outcome = await plane.outcome()
 
-    assert outcome.end is SendEnd.CLIENT_LEFT
+    assert outcome.end is TransferEnd.CLIENT_LEFT
     assert outcome.sent_bytes == 0
 
 
@@ -1221,5 +1220,5 @@ async def test_a_tls_reader_that_takes_nothing_does_not_fill_the_memory(
             outcome = await plane.outcome()
             writer.transport.abort()
 
-    assert outcome.end is SendEnd.STALLED
+    assert outcome.end is TransferEnd.STALLED
     assert outcome.sent_bytes < 16 * MIB  # what the two kernels hold

@@ -265,33 +265,62 @@ async def test_esxi_is_told_where_its_modules_are(plane: Plane, config: Config):
 # ---- The ledger ----
 
 
-async def test_a_kernel_boot_leaves_its_phases_and_bytes_in_the_ledger(plane: Plane):
-    script = await plane.script(await plane.token(), dimms="0010.......")
+async def boot_to_hand_off(plane: Plane, image: str = "rescue") -> str:
+    """What iPXE fetches, in its order; returns the place of the boot's URLs."""
     ipxe = {"User-Agent": "iPXE/1.21.1"}
-    [kernel, initrd] = [
-        next(word for word in line.split() if word.startswith("/b/"))
-        for line in script.splitlines()
-        if line.startswith(("kernel", "initrd"))
-    ]
-    await plane.body(kernel, **ipxe)
-    await plane.body(initrd, **ipxe)
-    await plane.body(kernel.replace("tree/live/vmlinuz", "phase/handoff"), **ipxe)
+    script = await plane.script(await plane.token(image), dimms="0010.......")
+    paths = [word for word in script.split() if word.startswith("/b/") and "/tree/" in word]
+    for path in paths:
+        await plane.body(path, **ipxe)
+    base = paths[0].partition("/tree/")[0]
+    await plane.body(f"{base}/phase/handoff", **ipxe)
+    return base
+
+
+async def test_a_system_that_calls_home_is_up_when_it_does(plane: Plane):
+    base = await boot_to_hand_off(plane)
     assert (await plane.phases())[-2:] == [BootPhase.FETCHED, BootPhase.HANDED_OFF]
 
-    # The system that was booted comes for the rest, again and again.
-    squashfs = kernel.replace("vmlinuz", "filesystem.squashfs")
+    # The booted system comes for the rest, again and again, but it is not up yet.
     for _ in range(2):
+        squashfs = f"{base}/tree/live/filesystem.squashfs"
         assert await plane.body(squashfs, **{"User-Agent": "Wget"}) == SQUASHFS
+    assert (await plane.phases())[-1] == BootPhase.HANDED_OFF
+    await plane.body(f"{base}/phase/up", **{"User-Agent": "Wget"})
 
     assert (await plane.phases())[-1] == BootPhase.OS_UP
+    assert await plane.body(f"{base}/tree/live/filesystem.squashfs") == SQUASHFS
     [session] = await plane.store.recent(10)
-    assert session.image_bytes == session.sent_bytes == len(LIVE["live/vmlinuz"]) + len(INITRD)
+    assert session.image_bytes == session.sent_bytes > len(LIVE["live/vmlinuz"]) + len(INITRD)
+
+
+async def test_the_initramfs_of_a_boot_has_the_script_that_calls_home(plane: Plane):
+    base = await boot_to_hand_off(plane)
+    body = await plane.body(f"{base}/tree/live/initrd.img")
+
+    assert body.startswith(INITRD)
+    assert b"usr/lib/live/boot/0000-bootserver.sh\0" in body
+    assert f"{plane.url}{base}/phase/up".encode() in body
+
+
+async def test_of_a_system_that_cannot_call_home_the_first_request_counts(
+    plane: Plane, config: Config
+):
+    arch = {
+        "arch/boot/x86_64/vmlinuz-linux": b"kernel",
+        "arch/boot/x86_64/initramfs-linux.img": b"initrd",
+        "arch/x86_64/airootfs.sfs": SQUASHFS,
+    }
+    make_iso(config.images.path / "arch.iso", arch, volume_id="ARCH_202611", bios=True)
+    await plane.look_again()
+    base = await boot_to_hand_off(plane, "arch")
+    await plane.body(f"{base}/tree/arch/x86_64/airootfs.sfs", Range="bytes=0-0")
+
+    assert (await plane.phases())[-1] == BootPhase.OS_UP
 
 
 async def test_a_kernel_that_ipxe_fetches_again_is_no_system_that_is_up(plane: Plane):
-    script = await plane.script(await plane.token(), dimms="0010.......")
-    kernel = next(word for word in script.split() if word.endswith("/vmlinuz"))
-    await plane.body(kernel.replace("tree/live/vmlinuz", "phase/handoff"))
-    await plane.body(kernel, **{"User-Agent": "iPXE/1.21.1"})
+    base = await boot_to_hand_off(plane)
+    await plane.body(f"{base}/tree/live/vmlinuz", **{"User-Agent": "iPXE/1.21.1"})
 
     assert (await plane.phases())[-1] == BootPhase.HANDED_OFF

@@ -61,6 +61,7 @@ def test_debian_live_boots_its_kernel_which_fetches_the_squashfs():
         "/live/vmlinuz",
         ("/live/initrd.img",),
         f"boot=live components fetch={{tree}}live/filesystem.squashfs ip=dhcp {NIC}",
+        hook="live-boot",
     )
 
 

@@ -1,5 +1,6 @@
 """The ledger: live sessions, and what of them reaches the database."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
 from bootserver.database import open_database
-from bootserver.model import BootPhase, Firmware, Machine
+from bootserver.model import BootPhase, Firmware, Machine, TransferEnd
 from bootserver.sessions.ledger import Ledger
 from bootserver.sessions.store import SessionStore
 
@@ -39,8 +40,10 @@ async def test_a_boot_is_read_back_as_it_was_written(ledger: Ledger, store: Sess
     session = ledger.start("token", "image", HERE, "192.0.2.9")
     ledger.expect(session.key, 1000)
     ledger.advance(session.key, BootPhase.FETCHING)
-    ledger.count(session.key, 300)
-    ledger.count(session.key, 700)
+    fetch = ledger.fetch(session.key, "image.iso", "http", 1000)
+    fetch.sent(300)
+    fetch.sent(700)
+    ledger.fetched(session.key, fetch, TransferEnd.COMPLETE)
     ledger.advance(session.key, BootPhase.FETCHED)
     await ledger.flush()
 
@@ -61,7 +64,7 @@ async def test_a_boot_is_read_back_as_it_was_written(ledger: Ledger, store: Sess
 async def test_two_machines_with_one_stub_have_two_boots(ledger: Ledger):
     one = ledger.start("token", "image", HERE, "192.0.2.9")
     two = ledger.start("token", "image", THERE, "192.0.2.10")
-    ledger.count(one.key, 5)
+    ledger.fetch(one.key, "image.iso", "http", 1000).sent(5)
 
     assert one.key != two.key
     assert ledger.find("token", "192.0.2.9").sent_bytes == 5
@@ -157,3 +160,28 @@ async def test_a_session_is_found_by_the_beginning_of_its_id(ledger: Ledger, sto
     assert (await store.by_id(session.id[:8])) is not None
     assert (await store.by_id("")) is None
     assert (await store.by_id("%")) is None
+
+
+async def test_a_flush_that_is_cancelled_loses_nothing(
+    ledger: Ledger, store: SessionStore, monkeypatch: pytest.MonkeyPatch
+):
+    """A server that stops cancels its flushing task wherever it is."""
+    session = ledger.open("token", "image")
+    at_work, save = asyncio.Event(), store.save
+
+    async def slow_save(*batch: object) -> None:
+        at_work.set()
+        await asyncio.sleep(0.05)
+        await save(*batch)
+
+    monkeypatch.setattr(store, "save", slow_save)
+    flushing = asyncio.create_task(ledger.flush())
+    await at_work.wait()
+    flushing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await flushing
+    monkeypatch.undo()
+    await ledger.flush()
+
+    assert [boot.id for boot in await store.recent(10)] == [session.id]
+    assert [event.phase for event in (await store.events([session.id]))[session.id]]

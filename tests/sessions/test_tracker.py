@@ -55,10 +55,11 @@ def test_an_end_is_an_end(end: BootPhase, phase: BootPhase):
     assert advance(at(end), phase, NOW) == (at(end), None)
 
 
-def test_moving_on_clears_the_error():
-    session, _ = advance(at(BootPhase.STUB_STARTED, error="no"), BootPhase.SCRIPT_SERVED, NOW)
+def test_moving_on_clears_the_error_and_what_stalled_it():
+    hindered = at(BootPhase.STUB_STARTED, error="no", stalled="the link is dead")
+    session, _ = advance(hindered, BootPhase.SCRIPT_SERVED, NOW)
 
-    assert session.error == ""
+    assert (session.error, session.stalled) == ("", "")
 
 
 def test_a_failure_says_why():
@@ -70,9 +71,10 @@ def test_a_failure_says_why():
 
 
 def test_an_expired_boot_keeps_what_stood_in_its_way():
-    session, _ = advance(at(BootPhase.STUB_STARTED, error="too big"), BootPhase.EXPIRED, NOW)
+    hindered = at(BootPhase.STUB_STARTED, error="too big", stalled="the link is dead")
+    session, _ = advance(hindered, BootPhase.EXPIRED, NOW)
 
-    assert session.error == "too big"
+    assert (session.error, session.stalled) == ("too big", "the link is dead")
 
 
 @given(st.lists(st.sampled_from(BootPhase), max_size=30))

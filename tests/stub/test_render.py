@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+
 import pytest
 
 from bootserver.model import FileVersion, Image, Method, Way
-from bootserver.stub.render import BootScript, MenuChoice, render_menu, render_message, render_open
+from bootserver.stub.render import (
+    BootScript,
+    MenuChoice,
+    render_hook,
+    render_menu,
+    render_message,
+    render_open,
+)
 
 IMAGE = Image("live", "/images/live.iso", FileVersion(1, 1, 1), title="Live ${x} && more")
 BASE = "/b/KEY"
@@ -135,3 +148,37 @@ def test_a_message_is_broken_to_fit_the_screen():
     shown = [line.removeprefix("echo ") for line in lines if line.startswith("echo b")]
     assert len(shown) > 2
     assert all(len(line) < 80 for line in shown)
+
+
+def test_a_live_system_calls_home_by_whatever_it_has():
+    path, script = render_hook("live-boot", "http://192.0.2.1:8080/b/KEY/phase/up")
+
+    assert path == "usr/lib/live/boot/0000-bootserver.sh"
+    assert "\ncurl -fso /dev/null http://192.0.2.1:8080/b/KEY/phase/up && exit\n" in script
+    assert "/dev/tcp/192.0.2.1/8080" in script
+    assert "GET /b/KEY/phase/up HTTP/1.0" in script
+
+
+def test_the_call_home_reaches_a_server_also_without_curl_and_wget(tmp_path: Path):
+    asked = []
+
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append((self.path, self.raw_requestline[-2:]))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Server) as server:
+        Thread(target=server.handle_request, daemon=True).start()
+        _, script = render_hook("live-boot", f"http://127.0.0.1:{server.server_port}/b/K/phase/up")
+        bare = tmp_path / "bin"
+        bare.mkdir()
+        for program in ("bash", "sh"):
+            (bare / program).symlink_to(shutil.which(program))
+        call = script.partition("<<'UP'\n")[2].partition("UP\n")[0]
+        subprocess.run(["sh", "-c", call], env={"PATH": str(bare)}, timeout=30, check=True)
+
+    assert asked == [("/b/K/phase/up", b"\r\n")]  # aiohttp insists on it

@@ -18,6 +18,7 @@ def _live_boot(arguments: str) -> Kernel:
         arguments=f"boot=live {arguments} fetch={{tree}}{{medium}} {NETWORK}",
         medium=_LIVE_MEDIUM,
         room_mib=LIVE_BOOT_ROOM_MIB,
+        hook="live-boot",
     )
 
 
@@ -33,6 +34,7 @@ _GRML = Kernel(
     arguments=f"boot=live fetch={{tree}}{{medium}} {NETWORK}",
     medium=("/live/grml*/*.squashfs",),
     room_mib=LIVE_BOOT_ROOM_MIB,
+    hook="live-boot",
 )
 _PLAIN_LIVE = _live_boot("")
 _TAILS = Kernel(

@@ -61,6 +61,7 @@ class Kernel:
     iso_in_initramfs: str = ""
     times: float = 1.0  # how often what is fetched is in memory at once
     room_mib: int = 1024  # for the system
+    hook: str = ""  # the make of initramfs in which a script can have the system call home
 
     def offer(self, facts: IsoFacts, firmware: Firmware, os_room_mib: int) -> Offer | str:
         base = pick(facts, [self.base])[1:].partition("/")[0]
@@ -79,6 +80,7 @@ class Kernel:
             initrds=(*before, *filter(None, [initrd])),
             arguments=self.arguments.replace("{base}", base).replace("{medium}", medium[1:]),
             iso_in_initramfs=self.iso_in_initramfs,
+            hook=self.hook,
         )
         fetched = "{iso}" if "{iso}" in self.arguments else medium
         return kernel_offer(facts, way, fetched, times=self.times, room_mib=self.room_mib)

@@ -1,0 +1,54 @@
+"""The API's aiohttp application, to be mounted at /api/v1, and what runs behind it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from aiohttp import web
+
+from bootserver.http.api.events import EVENTS, EventStream, tell_of_images
+from bootserver.http.api.jobs import JOBS, Jobs
+from bootserver.http.api.openapi import SELF
+from bootserver.http.api.operations import OPERATIONS
+from bootserver.http.api.parts import PARTS, STARTED_AT, AdminParts
+from bootserver.http.api.status import LOADER_CHECK, LoaderCheck
+from bootserver.http.metrics import METRICS, ServerMetrics
+
+API_ROOT = "/api/v1"
+
+
+def add_api(app: web.Application, parts: AdminParts) -> None:
+    """Mount the API, and have what it works with in `app`, for other routes too."""
+    app[PARTS] = parts
+    app[STARTED_AT] = datetime.now(UTC)
+    app[JOBS] = Jobs(parts.bus)
+    app[EVENTS] = EventStream(parts.bus)
+    app[METRICS] = ServerMetrics(parts)
+    app[LOADER_CHECK] = LoaderCheck()
+    api = web.Application()
+    for operation in (*OPERATIONS, SELF):
+        api.router.add_route(operation.method, operation.path, operation.handler)
+    app.add_subapp(API_ROOT, api)
+    app.cleanup_ctx.append(_background)
+    app.on_shutdown.append(_end_streams)
+
+
+async def _background(app: web.Application) -> AsyncIterator[None]:
+    """Count and tell while the server runs."""
+    tasks = [
+        asyncio.create_task(app[METRICS].follow(), name="metrics"),
+        asyncio.create_task(tell_of_images(app[PARTS]), name="images-events"),
+    ]
+    yield
+    for task in tasks:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+    await app[JOBS].close()
+
+
+async def _end_streams(app: web.Application) -> None:
+    app[EVENTS].close()

@@ -1,0 +1,158 @@
+"""What happens, as server-sent events (HTML Living Standard, 9.2), to everybody who watches.
+
+The bus gives each watcher a bounded number of unread messages and drops whoever falls behind. A
+watcher whose connection takes nothing is cut off after a while: nobody waits for it meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from bootserver.http.api.images import images_json
+from bootserver.http.api.parts import AdminParts
+from bootserver.http.api.problems import ProblemError
+from bootserver.sessions.bus import Bus, Subscription
+
+UNREAD_MAX = 512
+WATCHERS_MAX = 2000
+UNSENT_BYTES = 64 << 10  # per watcher in the kernel, which doubles it
+HEARTBEAT_S = 15.0
+SEND_TIMEOUT_S = 20.0
+RECONNECT_MS = 2000
+LOOK_INTERVAL_S = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+class EventStream:
+    """The watchers of this server, and each message in the form that they all get."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._watching: set[Subscription] = set()
+        self._written: OrderedDict[int, tuple[Mapping[str, Any], bytes]] = OrderedDict()
+        self._number = 0
+
+    @property
+    def watchers(self) -> int:
+        """How many there are."""
+        return len(self._watching)
+
+    async def send(self, request: web.Request) -> web.StreamResponse:
+        """Sends what happens until the watcher leaves, is too slow, or the server stops."""
+        if self.watchers >= WATCHERS_MAX:
+            raise ProblemError(
+                503,
+                f"{self.watchers} are watching already",
+                hint="close some",
+                headers={"Retry-After": "30"},
+            )
+        # From before the answer begins: who has its first line misses nothing.
+        with self._bus.subscribe(UNREAD_MAX) as subscription:
+            self._watching.add(subscription)
+            try:
+                response = web.StreamResponse(
+                    headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
+                )
+                await response.prepare(request)
+                _bound_kernel_buffer(request)
+                await self._send(request, response, subscription)
+                return response
+            finally:
+                self._watching.discard(subscription)
+
+    def close(self) -> None:
+        """Ends all streams; the watchers connect again when the server is back."""
+        for subscription in self._watching:
+            subscription.close()
+
+    async def _send(
+        self, request: web.Request, response: web.StreamResponse, subscription: Subscription
+    ) -> None:
+        text, is_slow = b"retry: %d\n\n" % RECONNECT_MS, False
+        try:
+            while text:
+                async with asyncio.timeout(SEND_TIMEOUT_S):
+                    await response.write(text)
+                text = await self._next(subscription)
+        except TimeoutError:
+            is_slow = True
+        except ConnectionError:
+            return
+        if (is_slow or subscription.was_dropped) and request.transport is not None:
+            log.info("events.watcher_dropped", client=request.remote)
+            request.transport.abort()  # or aiohttp would wait until all is sent
+
+    async def _next(self, subscription: Subscription) -> bytes:
+        """All that is unread, a comment if nothing comes, or nothing at the end."""
+        try:
+            async with asyncio.timeout(HEARTBEAT_S):
+                return b"".join(map(self._text, _newest(await subscription.batch())))
+        except TimeoutError:
+            return b": still here\n\n"
+
+    def _text(self, message: Mapping[str, Any]) -> bytes:
+        """The message on the wire; written once, however many watch."""
+        known = self._written.get(id(message))
+        if known is not None and known[0] is message:
+            return known[1]
+        kind = message["type"]
+        self._number += 1
+        data = json.dumps(message[kind], separators=(",", ":"))
+        text = f"id: {self._number}\nevent: {kind}\ndata: {data}\n\n".encode()
+        self._written[id(message)] = (message, text)
+        if len(self._written) > UNREAD_MAX:
+            self._written.popitem(last=False)
+        return text
+
+
+def _bound_kernel_buffer(request: web.Request) -> None:
+    """Or the kernel would take megabytes for each watcher that sleeps."""
+    if request.transport is None:
+        return
+    connection = request.transport.get_extra_info("socket")
+    if connection is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNSENT_BYTES)
+
+
+def _newest(batch: Sequence[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
+    """Of each boot, each job and the library the last message, which has all that those before had.
+
+    Whoever keeps up gets each one; for the others there is that much less to read.
+    """
+    last: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for message in batch:
+        kind = message["type"]
+        about = (kind, message[kind].get("id", ""))
+        last.pop(about, None)  # it takes its place at the end
+        last[about] = message
+    return last.values()
+
+
+EVENTS = web.AppKey("events", EventStream)
+
+
+async def watch(request: web.Request) -> web.StreamResponse:
+    """GET /events"""
+    return await request.config_dict[EVENTS].send(request)
+
+
+async def tell_of_images(parts: AdminParts) -> None:
+    """Tells the watchers when the library changes or reads on; looks once a second, for ever."""
+    told: dict[str, Any] = images_json(parts)
+    while True:
+        await asyncio.sleep(LOOK_INTERVAL_S)
+        if not parts.bus.is_watched:
+            continue
+        images = images_json(parts)
+        if images != told:
+            told = images
+            parts.bus.publish({"type": "images", "images": images})

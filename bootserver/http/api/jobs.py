@@ -1,0 +1,200 @@
+"""Images on their way into the library: downloads and uploads, some at once, each with progress."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from bootserver.errors import BootServerError
+from bootserver.http.api.problems import ProblemError
+from bootserver.http.api.shapes import JobKind, JobState
+from bootserver.images.part import Progress
+from bootserver.sessions.bus import Bus
+
+RUNNING_MAX = 4  # more would only share the disk and the line
+ACTIVE_MAX = 32
+ENDED_KEPT = 50
+PROGRESS_INTERVAL_S = 0.5
+
+log = structlog.get_logger(__name__)
+
+Work = Callable[[Progress], Awaitable[Path]]  # adds the image and returns its file
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is known of one image's way into the library."""
+
+    id: str
+    kind: JobKind
+    source: str
+    created_at: datetime
+    image: str = ""
+    state: JobState = JobState.WAITING
+    done_bytes: int = 0
+    total_bytes: int | None = None
+    bytes_per_s: float | None = None
+    problem: BootServerError | None = None
+    ended_at: datetime | None = None
+
+    @property
+    def is_active(self) -> bool:
+        """True until its end."""
+        return self.ended_at is None
+
+    def as_json(self) -> dict[str, Any]:
+        """For the API and its event stream."""
+        return {
+            "id": self.id,
+            "kind": self.kind.value,
+            "source": self.source,
+            "image": self.image,
+            "state": self.state.value,
+            "done_bytes": self.done_bytes,
+            "total_bytes": self.total_bytes,
+            "bytes_per_s": self.bytes_per_s,
+            "error": self.problem.message if self.problem else "",
+            "hint": self.problem.hint if self.problem else "",
+            "created_at": self.created_at.isoformat(),
+            "ended_at": self.ended_at.isoformat() if self.ended_at else None,
+        }
+
+
+class Jobs:
+    """The jobs of this run of the server; ended ones are kept for a while."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._jobs: dict[str, Job] = {}  # in the order they came
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._room = asyncio.Semaphore(RUNNING_MAX)
+
+    def list(self) -> list[Job]:
+        """All that are known, newest first."""
+        return list(self._jobs.values())[::-1]
+
+    def get(self, job_id: str) -> Job:
+        """The job; ProblemError 404 if there is none."""
+        if job_id not in self._jobs:
+            raise ProblemError(404, f"there is no job {job_id[:40]!r}", hint="see /api/v1/jobs")
+        return self._jobs[job_id]
+
+    @property
+    def active(self) -> int:
+        """How many have not ended."""
+        return len(self._tasks)
+
+    def start(self, kind: JobKind, source: str, work: Work, *, image: str = "") -> Job:
+        """A new job that does `work` when its turn comes; ProblemError 503 if too many wait."""
+        if self.active >= ACTIVE_MAX:
+            raise ProblemError(
+                503,
+                f"{self.active} images are being added already",
+                hint="wait until one has ended",
+                headers={"Retry-After": "30"},
+            )
+        job = Job(secrets.token_hex(6), kind, source, datetime.now(UTC), image)
+        self._update(job)
+        self._forget_old()
+        self._tasks[job.id] = asyncio.create_task(self._run(job.id, work), name=f"job-{job.id}")
+        return job
+
+    async def ended(self, job_id: str) -> Job:
+        """The job, at its end."""
+        if task := self._tasks.get(job_id):
+            await asyncio.wait({task})
+        return self._jobs[job_id]
+
+    async def cancel(self, job_id: str) -> Job:
+        """The job, which is to end now; what it has brought of a download stays for the next."""
+        self.get(job_id)
+        if task := self._tasks.get(job_id):
+            await asyncio.sleep(0)  # a task that has not begun could not note its own end
+            task.cancel()
+        return await self.ended(job_id)
+
+    async def close(self) -> None:
+        """Cancels all."""
+        for job_id in list(self._tasks):
+            await self.cancel(job_id)
+
+    async def _run(self, job_id: str, work: Work) -> None:
+        state, image, problem = JobState.FAILED, self._jobs[job_id].image, None
+        try:
+            async with self._room:
+                self._update(replace(self._jobs[job_id], state=JobState.RUNNING))
+                path = await work(self._meter(job_id))
+            state, image = JobState.DONE, path.stem
+        except asyncio.CancelledError:
+            state = JobState.CANCELLED
+        except BootServerError as err:
+            problem = err
+        except Exception:
+            log.exception("job.failed", job=job_id)
+            problem = BootServerError("the server failed", hint="its log says how")
+        del self._tasks[job_id]
+        log.info("job.ended", job=job_id, state=state, image=image)
+        ended = replace(self._jobs[job_id], state=state, image=image, problem=problem)
+        self._update(replace(ended, ended_at=datetime.now(UTC)))
+
+    def _meter(self, job_id: str) -> Progress:
+        """Notes how far the job is; tells the watchers so twice a second."""
+        began_s = time.monotonic()
+        begun_at_bytes: int | None = None
+        told_s = began_s
+
+        def progress(done_bytes: int, total_bytes: int | None) -> None:
+            nonlocal begun_at_bytes, told_s
+            if begun_at_bytes is None or done_bytes < begun_at_bytes:
+                begun_at_bytes = done_bytes  # a download that goes on had these already
+            now_s = time.monotonic()
+            rate = (done_bytes - begun_at_bytes) / max(now_s - began_s, 0.001)
+            self._jobs[job_id] = job = replace(
+                self._jobs[job_id],
+                done_bytes=done_bytes,
+                total_bytes=total_bytes,
+                bytes_per_s=round(rate),
+            )
+            if now_s - told_s >= PROGRESS_INTERVAL_S:
+                told_s = now_s
+                self._update(job)
+
+        return progress
+
+    def _update(self, job: Job) -> None:
+        self._jobs[job.id] = job
+        self._bus.publish({"type": "job", "job": job.as_json()})
+
+    def _forget_old(self) -> None:
+        ended = [job.id for job in self._jobs.values() if not job.is_active]
+        for job_id in ended[:-ENDED_KEPT]:
+            del self._jobs[job_id]
+
+
+JOBS = web.AppKey("jobs", Jobs)
+
+
+async def list_jobs(request: web.Request) -> web.Response:
+    """GET /jobs"""
+    jobs = request.config_dict[JOBS].list()
+    return web.json_response({"jobs": [job.as_json() for job in jobs]})
+
+
+async def get_job(request: web.Request) -> web.Response:
+    """GET /jobs/{id}"""
+    return web.json_response(request.config_dict[JOBS].get(request.match_info["id"]).as_json())
+
+
+async def cancel_job(request: web.Request) -> web.Response:
+    """DELETE /jobs/{id}"""
+    job = await request.config_dict[JOBS].cancel(request.match_info["id"])
+    return web.json_response(job.as_json())

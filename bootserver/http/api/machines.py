@@ -1,0 +1,127 @@
+"""Machines over the API, and the profiles that say what some of them boot."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict
+from typing import Any
+
+from aiohttp import web
+
+from bootserver.http.api.etags import changed, etag_of, require_match
+from bootserver.http.api.parts import AdminParts, parts_of, require_image
+from bootserver.http.api.problems import ProblemError
+from bootserver.http.api.requests import NewProfile, ProfileChange, read_body
+from bootserver.model import SeenMachine
+from bootserver.sessions.profiles import Profile
+
+MACHINES_MAX = 2000
+
+
+async def list_machines(request: web.Request) -> web.Response:
+    """GET /machines"""
+    parts = parts_of(request)
+    seen = await parts.sessions.machines(MACHINES_MAX)
+    return web.json_response(
+        {"machines": [_seen_json(machine) for machine in seen], "configured": configured(parts)}
+    )
+
+
+def configured(parts: AdminParts) -> list[dict[str, Any]]:
+    """What config.toml says of machines."""
+    return [table.model_dump(mode="json") for table in parts.config.machines]
+
+
+def _seen_json(seen: SeenMachine) -> dict[str, Any]:
+    machine = {"name": seen.name, **asdict(seen.machine)}
+    return asdict(seen) | {"machine": machine, "seen_at": seen.seen_at.isoformat()}
+
+
+# ---- Profiles ----
+
+
+def profile_id(profile: Profile) -> str:
+    """Its name in URLs, which stays the same when it is set anew: its version is `profile.id`."""
+    kind = "once" if profile.once else "standing"
+    return hashlib.sha256(f"{kind} {profile.selector.key}".encode()).hexdigest()[:12]
+
+
+def profile_json(profile: Profile) -> dict[str, Any]:
+    """A profile for the API."""
+    return {
+        "id": profile_id(profile),
+        "etag": etag_of(profile.id),
+        **asdict(profile.selector),
+        "image": profile.image,
+        "arguments": profile.arguments,
+        "memdisk": profile.memdisk,
+        "once": profile.once,
+        "set_at": profile.set_at.isoformat(),
+    }
+
+
+async def list_profiles(request: web.Request) -> web.Response:
+    """GET /profiles"""
+    profiles = await parts_of(request).profiles.list()
+    return web.json_response({"profiles": [profile_json(profile) for profile in profiles]})
+
+
+async def get_profile(request: web.Request) -> web.Response:
+    """GET /profiles/{id}"""
+    return _response(await _profile(request))
+
+
+async def add_profile(request: web.Request) -> web.Response:
+    """POST /profiles"""
+    parts, wanted = parts_of(request), await read_body(request, NewProfile)
+    require_image(parts, wanted.image)
+    profile = await parts.profiles.add(
+        wanted.selector,
+        image=wanted.image,
+        arguments=wanted.arguments,
+        memdisk=wanted.memdisk,
+        once=wanted.once,
+    )
+    if profile is None:
+        raise ProblemError(
+            409, "there is such a profile for these names already", hint="change that one"
+        )
+    return _response(profile, 201)
+
+
+async def put_profile(request: web.Request) -> web.Response:
+    """PUT /profiles/{id}"""
+    parts, profile = parts_of(request), await _profile(request)
+    wanted = await read_body(request, ProfileChange)
+    require_match(request, etag_of(profile.id))
+    require_image(parts, wanted.image)
+    new = await parts.profiles.replace(
+        profile, image=wanted.image, arguments=wanted.arguments, memdisk=wanted.memdisk
+    )
+    if new is None:
+        raise changed()
+    return _response(new)
+
+
+async def delete_profile(request: web.Request) -> web.Response:
+    """DELETE /profiles/{id}"""
+    profile = await _profile(request)
+    require_match(request, etag_of(profile.id))
+    if not await parts_of(request).profiles.drop(profile.id):
+        raise changed()
+    return web.Response(status=204)
+
+
+async def _profile(request: web.Request) -> Profile:
+    wanted = request.match_info["id"]
+    for profile in await parts_of(request).profiles.list():
+        if profile_id(profile) == wanted:
+            return profile
+    raise ProblemError(404, f"there is no profile {wanted[:40]!r}", hint="see /api/v1/profiles")
+
+
+def _response(profile: Profile, status: int = 200) -> web.Response:
+    headers = {"ETag": etag_of(profile.id)}
+    if status == 201:
+        headers["Location"] = f"/api/v1/profiles/{profile_id(profile)}"
+    return web.json_response(profile_json(profile), status=status, headers=headers)

@@ -1,0 +1,53 @@
+"""What the admin plane works on, handed over by the service in one piece."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from aiohttp import web
+
+from bootserver.config import Config
+from bootserver.errors import ImageNotFoundError, ImageNotReadyError
+from bootserver.http.api.problems import mistake
+from bootserver.images.library import Library
+from bootserver.sessions.bus import Bus
+from bootserver.sessions.profiles import ProfileStore
+from bootserver.sessions.store import SessionStore
+from bootserver.stub.issued import IssuedStubs
+
+
+@dataclass(frozen=True, slots=True)
+class AdminParts:
+    """The parts of a running server that its admin plane shows and changes."""
+
+    config: Config
+    library: Library
+    sessions: SessionStore
+    bus: Bus
+    profiles: ProfileStore
+    issued: IssuedStubs
+    stubs: Mapping[str, Path]  # each image's standing stub, by image id
+
+
+PARTS = web.AppKey("parts", AdminParts)
+STARTED_AT = web.AppKey("started_at", datetime)
+
+
+def parts_of(request: web.Request) -> AdminParts:
+    """The parts of the server that this request came to."""
+    return request.config_dict[PARTS]
+
+
+def require_image(parts: AdminParts, image_id: str) -> None:
+    """Refuses a body that names an image that there is not; a half-copied one is there."""
+    if not image_id:
+        return
+    try:
+        parts.library.get(image_id)
+    except ImageNotReadyError:
+        pass
+    except ImageNotFoundError as err:
+        raise mistake("image", f"{err.message}; {err.hint}") from err

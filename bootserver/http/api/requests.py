@@ -1,0 +1,264 @@
+"""What the API takes: bodies and queries, checked strictly, all mistakes told at once."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+from aiohttp import hdrs, web
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from bootserver.fields import (
+    ImageId,
+    KernelArguments,
+    Mac,
+    MachineName,
+    MemdiskArguments,
+    ServerUrl,
+    Uuid,
+)
+from bootserver.http.api.problems import ProblemError
+from bootserver.images.recipes import RECIPE_NAMES
+from bootserver.model import BootPhase, StubFormat
+from bootserver.selector import Selector
+
+PAGE_MAX = 200
+TITLE_MAX = 200
+URL_MAX = 4096
+
+
+def _one_line(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("is not printable text in one line")
+    return text.strip()
+
+
+def _web_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme.lower() not in ("http", "https") or not parts.hostname:
+        raise ValueError("is not a URL such as https://example.org/rescue.iso")
+    return text
+
+
+def _recipe(text: str) -> str:
+    if text and text not in RECIPE_NAMES:
+        raise ValueError(f"is no recipe; one of {', '.join(sorted(RECIPE_NAMES))}")
+    return text
+
+
+def _ipv4(text: str) -> str:
+    if text:
+        ipaddress.IPv4Address(text)
+    return text
+
+
+def _ipv4_with_prefix(text: str) -> str:
+    if text:
+        ipaddress.IPv4Interface(text)
+        if "/" not in text:
+            raise ValueError(f"lacks its prefix length: write {text}/24, say")
+    return text
+
+
+def _given_server(text: str) -> str:
+    if not text:
+        raise ValueError("is no server URL such as http://192.0.2.10:8080")
+    return text
+
+
+def _in_utc(text: object) -> object:
+    """A date alone is its midnight in UTC."""
+    if isinstance(text, str) and len(text) == len("2026-01-31"):
+        return f"{text}T00:00:00Z"
+    return text
+
+
+def _sha256(text: str) -> str:
+    return text.lower()
+
+
+Sha256 = Annotated[str, Field(pattern=r"^(|[0-9a-fA-F]{64})$"), AfterValidator(_sha256)]
+Line = Annotated[str, Field(max_length=TITLE_MAX), AfterValidator(_one_line)]
+Ipv4 = Annotated[str, AfterValidator(_ipv4)]
+When = Annotated[AwareDatetime, BeforeValidator(_in_utc)]
+
+
+class Body(BaseModel):
+    """A JSON body: exactly these members, of exactly these types."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Query(BaseModel):
+    """The parameters of a URL, which are all texts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BootQuery(Query):
+    """Which boots."""
+
+    limit: int = Field(default=50, ge=1, le=PAGE_MAX)
+    before: When | None = Field(default=None, description="Boots that were created before this")
+    q: str = Field(default="", max_length=200, description="In the image, machine or address")
+    image: str = Field(default="", max_length=300)
+    machine: str = Field(default="", max_length=100, description="A MAC, UUID, serial or asset")
+    phase: list[BootPhase] = Field(default=[], description="In any of these phases")
+
+
+class ExportQuery(Query):
+    """Which boots, and in which form."""
+
+    format: Literal["csv", "json", "openmetrics"] = "csv"
+    since: When | None = Field(default=None, description="Boots that were created then or later")
+    image: str = Field(default="", max_length=300)
+
+
+class UploadQuery(Query):
+    """What the uploaded bytes are."""
+
+    name: Line = Field(min_length=1, description="The image's name, with .iso or .img or without")
+    sha256: Sha256 = ""
+
+
+class NewImage(Body):
+    """An image to download."""
+
+    url: Annotated[str, Field(max_length=URL_MAX), AfterValidator(_web_url)]
+    sha256: Sha256 = ""
+    name: Line = ""
+
+
+class NewSettings(Body):
+    """What the side-car is to say; the rest of it stays."""
+
+    title: Line = ""
+    memdisk: MemdiskArguments = ""
+    arguments: KernelArguments = ""
+    recipe: Annotated[str, AfterValidator(_recipe)] = ""
+
+
+class StubOrder(Body):
+    """A stub to build."""
+
+    image: ImageId = Field(default="", description="An image's id; without one, a menu of all")
+    # From JSON an enum comes as text, which strict mode lets in.
+    format: StubFormat = StubFormat.ISO
+    static_ip: Annotated[str, AfterValidator(_ipv4_with_prefix)] = Field(
+        default="", description="192.0.2.5/24 in place of DHCP"
+    )
+    gateway: Ipv4 = ""
+    dns: Ipv4 = ""
+    vlan: int | None = Field(default=None, ge=1, le=4094)
+    mac: Mac = ""
+    servers: list[Annotated[ServerUrl, AfterValidator(_given_server)]] = Field(
+        default=[], max_length=8
+    )
+
+
+class ProfileChange(Body):
+    """What the machines of a profile boot from now on."""
+
+    image: ImageId = ""
+    arguments: KernelArguments = ""
+    memdisk: MemdiskArguments = ""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> ProfileChange:
+        if not (self.image or self.arguments or self.memdisk):
+            raise ValueError("give image, arguments or memdisk")
+        return self
+
+
+class NewProfile(ProfileChange):
+    """What machines of these names boot; all names that are given must match."""
+
+    mac: Mac = ""
+    uuid: Uuid = ""
+    serial: MachineName = ""
+    asset: MachineName = ""
+    once: bool = Field(default=False, description="For the next boot only")
+
+    @model_validator(mode="after")
+    def _names_a_machine(self) -> NewProfile:
+        if not self.selector.names:
+            raise ValueError("give a mac, uuid, serial or asset that names the machine")
+        return self
+
+    @property
+    def selector(self) -> Selector:
+        """The machines that it is about."""
+        return Selector(self.mac, self.uuid, self.serial, self.asset)
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+JSON_TYPE = "application/json"
+UPLOAD_TYPE = "application/octet-stream"
+
+
+async def read_body(request: web.Request, model: type[_Model]) -> _Model:
+    """The JSON body as `model`; ProblemError 415 for another type, 422 with all its mistakes."""
+    require_type(request, JSON_TYPE)
+    data = await request.read()
+    try:
+        json.loads(data)
+    except (ValueError, RecursionError) as err:
+        raise ProblemError(400, f"the body is not JSON: {err}") from err
+    return _checked(lambda: model.model_validate_json(data), "body")
+
+
+def read_query(request: web.Request, model: type[_Model]) -> _Model:
+    """The URL's parameters as `model`; ProblemError 400 with all their mistakes."""
+    values: dict[str, Any] = {}
+    for name in request.query:
+        given = request.query.getall(name)
+        field = model.model_fields.get(name)
+        is_list = field is not None and "list" in str(field.annotation)
+        values[name] = given if is_list else given[-1]
+    return _checked(lambda: model.model_validate(values), "query", status=400)
+
+
+def require_type(request: web.Request, *types: str) -> None:
+    """Refuses with 415 a body of another media type: what a page's form could send."""
+    if hdrs.CONTENT_TYPE not in request.headers or request.content_type not in types:
+        raise ProblemError(
+            415,
+            f"the body must be {' or '.join(types)}",
+            hint=f"send the header Content-Type: {types[0]}",
+            headers={"Accept-Post": ", ".join(types)} if request.method == "POST" else None,
+        )
+
+
+def _checked(read: Callable[[], _Model], what: str, *, status: int = 422) -> _Model:
+    try:
+        return read()
+    except ValidationError as err:
+        errors = [
+            {"field": ".".join(map(str, e["loc"])), "message": _sentence(e["msg"])}
+            for e in err.errors()
+        ]
+        told = "; ".join(f"{e['field']}: {e['message']}".removeprefix(": ") for e in errors)
+        raise ProblemError(status, f"the {what} has mistakes: {told}", errors=errors) from err
+
+
+def _sentence(message: str) -> str:
+    return message.removeprefix("Value error, ")
+
+
+def utc_text(at: datetime) -> str:
+    """A time as it goes into a URL: without a plus sign, which would be a blank there."""
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")

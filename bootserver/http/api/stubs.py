@@ -1,0 +1,114 @@
+"""Stubs over the API: built by POST, fetched as a file."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from aiohttp import web
+
+from bootserver.http.api.parts import AdminParts, parts_of, require_image
+from bootserver.http.api.problems import ProblemError
+from bootserver.http.api.requests import StubOrder, read_body
+from bootserver.model import StubFormat
+from bootserver.stub.issued import IssuedStub
+from bootserver.stub.network import NetworkSpec
+from bootserver.stub.order import order_stub
+from bootserver.stub.plan import StubPlan
+from bootserver.stub.site import plan_for_site
+from bootserver.stub.write import shelve
+
+CONTENT_TYPES = {
+    StubFormat.ISO: "application/x-iso9660-image",
+    StubFormat.IMG: "application/octet-stream",
+    StubFormat.EFI: "application/efi",  # UEFI 2.10, 24.7.2
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Built:
+    """A stub in its file."""
+
+    plan: StubPlan
+    data: bytes
+
+
+async def build_stub(request: web.Request) -> web.Response:
+    """POST /stubs"""
+    parts, wanted = parts_of(request), await read_body(request, StubOrder)
+    require_image(parts, wanted.image)
+    network = NetworkSpec.parse(
+        static_ip=wanted.static_ip,
+        gateway=wanted.gateway,
+        dns=wanted.dns,
+        vlan=wanted.vlan,
+        mac=wanted.mac,
+    )
+    spec = order_stub(parts.config, wanted.image, servers=wanted.servers, network=network)
+    issued = await parts.issued.issue(spec)
+    built = await asyncio.to_thread(_build, parts, issued, wanted.format)
+    answer = _stub_json(issued, wanted.format, built)
+    headers = {"Location": answer["download"]}
+    return web.json_response(answer, status=201, headers=headers)
+
+
+async def download_stub(request: web.Request) -> web.Response:
+    """GET /stubs/{token}.{format}: made again if need be, always the same."""
+    parts, token = parts_of(request), request.match_info["token"]
+    try:
+        stub_format = StubFormat(request.match_info["format"])
+    except ValueError:
+        formats = ", ".join(StubFormat)
+        raise ProblemError(404, "there is no such kind of stub", hint=f"one of {formats}") from None
+    issued = await parts.issued.find(token)
+    if issued is None:
+        raise ProblemError(
+            404, "there is no stub of that token", hint="build one: POST /api/v1/stubs"
+        )
+    built = await asyncio.to_thread(_build, parts, issued, stub_format)
+    return web.Response(
+        body=built.data,
+        content_type=CONTENT_TYPES[stub_format],
+        headers={"Content-Disposition": _attachment(_file_name(issued, stub_format))},
+    )
+
+
+def _build(parts: AdminParts, issued: IssuedStub, stub_format: StubFormat) -> _Built:
+    """The stub, from the shelf if it lies there; blocks."""
+    plan = plan_for_site(parts.config, issued, stub_format)
+    path = shelve(plan, parts.config.state.path / "shelf")
+    return _Built(plan, path.read_bytes())
+
+
+def _stub_json(issued: IssuedStub, stub_format: StubFormat, built: _Built) -> dict[str, Any]:
+    image, base = issued.spec.image, f"{issued.spec.servers[0]}/b/{issued.token}"
+    return {
+        "token": issued.token,
+        "image": image,
+        "format": stub_format.value,
+        "size_bytes": len(built.data),
+        "sha256": hashlib.sha256(built.data).hexdigest(),
+        "digest": built.plan.digest,
+        "read_bytes": dict(built.plan.read_bytes),
+        "urls": {
+            "script": f"{base}/boot.ipxe",
+            "image": f"{base}/image.iso" if image else "",
+            "tree": f"{base}/tree/" if image else "",
+            "stub": f"{base}/stub.{'efi' if stub_format is StubFormat.EFI else 'iso'}",
+        },
+        "download": f"/api/v1/stubs/{issued.token}.{stub_format}",
+        "file_name": _file_name(issued, stub_format),
+    }
+
+
+def _file_name(issued: IssuedStub, stub_format: StubFormat) -> str:
+    return f"{issued.spec.image or 'menu'}.stub.{stub_format}"
+
+
+def _attachment(name: str) -> str:
+    """Content-Disposition with the name in ASCII, and as it is (RFC 6266 §4.3, RFC 8187)."""
+    plain = "".join(c if c.isascii() and c.isprintable() and c not in '"\\%' else "_" for c in name)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"

@@ -1,0 +1,244 @@
+"""The dashboard: pages that are rendered with their first state, and the files that move them.
+
+A page reads complete without JavaScript. With it, the same page is fetched again and merged in
+when something has happened (static/live.js): markup is written in one place, the templates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from aiohttp import web
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from bootserver.http import page_data, words
+from bootserver.http.waterfall import ENDS, axis, common_scale_s, length_s, waterfall
+from bootserver.images.recipes import RECIPE_NAMES
+
+HERE = Path(__file__).parent
+HISTORY_SHOWN = 50
+LIVE_SHOWN = 40  # more cards than that nobody reads
+
+HEADERS = {
+    # No inline script or style, nothing from elsewhere: what a machine says of itself stays text.
+    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'; object-src 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+}
+
+PAGES = web.AppKey("pages", Environment)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a reader of the history asks for, from the query of the page."""
+
+    q: str = ""
+    image: str = ""
+    phase: str = ""
+    before: str = ""
+
+    @classmethod
+    def of(cls, query: Mapping[str, str]) -> Asked:
+        """The query as far as it makes sense; the rest counts as not asked."""
+        phase, before = query.get("phase", ""), query.get("before", "")
+        return cls(
+            q=query.get("q", "").strip(),
+            image=query.get("image", ""),
+            phase=phase if phase in words.PHASES else "",
+            before=before if _moment(before) else "",
+        )
+
+    @property
+    def any(self) -> bool:
+        """True if not all boots are asked for."""
+        return bool(self.q or self.image or self.phase)
+
+    @property
+    def before_at(self) -> datetime | None:
+        """Only boots that began before it."""
+        return _moment(self.before)
+
+    def url(self, before: str = "") -> str:
+        """The page that shows the same, from there on."""
+        values = {"q": self.q, "image": self.image, "phase": self.phase, "before": before}
+        query = urlencode({name: value for name, value in values.items() if value})
+        return f"/?{query}" if query else "/"
+
+
+def add_dashboard(app: web.Application) -> None:
+    """Adds the pages and their static files to the admin plane."""
+    app[PAGES] = _environment()
+    app[page_data.HELD_STATUS] = {}
+    app.add_routes(
+        [
+            web.get("/", _boots),
+            web.get("/boots/{id}", _boot),
+            web.get("/images", _images),
+            web.get("/machines", _machines),
+            web.static("/static", HERE / "static"),
+        ]
+    )
+    app.on_response_prepare.append(_harden)
+
+
+async def _boots(request: web.Request) -> web.Response:
+    asked = Asked.of(request.query)
+    now = datetime.now(UTC)
+    live = await page_data.live_boots(request, now)
+    past, older = await page_data.history(
+        request,
+        limit=HISTORY_SHOWN,
+        before=asked.before_at,
+        search=asked.q,
+        image=asked.image,
+        phase=asked.phase,
+    )
+    if not asked.any:  # who searches wants to find what is booting, too
+        going_on = {boot["id"] for boot in live}
+        past = [boot for boot in past if boot["id"] not in going_on]
+    lengths_s = [length_s(boot) for boot in past]
+    scale_s = common_scale_s(lengths_s)
+    return await _page(
+        request,
+        "boots.html",
+        live=[
+            {"boot": boot, "fall": waterfall(boot, now, live=True)} for boot in live[:LIVE_SHOWN]
+        ],
+        live_left_out=max(0, len(live) - LIVE_SHOWN),
+        total_speed=sum(boot["bytes_per_s"] for boot in live if boot["seconds_left"] is not None),
+        history=[
+            {
+                "boot": boot,
+                "length_s": length,
+                "fall": waterfall(boot, now, live=False, scale_s=scale_s),
+            }
+            for boot, length in zip(past, lengths_s, strict=True)
+        ],
+        scale_s=scale_s,
+        ticks=axis(scale_s, 3),
+        asked=asked,
+        newest=asked.url(),
+        older=asked.url(older) if older else "",
+        image_names=_with(asked.image, page_data.image_names(request)),
+        phases={phase.value: name for phase, name in words.PHASES.items()},
+    )
+
+
+async def _boot(request: web.Request) -> web.Response:
+    now = datetime.now(UTC)
+    found = await page_data.boot(request, request.match_info["id"], now)
+    if found is None:
+        return await _page(
+            request,
+            "lost.html",
+            status_code=404,
+            heading="No such boot",
+            sentence="The ledger has no boot of that id; it may have been too old to keep.",
+        )
+    boot, live = found
+    fall = waterfall(boot, now, live=live)
+    return await _page(
+        request,
+        "boot.html",
+        boot=boot,
+        live=live,
+        ended=boot["phase"] in ENDS,
+        fall=fall,
+        remarks=[bar for bar in fall.bars if bar.detail and bar.detail != boot["error"]],
+        length_s=fall.scale_s if live else length_s(boot),
+        machine_facts=words.machine_facts(boot["machine"], boot["address"]),
+        image_names=page_data.image_names(request),
+    )
+
+
+async def _images(request: web.Request) -> web.Response:
+    return await _page(
+        request,
+        "images.html",
+        images=page_data.images(request),
+        images_path=page_data.images_path(request),
+        jobs=page_data.jobs(request, datetime.now(UTC)),
+        machines=await page_data.machines(request),
+        recipes=sorted(RECIPE_NAMES),
+    )
+
+
+async def _machines(request: web.Request) -> web.Response:
+    return await _page(
+        request,
+        "machines.html",
+        machines=await page_data.machines(request),
+        profiles=await page_data.profiles(request),
+        configured=page_data.configured(request),
+        image_names=page_data.image_names(request),
+    )
+
+
+async def _page(
+    request: web.Request, template: str, *, status_code: int = 200, **values: Any
+) -> web.Response:
+    text = (
+        request.app[PAGES]
+        .get_template(template)
+        .render(
+            now=datetime.now(UTC),
+            here=request.path,
+            status=await page_data.status(request),
+            **values,
+        )
+    )
+    return web.Response(
+        status=status_code,
+        text=text,
+        content_type="text/html",
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+async def _harden(request: web.Request, response: web.StreamResponse) -> None:
+    """Says to the browser what pages of ours never do."""
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    if request.path.startswith("/static/"):  # an upgrade shows at once; unchanged files cost a 304
+        response.headers["Cache-Control"] = "no-cache"
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        undefined=StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["percent"] = words.percent
+    environment.filters |= {
+        name: getattr(words, name)
+        for name in (
+            *("megabytes", "speed", "duration", "clock", "moment", "since", "after_colon"),
+            *("phase", "outcome", "firmware", "method"),
+            *("machine_name", "machine_key", "names", "selector"),
+        )
+    }
+    return environment
+
+
+def _with(name: str, names: Sequence[str]) -> list[str]:
+    """The names and that one, which may be of an image that is gone."""
+    return sorted({*names, *filter(None, [name])})
+
+
+def _moment(text: str) -> datetime | None:
+    """A time with its zone, or None for what is none."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return at if at.tzinfo else None

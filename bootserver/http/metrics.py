@@ -1,0 +1,102 @@
+"""/metrics for Prometheus: what the running server has counted, and how things stand."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+
+import structlog
+from aiohttp import hdrs, web
+from prometheus_client import Gauge, Info
+from prometheus_client.exposition import choose_encoder
+
+from bootserver.http.api.events import EVENTS
+from bootserver.http.api.jobs import JOBS
+from bootserver.http.api.parts import AdminParts
+from bootserver.images.recipes import RECIPE_NAMES, recipe_of
+from bootserver.model import Image
+from bootserver.sessions.export import boots_json
+from bootserver.sessions.metrics import OTHER, BootMetrics
+
+UNREAD_MAX = 100_000  # messages: counting is quick, and what is dropped here is not counted
+IMAGES_MAX = 200
+
+log = structlog.get_logger(__name__)
+
+
+class ServerMetrics:
+    """The metrics of a running server."""
+
+    def __init__(self, parts: AdminParts) -> None:
+        self._parts = parts
+        self._known: dict[str, str] = {}  # the images that have lines of their own, their recipes
+        self.boots = BootMetrics(self._image_label, _recipe_label)
+        self.boots.count_boots_under_way()
+        registry = self.boots.registry
+        self._images = Gauge("library_images", "Images by state", ("state",), registry=registry)
+        self._ledger_boots = Gauge("ledger_boots", "Boots in the ledger", registry=registry)
+        self._watchers = Gauge("event_watchers", "Who watches the event stream", registry=registry)
+        self._jobs = Gauge("image_jobs", "Images that are being added", registry=registry)
+        Info("bootserver", "The server", registry=registry).info({"version": version("bootserver")})
+
+    async def follow(self) -> None:
+        """Count what happens, for ever. What happened under an earlier server was counted there."""
+        with self._parts.bus.subscribe(UNREAD_MAX) as subscription:
+            await self._pass_over_the_past()
+            while batch := await subscription.batch():
+                for message in batch:
+                    if message["type"] == "boot":
+                        self.boots.add(message["boot"])
+        log.error("metrics.incomplete", reason="boots came faster than they were counted")
+
+    async def _pass_over_the_past(self) -> None:
+        going_on = timedelta(hours=self._parts.config.boot.expire_h)
+        sessions = await self._parts.sessions.unfinished(datetime.now(UTC) - going_on)
+        for first in range(0, len(sessions), 500):
+            for boot in await boots_json(self._parts.sessions, sessions[first : first + 500]):
+                self.boots.pass_over(boot)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Prometheus' text, or OpenMetrics for who accepts that."""
+        self._look_at_images()
+        self._ledger_boots.set(await self._parts.sessions.count())
+        self._watchers.set(request.config_dict[EVENTS].watchers)
+        self._jobs.set(request.config_dict[JOBS].active)
+        encode, content_type = choose_encoder(request.headers.get(hdrs.ACCEPT, ""))
+        body = await asyncio.to_thread(encode, self.boots.registry)
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    def _look_at_images(self) -> None:
+        images = self._parts.library.images()
+        counts = dict.fromkeys(("ready", "being_read", "unusable"), 0)
+        for image in images:
+            counts[_state(image)] += 1
+            if image.id not in self._known and len(self._known) < IMAGES_MAX and image.facts:
+                self._known[image.id] = recipe_of(image).recipe.name
+                self.boots.begin_at_zero(image.id, self._known[image.id])
+        for state, count in counts.items():
+            self._images.labels(state).set(count)
+
+    def _image_label(self, image: str) -> str:
+        if image not in self._known:
+            self._look_at_images()
+        return image if image in self._known else OTHER
+
+
+def _recipe_label(recipe: str) -> str:
+    return recipe if recipe in RECIPE_NAMES or not recipe else OTHER
+
+
+def _state(image: Image) -> str:
+    if image.problem:
+        return "unusable"
+    return "ready" if image.sha256 else "being_read"
+
+
+METRICS = web.AppKey("metrics", ServerMetrics)
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """GET /metrics"""
+    return await request.config_dict[METRICS].answer(request)

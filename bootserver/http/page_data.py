@@ -1,0 +1,144 @@
+"""What the pages show, in the shapes of the API: the same functions make both."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+
+from aiohttp import web
+
+from bootserver.http.api.images import image_json
+from bootserver.http.api.jobs import JOBS
+from bootserver.http.api.machines import configured as configured_json
+from bootserver.http.api.machines import profile_json
+from bootserver.http.api.parts import parts_of
+from bootserver.http.api.status import status_json
+from bootserver.images.explain import explain
+from bootserver.model import BootPhase, BootSession
+from bootserver.scripts import site_of
+from bootserver.sessions.export import boots_json
+
+LIVE_MAX = 200
+MACHINES_MAX = 500
+# After the hand-off a system takes so long to call home, if it can; most say no more.
+STARTING_FOR = timedelta(minutes=3)
+# A boot that stands still for so long belongs to the past, though nobody has ended it.
+STALLED_FOR = timedelta(hours=1)
+JOB_TOLD_FOR = timedelta(minutes=10)  # that it has failed
+
+STATUS_HELD_S = 10.0
+
+Json = dict[str, Any]
+
+HELD_STATUS = web.AppKey("held_status", dict[str, Any])
+
+MOVING = frozenset(BootPhase) - {BootPhase.OS_UP, BootPhase.FAILED, BootPhase.EXPIRED}
+
+
+async def status(request: web.Request) -> Json:
+    """The server as a whole, as it was a few seconds ago: making that reads every loader."""
+    held = request.config_dict[HELD_STATUS]
+    if time.monotonic() > held.get("until", 0.0):
+        held |= {"until": time.monotonic() + STATUS_HELD_S, "status": await status_json(request)}
+    return dict(held["status"])
+
+
+def is_live(session: BootSession, now: datetime) -> bool:
+    """True for a boot that a person would say is going on."""
+    if session.phase not in MOVING:
+        return False
+    stands_for = now - (session.phase_at or session.created_at)
+    if session.phase is BootPhase.HANDED_OFF:
+        return stands_for < STARTING_FOR
+    return not session.stalled or stands_for < STALLED_FOR
+
+
+async def live_boots(request: web.Request, now: datetime) -> list[Json]:
+    """The boots going on, newest first."""
+    store = parts_of(request).sessions
+    moving = await store.recent(LIVE_MAX, phases=MOVING)
+    return await boots_json(store, [session for session in moving if is_live(session, now)])
+
+
+async def history(
+    request: web.Request,
+    *,
+    limit: int,
+    before: datetime | None,
+    search: str,
+    image: str,
+    phase: str,
+) -> tuple[list[Json], str]:
+    """A page of boots, newest first, and from when on the next page begins; "" after the last."""
+    parts = parts_of(request)
+    sessions = await parts.sessions.recent(
+        limit + 1,
+        before=before,
+        search=search,
+        image=image,
+        phases=[BootPhase(phase)] if phase else [],
+    )
+    shown = sessions[:limit]
+    older = shown[-1].created_at.isoformat() if len(sessions) > limit else ""
+    return await boots_json(parts.sessions, shown), older
+
+
+async def boot(request: web.Request, boot_id: str, now: datetime) -> tuple[Json, bool] | None:
+    """One boot, and whether it is going on; None if there is none of that id."""
+    store = parts_of(request).sessions
+    session = await store.by_id(boot_id)
+    if session is None:
+        return None
+    return (await boots_json(store, [session]))[0], is_live(session, now)
+
+
+def image_names(request: web.Request) -> list[str]:
+    """The ids of the images in the library."""
+    return [image.id for image in parts_of(request).library.images()]
+
+
+def images(request: web.Request) -> list[Json]:
+    """The images, each with its explanation where there is one."""
+    parts = parts_of(request)
+    site = site_of(parts.config)
+    return [
+        {
+            "image": image_json(parts, image),
+            "explanation": explain(image, site).as_json()
+            if image.facts and not image.problem
+            else None,
+        }
+        for image in parts.library.images()
+    ]
+
+
+def images_path(request: web.Request) -> str:
+    """The directory of the library."""
+    return str(parts_of(request).config.images.path)
+
+
+def jobs(request: web.Request, now: datetime) -> list[Json]:
+    """The jobs that are not done, and those that failed a short while ago."""
+    return [
+        job.as_json()
+        for job in request.config_dict[JOBS].list()
+        if job.is_active or (job.problem and job.ended_at and now - job.ended_at < JOB_TOLD_FOR)
+    ]
+
+
+async def machines(request: web.Request) -> list[Json]:
+    """The machines that have been here, the last one first."""
+    seen = await parts_of(request).sessions.machines(MACHINES_MAX)
+    return [asdict(machine) | {"seen_at": machine.seen_at.isoformat()} for machine in seen]
+
+
+async def profiles(request: web.Request) -> list[Json]:
+    """What is set for machines here, newest first."""
+    return [profile_json(profile) for profile in await parts_of(request).profiles.list()]
+
+
+def configured(request: web.Request) -> list[Json]:
+    """What config.toml says of machines."""
+    return configured_json(parts_of(request))

@@ -1,0 +1,8 @@
+// The colours that were chosen here, before the first paint. A classic script: modules come later.
+"use strict";
+try {
+  const chosen = localStorage.getItem("theme");
+  if (chosen === "light" || chosen === "dark") document.documentElement.dataset.theme = chosen;
+} catch {
+  // Storage is switched off: the system's colours hold.
+}

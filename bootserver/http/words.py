@@ -1,0 +1,167 @@
+"""What pages say: phases, sizes, speeds and times in words. static/format.js has the same rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from bootserver.model import BootPhase
+
+PHASES = {
+    BootPhase.CREATED: "Expected",
+    BootPhase.STUB_BUILT: "Stub built",
+    BootPhase.ATTACHED: "Stub attached",
+    BootPhase.POWERED: "Powered on",
+    BootPhase.STUB_STARTED: "Stub called",
+    BootPhase.SCRIPT_SERVED: "Script served",
+    BootPhase.FETCHING: "Fetching",
+    BootPhase.FETCHED: "Fetched",
+    BootPhase.HANDED_OFF: "Handed off",
+    BootPhase.OS_UP: "System up",
+    BootPhase.FAILED: "Failed",
+    BootPhase.EXPIRED: "Given up",
+}
+METHODS = {
+    "memdisk": "whole image in memory (memdisk)",
+    "ramdisk": "whole image in memory (RAM disk)",
+    "kernel": "kernel and initrd",
+    "wimboot": "Windows PE files (wimboot)",
+    "chain": "a program on the disc",
+}
+OUTCOMES = {
+    "": "under way",
+    "complete": "complete",
+    "client_left": "machine left",
+    "stalled": "stalled",
+    "file_changed": "file changed",
+    "server_stopped": "server stopped",
+}
+FIRMWARE = {"bios": "BIOS", "uefi": "UEFI"}
+UNKNOWN = "\N{EN DASH}"
+KINDS = {"mac": "MAC", "uuid": "UUID", "serial": "serial", "asset": "asset"}
+
+
+def megabytes(size_bytes: float) -> str:
+    """1,234.5 MB: decimal, as disks and networks are measured; 12.3 kB below a tenth of that."""
+    if not size_bytes:
+        return "0 MB"
+    if size_bytes < 100_000:
+        return f"{size_bytes / 1e3:,.1f} kB"
+    return f"{size_bytes / 1e6:,.1f} MB"
+
+
+def speed(bytes_per_s: float | None) -> str:
+    """84.2 MB/s, or a dash where nothing moves."""
+    return f"{megabytes(bytes_per_s)}/s" if bytes_per_s else UNKNOWN
+
+
+def duration(seconds: float | None) -> str:
+    """3.25 s, 12.4 s, 4:05 min, 1:02:03 h; a dash for what is not known."""
+    if seconds is None:
+        return UNKNOWN
+    if seconds < 9.995:
+        return f"{seconds:.2f} s"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02} h"
+
+
+def machine_name(machine: Mapping[str, Any]) -> str:
+    """What a person calls a machine: its make and product, else the first name that it has."""
+    made = " ".join(filter(None, (machine.get("manufacturer"), machine.get("product"))))
+    names = (made, machine.get("serial"), machine.get("mac"), machine.get("uuid"))
+    return next(filter(None, names), "Unnamed machine")
+
+
+def percent(part: float, whole: float) -> float:
+    """How many hundredths of `whole` that is, 0 to 100."""
+    return min(100.0, 100.0 * part / whole) if whole else 0.0
+
+
+def phase(name: str) -> str:
+    """What a phase is called."""
+    return PHASES[BootPhase(name)]
+
+
+def method(name: str) -> str:
+    """How an image boots, in words."""
+    return METHODS.get(name, name)
+
+
+def outcome(name: str) -> str:
+    """How a transfer ended."""
+    return OUTCOMES.get(name, name)
+
+
+def firmware(name: str) -> str:
+    """BIOS or UEFI."""
+    return FIRMWARE.get(name, name)
+
+
+def clock(seconds: float | None) -> str:
+    """0:07, 12:34, 1:02:03, 3 d 4:05 h: a clock that counts, up or down."""
+    if seconds is None:
+        return UNKNOWN
+    minutes, rest = divmod(max(0, int(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours}:{minutes:02} h"
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def since(now: datetime, moment: str) -> float:
+    """The seconds since that time."""
+    return (now - datetime.fromisoformat(moment)).total_seconds()
+
+
+def moment(text: str, form: str = "full") -> str:
+    """A time in UTC, until a browser puts it in its own zone; "clock" leaves the date out."""
+    at = datetime.fromisoformat(text).astimezone(UTC)
+    return f"{at:%H:%M:%S}" if form == "clock" else f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def after_colon(sentence: str) -> str:
+    """`BIOS: does not boot` without what stands beside it already, as a sentence of its own."""
+    rest = sentence.partition(": ")[2] or sentence
+    if rest.startswith("iPXE"):
+        return rest
+    return rest[:1].upper() + rest[1:]
+
+
+def names(thing: Mapping[str, Any]) -> dict[str, str]:
+    """The names by which a machine, or a profile, can be picked."""
+    return {kind: thing[kind] for kind in KINDS if thing.get(kind)}
+
+
+def selector(thing: Mapping[str, Any]) -> str:
+    """The machines that a profile is about, as a person writes it."""
+    return ", ".join(f"{KINDS[kind]} {name}" for kind, name in names(thing).items())
+
+
+def machine_key(machine: Mapping[str, Any]) -> str:
+    """A text that tells machines apart."""
+    return "-".join(names(machine).values())
+
+
+def machine_facts(machine: Mapping[str, Any], address: str) -> list[tuple[str, str]]:
+    """What a machine told of itself: what it is, and its value."""
+    memory_mib = machine.get("memory_mib")
+    facts = [
+        ("Made by", machine.get("manufacturer")),
+        ("Product", machine.get("product")),
+        ("Serial", machine.get("serial")),
+        ("Asset", machine.get("asset")),
+        ("MAC", machine.get("mac")),
+        ("UUID", machine.get("uuid")),
+        ("Address", address),
+        ("Firmware", FIRMWARE.get(machine.get("firmware") or "")),
+        ("Processor", machine.get("architecture")),
+        ("Memory", f"{memory_mib:,} MiB" if memory_mib else ""),
+    ]
+    return [(name, value) for name, value in facts if value]

@@ -1,0 +1,157 @@
+"""A boot that goes on, in memory: its session, its events, and the files on their way to it.
+
+Bytes are counted thousands of times a second, so what counts them is mutable and small; the frozen
+nouns are made of it when somebody looks.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+
+from bootserver.model import BootEvent, BootSession, Transfer, TransferEnd
+from bootserver.sessions.diagnosis import STILL_S, Look, TcpFacts, link_words
+
+PAUSE_S = 1.0  # without bytes for so long: a pause
+# A system that fetches its packages from the disc's tree makes thousands: the ledger has the first.
+TRANSFERS_MAX = 1000
+
+AskTcp = Callable[[], TcpFacts | None]
+
+
+@dataclass(eq=False, slots=True)
+class LiveBoot:
+    """One boot under way; `session` lacks the bytes that came since `settle()`."""
+
+    session: BootSession
+    events: list[BootEvent] = field(default_factory=list)
+    transfers: dict[int, Transfer] = field(default_factory=dict)  # by number, as last looked at
+    under_way: dict[int, Fetch] = field(default_factory=dict)  # by number
+    new_bytes: int = 0
+    summed_up: bool = False  # its line is in the log
+
+    def settle(self) -> BootSession:
+        """The session with all its bytes."""
+        if self.new_bytes:
+            sent_bytes = self.session.sent_bytes + self.new_bytes
+            self.session = replace(self.session, sent_bytes=sent_bytes)
+            self.new_bytes = 0
+        return self.session
+
+
+class Fetch:
+    """One file on its way to a machine. It is in the ledger from its first bytes on.
+
+    `counts` says whether its bytes are those of the image that the boot waits for. A range goes on
+    with the transfer of the same file before it, if there is one.
+    """
+
+    def __init__(
+        self,
+        boot: LiveBoot,
+        name: str,
+        protocol: str,
+        size_bytes: int,
+        *,
+        counts: bool,
+        is_range: bool = False,
+        ask_tcp: AskTcp | None = None,
+    ) -> None:
+        self._boot = boot
+        self._began = Transfer(boot.session.id, 0, name, protocol, datetime.now(UTC), size_bytes)
+        self.counts = counts
+        self._is_range = is_range
+        self._ask_tcp = ask_tcp or _told_nothing
+        self._asked_at = self._moved_at = monotonic()
+        self._retransmits_before = 0
+        self._rates: deque[tuple[float, int]] = deque()  # looks of the last STILL_S: when, bytes
+        self._stalled_s = 0.0
+        self.sent_bytes = 0
+
+    def sent(self, sent_bytes: int) -> None:
+        """So many more bytes of the file went out."""
+        now = monotonic()
+        if not self.sent_bytes:
+            self._enter()
+        elif now - self._moved_at >= PAUSE_S:
+            self._stalled_s += now - self._moved_at
+        self._moved_at = now
+        self.sent_bytes += sent_bytes
+        if self.counts:
+            self._boot.new_bytes += sent_bytes
+
+    def look(self) -> Look:
+        """How it goes, now; brings its transfer up to date. To be called about once a second."""
+        now = monotonic()
+        while self._rates and now - self._rates[0][0] > STILL_S + 2 * PAUSE_S:
+            self._rates.popleft()
+        rate = None
+        if self._rates and now - self._rates[0][0] >= STILL_S:
+            since, bytes_then = self._rates[0]
+            rate = (self.sent_bytes - bytes_then) / (now - since)
+        self._rates.append((now, self.sent_bytes))
+        look = Look(self._ask_tcp(), rate)
+        self._record(now, look, link_words(self._began, look))
+        return look
+
+    def end(self, outcome: TransferEnd) -> Transfer | None:
+        """It is over; its transfer as it stays in the ledger, None if there never were bytes."""
+        number = self._began.number
+        if not number or self._boot.under_way.pop(number, None) is None:
+            return None
+        now = monotonic()
+        self._record(now, Look(self._ask_tcp()), self._boot.transfers[number].link)
+        transfer = replace(
+            self._boot.transfers[number], ended_at=self._time(now), outcome=outcome.value
+        )
+        self._boot.transfers[number] = transfer
+        return transfer
+
+    def _enter(self) -> None:
+        """Take its place among the transfers of the boot."""
+        transfers = self._boot.transfers
+        facts = self._ask_tcp()
+        self._retransmits_before = facts.retransmits if facts else 0
+        earlier = self._earlier() if self._is_range else None
+        if earlier is not None:
+            self._began = replace(earlier, ended_at=None, outcome="")
+        elif len(transfers) < TRANSFERS_MAX:
+            self._began = replace(self._began, number=len(transfers) + 1)
+        else:
+            return
+        self._boot.under_way[self._began.number] = self
+        transfers[self._began.number] = self._began
+
+    def _earlier(self) -> Transfer | None:
+        """The newest transfer of the same file that is over."""
+        same = (
+            transfer
+            for transfer in reversed(self._boot.transfers.values())
+            if transfer.name == self._began.name and transfer.number not in self._boot.under_way
+        )
+        return next(same, None)
+
+    def _record(self, now: float, look: Look, link: str) -> None:
+        pause_s = now - self._moved_at
+        retransmits = look.tcp.retransmits - self._retransmits_before if look.tcp else 0
+        before = self._boot.transfers[self._began.number]
+        self._boot.transfers[self._began.number] = replace(
+            self._began,
+            progress_at=self._time(self._moved_at),
+            sent_bytes=self._began.sent_bytes + self.sent_bytes,
+            stalled_s=self._began.stalled_s
+            + self._stalled_s
+            + (pause_s if pause_s >= PAUSE_S else 0.0),
+            retransmits=max(self._began.retransmits + retransmits, before.retransmits),
+            link=link,
+        )
+
+    def _time(self, at: float) -> datetime:
+        return datetime.now(UTC) - timedelta(seconds=monotonic() - at)
+
+
+def _told_nothing() -> None:
+    """TFTP, and platforms without struct tcp_info."""

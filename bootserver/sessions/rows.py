@@ -1,0 +1,114 @@
+"""The ledger's nouns as rows of the database, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Row
+
+from bootserver.database import SESSIONS, TRANSFERS, machine_of, machine_values
+from bootserver.model import BootEvent, BootPhase, BootSession, SeenMachine, Transfer
+
+
+def machine_rows(sessions: Iterable[BootSession]) -> dict[str, dict[str, Any]]:
+    """The newest of these sessions of each machine, as a row of MACHINES."""
+    return {
+        session.machine_name: machine_values(session.machine, session.address)
+        | {
+            "seen_at": session.created_at.timestamp(),
+            "session": session.id,
+            "image": session.image,
+        }
+        for session in _oldest_first(sessions)
+        if session.machine_name
+    }
+
+
+def image_rows(sessions: Iterable[BootSession]) -> dict[str, dict[str, Any]]:
+    """When each image was last booted, as rows of BOOTED_IMAGES."""
+    return {
+        session.image: {"image": session.image, "seen_at": session.created_at.timestamp()}
+        for session in _oldest_first(sessions)
+        if session.image
+    }
+
+
+def _oldest_first(sessions: Iterable[BootSession]) -> list[BootSession]:
+    return sorted(sessions, key=lambda session: session.created_at)
+
+
+def session_row(session: BootSession) -> dict[str, Any]:
+    """A row of SESSIONS."""
+    row = {column.name: getattr(session, column.name) for column in SESSIONS.columns}
+    return row | {
+        "created_at": session.created_at.timestamp(),
+        "phase_at": session.phase_at.timestamp() if session.phase_at else None,
+        "machine": json.dumps(asdict(session.machine)),
+    }
+
+
+def session_of(row: Row[Any]) -> BootSession:
+    """The session of that row."""
+    values = row._asdict()
+    del values["machine_name"]
+    return BootSession(
+        **values
+        | {
+            "created_at": time_of(row.created_at),
+            "phase": BootPhase(row.phase),
+            "phase_at": time_of(row.phase_at) if row.phase_at is not None else None,
+            "machine": machine_of(row.machine),
+        }
+    )
+
+
+def event_row(event: BootEvent) -> dict[str, Any]:
+    """A row of EVENTS."""
+    return {
+        "session": event.session,
+        "phase": event.phase.value,
+        "at": event.at.timestamp(),
+        "detail": event.detail,
+    }
+
+
+def event_of(row: Row[Any]) -> BootEvent:
+    """The event of that row."""
+    return BootEvent(row.session, BootPhase(row.phase), time_of(row.at), row.detail)
+
+
+_TRANSFER_TIMES = ("started_at", "progress_at", "ended_at")
+
+
+def transfer_row(transfer: Transfer) -> dict[str, Any]:
+    """A row of TRANSFERS."""
+    row = {column.name: getattr(transfer, column.name) for column in TRANSFERS.columns}
+    return row | {name: row[name].timestamp() for name in _TRANSFER_TIMES if row[name] is not None}
+
+
+def transfer_of(row: Row[Any]) -> Transfer:
+    """The transfer of that row."""
+    values = row._asdict()
+    times = {name: time_of(values[name]) for name in _TRANSFER_TIMES if values[name] is not None}
+    return Transfer(**values | times)
+
+
+def seen_of(row: Row[Any]) -> SeenMachine:
+    """The machine of that row of MACHINES."""
+    return SeenMachine(
+        machine=machine_of(row.machine),
+        name=row.name,
+        address=row.address,
+        seen_at=time_of(row.seen_at),
+        session=row.session,
+        image=row.image,
+    )
+
+
+def time_of(seconds: float) -> datetime:
+    """The time that is kept as seconds since 1970."""
+    return datetime.fromtimestamp(seconds, UTC)

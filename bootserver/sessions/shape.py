@@ -1,0 +1,95 @@
+"""The one JSON shape of a boot: for the API, the event stream, the command line and the export."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from bootserver.model import BootEvent, BootPhase, BootSession, Transfer
+from bootserver.sessions.tracker import seconds_per_phase
+
+# A transfer without bytes for so long stands still; the database is a second or two behind.
+MOVING_WITHIN = timedelta(seconds=5)
+
+
+def boot_json(
+    session: BootSession,
+    events: Sequence[BootEvent],
+    transfers: Sequence[Transfer] = (),
+    *,
+    now: datetime | None = None,
+) -> dict[str, Any]:
+    """The boot for programs, without the key of its URLs and its stub's token.
+
+    `bytes_per_s` is the rate at which bytes flow now; when none do, the mean up to the hand-off.
+    """
+    now = now or datetime.now(UTC)
+    moving = [t for t in transfers if _is_moving(t, now)]
+    rate = sum(t.bytes_per_s for t in moving) or fetch_bytes_per_s(events, transfers)
+    left_bytes = max(session.image_bytes - session.sent_bytes, 0)
+    fetching = session.phase is BootPhase.FETCHING and bool(moving)
+    seconds = seconds_per_phase(events)
+    return {
+        "id": session.id,
+        "image": session.image,
+        "recipe": session.recipe,
+        "method": session.method,
+        "machine": {"name": session.machine_name, **asdict(session.machine)},
+        "address": session.address,
+        "created_at": session.created_at.isoformat(),
+        "phase": session.phase.value,
+        "phase_at": session.phase_at.isoformat() if session.phase_at else None,
+        "image_bytes": session.image_bytes,
+        "sent_bytes": session.sent_bytes,
+        "bytes_per_s": round(rate),
+        "seconds_left": round(left_bytes / rate, 1) if fetching and rate else None,
+        "error": session.error,
+        "stalled": session.stalled,
+        "phases": [
+            {
+                "phase": event.phase.value,
+                "at": event.at.isoformat(),
+                "seconds": round(took_s, 6),
+                "detail": event.detail,
+            }
+            for event, took_s in zip(events, seconds, strict=True)
+        ],
+        "transfers": [_transfer_json(transfer, now) for transfer in transfers],
+        "total_seconds": round(sum(seconds), 6),
+    }
+
+
+def fetch_bytes_per_s(events: Sequence[BootEvent], transfers: Sequence[Transfer]) -> float:
+    """The mean rate of what was fetched up to the hand-off, pauses between the files included."""
+    handed_off_at = next((e.at for e in events if e.phase is BootPhase.HANDED_OFF), None)
+    fetched = [t for t in transfers if handed_off_at is None or t.started_at < handed_off_at]
+    ends = [end for t in fetched if (end := t.ended_at or t.progress_at)]
+    if not ends:
+        return 0.0
+    seconds = (max(ends) - min(t.started_at for t in fetched)).total_seconds()
+    return sum(t.sent_bytes for t in fetched) / seconds if seconds > 0 else 0.0
+
+
+def _is_moving(transfer: Transfer, now: datetime) -> bool:
+    if transfer.ended_at is not None or transfer.progress_at is None:
+        return False
+    return now - transfer.progress_at < MOVING_WITHIN
+
+
+def _transfer_json(transfer: Transfer, now: datetime) -> dict[str, Any]:
+    seconds = ((transfer.ended_at or now) - transfer.started_at).total_seconds()
+    return {
+        "name": transfer.name,
+        "protocol": transfer.protocol,
+        "started_at": transfer.started_at.isoformat(),
+        "seconds": round(seconds, 6),
+        "size_bytes": transfer.size_bytes,
+        "sent_bytes": transfer.sent_bytes,
+        "bytes_per_s": round(transfer.bytes_per_s),
+        "outcome": transfer.outcome,
+        "stalled_s": round(transfer.stalled_s, 3),
+        "retransmits": transfer.retransmits,
+        "link": transfer.link,
+    }

@@ -1,0 +1,187 @@
+"""The dashboard's pages over HTTP, on real parts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+import aiohttp
+import pytest
+from aiohttp import web
+from sqlalchemy import event
+
+from bootserver.config import Config
+from bootserver.database import open_database
+from bootserver.http.admin_app import make_admin_app
+from bootserver.http.api.parts import AdminParts
+from bootserver.http.page_data import is_live
+from bootserver.images.library import Library
+from bootserver.model import BootEvent, BootPhase, BootSession, Machine
+from bootserver.sessions.bus import Bus
+from bootserver.sessions.profiles import ProfileStore
+from bootserver.sessions.store import SessionStore
+from bootserver.stub.issued import IssuedStubs
+
+NOW = datetime.now(UTC)
+
+
+def session(number: int, phase: BootPhase = BootPhase.OS_UP, ago_s: float = 600) -> BootSession:
+    """A boot, so long ago; higher numbers are older."""
+    at = NOW - timedelta(seconds=ago_s + number)
+    return BootSession(
+        id=f"{number:012x}",
+        key=f"{number:032x}",
+        token="t",
+        image="rescue",
+        created_at=at,
+        machine=Machine(mac=f"52:54:00:00:00:{number:02x}"),
+        phase=phase,
+        phase_at=at,
+    )
+
+
+@dataclass
+class Dashboard:
+    """Pages of a running admin plane."""
+
+    url: str
+    http: aiohttp.ClientSession
+    store: SessionStore
+    statements: list[str]
+
+    async def save(self, *sessions: BootSession) -> None:
+        """Put boots into the ledger."""
+        events = [BootEvent(s.id, BootPhase.STUB_STARTED, s.created_at) for s in sessions]
+        await self.store.save(sessions, [], events)
+
+    async def page(self, path: str, status: int = 200) -> str:
+        """A page's text."""
+        async with self.http.get(self.url + path) as answer:
+            assert answer.status == status
+            return await answer.text()
+
+
+@pytest.fixture
+async def dashboard(config: Config) -> AsyncIterator[Dashboard]:
+    config.state.path.mkdir(exist_ok=True)
+    statements: list[str] = []
+    async with (
+        open_database(config.state.database_url) as engine,
+        Library(config.images.path, engine, settle_s=0) as library,
+        aiohttp.ClientSession() as http,
+    ):
+        store = SessionStore(engine)
+        issued = IssuedStubs(engine, config.state.path)
+        parts = AdminParts(config, library, store, Bus(), ProfileStore(engine), issued, {})
+        runner = web.AppRunner(make_admin_app(parts), access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        event.listen(
+            engine.sync_engine,
+            "before_cursor_execute",
+            lambda _c, _cursor, statement, *_rest: statements.append(statement),
+        )
+        yield Dashboard(f"http://127.0.0.1:{runner.addresses[0][1]}", http, store, statements)
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize("path", ["/", "/images", "/machines"])
+async def test_an_empty_server_says_what_comes_next(dashboard: Dashboard, path: str):
+    text = await dashboard.page(path)
+
+    assert 'class="empty"' in text
+    assert "<script>" not in text
+    assert " style=" not in text
+
+
+async def test_pages_allow_no_inline_script_and_no_other_site(dashboard: Dashboard):
+    for path in ("/", "/images", "/machines", "/boots/0", "/static/app.css"):
+        async with dashboard.http.get(dashboard.url + path) as answer:
+            policy = answer.headers["Content-Security-Policy"]
+        assert policy.startswith("default-src 'self';")
+        assert "unsafe" not in policy
+
+
+async def test_the_number_of_queries_does_not_grow_with_the_boots(dashboard: Dashboard):
+    await dashboard.save(session(1), session(2, BootPhase.FETCHING))
+    await dashboard.page("/")  # the status is made once and held
+    dashboard.statements.clear()
+    await dashboard.page("/")
+    few = len(dashboard.statements)
+
+    await dashboard.save(*map(session, range(3, 40)))
+    await dashboard.save(*(session(n, BootPhase.FETCHING) for n in range(40, 60)))
+    dashboard.statements.clear()
+    await dashboard.page("/")
+
+    assert len(dashboard.statements) == few
+
+
+async def test_the_history_goes_on_on_the_next_page_until_its_end(dashboard: Dashboard):
+    await dashboard.save(*map(session, range(1, 121)))
+    seen: list[str] = []
+    path = "/"
+
+    for _ in range(3):
+        text = await dashboard.page(path)
+        rows = text.split("<tbody>")[1].split("</tbody>")[0]
+        seen += [part[:12] for part in rows.split('<tr data-key="')[1:]]
+        path = text.partition('" rel="next"')[0].rpartition('href="')[2].replace("&amp;", "&")
+
+    assert seen == [f"{number:012x}" for number in range(1, 121)]
+    assert 'rel="next"' not in text
+
+
+@pytest.mark.parametrize(
+    "query", ["phase=nonsense", "before=yesterday", "before=2026-01-01", "x=1"]
+)
+async def test_a_query_without_sense_counts_as_none(dashboard: Dashboard, query: str):
+    await dashboard.save(session(1))
+
+    assert "52:54:00:00:00:01" in await dashboard.page(f"/?{query}")
+
+
+async def test_a_missing_loader_is_told_on_every_page(dashboard: Dashboard, config: Config):
+    (config.stub.build / "memdisk").unlink()
+
+    for path in ("/", "/images", "/machines"):
+        text = await dashboard.page(path)
+        assert 'class="notice"' in text
+        assert "memdisk is missing" in text
+
+
+async def test_an_unknown_boot_is_a_page_with_a_way_back(dashboard: Dashboard):
+    text = await dashboard.page("/boots/ffffffffffff", 404)
+
+    assert "No such boot" in text
+    assert 'href="/"' in text
+
+
+async def test_the_error_of_a_boot_is_told_with_its_phases(dashboard: Dashboard):
+    boot = replace(session(7, BootPhase.FAILED), error="the <disc> was wet")
+    await dashboard.save(boot)
+
+    text = await dashboard.page(f"/boots/{boot.id}")
+
+    assert "Why it ended." in text
+    assert "the &lt;disc&gt; was wet" in text
+
+
+@pytest.mark.parametrize(
+    ("phase", "ago_s", "stalled", "live"),
+    [
+        (BootPhase.CREATED, 10, "", True),
+        (BootPhase.FETCHING, 7000, "", True),
+        (BootPhase.FETCHING, 600, "no cable", True),
+        (BootPhase.FETCHING, 7000, "no cable", False),
+        (BootPhase.HANDED_OFF, 60, "", True),
+        (BootPhase.HANDED_OFF, 600, "", False),
+        (BootPhase.OS_UP, 1, "", False),
+        (BootPhase.FAILED, 1, "", False),
+    ],
+)
+def test_what_goes_on_is_what_a_person_would_say_goes_on(
+    phase: BootPhase, ago_s: float, stalled: str, live: bool
+):
+    assert is_live(replace(session(0, phase, ago_s), stalled=stalled), NOW) is live

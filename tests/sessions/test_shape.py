@@ -1,0 +1,108 @@
+"""A boot as JSON: the one shape, with rates that are right and no secret in it."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from bootserver.model import BootEvent, BootPhase, BootSession, Firmware, Machine, Transfer
+from bootserver.sessions.shape import boot_json, fetch_bytes_per_s
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+SESSION = BootSession(
+    id="0badcafe",
+    key="SECRETKEY",
+    token="SECRETTOKEN",
+    image="rescue",
+    created_at=NOW - timedelta(seconds=30),
+    machine=Machine(mac="52:54:00:00:00:01", firmware=Firmware.UEFI),
+    address="192.0.2.9",
+    phase=BootPhase.FETCHING,
+    phase_at=NOW - timedelta(seconds=20),
+    image_bytes=300_000_000,
+    sent_bytes=200_000_000,
+    recipe="debian-live",
+    method="kernel",
+)
+EVENTS = [
+    BootEvent("0badcafe", BootPhase.CREATED, NOW - timedelta(seconds=30)),
+    BootEvent("0badcafe", BootPhase.FETCHING, NOW - timedelta(seconds=20), "of the image"),
+]
+MOVING = Transfer(
+    "0badcafe",
+    1,
+    "image.iso",
+    "http",
+    NOW - timedelta(seconds=20),
+    300_000_000,
+    progress_at=NOW,
+    sent_bytes=200_000_000,
+    retransmits=3,
+)
+
+
+def test_the_shape_has_the_fields_that_others_build_on():
+    boot = boot_json(SESSION, EVENTS, [MOVING], now=NOW)
+
+    assert list(boot) == [
+        *("id", "image", "recipe", "method", "machine", "address", "created_at", "phase"),
+        *("phase_at", "image_bytes", "sent_bytes", "bytes_per_s", "seconds_left", "error"),
+        *("stalled", "phases", "transfers", "total_seconds"),
+    ]
+    assert boot["machine"]["name"] == "52:54:00:00:00:01"
+    assert boot["phases"][1] == {
+        "phase": "fetching",
+        "at": "2026-01-01T11:59:40+00:00",
+        "seconds": 10.0,
+        "detail": "of the image",
+    }
+    assert boot["transfers"] == [
+        {
+            "name": "image.iso",
+            "protocol": "http",
+            "started_at": "2026-01-01T11:59:40+00:00",
+            "seconds": 20.0,
+            "size_bytes": 300_000_000,
+            "sent_bytes": 200_000_000,
+            "bytes_per_s": 10_000_000,
+            "outcome": "",
+            "stalled_s": 0.0,
+            "retransmits": 3,
+            "link": "",
+        }
+    ]
+    assert boot["total_seconds"] == 10.0
+
+
+def test_no_secret_is_in_it():
+    assert "SECRET" not in json.dumps(boot_json(SESSION, EVENTS, [MOVING]))
+
+
+def test_the_time_left_is_what_is_left_at_the_rate_it_flows():
+    boot = boot_json(SESSION, EVENTS, [MOVING], now=NOW)
+
+    assert (boot["bytes_per_s"], boot["seconds_left"]) == (10_000_000, 10.0)
+
+
+def test_while_nothing_flows_nobody_knows_the_time_left():
+    boot = boot_json(SESSION, EVENTS, [MOVING], now=NOW + timedelta(seconds=6))
+
+    assert boot["seconds_left"] is None
+
+
+def test_more_bytes_than_the_image_has_leave_no_time():
+    twice = replace(SESSION, sent_bytes=600_000_000)
+
+    assert boot_json(twice, EVENTS, [MOVING], now=NOW)["seconds_left"] == 0.0
+
+
+def test_the_rate_of_a_boot_that_is_over_is_that_up_to_its_hand_off():
+    done = replace(MOVING, ended_at=NOW, outcome="complete")
+    handed_off = BootEvent("0badcafe", BootPhase.HANDED_OFF, NOW)
+    later = replace(done, number=2, started_at=NOW + timedelta(seconds=30), ended_at=NOW)
+
+    assert fetch_bytes_per_s([*EVENTS, handed_off], [done, later]) == 10_000_000
+    assert fetch_bytes_per_s(EVENTS, []) == 0.0
+
+
+def test_a_boot_without_events_is_a_boot():
+    assert boot_json(SESSION, [])["total_seconds"] == 0
