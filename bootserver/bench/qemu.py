@@ -14,6 +14,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -89,6 +90,7 @@ class QemuMachine:
         self.workdir = workdir
         self.command = command
         self.pid = process.pid
+        self.switched_on_at = datetime.now(UTC)  # until then it waits for `cont`
         self._process = process
         self._qmp = qmp
         self._last_screen = ""
@@ -220,6 +222,7 @@ class QemuMachine:
         for number, nic in enumerate(self.spec.nics):
             if not nic.linked:
                 await self._execute("set_link", name=nic_id(number), up=False)
+        self.switched_on_at = datetime.now(UTC)
         await self._execute("cont")
 
     async def _execute(self, command: str, **arguments: Any) -> Any:
@@ -264,8 +267,8 @@ async def launch(spec: QemuSpec, workdir: Path) -> AsyncIterator[QemuMachine]:
     `workdir` takes the machine's files: its log, serial line and UEFI variables. Raises
     ServiceError if something is not installed, QemuEndedError with QEMU's words if it gives up.
     """
+    require_qemu()
     qmp = _qmp_client()
-    _require_programs()
     _lay_out(spec, workdir)
     command = command_line(spec, workdir)
     started_at = monotonic()
@@ -313,7 +316,9 @@ def _qmp_client() -> QMPClient:
     return QMPClient()
 
 
-def _require_programs() -> None:
+def require_qemu() -> None:
+    """Raise ServiceError, with what to install, when no machine could be launched."""
+    _qmp_client()
     for program, package in ((QEMU, "qemu-system-x86"), ("setpriv", "util-linux")):
         if not shutil.which(program):
             raise ServiceError(f"{program} is not installed", hint=f"apt install {package}")

@@ -10,12 +10,14 @@ from pathlib import Path
 from bootserver.model import Firmware
 
 QEMU = "qemu-system-x86_64"
+ACCELERATOR = "tcg"  # emulated: needs no /dev/kvm, and a boot takes the same path everywhere
 OVMF_CODE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
 OVMF_CODE_SECURE_BOOT = Path("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd")
 OVMF_VARS = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 
 HOST_ADDRESS = "10.0.2.2"  # the host's loopback, as the guest's user-mode network shows it
 CD_NODE = "cd"  # QEMU's name for the CD's content, for its read counters
+_CD_RATE = "cd-rate"  # QEMU's name for the limit of a slow CD
 
 
 class Chipset(StrEnum):
@@ -66,10 +68,12 @@ class Nic:
 class QemuSpec:
     """Everything that makes one emulated PC different from another.
 
-    `usb_disk` is a stick with that file's bytes on it, write-protected. With `secure_boot_vars`,
-    UEFI variables with keys enrolled and Secure Boot on, a UEFI machine enforces it; such firmware
-    runs on the Q35 board only. A tap device in another network namespace is reached from there:
-    `entering` is the command that enters it, such as `nsenter`, to be put before QEMU's own.
+    `usb_disk` is a stick with that file's bytes on it, write-protected. A slow CD is one that QEMU
+    itself throttles, or one that comes from an NBD server at `cdrom_socket`
+    (bootserver.bench.slow_link). With `secure_boot_vars`, UEFI variables with keys enrolled and
+    Secure Boot on, a UEFI machine enforces it; such firmware runs on the Q35 board only. A tap
+    device in another network namespace is reached from there: `entering` is the command that
+    enters it, such as `nsenter`, to be put before QEMU's own.
     """
 
     firmware: Firmware
@@ -77,6 +81,8 @@ class QemuSpec:
     memory_mib: int = 1024
     cdrom: Path | None = None
     cdrom_bus: CdBus = CdBus.IDE
+    cdrom_bytes_per_s: int = 0  # 0 = as fast as it goes
+    cdrom_socket: Path | None = None  # the NBD server that has the CD, in place of the file
     usb_disk: Path | None = None
     boot_from: BootDevice = BootDevice.CD
     nics: tuple[Nic, ...] = (Nic(),)
@@ -121,7 +127,7 @@ def command_line(spec: QemuSpec, workdir: Path) -> list[str]:
     """QEMU's command line for this machine, whose own files are in `workdir`."""
     return [
         *(QEMU, "-no-user-config", "-nodefaults"),
-        *("-accel", "tcg", "-m", str(spec.memory_mib)),
+        *("-accel", ACCELERATOR, "-m", str(spec.memory_mib)),
         *("-display", "none", "-vga", "std"),
         *("-chardev", f"file,id=serial,path={_value(str(serial_path(workdir)))}"),
         *("-serial", "chardev:serial"),
@@ -177,7 +183,7 @@ def _drive_args(spec: QemuSpec) -> list[str]:
     if spec.usb_disk or (spec.cdrom and spec.cdrom_bus is CdBus.USB):
         args += ["-device", "qemu-xhci,id=usb"]
     if spec.cdrom:
-        args += _blockdev(CD_NODE, spec.cdrom, read_only=True)
+        args += _cd_content(spec, spec.cdrom)
         if spec.cdrom_bus is CdBus.USB:
             args += ["-device", "usb-bot,id=bot,bus=usb.0"]
             args += ["-device", f"scsi-cd,bus=bot.0,drive={CD_NODE},{cd_index}"]
@@ -187,6 +193,23 @@ def _drive_args(spec: QemuSpec) -> list[str]:
         args += _blockdev("disk", spec.usb_disk, read_only=True)
         args += ["-device", f"usb-storage,bus=usb.0,drive=disk,{disk_index}"]
     return args
+
+
+def _cd_content(spec: QemuSpec, cdrom: Path) -> list[str]:
+    """What the CD drive reads from. The limit is a filter on top, so that its reads are counted."""
+    node: dict[str, object] = _raw(cdrom, read_only=True)
+    if spec.cdrom_socket:
+        node["file"] = {
+            "driver": "nbd",
+            "server": {"type": "unix", "path": str(spec.cdrom_socket)},
+        }
+    args: list[str] = []
+    if spec.cdrom_bytes_per_s:
+        limits = {"bps-read": spec.cdrom_bytes_per_s}
+        group = {"qom-type": "throttle-group", "id": _CD_RATE, "limits": limits}
+        args += ["-object", json.dumps(group)]
+        node = {"driver": "throttle", "throttle-group": _CD_RATE, "read-only": True, "file": node}
+    return [*args, "-blockdev", json.dumps({"node-name": CD_NODE, **node})]
 
 
 def _nic_args(spec: QemuSpec) -> list[str]:
@@ -209,13 +232,15 @@ def _network(number: int, nic: Nic) -> str:
 
 
 def _blockdev(node: str, path: Path, *, read_only: bool) -> list[str]:
-    options = {
-        "node-name": node,
+    return ["-blockdev", json.dumps({"node-name": node, **_raw(path, read_only=read_only)})]
+
+
+def _raw(path: Path, *, read_only: bool) -> dict[str, object]:
+    return {
         "driver": "raw",
         "read-only": read_only,
         "file": {"driver": "file", "filename": str(path)},
     }
-    return ["-blockdev", json.dumps(options)]
 
 
 def _value(text: str) -> str:

@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
+from bootserver.cli.bench import bench
 from bootserver.cli.boots import boots
+from bootserver.cli.demo import demo
 from bootserver.cli.images import images
 from bootserver.cli.machines import machines
 from bootserver.cli.server import config, doctor, serve
@@ -45,7 +47,7 @@ def main(ctx: click.Context, config_path: Path | None) -> None:
     ctx.obj = config_path
 
 
-for command in (serve, doctor, config, images, stub, machines, boots):
+for command in (serve, doctor, config, images, stub, machines, boots, bench, demo):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -193,3 +193,33 @@ def test_memory_and_extra_arguments_are_passed_on():
 
     assert options(spec, "-m") == ["512"]
     assert command_line(spec, WORKDIR)[-2:] == ["-kernel", "ipxe.lkrn"]
+
+
+def cd_blockdev(spec: QemuSpec) -> dict:
+    (cd,) = (json.loads(text) for text in options(spec, "-blockdev"))
+    assert (cd["node-name"], cd["read-only"]) == ("cd", True)
+    return cd
+
+
+def test_slow_cd_is_throttled_by_a_filter_on_top_of_its_file():
+    spec = QemuSpec(Firmware.BIOS, cdrom=Path("/iso/a.iso"), cdrom_bytes_per_s=150_000)
+
+    (group,) = (json.loads(text) for text in options(spec, "-object"))
+    cd = cd_blockdev(spec)
+    assert group == {
+        "qom-type": "throttle-group",
+        "id": "cd-rate",
+        "limits": {"bps-read": 150_000},
+    }
+    assert (cd["driver"], cd["throttle-group"]) == ("throttle", "cd-rate")
+    assert cd["file"]["file"] == {"driver": "file", "filename": "/iso/a.iso"}
+
+
+def test_far_cd_comes_from_its_socket():
+    spec = QemuSpec(Firmware.BIOS, cdrom=Path("/iso/a.iso"), cdrom_socket=Path("/w/cd.socket"))
+
+    assert options(spec, "-object") == []
+    assert cd_blockdev(spec)["file"] == {
+        "driver": "nbd",
+        "server": {"type": "unix", "path": "/w/cd.socket"},
+    }
