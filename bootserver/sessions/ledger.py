@@ -35,6 +35,7 @@ from bootserver.sessions.tracker import (
 log = structlog.get_logger(__name__)
 
 LOOK_INTERVAL_S = 1.0
+PUBLISHED_TRANSFERS = 32  # the newest: an installer fetches a thousand packages
 LOOKED_AT_ONCE = 64  # boots; well below what somebody who watches may be behind
 MAX_WAITING = 10_000  # events, and transfers; beyond it the oldest are given up, with a log line
 
@@ -277,7 +278,8 @@ class Ledger:
 
     def _publish(self, boot: LiveBoot) -> None:
         if self._bus.is_watched:
-            shape = boot_json(boot.settle(), boot.events, list(boot.transfers.values()))
+            newest = list(boot.transfers.values())[-PUBLISHED_TRANSFERS:]
+            shape = boot_json(boot.settle(), boot.events, newest)
             self._bus.publish({"type": "boot", "boot": shape})
 
     # ---- Into the store ----
