@@ -98,7 +98,10 @@ def _totals(summaries: Sequence[Summary]) -> Table:
     table.add_column("case", overflow="fold")
     for name in ("runs", "min", "median", "max", "line*", "CD bytes", "READs"):
         table.add_column(name, justify="right")
-    table.caption = "* arithmetic: what the CD's slow line takes, READs x latency + bytes / rate"
+    table.caption = (
+        "* arithmetic: what the CD's slow line takes, READs x latency + bytes / rate\n"
+        "~ the median of counts that vary"
+    )
     table.caption_justify = "left"
     for summary in summaries:
         runs = f"{summary.runs}" + (f" of {summary.attempts}" if summary.errors else "")
@@ -163,10 +166,9 @@ def _seconds(spread: Spread, *, digits: int) -> Iterator[str]:
 
 
 def _count(spread: Spread) -> str:
-    """A count that is always the same, or from where to where it goes."""
-    if spread.min == spread.max:
-        return f"{spread.min:,.0f}"
-    return f"{spread.min:,.0f}-{spread.max:,.0f}"
+    """A count that is always the same, or about which it varies."""
+    varies = "" if spread.min == spread.max else "~"
+    return f"{varies}{spread.median:,.0f}"
 
 
 def _number(value: float) -> str:
