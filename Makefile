@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 RUNS   ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test run test test-fast bench lint format check clean
+.PHONY: help setup setup-test run test test-fast demo bench lint format check clean
 
 help: ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | column -t -s '|'
@@ -28,6 +28,10 @@ test: setup-test ## everything, QEMU boots included, two at a time
 
 test-fast: setup-test ## under a minute: no boots, nothing slow
 	$(BIN)/pytest -m "not boot and not slow"
+
+demo: setup ## boot an emulated machine from a stub, and watch where its time goes
+	@tools/setup-system demo
+	@$(BIN)/bootserver demo --stay
 
 bench: setup-test ## measure boots, direct and in two stages; RUNS=1 takes 20 minutes
 	@$(BIN)/python -m tests.bench.images tests/isos/bench

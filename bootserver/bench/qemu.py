@@ -1,7 +1,6 @@
 """One QEMU machine, driven by QMP: started, looked at, and gone at the end whatever happens.
 
 The machine is emulated (TCG), so it needs no /dev/kvm and runs the same everywhere, only slowly.
-`qemu.qmp` is a development dependency and is therefore imported where it is used.
 """
 
 from __future__ import annotations
@@ -17,9 +16,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
+from qemu.qmp import ConnectError, ExecuteError, QMPClient, QMPError, Runstate
 
 from bootserver.bench.qemu_command import (
     CD_NODE,
@@ -39,9 +39,6 @@ from bootserver.bench.screen import (
 )
 from bootserver.errors import ServiceError
 from bootserver.model import Firmware
-
-if TYPE_CHECKING:
-    from qemu.qmp import QMPClient
 
 log = structlog.get_logger()
 
@@ -176,8 +173,6 @@ class QemuMachine:
 
         Events are kept from the first instruction on, so that asking late misses none.
         """
-        from qemu.qmp import Runstate
-
         events = self._qmp.events
         deadline = monotonic() + timeout_s
         while True:
@@ -210,8 +205,6 @@ class QemuMachine:
 
     async def _switch_on(self, connection: socket.socket) -> None:
         """Connect to QEMU, which waits before the guest's first instruction, and let it run."""
-        from qemu.qmp import ConnectError
-
         try:
             async with asyncio.timeout(_ANSWER_S):
                 await self._qmp.connect(connection)
@@ -226,8 +219,6 @@ class QemuMachine:
         await self._execute("cont")
 
     async def _execute(self, command: str, **arguments: Any) -> Any:
-        from qemu.qmp import ExecuteError, QMPError
-
         try:
             async with asyncio.timeout(_ANSWER_S):
                 return await self._qmp.execute(command, arguments)
@@ -268,7 +259,7 @@ async def launch(spec: QemuSpec, workdir: Path) -> AsyncIterator[QemuMachine]:
     ServiceError if something is not installed, QemuEndedError with QEMU's words if it gives up.
     """
     require_qemu()
-    qmp = _qmp_client()
+    qmp = QMPClient()
     _lay_out(spec, workdir)
     command = command_line(spec, workdir)
     started_at = monotonic()
@@ -306,19 +297,8 @@ async def launch(spec: QemuSpec, workdir: Path) -> AsyncIterator[QemuMachine]:
             )
 
 
-def _qmp_client() -> QMPClient:
-    try:
-        from qemu.qmp import QMPClient
-    except ImportError as err:
-        raise ServiceError(
-            "the Python package qemu.qmp is not installed", hint="pip install qemu.qmp"
-        ) from err
-    return QMPClient()
-
-
 def require_qemu() -> None:
     """Raise ServiceError, with what to install, when no machine could be launched."""
-    _qmp_client()
     for program, package in ((QEMU, "qemu-system-x86"), ("setpriv", "util-linux")):
         if not shutil.which(program):
             raise ServiceError(f"{program} is not installed", hint=f"apt install {package}")
@@ -338,8 +318,6 @@ def _lay_out(spec: QemuSpec, workdir: Path) -> None:
 
 async def _stop(process: asyncio.subprocess.Process, qmp: QMPClient) -> None:
     """End QEMU: ask it, then SIGTERM, then SIGKILL; SIGKILL at once if we are cancelled here."""
-    from qemu.qmp import QMPError
-
     try:
         with suppress(QMPError, TimeoutError):
             async with asyncio.timeout(_STOP_S):

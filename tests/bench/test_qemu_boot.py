@@ -284,16 +284,6 @@ async def test_missing_qemu_comes_with_the_command_that_installs_it(tmp_path, mo
     assert caught.value.hint == "apt install qemu-system-x86"
 
 
-async def test_missing_qmp_package_comes_with_the_command_that_installs_it(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "qemu.qmp", None)
-
-    with pytest.raises(ServiceError, match=r"qemu\.qmp is not installed") as caught:
-        async with launch(NOTHING, tmp_path):
-            pass
-
-    assert caught.value.hint == "pip install qemu.qmp"
-
-
 async def test_missing_uefi_firmware_comes_with_the_command_that_installs_it(tmp_path, monkeypatch):
     monkeypatch.setattr(qemu_command, "OVMF_CODE", tmp_path / "none.fd")
 
