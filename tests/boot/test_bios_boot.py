@@ -62,6 +62,7 @@ async def test_memtest_boots_from_the_stub_on_a_cd(qemu: Qemu, site: Site):
     assert boot["sent_bytes"] == boot["image_bytes"] == packaged(MEMTEST).stat().st_size
     assert boot["error"] == ""
     assert boot["machine"] == {
+        "name": "52:54:00:12:34:56",
         "mac": "52:54:00:12:34:56",
         "uuid": "00112233-4455-6677-8899-aabbccddeeff",
         "serial": "SN 42",
