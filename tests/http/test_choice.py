@@ -153,3 +153,15 @@ async def test_a_standing_profile_stays(plane: Plane):
         script = await plane.script(token)
         key = next(w for w in script.split() if w.endswith("/image.iso")).split("/")[2]
         assert await plane.status(f"/b/{key}/phase/handoff") == 200
+
+
+async def test_a_profile_that_is_set_while_a_boot_goes_on_is_for_the_next(plane: Plane):
+    me = Selector(mac="52:54:00:12:34:56")
+    await plane.profiles.set(me, image="rescue", once=True)
+    token = await plane.token("")
+    script = await plane.script(token)
+    key = next(w for w in script.split() if w.endswith("/image.iso")).split("/")[2]
+    await plane.profiles.set(me, image="rescue", once=True)
+    assert await plane.status(f"/b/{key}/phase/handoff") == 200
+
+    assert "/nbp/memdisk" in await plane.script(token)

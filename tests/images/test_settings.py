@@ -39,8 +39,8 @@ def test_an_image_without_a_side_car_says_nothing_and_gets_one(image: Path):
 def test_comments_order_and_tables_stay(image: Path):
     image.with_suffix(".toml").write_text(
         '# bought in 2010\nmemdisk = "iso"  # or else it hangs\ntitle = "Old"\n\n'
-        '# our key\n[inject]\n"/root/hook" = "hook.sh"\ntitle = "hook.sh"\n'.replace(
-            '"/root/hook"', '"root/hook"'
+        '# our key\n[inject]\n"/etc/hook" = "hook.sh"\ntitle = "hook.sh"\n'.replace(
+            '"/etc/hook"', '"etc/hook"'
         )
     )
 
@@ -48,7 +48,7 @@ def test_comments_order_and_tables_stay(image: Path):
 
     assert text == (
         '# bought in 2010\ntitle = "New"\nrecipe = "disc"\n\n# our key\n'
-        '[inject]\n"root/hook" = "hook.sh"\ntitle = "hook.sh"\n'
+        '[inject]\n"etc/hook" = "hook.sh"\ntitle = "hook.sh"\n'
     )
 
 
