@@ -1,0 +1,482 @@
+"""A client for Intel AMT's WS-MAN: asks, authenticates, and says plainly what went wrong.
+
+Every message has a connection of its own. AMT closes after a 401 anyway, and on a connection that
+died while it was idle nobody could tell whether a power action was heard.
+
+Reads that are lost on the way are asked again, once. What changes something is sent with
+credentials once: when no answer comes, the caller gets AmtInDoubtError and reads the machine's
+state. (After a 401 there is no doubt: AMT did nothing.)
+"""
+
+import asyncio
+import hashlib
+import os
+import re
+import secrets
+import ssl
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+import aiohttp
+
+from bootserver.amt import envelopes
+from bootserver.amt.envelopes import (
+    AmtAnswerError,
+    AmtError,
+    AmtRefusedError,
+    Identity,
+    Instance,
+    Plain,
+)
+
+PLAIN_PORT = 16992
+TLS_PORT = 16993
+PATH = "/wsman"
+CONNECT_TIMEOUT_S = 10.0
+MAX_PULLS = 100
+
+T = TypeVar("T")
+
+
+class AmtUnreachableError(AmtError):
+    """Nobody answers there, or the connection was lost before anything was asked for."""
+
+
+class AmtWrongTransportError(AmtUnreachableError):
+    """AMT listens, but only with TLS where plain was asked for, or the other way round."""
+
+
+class AmtTlsError(AmtUnreachableError):
+    """The TLS handshake failed: too old a version, or no TLS there at all."""
+
+
+class AmtCertificateError(AmtError):
+    """The machine's certificate is not the one that was pinned, or not of the CA."""
+
+
+class AmtWrongPasswordError(AmtError):
+    """AMT does not take user and password."""
+
+
+class AmtInDoubtError(AmtError):
+    """A change was sent and no answer came: it may have been made, or not."""
+
+
+@dataclass(frozen=True)
+class Tls:
+    """How to trust AMT's certificate: by its pin, by a CA, or as it is the first time.
+
+    `legacy` lets OpenSSL speak TLS 1.0 and its ciphers, for AMT before 12.
+    """
+
+    pin_sha256: str | None = None
+    ca_file: Path | None = None
+    legacy: bool = False
+
+    def __post_init__(self) -> None:
+        if self.pin_sha256 is not None and self.ca_file is not None:
+            raise ValueError("a pin or a CA, not both")
+        if self.pin_sha256 is not None and not re.fullmatch("[0-9a-f]{64}", self.pin_sha256):
+            raise ValueError("pin_sha256 is 64 lower-case hex digits")
+
+
+class _Lost(Exception):
+    """No whole answer came. `heard`: AMT may have done what it was asked to."""
+
+    def __init__(self, reason: str, *, heard: bool) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.heard = heard
+
+
+class WsmanClient:
+    """WS-MAN with one machine, as an async context manager; one request at a time.
+
+    `certificate_sha256` is the certificate that this client insists on. After a first visit
+    (TLS without pin or CA) the caller keeps it, to give it as the pin from then on.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        user: str,
+        password: str,
+        *,
+        tls: Tls | None = None,
+        port: int | None = None,
+        timeout_s: float = 60.0,
+    ) -> None:
+        self.host = host
+        self.port = port if port is not None else TLS_PORT if tls else PLAIN_PORT
+        self.certificate_sha256 = tls.pin_sha256 if tls else None
+        self.firmware_version: str | None = None
+        self._tls = tls
+        self._digest = _Digest(user, password)
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_TIMEOUT_S)
+        self._one_at_a_time = asyncio.Lock()
+        self._context: ssl.SSLContext | None = None
+        self._session: aiohttp.ClientSession | None = None
+
+    def __repr__(self) -> str:
+        return f"WsmanClient({self.url!r})"
+
+    @property
+    def url(self) -> str:
+        """Where AMT is asked."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self._tls else 'http'}://{host}:{self.port}{PATH}"
+
+    async def __aenter__(self) -> Self:
+        trust: aiohttp.Fingerprint | bool = True
+        if self._tls:
+            self._context = _tls_context(self._tls)
+            if self._tls.ca_file is None:
+                if self.certificate_sha256 is None:
+                    self.certificate_sha256 = await self._first_certificate(self._context)
+                # aiohttp compares after the handshake, before a byte of the request is sent.
+                trust = aiohttp.Fingerprint(bytes.fromhex(self.certificate_sha256))
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=trust, force_close=True),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=self._timeout,
+            auto_decompress=False,
+            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def identify(self) -> Identity:
+        """Who answers."""
+        return envelopes.parse_identity(await self._read(envelopes.identify))
+
+    async def get(self, class_name: str, selectors: Mapping[str, str] | None = None) -> Instance:
+        """The one instance of the class, or the one with these selectors."""
+        answer = await self._read(lambda: envelopes.get(class_name, _message_id(), selectors))
+        return envelopes.parse_instance(answer)
+
+    async def enumerate(self, class_name: str) -> list[Instance]:
+        """All instances of the class."""
+        # A pull moves on the device's side, so a lost one is no use: all is begun again.
+        return await self._again_if_lost(lambda: self._enumerate(class_name))
+
+    async def put(self, instance: Instance, selectors: Mapping[str, str] | None = None) -> None:
+        """Replace the instance on the device by this one. Never sent twice."""
+        answer = await self._change(
+            f"Put {instance.resource.rpartition('/')[2]}",
+            envelopes.put(instance, _message_id(), selectors),
+        )
+        envelopes.parse_put(answer)
+
+    async def invoke(
+        self,
+        class_name: str,
+        method: str,
+        parameters: Mapping[str, Plain] | None = None,
+        selectors: Mapping[str, str] | None = None,
+    ) -> Instance:
+        """The method's output; AmtRefusedError when AMT says that it failed. Never sent twice."""
+        request = envelopes.invoke(class_name, method, _message_id(), parameters, selectors)
+        return envelopes.parse_output(await self._change(method, request), method)
+
+    async def _enumerate(self, class_name: str) -> list[Instance]:
+        answer = await self._send(envelopes.enumerate_(class_name, _message_id()))
+        context: str | None = envelopes.parse_enumerate(answer)
+        found: list[Instance] = []
+        for _ in range(MAX_PULLS):
+            if context is None:
+                return found
+            answer = await self._send(envelopes.pull(class_name, _message_id(), context))
+            pulled = envelopes.parse_pull(answer)
+            found.extend(pulled.instances)
+            context = pulled.context
+        raise AmtAnswerError(f"AMT on {self.host} finds no end of {class_name}")
+
+    async def _read(self, request: Callable[[], bytes]) -> bytes:
+        return await self._again_if_lost(lambda: self._send(request()))
+
+    async def _again_if_lost(self, ask: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await ask()
+        except _Lost:
+            try:
+                return await ask()
+            except _Lost as lost:
+                raise self._unreachable(lost) from lost
+
+    async def _change(self, what: str, request: bytes) -> bytes:
+        try:
+            return await self._send(request)
+        except _Lost as lost:
+            if not lost.heard:
+                raise self._unreachable(lost) from lost
+            raise AmtInDoubtError(
+                f"{what} was sent to AMT on {self.host}, and no answer came: {lost.reason}",
+                hint="look at the machine's state before you try again",
+            ) from lost
+
+    def _unreachable(self, lost: _Lost) -> AmtUnreachableError:
+        return AmtUnreachableError(
+            f"AMT on {self.host} does not answer: {lost.reason}",
+            hint="try again; AMT that answers nobody any more comes back after a power cut",
+        )
+
+    async def _send(self, envelope: bytes) -> bytes:
+        """The answer's body, a success or a fault; the digest's steps are in here."""
+        async with self._one_at_a_time:
+            proven = False
+            for _ in range(3):  # unasked, on the challenge, and once more if the nonce is stale
+                status, challenges, body = await self._post(envelope)
+                if status != 401:
+                    return self._judged(status, body)
+                stale = self._digest.take(challenges)
+                if proven and not stale:
+                    break
+                proven = True
+        raise AmtWrongPasswordError(
+            f"AMT on {self.host} does not take the password of {self._digest.user}",
+            hint="check user and password; AMT has its own, set in MEBx or by provisioning",
+        )
+
+    def _judged(self, status: int, body: bytes) -> bytes:
+        # Faults come with 400 and 500, and say more than the number.
+        if status == 200 or (status in (400, 500) and b"Envelope" in body):
+            return body
+        if status == 403:
+            raise AmtRefusedError(
+                f"AMT on {self.host} lets {self._digest.user} in, but not do that",
+                hint="give the user the realm, or use the administrator",
+            )
+        raise AmtAnswerError(f"AMT on {self.host} answered HTTP {status}")
+
+    async def _post(self, envelope: bytes) -> tuple[int, list[str], bytes]:
+        if self._session is None:
+            raise RuntimeError("WsmanClient is used outside its context")
+        headers = {"Content-Type": "application/soap+xml;charset=UTF-8"}
+        authorization = self._digest.authorization("POST", PATH)
+        if authorization:
+            headers["Authorization"] = authorization
+        try:
+            async with self._session.post(
+                self.url,
+                data=envelope,
+                headers=headers,
+                allow_redirects=False,
+                ssl=self._context or True,
+            ) as response:
+                self._note_version(response.headers.get("Server", ""))
+                body = await _bounded(response.content)
+                return response.status, response.headers.getall("WWW-Authenticate", []), body
+        except (
+            aiohttp.ClientConnectorError,
+            aiohttp.ServerFingerprintMismatch,
+            aiohttp.ConnectionTimeoutError,
+            aiohttp.ClientConnectorCertificateError,
+        ) as err:
+            raise await self._not_connected(err) from err
+        except (aiohttp.ClientError, TimeoutError, OSError) as err:
+            # Without credentials AMT does nothing, so there is nothing to be in doubt about.
+            raise _Lost(_reason(err), heard=bool(authorization)) from err
+
+    async def _first_certificate(self, context: ssl.SSLContext) -> str:
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                _, writer = await asyncio.open_connection(self.host, self.port, ssl=context)
+        except (OSError, TimeoutError) as err:
+            raise await self._not_connected(err) from err
+        certificate = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        # What the closing handshake has to say is of no interest, and could take long.
+        writer.transport.abort()
+        return hashlib.sha256(certificate).hexdigest()
+
+    async def _not_connected(self, err: Exception) -> AmtError:
+        """The error for a connection that did not come about; nothing was asked for."""
+        cause = err.os_error if isinstance(err, aiohttp.ClientConnectorError) else err
+        match cause:
+            case aiohttp.ServerFingerprintMismatch():
+                return AmtCertificateError(
+                    f"AMT on {self.host} shows another certificate than before",
+                    hint="if AMT was provisioned anew, forget the pin; if not, somebody listens in",
+                )
+            case ssl.SSLCertVerificationError():
+                return AmtCertificateError(
+                    f"the certificate of AMT on {self.host} does not stand the test of the CA: "
+                    f"{cause.verify_message}",
+                    hint="give the CA that signed it and the name it bears, or pin it",
+                )
+            case ssl.SSLError() | ConnectionResetError() | ConnectionAbortedError():
+                return AmtTlsError(
+                    f"AMT on {self.host} and this machine find no common TLS: {_reason(cause)}",
+                    hint="AMT before 12 may need legacy TLS, an option of the machine",
+                )
+        if await self._other_port_listens():
+            if self._tls:
+                return AmtWrongTransportError(
+                    f"AMT on {self.host} speaks no TLS, only plain HTTP",
+                    hint="switch TLS on in AMT, or ask for plain, where everybody may listen in",
+                )
+            return AmtWrongTransportError(
+                f"AMT on {self.host} speaks TLS only", hint="ask for TLS; AMT from 16.1 insists"
+            )
+        return AmtUnreachableError(
+            f"AMT on {self.host} cannot be reached on port {self.port}: {_reason(cause)}",
+            hint="is the machine on mains and network, and AMT activated?",
+        )
+
+    async def _other_port_listens(self) -> bool:
+        if self.port != (TLS_PORT if self._tls else PLAIN_PORT):
+            return False  # a port of somebody's choice has no counterpart
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                _, writer = await asyncio.open_connection(
+                    self.host, PLAIN_PORT if self._tls else TLS_PORT
+                )
+        except (OSError, TimeoutError):
+            return False
+        writer.transport.abort()
+        return True
+
+    def _note_version(self, server: str) -> None:
+        found = re.fullmatch(r"Intel\(R\) Active Management Technology ([0-9.]{3,20})", server)
+        if found:
+            self.firmware_version = found[1]
+
+
+async def _bounded(content: aiohttp.StreamReader) -> bytes:
+    body = bytearray()
+    async for piece in content.iter_any():
+        body += piece
+        if len(body) > envelopes.MAX_ANSWER_BYTES:
+            raise AmtAnswerError(f"AMT's answer is longer than {envelopes.MAX_ANSWER_BYTES} bytes")
+    return bytes(body)
+
+
+def _message_id() -> str:
+    return f"uuid:{uuid.uuid4()}"
+
+
+def _reason(err: Exception) -> str:
+    """The system's words where there are some; never aiohttp's repr, which holds headers."""
+    match err:
+        case TimeoutError():
+            return "it took too long"
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError():
+            return "the connection was closed"
+        case ssl.SSLError(reason=str(said)):
+            return said.replace("_", " ").lower()
+        case OSError(errno=int(number)) if number > 0:
+            return os.strerror(number)
+        case OSError(strerror=str(said)):
+            return said
+        case _:
+            return type(err).__name__
+
+
+def _tls_context(tls: Tls) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if tls.ca_file is not None:
+        try:
+            context.load_verify_locations(tls.ca_file)
+        except OSError as err:  # ssl.SSLError is one
+            raise AmtError(
+                f"the CA certificate {tls.ca_file} cannot be read: {_reason(err)}",
+                hint="it is to be a PEM file",
+            ) from err
+    else:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE  # the fingerprint decides
+    if tls.legacy:
+        context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")
+        context.options |= 0x4  # SSL_OP_LEGACY_SERVER_CONNECT, unnamed before Python 3.12
+    else:
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+# --- HTTP digest, RFC 7616 and, for a challenge without qop, RFC 2069 ---------------------------
+
+# Our own rather than aiohttp's, which prefers auth-int, sees only the first challenge, and could
+# not tell an action that was refused from one that was never authorized.
+_PARAMETER = re.compile(r'\s*([A-Za-z-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))\s*(?:,|$)')
+
+
+@dataclass
+class _Digest:
+    user: str
+    password: str = field(repr=False)
+    challenge: dict[str, str] = field(default_factory=dict)
+    count: int = 0
+
+    def take(self, challenges: list[str]) -> bool:
+        """Whether AMT only says that the nonce is stale; its new challenge is kept."""
+        for text in challenges:
+            scheme, _, rest = text.strip().partition(" ")
+            fields = _parameters(rest)
+            if (
+                scheme.lower() == "digest"
+                and fields.get("algorithm", "MD5").upper() == "MD5"
+                and fields.get("nonce")
+                and "realm" in fields
+            ):
+                self.challenge, self.count = fields, 0
+                return fields.get("stale", "").lower() == "true"
+        raise AmtAnswerError(
+            "AMT asks for another authentication than HTTP digest",
+            hint="Kerberos users cannot be used here; use a digest user",
+        )
+
+    def authorization(self, method: str, uri: str) -> str | None:
+        """The header for one request, or None before the first challenge."""
+        if not self.challenge:
+            return None
+        self.count += 1
+        realm, nonce = self.challenge["realm"], self.challenge["nonce"]
+        secret = _md5(f"{self.user}:{realm}:{self.password}")
+        asked = _md5(f"{method}:{uri}")
+        parts = [
+            f"username={_quoted(self.user)}",
+            f"realm={_quoted(realm)}",
+            f"nonce={_quoted(nonce)}",
+            f'uri="{uri}"',
+        ]
+        if "qop" in self.challenge:
+            if "auth" not in re.split(r"[\s,]+", self.challenge["qop"].lower()):
+                raise AmtAnswerError("AMT offers a quality of protection other than auth")
+            cnonce, count = secrets.token_hex(16), f"{self.count:08x}"
+            response = _md5(f"{secret}:{nonce}:{count}:{cnonce}:auth:{asked}")
+            parts += ["qop=auth", f"nc={count}", f'cnonce="{cnonce}"']
+        else:
+            response = _md5(f"{secret}:{nonce}:{asked}")
+        parts.append(f'response="{response}"')
+        if "opaque" in self.challenge:
+            parts.append(f"opaque={_quoted(self.challenge['opaque'])}")
+        return "Digest " + ", ".join(parts)
+
+
+def _parameters(text: str) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    for found in _PARAMETER.finditer(text):
+        quoted, plain = found[2], found[3]
+        value = plain if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
+        fields.setdefault(found[1].lower(), value)
+    return fields
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", r"\\").replace('"', r"\"") + '"'
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
