@@ -12,7 +12,8 @@ from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
-from bootserver.errors import BootServerError
+from bootserver.amt.errors import AmtAnswerError, AmtError, AmtFaultError
+from bootserver.amt.return_values import JOB_METHODS, JOB_STARTED, refusal
 
 # DSP0226 (WS-Management 1.0) §5 to §9, over SOAP 1.2 and WS-Addressing 2004/08.
 SOAP = "http://www.w3.org/2003/05/soap-envelope"
@@ -33,34 +34,6 @@ SCHEMAS = {
 MAX_ANSWER_BYTES = 1024 * 1024  # the largest known, a full event log, is a tenth of it
 MAX_DEPTH = 32
 PULL_ITEMS = 999
-
-
-class AmtError(BootServerError):
-    """Intel AMT on some machine cannot be used as asked."""
-
-
-class AmtAnswerError(AmtError):
-    """What came back is not what WS-MAN says should."""
-
-
-class AmtFaultError(AmtError):
-    """AMT understood the envelope and answered with a SOAP fault."""
-
-    def __init__(self, message: str, *, subcode: str, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.subcode = subcode
-
-
-class AmtRefusedError(AmtError):
-    """AMT did not do what it was asked to; `return_value` is its reason, if it gave one."""
-
-    def __init__(self, message: str, *, return_value: int | None = None, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.return_value = return_value
-
-
-class AmtConsentRequiredError(AmtRefusedError):
-    """Somebody at the machine has to consent first, by the code on its screen."""
 
 
 # --- values -------------------------------------------------------------------------------------
@@ -311,7 +284,7 @@ def parse_output(answer: bytes, method: str) -> Instance:
     if _short(output.resource) != f"{method}_OUTPUT":
         raise AmtAnswerError(f"AMT answered {method} with {_short(output.resource)}")
     return_value = output.number("ReturnValue")
-    if return_value == 0 or (return_value == JOB_STARTED and method in _JOB_METHODS):
+    if return_value == 0 or (return_value == JOB_STARTED and method in JOB_METHODS):
         return output
     raise refusal(method, return_value)
 
@@ -463,7 +436,7 @@ def _number(text: str, what: str) -> int:
         raise AmtAnswerError(f"{text[:40]!r} of AMT's {what} is not a number") from None
 
 
-# --- faults and return values, as sentences -----------------------------------------------------
+# --- faults -------------------------------------------------------------------------------------
 
 # DSP0226 §14: what the subcode means, and what to do.
 FAULTS: dict[str, tuple[str, str]] = {
@@ -495,75 +468,3 @@ def _fault(fault: Element) -> AmtFaultError:
     sentence, hint = FAULTS.get(subcode, ("AMT answered with a fault", ""))
     said = f"{subcode}: {reason}" if reason else subcode
     return AmtFaultError(f"{sentence} ({said})", subcode=subcode, hint=hint)
-
-
-JOB_STARTED = 4096
-_BOOT_METHODS = {"ChangeBootOrder", "SetBootConfigRole"}
-_CONSENT_METHODS = {"StartOptIn", "SendOptInCode", "CancelOptIn"}
-_JOB_METHODS = {
-    "RequestPowerStateChange",
-    "RequestStateChange",
-    "RequestOSPowerSavingStateChange",
-}
-
-_BOOT_VALUES = {
-    1: "not supported",
-    2: "unknown error",
-    3: "busy",
-    4: "invalid reference",
-    5: "invalid parameter",
-    6: "access denied",
-}
-_STATE_VALUES = {
-    1: "not supported",
-    2: "unknown error",
-    3: "timed out",
-    4: "failed",
-    5: "invalid parameter",
-    6: "in use",
-    4097: "invalid state transition",
-    4099: "busy",
-}
-_CONSENT_VALUES = {
-    1: "internal error",
-    2: "invalid state",
-    3: "blocked",
-    4: "the screen could not show the code",
-}
-CONSENT_REQUIRED = 0x821
-_AMT_VALUES = {
-    0x10: "not permitted",
-    0x24: "invalid parameter",
-    0x802: "unsupported boot option",
-    0x812: "not supported",
-    CONSENT_REQUIRED: "the user has to consent",
-}
-
-
-def describe_return_value(method: str, return_value: int) -> str:
-    """What a method's ReturnValue means, in a few words."""
-    if method in _BOOT_METHODS:
-        meanings = _BOOT_VALUES
-    elif method in _JOB_METHODS:
-        meanings = _STATE_VALUES
-    elif method in _CONSENT_METHODS:
-        meanings = _CONSENT_VALUES
-    else:
-        meanings = {}
-    return meanings.get(return_value) or _AMT_VALUES.get(return_value) or "for a reason unknown"
-
-
-def refusal(method: str, return_value: int) -> AmtRefusedError:
-    """The error for a method that did not return success."""
-    meaning = describe_return_value(method, return_value)
-    message = f"AMT refused {method}: {meaning} (ReturnValue {return_value})"
-    if return_value == CONSENT_REQUIRED:
-        return AmtConsentRequiredError(
-            message, return_value=return_value, hint="ask for the code on the machine's screen"
-        )
-    hint = ""
-    if method in _BOOT_METHODS and return_value == 6:
-        hint = "in client control mode that means: the user has to consent first"
-    elif method == "SetBootConfigRole" and return_value == 5:
-        hint = "an earlier redirected boot is still pending; boot the machine once, then try again"
-    return AmtRefusedError(message, return_value=return_value, hint=hint)

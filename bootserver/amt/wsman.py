@@ -24,13 +24,17 @@ from typing import Self, TypeVar
 import aiohttp
 
 from bootserver.amt import envelopes
-from bootserver.amt.envelopes import (
+from bootserver.amt.envelopes import Identity, Instance, Plain
+from bootserver.amt.errors import (
     AmtAnswerError,
+    AmtCertificateError,
     AmtError,
+    AmtInDoubtError,
     AmtRefusedError,
-    Identity,
-    Instance,
-    Plain,
+    AmtTlsError,
+    AmtUnreachableError,
+    AmtWrongPasswordError,
+    AmtWrongTransportError,
 )
 
 PLAIN_PORT = 16992
@@ -40,30 +44,6 @@ CONNECT_TIMEOUT_S = 10.0
 MAX_PULLS = 100
 
 T = TypeVar("T")
-
-
-class AmtUnreachableError(AmtError):
-    """Nobody answers there, or the connection was lost before anything was asked for."""
-
-
-class AmtWrongTransportError(AmtUnreachableError):
-    """AMT listens, but only with TLS where plain was asked for, or the other way round."""
-
-
-class AmtTlsError(AmtUnreachableError):
-    """The TLS handshake failed: too old a version, or no TLS there at all."""
-
-
-class AmtCertificateError(AmtError):
-    """The machine's certificate is not the one that was pinned, or not of the CA."""
-
-
-class AmtWrongPasswordError(AmtError):
-    """AMT does not take user and password."""
-
-
-class AmtInDoubtError(AmtError):
-    """A change was sent and no answer came: it may have been made, or not."""
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,16 @@ import pytest
 
 from bootserver.amt import envelopes
 from bootserver.amt.envelopes import (
+    EndpointReference,
+    Instance,
+    Nested,
+)
+from bootserver.amt.errors import (
     AmtAnswerError,
     AmtConsentRequiredError,
     AmtError,
     AmtFaultError,
     AmtRefusedError,
-    EndpointReference,
-    Instance,
-    Nested,
 )
 
 HEAD = """<?xml version="1.0"?>

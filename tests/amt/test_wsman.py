@@ -20,18 +20,20 @@ from aiohttp import web
 from bootserver.amt import wsman
 from bootserver.amt.envelopes import (
     MAX_ANSWER_BYTES,
-    AmtAnswerError,
-    AmtFaultError,
-    AmtRefusedError,
     Instance,
 )
-from bootserver.amt.wsman import (
+from bootserver.amt.errors import (
+    AmtAnswerError,
     AmtCertificateError,
+    AmtFaultError,
     AmtInDoubtError,
+    AmtRefusedError,
     AmtTlsError,
     AmtUnreachableError,
     AmtWrongPasswordError,
     AmtWrongTransportError,
+)
+from bootserver.amt.wsman import (
     Tls,
     WsmanClient,
 )
