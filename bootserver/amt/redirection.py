@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from enum import StrEnum
 
 from bootserver.amt.console import (
@@ -24,6 +23,7 @@ from bootserver.amt.console import (
     reset_response,
     start_session,
 )
+from bootserver.amt.events import Authenticated, Closed, Event, Failed, Switched
 from bootserver.amt.firmware import (
     AuthReply,
     CloseReply,
@@ -84,48 +84,6 @@ _AWAITED = {
     State.OPEN: "commands of the host",
     State.CLOSING: "the answer to CLOSE",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Authenticated:
-    """The password was right; OPEN_SESSION is on its way."""
-
-
-@dataclass(frozen=True, slots=True)
-class Switched:
-    """The firmware has accepted to show the drives, or to take them away."""
-
-    on: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """The session is over, as asked or on the firmware's own account."""
-
-    asked: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The session is over: why, in words, and what to do about it."""
-
-    failure: Failure
-    message: str
-    hint: str = ""
-
-
-Event = (
-    Authenticated
-    | OpenReply  # the session is open: time for `switch_on`
-    | Switched
-    | FeaturesReply  # to `ask`
-    | CommandWritten  # to be answered, in order
-    | DataFromHost
-    | ResetOccurred  # answered already; the commands before it are void
-    | ErrorOccurred
-    | Closed
-    | Failed
-)
 
 
 class RedirectionSession:

@@ -12,11 +12,10 @@ import asyncio
 import hashlib
 import os
 import re
-import secrets
 import ssl
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -24,6 +23,7 @@ from typing import Self, TypeVar
 import aiohttp
 
 from bootserver.amt import envelopes
+from bootserver.amt.digest import DigestLogin
 from bootserver.amt.envelopes import Identity, Instance, Plain
 from bootserver.amt.errors import (
     AmtAnswerError,
@@ -95,7 +95,7 @@ class WsmanClient:
         self.certificate_sha256 = tls.pin_sha256 if tls else None
         self.firmware_version: str | None = None
         self._tls = tls
-        self._digest = _Digest(user, password)
+        self._digest = DigestLogin(user, password)
         self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_TIMEOUT_S)
         self._one_at_a_time = asyncio.Lock()
         self._context: ssl.SSLContext | None = None
@@ -383,80 +383,3 @@ def _tls_context(tls: Tls) -> ssl.SSLContext:
     else:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
-
-
-# --- HTTP digest, RFC 7616 and, for a challenge without qop, RFC 2069 ---------------------------
-
-# Our own rather than aiohttp's, which prefers auth-int, sees only the first challenge, and could
-# not tell an action that was refused from one that was never authorized.
-_PARAMETER = re.compile(r'\s*([A-Za-z-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))\s*(?:,|$)')
-
-
-@dataclass
-class _Digest:
-    user: str
-    password: str = field(repr=False)
-    challenge: dict[str, str] = field(default_factory=dict)
-    count: int = 0
-
-    def take(self, challenges: list[str]) -> bool:
-        """Whether AMT only says that the nonce is stale; its new challenge is kept."""
-        for text in challenges:
-            scheme, _, rest = text.strip().partition(" ")
-            fields = _parameters(rest)
-            if (
-                scheme.lower() == "digest"
-                and fields.get("algorithm", "MD5").upper() == "MD5"
-                and fields.get("nonce")
-                and "realm" in fields
-            ):
-                self.challenge, self.count = fields, 0
-                return fields.get("stale", "").lower() == "true"
-        raise AmtAnswerError(
-            "AMT asks for another authentication than HTTP digest",
-            hint="Kerberos users cannot be used here; use a digest user",
-        )
-
-    def authorization(self, method: str, uri: str) -> str | None:
-        """The header for one request, or None before the first challenge."""
-        if not self.challenge:
-            return None
-        self.count += 1
-        realm, nonce = self.challenge["realm"], self.challenge["nonce"]
-        secret = _md5(f"{self.user}:{realm}:{self.password}")
-        asked = _md5(f"{method}:{uri}")
-        parts = [
-            f"username={_quoted(self.user)}",
-            f"realm={_quoted(realm)}",
-            f"nonce={_quoted(nonce)}",
-            f'uri="{uri}"',
-        ]
-        if "qop" in self.challenge:
-            if "auth" not in re.split(r"[\s,]+", self.challenge["qop"].lower()):
-                raise AmtAnswerError("AMT offers a quality of protection other than auth")
-            cnonce, count = secrets.token_hex(16), f"{self.count:08x}"
-            response = _md5(f"{secret}:{nonce}:{count}:{cnonce}:auth:{asked}")
-            parts += ["qop=auth", f"nc={count}", f'cnonce="{cnonce}"']
-        else:
-            response = _md5(f"{secret}:{nonce}:{asked}")
-        parts.append(f'response="{response}"')
-        if "opaque" in self.challenge:
-            parts.append(f"opaque={_quoted(self.challenge['opaque'])}")
-        return "Digest " + ", ".join(parts)
-
-
-def _parameters(text: str) -> dict[str, str]:
-    fields: dict[str, str] = {}
-    for found in _PARAMETER.finditer(text):
-        quoted, plain = found[2], found[3]
-        value = plain if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
-        fields.setdefault(found[1].lower(), value)
-    return fields
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", r"\\").replace('"', r"\"") + '"'
-
-
-def _md5(text: str) -> str:
-    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()

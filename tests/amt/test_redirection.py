@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from bootserver.amt.console import (
     digest_response,
 )
+from bootserver.amt.events import Authenticated, Closed, Event, Failed, Switched
 from bootserver.amt.firmware import (
     AuthReply,
     CloseReply,
@@ -34,16 +35,7 @@ from bootserver.amt.protocol import (
     SwitchWhen,
     Timings,
 )
-from bootserver.amt.redirection import (
-    COMMANDS_MAX,
-    Authenticated,
-    Closed,
-    Event,
-    Failed,
-    RedirectionSession,
-    State,
-    Switched,
-)
+from bootserver.amt.redirection import COMMANDS_MAX, RedirectionSession, State
 
 REALM = b"Digest:0123456789ABCDEF0123456789ABCDEF"
 NONCE = b"n0nce-of-the-device"

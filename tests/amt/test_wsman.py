@@ -18,6 +18,7 @@ import pytest
 from aiohttp import web
 
 from bootserver.amt import wsman
+from bootserver.amt.digest import DigestLogin
 from bootserver.amt.envelopes import (
     MAX_ANSWER_BYTES,
     Instance,
@@ -526,8 +527,8 @@ async def test_the_password_is_never_sent_as_basic(amt: Endpoint) -> None:
 
 
 def test_the_digest_is_that_of_rfc_2617(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bootserver.amt.wsman.secrets.token_hex", lambda _: "0a4f113b")
-    digest = wsman._Digest("Mufasa", "Circle Of Life")
+    monkeypatch.setattr("bootserver.amt.digest.secrets.token_hex", lambda _: "0a4f113b")
+    digest = DigestLogin("Mufasa", "Circle Of Life")
     digest.take(
         [
             'Digest realm="testrealm@host.com", qop="auth,auth-int", '

@@ -1,0 +1,57 @@
+"""What a redirection session tells whoever runs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bootserver.amt.firmware import (
+    CommandWritten,
+    DataFromHost,
+    ErrorOccurred,
+    FeaturesReply,
+    OpenReply,
+    ResetOccurred,
+)
+from bootserver.amt.protocol import Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticated:
+    """The password was right; OPEN_SESSION is on its way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """The firmware has accepted to show the drives, or to take them away."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The session is over, as asked or on the firmware's own account."""
+
+    asked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The session is over: why, in words, and what to do about it."""
+
+    failure: Failure
+    message: str
+    hint: str = ""
+
+
+Event = (
+    Authenticated
+    | OpenReply  # the session is open: time for `switch_on`
+    | Switched
+    | FeaturesReply  # to `ask`
+    | CommandWritten  # to be answered, in order
+    | DataFromHost
+    | ResetOccurred  # answered already; the commands before it are void
+    | ErrorOccurred
+    | Closed
+    | Failed
+)
