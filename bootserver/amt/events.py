@@ -1,8 +1,9 @@
-"""What a redirection session tells whoever runs it."""
+"""What a redirection session tells whoever runs it: how far it is, and what happened."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from bootserver.amt.firmware import (
     CommandWritten,
@@ -13,6 +14,33 @@ from bootserver.amt.firmware import (
     ResetOccurred,
 )
 from bootserver.amt.protocol import Failure
+
+
+class State(StrEnum):
+    """How far a session is."""
+
+    NEW = "new"
+    STARTING = "starting"
+    QUERYING = "querying"
+    CHALLENGING = "challenging"
+    RESPONDING = "responding"
+    OPENING = "opening"
+    OPEN = "open"
+    CLOSING = "closing"
+    ENDED = "ended"
+    FAILED = "failed"
+
+
+AWAITED = {
+    State.NEW: "nothing, for nothing was sent yet",
+    State.STARTING: "the answer to our request for a session",
+    State.QUERYING: "the list of ways to log in",
+    State.CHALLENGING: "the challenge to log in with",
+    State.RESPONDING: "the verdict on the password",
+    State.OPENING: "the answer to OPEN_SESSION",
+    State.OPEN: "commands of the host",
+    State.CLOSING: "the answer to CLOSE",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections import deque
-from enum import StrEnum
 
 from bootserver.amt.console import (
     authenticate,
@@ -23,7 +22,7 @@ from bootserver.amt.console import (
     reset_response,
     start_session,
 )
-from bootserver.amt.events import Authenticated, Closed, Event, Failed, Switched
+from bootserver.amt.events import AWAITED, Authenticated, Closed, Event, Failed, State, Switched
 from bootserver.amt.firmware import (
     AuthReply,
     CloseReply,
@@ -57,33 +56,6 @@ from bootserver.amt.protocol import (
 
 # Firmware waits for the answer before it sends the next, so this is for a broken one.
 COMMANDS_MAX = 16
-
-
-class State(StrEnum):
-    """How far a session is."""
-
-    NEW = "new"
-    STARTING = "starting"
-    QUERYING = "querying"
-    CHALLENGING = "challenging"
-    RESPONDING = "responding"
-    OPENING = "opening"
-    OPEN = "open"
-    CLOSING = "closing"
-    ENDED = "ended"
-    FAILED = "failed"
-
-
-_AWAITED = {
-    State.NEW: "nothing, for nothing was sent yet",
-    State.STARTING: "the answer to our request for a session",
-    State.QUERYING: "the list of ways to log in",
-    State.CHALLENGING: "the challenge to log in with",
-    State.RESPONDING: "the verdict on the password",
-    State.OPENING: "the answer to OPEN_SESSION",
-    State.OPEN: "commands of the host",
-    State.CLOSING: "the answer to CLOSE",
-}
 
 
 class RedirectionSession:
@@ -152,7 +124,7 @@ class RedirectionSession:
         if self.state is State.CLOSING:
             self.state = State.ENDED
             return [Closed(asked=True)]
-        awaited = _AWAITED[self.state]
+        awaited = AWAITED[self.state]
         message = f"the device ended the connection; awaited: {awaited}"
         return [self._fail(RedirectionError(message, failure=Failure.LOST))]
 
@@ -302,7 +274,7 @@ class RedirectionSession:
 
     def _out_of_order(self, message: Message) -> RedirectionError:
         name = type(message).__name__
-        return RedirectionError(f"the device sent {name}; awaited: {_AWAITED[self.state]}")
+        return RedirectionError(f"the device sent {name}; awaited: {AWAITED[self.state]}")
 
     def _started(self, reply: StartReply) -> None:
         match reply.status:
@@ -360,8 +332,7 @@ class RedirectionSession:
                 return Authenticated()
             case _, status:
                 raise RedirectionError(
-                    f"the device answers with login status {status}; "
-                    f"awaited: {_AWAITED[self.state]}"
+                    f"the device answers with login status {status}; awaited: {AWAITED[self.state]}"
                 )
         return None
 

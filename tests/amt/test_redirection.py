@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bootserver.amt.console import (
     digest_response,
 )
-from bootserver.amt.events import Authenticated, Closed, Event, Failed, Switched
+from bootserver.amt.events import Authenticated, Closed, Event, Failed, State, Switched
 from bootserver.amt.firmware import (
     AuthReply,
     CloseReply,
@@ -35,7 +35,7 @@ from bootserver.amt.protocol import (
     SwitchWhen,
     Timings,
 )
-from bootserver.amt.redirection import COMMANDS_MAX, RedirectionSession, State
+from bootserver.amt.redirection import COMMANDS_MAX, RedirectionSession
 
 REALM = b"Digest:0123456789ABCDEF0123456789ABCDEF"
 NONCE = b"n0nce-of-the-device"
