@@ -5,20 +5,29 @@ No sockets here and no clock. Names of classes are those of the CIM schemas (`CI
 """
 
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from collections.abc import Mapping
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
 from bootserver.amt.errors import AmtAnswerError, AmtError, AmtFaultError
 from bootserver.amt.return_values import JOB_METHODS, JOB_STARTED, refusal
+from bootserver.amt.values import (
+    ADDRESSING,
+    ANONYMOUS,
+    EndpointReference,
+    Identity,
+    Instance,
+    Nested,
+    Plain,
+    Pulled,
+    Value,
+    read_back,
+    short_name,
+)
 
 # DSP0226 (WS-Management 1.0) §5 to §9, over SOAP 1.2 and WS-Addressing 2004/08.
 SOAP = "http://www.w3.org/2003/05/soap-envelope"
-ADDRESSING = "http://schemas.xmlsoap.org/ws/2004/08/addressing"
-ANONYMOUS = f"{ADDRESSING}/role/anonymous"
 WSMAN = "http://schemas.dmtf.org/wbem/wsman/1/wsman.xsd"
 TRANSFER = "http://schemas.xmlsoap.org/ws/2004/09/transfer"
 ENUMERATION = "http://schemas.xmlsoap.org/ws/2004/09/enumeration"
@@ -34,101 +43,6 @@ SCHEMAS = {
 MAX_ANSWER_BYTES = 1024 * 1024  # the largest known, a full event log, is a tenth of it
 MAX_DEPTH = 32
 PULL_ITEMS = 999
-
-
-# --- values -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class EndpointReference:
-    """A pointer to an instance: its class and, where there are several, its selectors."""
-
-    resource: str
-    selectors: Mapping[str, str] = field(default_factory=dict)
-    address: str = ANONYMOUS
-
-
-@dataclass(frozen=True)
-class Nested:
-    """A value with elements of its own (a CIM datetime), by `{namespace}name`, for giving back."""
-
-    children: tuple[tuple[str, "Value"], ...]
-
-
-Value: TypeAlias = str | EndpointReference | Nested | tuple["Value", ...] | None
-"""As read: text, a pointer, nested elements, several of one name, or nothing (xsi:nil)."""
-
-Plain: TypeAlias = Value | bool | int
-"""As written: None writes no element at all, which is not what an empty text does."""
-
-
-@dataclass(frozen=True)
-class Instance:
-    """One instance, or a method's output: properties in the order in which they came."""
-
-    resource: str
-    properties: Mapping[str, Value] = field(repr=False)  # RFBPassword is one
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.properties
-
-    def text(self, name: str) -> str:
-        """The property's text."""
-        match self.properties.get(name):
-            case str(text):
-                return text
-            case _:
-                raise AmtAnswerError(f"AMT's {_short(self.resource)} lacks the property {name}")
-
-    def number(self, name: str) -> int:
-        """The property as a number."""
-        return _number(self.text(name), f"{_short(self.resource)}.{name}")
-
-    def flag(self, name: str) -> bool:
-        """The property as a truth value."""
-        match self.text(name).lower():
-            case "true" | "1":
-                return True
-            case "false" | "0":
-                return False
-            case other:
-                raise AmtAnswerError(
-                    f"{other!r} of AMT's {_short(self.resource)}.{name} is neither true nor false"
-                )
-
-    def changed(self, changes: Mapping[str, Plain], without: Collection[str] = ()) -> "Instance":
-        """This instance with some properties set (in their old places) and others left out."""
-        properties = {**self.properties, **{name: _read(new) for name, new in changes.items()}}
-        return Instance(
-            self.resource, {name: properties[name] for name in properties if name not in without}
-        )
-
-
-@dataclass(frozen=True)
-class Pulled:
-    """One batch of an enumeration, and the context to ask for the next; None at the end."""
-
-    instances: tuple[Instance, ...]
-    context: str | None
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Who answers: the vendor's and the product's name for itself."""
-
-    vendor: str
-    version: str
-
-
-def _read(value: Plain) -> Value:
-    """The value as it is read back once it has been written."""
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case int():
-            return str(value)
-        case _:
-            return value
 
 
 def resource_uri(class_name: str) -> str:
@@ -162,7 +76,7 @@ def get(class_name: str, message_id: str, selectors: Mapping[str, str] | None = 
 
 def put(instance: Instance, message_id: str, selectors: Mapping[str, str] | None = None) -> bytes:
     """The request to replace an instance by this one."""
-    name = _short(instance.resource)
+    name = short_name(instance.resource)
     body = f'<r:{name} xmlns:r="{instance.resource}">{_written(instance.properties)}</r:{name}>'
     return _envelope(f"{TRANSFER}/Put", instance.resource, message_id, body, selectors)
 
@@ -229,7 +143,7 @@ def _written(properties: Mapping[str, Plain]) -> str:
 
 
 def _element(name: str, declaration: str, value: Plain) -> str:
-    match _read(value):
+    match read_back(value):
         case None:
             return ""
         case tuple(items):
@@ -281,8 +195,8 @@ def parse_put(answer: bytes) -> None:
 def parse_output(answer: bytes, method: str) -> Instance:
     """What the method put out; AmtRefusedError when its ReturnValue says that it failed."""
     output = parse_instance(answer)
-    if _short(output.resource) != f"{method}_OUTPUT":
-        raise AmtAnswerError(f"AMT answered {method} with {_short(output.resource)}")
+    if short_name(output.resource) != f"{method}_OUTPUT":
+        raise AmtAnswerError(f"AMT answered {method} with {short_name(output.resource)}")
     return_value = output.number("ReturnValue")
     if return_value == 0 or (return_value == JOB_STARTED and method in JOB_METHODS):
         return output
@@ -341,7 +255,7 @@ def _raise_fault(element: Element) -> None:
 def _instance(element: Element) -> Instance:
     namespace, local = _split(element.tag)
     # A class's namespace is its URI; a method's output stands in the namespace of its class.
-    resource = namespace if _short(namespace) == local else f"{namespace}/{local}"
+    resource = namespace if short_name(namespace) == local else f"{namespace}/{local}"
     return Instance(resource, {_local(tag): value for tag, value in _children(element)})
 
 
@@ -418,22 +332,11 @@ def _local(tag: str) -> str:
     return _split(tag)[1]
 
 
-def _short(resource: str) -> str:
-    return resource.rpartition("/")[2]
-
-
 def _required(element: Element, tag: str) -> str:
     text = element.findtext(tag)
     if text is None:
         raise AmtAnswerError(f"{_local(element.tag)} in AMT's answer lacks {_local(tag)}")
     return text
-
-
-def _number(text: str, what: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise AmtAnswerError(f"{text[:40]!r} of AMT's {what} is not a number") from None
 
 
 # --- faults -------------------------------------------------------------------------------------

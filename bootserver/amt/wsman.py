@@ -24,7 +24,6 @@ import aiohttp
 
 from bootserver.amt import envelopes
 from bootserver.amt.digest import DigestLogin
-from bootserver.amt.envelopes import Identity, Instance, Plain
 from bootserver.amt.errors import (
     AmtAnswerError,
     AmtCertificateError,
@@ -36,6 +35,7 @@ from bootserver.amt.errors import (
     AmtWrongPasswordError,
     AmtWrongTransportError,
 )
+from bootserver.amt.values import Identity, Instance, Plain
 
 PLAIN_PORT = 16992
 TLS_PORT = 16993

@@ -5,11 +5,6 @@ from xml.etree import ElementTree
 import pytest
 
 from bootserver.amt import envelopes
-from bootserver.amt.envelopes import (
-    EndpointReference,
-    Instance,
-    Nested,
-)
 from bootserver.amt.errors import (
     AmtAnswerError,
     AmtConsentRequiredError,
@@ -17,6 +12,7 @@ from bootserver.amt.errors import (
     AmtFaultError,
     AmtRefusedError,
 )
+from bootserver.amt.values import EndpointReference, Instance, Nested, Pulled
 
 HEAD = """<?xml version="1.0"?>
 <Envelope xmlns="http://www.w3.org/2003/05/soap-envelope"
@@ -222,7 +218,7 @@ def test_a_pull_gives_items_and_the_next_context_until_the_end() -> None:
 
     assert [one.text("Name") for one in envelopes.parse_pull(more).instances] == ["n", "n"]
     assert envelopes.parse_pull(more).context == "7"
-    assert envelopes.parse_pull(last) == envelopes.Pulled((), None)
+    assert envelopes.parse_pull(last) == Pulled((), None)
 
 
 def test_a_pull_without_context_or_end_is_refused() -> None:

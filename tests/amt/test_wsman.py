@@ -19,10 +19,7 @@ from aiohttp import web
 
 from bootserver.amt import wsman
 from bootserver.amt.digest import DigestLogin
-from bootserver.amt.envelopes import (
-    MAX_ANSWER_BYTES,
-    Instance,
-)
+from bootserver.amt.envelopes import MAX_ANSWER_BYTES
 from bootserver.amt.errors import (
     AmtAnswerError,
     AmtCertificateError,
@@ -34,6 +31,7 @@ from bootserver.amt.errors import (
     AmtWrongPasswordError,
     AmtWrongTransportError,
 )
+from bootserver.amt.values import Instance
 from bootserver.amt.wsman import (
     Tls,
     WsmanClient,
