@@ -1,4 +1,4 @@
-"""Whether the machine at the other end of a connection is the one that is meant.
+"""Whether the machine at the other end of a connection is the one that is meant, and speaks TLS.
 
 AMT makes its own certificate unless somebody gives it one, so trust is mostly a pin. WS-MAN and
 redirection show the same certificate: what was pinned by the one counts for the other.
@@ -6,6 +6,7 @@ redirection show the same certificate: what was pinned by the one counts for the
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import re
@@ -13,7 +14,12 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-from bootserver.amt.errors import AmtCertificateError, AmtError, AmtTlsError
+from bootserver.amt.errors import (
+    AmtCertificateError,
+    AmtError,
+    AmtTlsError,
+    AmtWrongTransportError,
+)
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,29 @@ def handshake_error(host: str, err: Exception) -> AmtError | None:
                 hint="AMT before 12 may need legacy TLS, an option of the machine",
             )
     return None
+
+
+async def wrong_transport(
+    host: str, other_port: int, *, tls: bool, timeout_s: float
+) -> AmtWrongTransportError | None:
+    """The error for a port where nobody is, if the one with TLS (or without) listens instead.
+
+    `tls` is what was asked for. We never change over by ourselves.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            _, writer = await asyncio.open_connection(host, other_port)
+    except (OSError, TimeoutError):
+        return None
+    writer.transport.abort()
+    if tls:
+        return AmtWrongTransportError(
+            f"AMT on {host} speaks no TLS",
+            hint="switch TLS on in AMT, or ask for plain, where everybody may listen in",
+        )
+    return AmtWrongTransportError(
+        f"AMT on {host} speaks TLS only", hint="ask for TLS; AMT from 16.1 insists"
+    )
 
 
 def reason(err: Exception) -> str:

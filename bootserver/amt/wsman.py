@@ -36,6 +36,7 @@ from bootserver.amt.tls import (
     fingerprint,
     handshake_error,
     reason,
+    wrong_transport,
 )
 from bootserver.amt.values import Identity, Instance, Plain
 
@@ -271,32 +272,20 @@ class WsmanClient:
             return changed_certificate(self.host)
         if failed := handshake_error(self.host, cause):
             return failed
-        if await self._other_port_listens():
-            if self._tls:
-                return AmtWrongTransportError(
-                    f"AMT on {self.host} speaks no TLS, only plain HTTP",
-                    hint="switch TLS on in AMT, or ask for plain, where everybody may listen in",
-                )
-            return AmtWrongTransportError(
-                f"AMT on {self.host} speaks TLS only", hint="ask for TLS; AMT from 16.1 insists"
-            )
+        if wrong := await self._wrong_transport():
+            return wrong
         return AmtUnreachableError(
             f"AMT on {self.host} cannot be reached on port {self.port}: {_reason(cause)}",
             hint="is the machine on mains and network, and AMT activated?",
         )
 
-    async def _other_port_listens(self) -> bool:
+    async def _wrong_transport(self) -> AmtWrongTransportError | None:
         if self.port != (TLS_PORT if self._tls else PLAIN_PORT):
-            return False  # a port of somebody's choice has no counterpart
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                _, writer = await asyncio.open_connection(
-                    self.host, PLAIN_PORT if self._tls else TLS_PORT
-                )
-        except (OSError, TimeoutError):
-            return False
-        writer.transport.abort()
-        return True
+            return None  # a port of somebody's choice has no counterpart
+        other_port = PLAIN_PORT if self._tls else TLS_PORT
+        return await wrong_transport(
+            self.host, other_port, tls=self._tls is not None, timeout_s=CONNECT_TIMEOUT_S
+        )
 
     def _note_version(self, server: str) -> None:
         found = re.fullmatch(r"Intel\(R\) Active Management Technology ([0-9.]{3,20})", server)
