@@ -210,7 +210,7 @@ def identified(version: str) -> str:
     """What answers Identify (DSP0226 §11)."""
     return (
         f'<?xml version="1.0" encoding="UTF-8"?><a:Envelope xmlns:a="{SOAP}" xmlns:b="{IDENTITY}">'
-        f"<a:Header/><a:Body><b:IdentifyResponse>"
+        f"<a:Header></a:Header><a:Body><b:IdentifyResponse>"
         f"<b:ProtocolVersion>{WSMAN}</b:ProtocolVersion>"
         f"<b:ProductVendor>Intel(r)</b:ProductVendor>"
         f"<b:ProductVersion>AMT {escape(version)}</b:ProductVersion>"

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from bootserver.bench.fake_amt import soap
 from bootserver.bench.fake_amt.instances import can_enumerate, instance_of, instances_of
-from bootserver.bench.fake_amt.login import HttpLogin
+from bootserver.bench.fake_amt.login import HttpLogin, parse_pairs
 from bootserver.bench.fake_amt.methods import Hardware, Input, invoke, login_failed, put
 from bootserver.bench.fake_amt.soap import (
     ENUMERATION,
@@ -40,7 +40,7 @@ class WsmanPort:
         self._hardware = hardware
         self._login = HttpLogin(state.spec.user, state.spec.password, state.realm)
         self._numbers = itertools.count(1)
-        self._seen_ids: deque[str] = deque(maxlen=_MESSAGE_IDS_KEPT)
+        self._seen_ids: deque[tuple[str, str]] = deque(maxlen=_MESSAGE_IDS_KEPT)
         self._contexts: dict[str, list[str]] = {}  # instances not pulled yet, as XML
         self._runner: web.AppRunner | None = None
         self.port = 0
@@ -75,7 +75,8 @@ class WsmanPort:
             # AMT takes no chunked requests.
             return self._closing(web.Response(status=400, headers=headers))
         headers["Content-Type"] = "application/soap+xml; charset=UTF-8"
-        status, text, name = await self._answer(await request.read(), request.content_type)
+        nonce = parse_pairs(authorization).get("nonce", "")
+        status, text, name = await self._answer(await request.read(), nonce)
         if name in self._state.spec.wsman_manners.lost_answers:
             if request.transport:
                 request.transport.close()
@@ -99,23 +100,21 @@ class WsmanPort:
             response.force_close()
         return response
 
-    async def _answer(self, data: bytes, content_type: str) -> tuple[int, str, str]:
+    async def _answer(self, data: bytes, login: str) -> tuple[int, str, str]:
         """Status, envelope, and what was asked in a few words."""
         request: Request | None = None
         number = next(self._numbers)
         name = ""
         try:
-            if content_type != "application/soap+xml":
-                raise schema_violation(f"{content_type} is not application/soap+xml")
             request = soap.parse_request(data)
             if request.action == "Identify":
                 self.asked.append("Identify")
                 return 200, soap.identified(self._state.spec.version), "Identify"
             name = _name(request)
             self.asked.append(name)
-            if request.message_id in self._seen_ids:
-                raise FaultError("wsman:InvalidMessageInformationHeader", "that MessageID again")
-            self._seen_ids.append(request.message_id)
+            if (login, request.message_id) in self._seen_ids:
+                raise FaultError("wsa:InvalidMessageInformationHeader", "that MessageID again")
+            self._seen_ids.append((login, request.message_id))
             body = await self._perform(request)
         except FaultError as err:
             log.info("fake_amt.fault", asked=name, subcode=err.subcode, reason=err.reason)
@@ -178,7 +177,7 @@ class WsmanPort:
             end = ""
         return (
             f"<d:PullResponse>{end}<d:Items>{''.join(items)}</d:Items>"
-            f"{'' if rest else '<d:EndOfSequence/>'}</d:PullResponse>"
+            f"{'' if rest else '<d:EndOfSequence></d:EndOfSequence>'}</d:PullResponse>"
         )
 
 
