@@ -31,11 +31,9 @@ from bootserver.amt.errors import (
     AmtWrongPasswordError,
     AmtWrongTransportError,
 )
+from bootserver.amt.tls import Tls
 from bootserver.amt.values import Instance
-from bootserver.amt.wsman import (
-    Tls,
-    WsmanClient,
-)
+from bootserver.amt.wsman import WsmanClient
 
 SOAP = "http://www.w3.org/2003/05/soap-envelope"
 ENUM = "http://schemas.xmlsoap.org/ws/2004/09/enumeration"

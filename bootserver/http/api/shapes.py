@@ -66,7 +66,7 @@ class Transfer(Shape):
     """A file that a boot fetched, or is fetching."""
 
     name: str
-    protocol: Literal["http", "tftp"]
+    protocol: Literal["http", "tftp", "redirection"]
     started_at: datetime
     seconds: float
     size_bytes: int
