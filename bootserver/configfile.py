@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bootserver.config import PROJECT, Config, MachineConfig, Section
+from bootserver.config import PROJECT, Config, KeyPairConfig, MachineConfig, Section
 from bootserver.errors import ConfigError
 
 CONFIG_VARIABLE = "BOOTSERVER_CONFIG"
@@ -81,19 +81,20 @@ def _anchor_paths(config: Config, base: Path) -> Config:
     def anchored_path(path: Path | None) -> Path | None:
         return None if path is None else base / path
 
+    def anchored_pair(pair: KeyPairConfig) -> Section:
+        key, certificate = anchored_path(pair.key), anchored_path(pair.certificate)
+        return anchored(pair, key=key, certificate=certificate)
+
     stub = config.stub
     stub_paths = {
         "build": base / stub.build,
         "shim": anchored_path(stub.shim),
-        "signing": anchored(
-            stub.signing,
-            key=anchored_path(stub.signing.key),
-            certificate=anchored_path(stub.signing.certificate),
-        ),
+        "signing": anchored_pair(stub.signing),
         "loaders": {name: base / loader for name, loader in stub.loaders.items()},
     }
     return config.model_copy(
         update={
+            "server": anchored(config.server, tls=anchored_pair(config.server.tls)),
             "images": anchored(config.images, path=base / config.images.path),
             "state": anchored(config.state, path=base / config.state.path),
             "stub": anchored(stub, **stub_paths),
