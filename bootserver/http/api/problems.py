@@ -11,7 +11,13 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from bootserver.errors import BootServerError, ImageError, LoaderMissingError, StubError
+from bootserver.errors import (
+    BootServerError,
+    CertificateError,
+    ImageError,
+    LoaderMissingError,
+    StubError,
+)
 from bootserver.http.errors import STATUS
 
 API = "/api/"
@@ -19,7 +25,13 @@ TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}  # RFC 9110; P
 PROBLEM_TYPE = "application/problem+json"
 
 # What a person can mend in the request is no failure of the server's.
-_STATUS = {**STATUS, ImageError: 422, StubError: 422, LoaderMissingError: 503}
+_STATUS = {
+    **STATUS,
+    ImageError: 422,
+    StubError: 422,
+    CertificateError: 422,
+    LoaderMissingError: 503,
+}
 
 log = structlog.get_logger(__name__)
 
