@@ -360,9 +360,7 @@ class RemoteBoot:
                 self._change(sentence=_how_it_went(session))
                 return
             if plan.method is BootMethod.DIRECT and seen.reads:
-                ledger.advance(
-                    session.key, BootPhase.HANDED_OFF, "the disc's own loader reads it"
-                )
+                ledger.advance(session.key, BootPhase.HANDED_OFF, "the disc's own loader reads it")
                 self._change(sentence="the machine boots from the redirected disc")
                 return
             judge(seen, limits, enforces_secure_boot=armed.enforces_secure_boot)
