@@ -95,6 +95,11 @@ class WsmanClient:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'https' if self._tls else 'http'}://{host}:{self.port}{PATH}"
 
+    @property
+    def encrypted(self) -> bool:
+        """Whether AMT is asked over TLS."""
+        return self._tls is not None
+
     async def __aenter__(self) -> Self:
         trust: aiohttp.Fingerprint | bool = True
         if self._tls:
