@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -28,21 +27,23 @@ from tests.fakes.amt_firmware import (
     END,
     START_OK,
     START_STORAGE,
+    WELCOME,
     Firmware,
     command,
     firmware,
     open_reply,
-    WELCOME,
 )
+from tests.fixtures.amt_tls import fingerprint, tls_server
 
-CD = MemoryMedium(DriveKind.CD, bytes(2048 * 300))
+CD = MemoryMedium(DriveKind.CD, bytes(2048 * 0x4000))  # 32 MiB: more than sockets take
 READ_FIRST_BLOCK = "28 00 00000000 00 0001 00"
-SHORT = Patience(answer_s=0.3, ping_every_s=0.05, silence_s=0.3, close_s=0.2)
+HURRIED = Patience(answer_s=0.3, close_s=0.2)
+ATTENTIVE = Patience(silence_s=0.3, close_s=0.2)
 
 
-async def attach(port: int, **options: object) -> None:
+async def attach(port: int | None, **options: object) -> None:
     """Attaches and waits for the end."""
-    given: dict[str, object] = {"port": port, "patience": SHORT, **options}
+    given: dict[str, object] = {"port": port, "patience": HURRIED, **options}
     async with (
         asyncio.timeout(20),
         redirect("127.0.0.1", "admin", "P@ssw0rd", CD, **given) as drives,  # type: ignore[arg-type]
@@ -52,8 +53,9 @@ async def attach(port: int, **options: object) -> None:
 
 async def silent(device: Firmware) -> None:
     """Says nothing until the console has gone."""
-    while await device.reader.read(4096):
-        pass
+    with suppress(ConnectionError):
+        while await device.reader.read(4096):
+            pass
 
 
 # ---- No session
@@ -100,9 +102,10 @@ async def cut_in_login(device: Firmware) -> None:
 async def drip(device: Firmware) -> None:
     """A byte now and then, never a whole message."""
     await device.expect(START_STORAGE)
-    for byte in START_OK[:-1]:
-        await device.send(bytes([byte]))
-        await asyncio.sleep(0.05)
+    with suppress(ConnectionError):
+        for byte in START_OK[:-1]:
+            await device.send(bytes([byte]))
+            await asyncio.sleep(0.05)
     await silent(device)
 
 
@@ -140,11 +143,13 @@ async def test_the_device_may_end_the_session() -> None:
         await device.expect(END)
         await device.nothing_more()
 
-    async with firmware(script) as port:
-        async with redirect("127.0.0.1", "admin", "pw", CD, port=port) as drives:
-            assert await drives.wait_closed() == Closed(asked=False)
-            with pytest.raises(RedirectionError, match="device has ended the session"):
-                await drives.wait_until(lambda stats: stats.reads == 1)
+    async with (
+        firmware(script) as port,
+        redirect("127.0.0.1", "admin", "pw", CD, port=port) as drives,
+    ):
+        assert await drives.wait_closed() == Closed(asked=False)
+        with pytest.raises(RedirectionError, match="device has ended the session"):
+            await drives.wait_until(lambda stats: stats.reads == 1)
 
 
 async def test_a_cut_in_mid_read_is_told_to_all_who_wait() -> None:
@@ -154,13 +159,15 @@ async def test_a_cut_in_mid_read_is_told_to_all_who_wait() -> None:
         await device.read(34 + 8192)
         device.writer.transport.abort()
 
-    async with firmware(script) as port:
-        async with redirect("127.0.0.1", "admin", "pw", CD, port=port) as drives:
-            waiting = asyncio.create_task(drives.wait_until(lambda stats: stats.reads == 99))
-            with pytest.raises(RedirectionError, match="the connection with the device broke"):
-                await drives.wait_closed()
-            with pytest.raises(RedirectionError, match="the connection with the device broke"):
-                await waiting
+    async with (
+        firmware(script) as port,
+        redirect("127.0.0.1", "admin", "pw", CD, port=port) as drives,
+    ):
+        waiting = asyncio.create_task(drives.wait_until(lambda stats: stats.reads == 99))
+        with pytest.raises(RedirectionError, match="the connection with the device broke"):
+            await drives.wait_closed()
+        with pytest.raises(RedirectionError, match="the connection with the device broke"):
+            await waiting
 
 
 async def test_a_device_that_falls_silent_is_given_up() -> None:
@@ -170,22 +177,21 @@ async def test_a_device_that_falls_silent_is_given_up() -> None:
 
     async with firmware(script) as port:
         with pytest.raises(RedirectionError, match=r"nothing has come from the device for 0\.3 s"):
-            await attach(port)
+            await attach(port, patience=ATTENTIVE)
 
 
 async def test_a_device_that_lives_but_takes_nothing_is_given_up() -> None:
     async def script(device: Firmware) -> None:
         await device.attach()
-        await device.send(*(command(n, "28 00 00000000 00 012C 00") for n in range(2, 18)))
-        for number in range(18, 10_000):
-            if device.writer.transport.is_closing():
-                break
-            await device.send(b"\x4b\0\0\0" + number.to_bytes(4, "little"))
-            await asyncio.sleep(0.02)
+        await device.send(*(command(n, "28 00 00000000 00 4000 00") for n in range(2, 18)))
+        with suppress(ConnectionError):
+            for number in range(18, 10_000):
+                await device.send(b"\x4b\0\0\0" + number.to_bytes(4, "little"))
+                await asyncio.sleep(0.02)
 
     async with firmware(script) as port:
         with pytest.raises(RedirectionError, match=r"device has taken nothing for 0\.3 s"):
-            await attach(port)
+            await attach(port, patience=ATTENTIVE)
 
 
 async def test_a_close_that_nobody_answers_ends_all_the_same() -> None:
@@ -195,26 +201,29 @@ async def test_a_close_that_nobody_answers_ends_all_the_same() -> None:
         await device.expect(END)
         await device.nothing_more()
 
-    async with firmware(script) as port:
-        async with redirect("127.0.0.1", "admin", "pw", CD, port=port, patience=SHORT) as drives:
-            await drives.detach()
-            assert await drives.wait_closed() == Closed(asked=True)
-            with pytest.raises(RedirectionError, match="was ended from here"):
-                await drives.wait_until(lambda stats: stats.reads == 1)
+    async with (
+        firmware(script) as port,
+        redirect("127.0.0.1", "admin", "pw", CD, port=port, patience=HURRIED) as drives,
+    ):
+        await drives.detach()
+        assert await drives.wait_closed() == Closed(asked=True)
+        with pytest.raises(RedirectionError, match="was ended from here"):
+            await drives.wait_until(lambda stats: stats.reads == 1)
 
 
 async def test_a_device_that_does_not_read_cannot_keep_us() -> None:
-    gone = asyncio.Event()
+    left = asyncio.Event()
 
     async def script(device: Firmware) -> None:
         await device.attach()
-        await device.send(*(command(n, "28 00 00000000 00 012C 00") for n in range(2, 18)))
-        await gone.wait()
+        await device.send(*(command(n, "28 00 00000000 00 4000 00") for n in range(2, 18)))
+        await left.wait()
 
     async with firmware(script) as port:
-        async with redirect("127.0.0.1", "admin", "pw", CD, port=port, patience=SHORT) as drives:
-            await drives.wait_until(lambda stats: stats.reads > 0)
-        gone.set()
+        async with redirect("127.0.0.1", "admin", "pw", CD, port=port, patience=HURRIED) as drives:
+            await drives.wait_until(lambda stats: stats.commands > 0)
+        assert await drives.wait_closed() == Closed(asked=True)
+        left.set()
 
 
 async def test_leaving_by_an_error_detaches_and_passes_the_error_on() -> None:
@@ -222,27 +231,114 @@ async def test_leaving_by_an_error_detaches_and_passes_the_error_on() -> None:
         await device.attach()
         await device.detach(2, 2)
 
+    async def fail(port: int) -> None:
+        async with redirect("127.0.0.1", "admin", "pw", CD, port=port):
+            raise ZeroDivisionError
+
     async with firmware(script) as port:
         with pytest.raises(ZeroDivisionError):
-            async with redirect("127.0.0.1", "admin", "pw", CD, port=port):
-                raise ZeroDivisionError
+            await fail(port)
 
 
 # ---- Ports and TLS
 
 
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Two self-made certificates for 127.0.0.1, each its own CA."""
+async def test_the_first_visit_tells_the_certificate_and_the_pin_holds(
+    certificates: tuple[Path, Path],
+) -> None:
+    async def script(device: Firmware) -> None:
+        await device.attach()
+        await device.send(command(2, "28 00 00000000 00 0020 00"))
+        assert await device.read_data(65536, sequence=2) == bytes(65536)
+        await device.detach(3, 10)
 
-    def make(name: str) -> Path:
-        path = tmp_path_factory.mktemp("tls") / f"{name}.pem"
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-             "-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1",
-             "-keyout", path.with_suffix(".key"), "-out", path],
-            check=True, capture_output=True,
-        )  # fmt: skip
-        return path
+    pin = None
+    for _ in range(2):
+        async with (
+            firmware(script, tls=tls_server(certificates[0])) as port,
+            redirect("127.0.0.1", "admin", "pw", CD, port=port, tls=Tls(pin_sha256=pin)) as drives,
+        ):
+            await drives.wait_until(lambda stats: stats.reads == 1)
+            pin = drives.certificate_sha256
 
-    return make("one"), make("two")
+    assert pin == fingerprint(certificates[0])
+
+
+async def test_a_certificate_of_the_ca_is_trusted(certificates: tuple[Path, Path]) -> None:
+    async def script(device: Firmware) -> None:
+        await device.attach()
+        await device.send(bytes.fromhex("43 0000 00 02000000"))
+        await silent(device)
+
+    async with firmware(script, tls=tls_server(certificates[0])) as port:
+        await attach(port, tls=Tls(ca_file=certificates[0]))
+
+
+@pytest.mark.parametrize("by", ["pin", "ca"])
+async def test_another_certificate_hears_nothing(certificates: tuple[Path, Path], by: str) -> None:
+    trusted = certificates[0]
+    tls = Tls(pin_sha256=fingerprint(trusted)) if by == "pin" else Tls(ca_file=trusted)
+    said = bytearray()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            said.extend(await reader.read())
+        writer.close()
+
+    server = await asyncio.start_server(listen, "127.0.0.1", 0, ssl=tls_server(certificates[1]))
+    async with server:
+        with pytest.raises(AmtCertificateError):
+            await attach(server.sockets[0].getsockname()[1], tls=tls)
+
+    assert said == b""
+
+
+async def test_old_tls_is_spoken_only_when_asked_for(certificates: tuple[Path, Path]) -> None:
+    async def script(device: Firmware) -> None:
+        await device.expect(START_STORAGE)
+        await device.send(b"\x11\x02\0\0")
+
+    old = tls_server(certificates[0], old=True)
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=old)
+    async with server:
+        with pytest.raises(AmtTlsError, match="no common TLS"):
+            await attach(server.sockets[0].getsockname()[1], tls=Tls())
+    async with firmware(script, tls=old) as port:
+        with pytest.raises(RedirectionError, match="another console"):
+            await attach(port, tls=Tls(legacy=True))
+
+
+async def test_a_closed_port_is_told(closed_port: int) -> None:
+    with pytest.raises(
+        AmtUnreachableError, match=f"cannot be reached on port {closed_port}: Connection refused"
+    ) as raised:
+        await attach(closed_port)
+
+    assert "switched off" in raised.value.hint
+
+
+@pytest.mark.parametrize("tls", [None, Tls()], ids=["plain", "tls"])
+async def test_the_other_port_is_told_and_hears_nothing(
+    tls: Tls | None, closed_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = bytearray()
+    ended = asyncio.Event()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            said.extend(await reader.read())
+        writer.close()
+        ended.set()
+
+    server = await asyncio.start_server(listen, "127.0.0.1", 0)
+    async with server:
+        open_port = server.sockets[0].getsockname()[1]
+        ports = (closed_port, open_port) if tls is None else (open_port, closed_port)
+        monkeypatch.setattr(link_module, "PLAIN_PORT", ports[0])
+        monkeypatch.setattr(link_module, "TLS_PORT", ports[1])
+        words = "speaks TLS only" if tls is None else "speaks no TLS"
+        with pytest.raises(AmtWrongTransportError, match=words):
+            await attach(None, tls=tls)
+        await ended.wait()
+
+    assert said == b""
