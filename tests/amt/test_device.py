@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-
-from bootserver.amt.device import Drives, redirect
+from bootserver.amt.device import redirect
 from bootserver.amt.events import Closed
 from bootserver.amt.ider import DriveKind
 from bootserver.amt.media import MemoryMedium
