@@ -7,7 +7,7 @@ Every key can also be set by an environment variable, which wins over the file:
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -41,15 +41,40 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class KeyPairConfig(Section):
+    """A certificate and its private key, two PEM files; or nothing."""
+
+    key: OptionalPath = None
+    certificate: OptionalPath = None
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if (self.key is None) != (self.certificate is None):
+            missing = "key" if self.key is None else "certificate"
+            raise ValueError(f"the {missing} is missing: give key and certificate, or neither")
+        return self
+
+    @property
+    def pair(self) -> tuple[Path, Path] | None:
+        """Key and certificate, if the site has given them."""
+        return (self.key, self.certificate) if self.key and self.certificate else None
+
+
+class TlsConfig(KeyPairConfig):
+    """`[server.tls]`: what the boot plane shows over HTTPS, in place of our own CA's."""
+
+
 class ServerConfig(Section):
     """`[server]`: where the planes listen."""
 
     address: Interface = "*"
     boot_port: Port = 8080
+    https_port: Port = 0
     admin_address: Loopback = "127.0.0.1"
     admin_port: Port = 8081
     url: ServerUrl = ""
     grace_s: float = Field(default=60, ge=0)
+    tls: TlsConfig = TlsConfig()
 
 
 class TftpConfig(Section):
@@ -85,23 +110,8 @@ class StateConfig(Section):
         return self.database or f"sqlite+aiosqlite:///{self.path / 'bootserver.db'}"
 
 
-class SigningConfig(Section):
+class SigningConfig(KeyPairConfig):
     """`[stub.signing]`: what a site signs its UEFI loaders with, for Secure Boot; or nothing."""
-
-    key: OptionalPath = None
-    certificate: OptionalPath = None
-
-    @model_validator(mode="after")
-    def _both_or_none(self) -> SigningConfig:
-        if (self.key is None) != (self.certificate is None):
-            missing = "key" if self.key is None else "certificate"
-            raise ValueError(f"the {missing} is missing: give key and certificate, or neither")
-        return self
-
-    @property
-    def pair(self) -> tuple[Path, Path] | None:
-        """Key and certificate, if this site signs."""
-        return (self.key, self.certificate) if self.key and self.certificate else None
 
 
 class StubConfig(Section):

@@ -15,7 +15,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from bootserver.config import PASSWORD_VARIABLE, PROJECT, Config, Section
+from bootserver.config import PASSWORD_VARIABLE, PROJECT, Config, KeyPairConfig, Section
 from bootserver.errors import ConfigError
 
 CONFIG_VARIABLE = "BOOTSERVER_CONFIG"
@@ -92,15 +92,15 @@ def _anchor_paths(config: Config, base: Path) -> Config:
     def anchored_path(path: Path | None) -> Path | None:
         return None if path is None else base / path
 
+    def anchored_pair(pair: KeyPairConfig) -> Section:
+        key, certificate = anchored_path(pair.key), anchored_path(pair.certificate)
+        return anchored(pair, key=key, certificate=certificate)
+
     stub = config.stub
     stub_paths = {
         "build": base / stub.build,
         "shim": anchored_path(stub.shim),
-        "signing": anchored(
-            stub.signing,
-            key=anchored_path(stub.signing.key),
-            certificate=anchored_path(stub.signing.certificate),
-        ),
+        "signing": anchored_pair(stub.signing),
         "loaders": {name: base / loader for name, loader in stub.loaders.items()},
     }
 
@@ -114,6 +114,7 @@ def _anchor_paths(config: Config, base: Path) -> Config:
     )
     return config.model_copy(
         update={
+            "server": anchored(config.server, tls=anchored_pair(config.server.tls)),
             "amt": anchored_amt(config.amt),
             "machines": machines,
             "images": anchored(config.images, path=base / config.images.path),

@@ -51,9 +51,8 @@ def documented(heading: str) -> str:
 def test_the_document_has_every_key_with_its_default():
     defaults = Config().model_dump(mode="json")
     del defaults["machines"]
-    stub = defaults["stub"]
-    inner = {name: stub.pop(name) for name in ("signing", "loaders")}
-    tables = defaults | {f"stub.{name}": table for name, table in inner.items()}
+    inner = [("server", "tls"), ("stub", "signing"), ("stub", "loaders")]
+    tables = defaults | {f"{outer}.{name}": defaults[outer].pop(name) for outer, name in inner}
 
     for name, table in tables.items():
         rows = re.findall(r"^\| `(.*?)` \|", documented(f"### [{name}]"), re.MULTILINE)
@@ -293,6 +292,20 @@ def test_a_key_without_its_certificate_is_a_mistake(tmp_path: Path):
 def test_a_mistyped_key_of_an_inner_table_is_told_by_that_tables_names(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"stub\.signing\.certificat: .* mean certificate\?"):
         load_config(write(tmp_path, '[stub.signing]\ncertificat = "s.crt"\n'))
+
+
+def test_the_paths_of_tls_start_at_the_file_and_none_stay_none(tmp_path: Path):
+    config = load_config(
+        write(tmp_path, '[server.tls]\nkey = "tls/s.key"\ncertificate = "/etc/s.crt"\n')
+    )
+
+    assert config.server.tls.pair == (tmp_path / "tls" / "s.key", Path("/etc/s.crt"))
+    assert load_config(write(tmp_path, "[server]\n")).server.tls.pair is None
+
+
+def test_a_certificate_without_its_key_is_a_mistake(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"server\.tls = .*the key is missing: give"):
+        load_config(write(tmp_path, '[server.tls]\ncertificate = "s.crt"\n'))
 
 
 @pytest.mark.parametrize("name", ["BOOTX64.EFI", "../grubx64.efi", "EFI/grub.efi", "grubx64", ""])

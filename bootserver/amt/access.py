@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from bootserver.amt.credentials import find_password
-from bootserver.amt.wsman import Tls, WsmanClient
+from bootserver.amt.tls import Tls
+from bootserver.amt.wsman import WsmanClient
 from bootserver.config import Config, MachineAmtConfig
 from bootserver.selector import Selector
 
@@ -24,12 +25,6 @@ class AmtAccess:
     def client(self) -> WsmanClient:
         """A WS-MAN client, to be entered."""
         return WsmanClient(self.host, self.user, self.password, tls=self.tls, port=self.wsman_port)
-
-    def pinned(self, certificate_sha256: str | None) -> AmtAccess:
-        """The same, insisting on that certificate where no CA decides."""
-        if self.tls is None or self.tls.ca_file or certificate_sha256 is None:
-            return self
-        return replace(self, tls=replace(self.tls, pin_sha256=certificate_sha256))
 
 
 @dataclass(frozen=True, slots=True)

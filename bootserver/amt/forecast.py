@@ -54,6 +54,7 @@ class Outlook:
 
     two_stage: Forecast
     direct: Forecast | None
+    reads_once: bool = False  # so small a disc is all in memory soon, and can then be taken away
 
     @property
     def direct_is_faster(self) -> bool:
@@ -92,7 +93,7 @@ def foresee(
         image.size_bytes, max(_read_directly_bytes(image, decision) for decision in decisions)
     )
     direct = Forecast(read_bytes, 0, read_bytes / lines.slow_bytes_per_s)
-    return Outlook(two_stage, direct)
+    return Outlook(two_stage, direct, image.size_bytes <= SELF_CONTAINED_MAX_BYTES)
 
 
 def is_disc(image: Image) -> bool:

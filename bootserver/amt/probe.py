@@ -51,7 +51,7 @@ async def probe(client: WsmanClient) -> AmtFacts:
         uuid=_uuid(await optional(client.get("CIM_ComputerSystemPackage"))),
         host_name=text(await optional(client.get("AMT_GeneralSettings")), "HostName"),
         control_mode=_control_mode(await optional(client.get("AMT_SetupAndConfigurationService"))),
-        consent_policy=_consent_policy(consent),
+        consent_policy=consent_policy_of(consent),
         consent_state=consent_state_of(consent),
         redirection=redirection_of(await optional(client.get("AMT_RedirectionService"))),
         kvm=_kvm(
@@ -90,7 +90,8 @@ def consent_state_of(service: Instance | None) -> ConsentState | None:
     return meaning(CONSENT_STATES, number(service, "OptInState"))
 
 
-def _consent_policy(service: Instance | None) -> ConsentPolicy | None:
+def consent_policy_of(service: Instance | None) -> ConsentPolicy | None:
+    """What takes a consent, by an IPS_OptInService."""
     return meaning(CONSENT_POLICIES, number(service, "OptInRequired"))
 
 

@@ -142,6 +142,12 @@ class Ledger:
                 return boot.settle()
         return None
 
+    async def latest(self, session: BootSession) -> BootSession:
+        """The session as it is now, also when it has ended; as it was, if nobody knows it."""
+        if boot := self._live.get(session.key) or self._ended.get(session.key):
+            return boot.settle()
+        return await self._store.by_id(session.id) or session
+
     def advance(self, key: str, phase: BootPhase, detail: str = "") -> None:
         """Move a session to `phase`; repeats and steps back change nothing."""
         boot = self._live.get(key)

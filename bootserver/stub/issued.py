@@ -14,7 +14,6 @@ import secrets
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 from sqlalchemy import select
@@ -26,6 +25,7 @@ from bootserver.errors import StubError
 from bootserver.model import Architecture
 from bootserver.stub.network import NetworkSpec
 from bootserver.stub.plan import StubSpec
+from bootserver.wholefile import make_once
 
 SECRET_BYTES = 32
 TOKEN_BYTES = 16
@@ -74,7 +74,7 @@ class IssuedStubs:
         path = self._state / "secret"
         try:
             if not path.exists():
-                self._make_secret(path)
+                make_once(path, secrets.token_bytes(SECRET_BYTES))
             secret = path.read_bytes()
         except OSError as err:
             raise StubError(
@@ -86,14 +86,6 @@ class IssuedStubs:
                 f"the secret {path} is cut short", hint="delete it; stubs get new tokens"
             )
         return secret
-
-    def _make_secret(self, path: Path) -> None:
-        """Whole or not at all: of two processes that start at once, both use the same."""
-        with NamedTemporaryFile(dir=self._state) as file:  # mode 0600
-            file.write(secrets.token_bytes(SECRET_BYTES))
-            file.flush()
-            with contextlib.suppress(FileExistsError):
-                path.hardlink_to(file.name)
 
 
 def _spec(values: dict[str, Any]) -> StubSpec:

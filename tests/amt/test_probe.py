@@ -146,23 +146,12 @@ async def test_an_old_machine_that_knows_little_is_read() -> None:
 
 
 async def test_nonsense_is_none_and_no_crash() -> None:
-    nonsense = "<g:Odd/>" + "".join(
-        f"<g:{name}>?</g:{name}>"
-        for name in [
-            "EnabledState",
-            "ListenerEnabled",
-            "OptInRequired",
-            "OptInState",
-            "ProvisioningMode",
-            "IDER",
-            "PlatformGUID",
-            "MACAddress",
-            "LinkIsUp",
-            "IPAddress",
-            "SecureBootControlEnabled",
-            "EnabledByMEBx",
-        ]  # fmt: skip
-    )
+    properties = [
+        "EnabledState", "ListenerEnabled", "OptInRequired", "OptInState", "ProvisioningMode",
+        "IDER", "PlatformGUID", "MACAddress", "LinkIsUp", "IPAddress", "SecureBootControlEnabled",
+        "EnabledByMEBx",
+    ]  # fmt: skip
+    nonsense = "<g:Odd/>" + "".join(f"<g:{name}>?</g:{name}>" for name in properties)
     names = [name for name in modern().answers if name != POWER]
     amt = ScriptedAmt(dict.fromkeys(names, nonsense) | {POWER: "<g:PowerState>2</g:PowerState>"})
     amt.answers["Enumerate CIM_SoftwareIdentity"] = [nonsense]
