@@ -409,12 +409,19 @@ async def test_clearing_tries_all_steps_and_tells_the_first_that_failed(
     assert "SetBootConfigRole" not in raised.value.message
 
 
-async def test_clearing_stops_where_nobody_answers_any_more() -> None:
-    amt = ScriptedAmt({GET: SETTINGS})
+async def test_clearing_stops_where_nobody_answers_any_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    amt = ScriptedAmt({GET: SETTINGS}, closes_after=GET)
+    tried: list[object] = []
+
+    async def put(settings: object) -> None:
+        tried.append(settings)
 
     async with scripted(amt) as client:
-        amt.closes_after = ORDER
+        monkeypatch.setattr(client, "put", put)
         with pytest.raises(AmtUnreachableError):
             await clear_boot_options(client)
 
-    assert amt.asked == [GET, ORDER]
+    assert amt.asked == [GET]
+    assert tried == []
