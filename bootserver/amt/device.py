@@ -138,8 +138,9 @@ class Drives:
                 pass
             case OpenReply():
                 self._opened = event
-                self._session.switch_on(self._when)
-                self._link.flush()
+                if not self._session.ended:  # by what came in the same segment
+                    self._session.switch_on(self._when)
+                    self._link.flush()
             case Switched(on=True):
                 if not self._switched.done():
                     self._switched.set_result(None)

@@ -341,9 +341,7 @@ class RemoteBoot:
             session = await ledger.latest(session)
             signs: tuple[object, ...] = (session.phase, session.sent_bytes)
             if drive is not None:
-                if is_before(session, BootPhase.STUB_STARTED):
-                    drive.note()
-                else:
+                if not is_before(session, BootPhase.STUB_STARTED):
                     drive.noted()
                 signs = (*signs, drive.reads, drive.resets)
             if signs != last:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import ClassVar
 
 from bootserver.amt.console import end_session
 from bootserver.amt.events import AWAITED, Authenticated, Closed, Event, Failed, State
@@ -28,6 +29,8 @@ class Session(ABC):
     dead, and takes the firmware for dead when nothing comes for three heartbeats. The `cnonce` is
     10 to 32 random hex digits.
     """
+
+    awaited: ClassVar[Mapping[State, str]] = AWAITED
 
     def __init__(
         self,
@@ -91,7 +94,7 @@ class Session(ABC):
         """What it means that, as `why` says, there is no firmware to talk to any more."""
         if self.ended:
             return []
-        message = f"{why}; awaited: {AWAITED[self.state]}"
+        message = f"{why}; awaited: {self.awaited[self.state]}"
         return [self._fail(RedirectionError(message, failure=Failure.LOST))]
 
     def ping(self) -> None:
@@ -182,4 +185,4 @@ class Session(ABC):
 
     def _out_of_order(self, message: Message) -> RedirectionError:
         name = type(message).__name__
-        return RedirectionError(f"the device sent {name}; awaited: {AWAITED[self.state]}")
+        return RedirectionError(f"the device sent {name}; awaited: {self.awaited[self.state]}")

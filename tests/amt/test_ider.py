@@ -10,18 +10,12 @@ from hypothesis import strategies as st
 
 from bootserver.amt import ider
 from bootserver.amt.ider import Answer, Blocks, Drive, DriveKind, Event, Sense
+from tests.fixtures.scsi_probe import BAD_FIELD, CD_PROBE, FLOPPY_PROBE, NO_MEDIUM, PAST_THE_END
 
 CD = Drive(DriveKind.CD, 300)
 FLOPPY = Drive(DriveKind.FLOPPY, 2880)
 EMPTY_CD = Drive(DriveKind.CD)
 EMPTY_FLOPPY = Drive(DriveKind.FLOPPY)
-
-NO_MEDIUM = (2, 0x3A, 0)
-MEDIUM_ERROR = (3, 0x11, 0)
-UNKNOWN = (5, 0x20, 0)
-PAST_THE_END = (5, 0x21, 0)
-BAD_FIELD = (5, 0x24, 0)
-PROTECTED = (7, 0x27, 0)
 
 
 def ask(drive: Drive, packet: str) -> Answer:
@@ -38,179 +32,6 @@ def good(answer: Answer) -> bytes:
     assert (answer.sense, answer.blocks) == (None, None)
     return answer.data
 
-
-ALL_FEATURES = """
-    0000 03 04 00 08 01 00
-    0001 03 04 00 00 00 02
-    0002 03 04 00 00 00 00
-    0003 03 04 29 00 00 02
-    0010 01 08 00 00 08 00 00 01 00 00
-    001E 03 00
-    0100 03 00
-    0105 03 00
-"""
-ZEROS_10 = "00 00 00 00 00 00 00 00 00 00"
-ZEROS_12 = "00 00 00 00 00 00 00 00 00 00 00 00"
-
-# What hosts send to a CD, and what they get: data, or the sense of a refusal.
-CD_PROBE = [
-    ("TEST UNIT READY", "00 00 00 00 00 00", ""),
-    ("READ(6) of no blocks is 256, too many", "08 00 00 2D 00 00", PAST_THE_END),
-    ("READ(10) of no blocks", "28 00 00 00 00 00 00 00 00 00", ""),
-    ("READ(10) past the end", "28 00 00 00 01 2C 00 00 01 00", PAST_THE_END),
-    ("READ(12) past the end", "A8 00 00 00 01 2C 00 00 00 01 00 00", PAST_THE_END),
-    ("READ CD", "BE 00 00 00 00 00 00 00 01 10 00 00", UNKNOWN),
-    ("READ CAPACITY", "25 00 00 00 00 00 00 00 00 00", "00 00 01 2B 00 00 08 00"),
-    ("READ CAPACITY(16)", "9E 10 00 00 00 00 00 00 00 00 00 20", UNKNOWN),
-    ("MODE SENSE(6), all pages", "1A 00 3F 00 C0 00", "00 05 80 00"),
-    ("MODE SENSE(6), page 1C", "1A 00 1C 00 C0 00", BAD_FIELD),
-    ("MODE SENSE(6), all with subpages", "1A 00 3F FF C0 00", BAD_FIELD),
-    (
-        "MODE SENSE(10), error recovery",
-        "5A 00 01 00 00 00 00 00 80 00",
-        "00 0E 01 80 00 00 00 00  01 06 00 FF 00 00 00 00",
-    ),
-    (
-        "MODE SENSE(10), power condition",
-        "5A 00 1A 00 00 00 00 00 80 00",
-        "00 12 01 80 00 00 00 00  1A 0A" + ZEROS_10,
-    ),
-    (
-        "MODE SENSE(10), time-out and protect",
-        "5A 00 1D 00 00 00 00 00 80 00",
-        "00 12 01 80 00 00 00 00  1D 0A" + ZEROS_10,
-    ),
-    (
-        "MODE SENSE(10), capabilities",
-        "5A 00 2A 00 00 00 00 00 80 00",
-        "00 20 01 80 00 00 00 00  2A 18 00 00 00 00 20 00 00 00 00 00 00 80" + ZEROS_12,
-    ),
-    (
-        "MODE SENSE(10), all pages",
-        "5A 00 3F 00 00 00 00 00 80 00",
-        "00 28 01 80 00 00 00 00  01 06 00 FF 00 00 00 00"
-        "2A 18 00 00 00 00 02 00 00 00 00 00 00 80" + ZEROS_12,
-    ),
-    ("MODE SENSE(10), the floppy's page", "5A 00 05 00 00 00 00 00 80 00", BAD_FIELD),
-    ("MODE SENSE(10), a subpage", "5A 00 2A 01 00 00 00 00 80 00", BAD_FIELD),
-    ("MODE SELECT(10)", "55 10 00 00 00 00 00 00 10 00", UNKNOWN),
-    ("START UNIT", "1B 00 00 00 01 00", ""),
-    ("PREVENT MEDIUM REMOVAL", "1E 00 00 00 01 00", ""),
-    ("ALLOW MEDIUM REMOVAL", "1E 00 00 00 00 00", ""),
-    (
-        "READ FORMAT CAPACITIES",
-        "23 00 00 00 00 00 00 00 FC 00",
-        "00 00 00 08 00 00 0B 40 02 00 02 00",
-    ),
-    (
-        "READ TOC, LBA",
-        "43 00 00 00 00 00 00 03 24 00",
-        "00 12 01 01 00 14 01 00 00 00 00 00 00 14 AA 00 00 00 01 2C",
-    ),
-    (
-        "READ TOC, MSF: 300 blocks and 2 s end at 00:06:00",
-        "43 02 00 00 00 00 00 03 24 00",
-        "00 12 01 01 00 14 01 00 00 00 02 00 00 14 AA 00 00 00 06 00",
-    ),
-    (
-        "READ TOC, lead-out only",
-        "43 00 00 00 00 00 AA 00 0C 00",
-        "00 0A 01 01 00 14 AA 00 00 00 01 2C",
-    ),
-    (
-        "READ TOC, sessions",
-        "43 00 01 00 00 00 00 00 0C 00",
-        "00 0A 01 01 00 14 01 00 00 00 00 00",
-    ),
-    (
-        "READ TOC, sessions, format in byte 9",
-        "43 00 00 00 00 00 00 00 0C 40",
-        "00 0A 01 01 00 14 01 00 00 00 00 00",
-    ),
-    ("READ TOC, raw", "43 00 02 00 00 00 00 03 24 00", BAD_FIELD),
-    ("READ TOC, track 2", "43 00 00 00 00 00 02 03 24 00", BAD_FIELD),
-    (
-        "GET CONFIGURATION, all",
-        "46 00 00 00 00 00 00 01 00 00",
-        "00 00 00 3C 00 00 00 08" + ALL_FEATURES,
-    ),
-    (
-        "GET CONFIGURATION, current ones from 0100 on",
-        "46 01 01 00 00 00 00 01 00 00",
-        "00 00 00 0C 00 00 00 08  0100 03 00  0105 03 00",
-    ),
-    (
-        "GET CONFIGURATION, one",
-        "46 02 00 03 00 00 00 01 00 00",
-        "00 00 00 0C 00 00 00 08  0003 03 04 29 00 00 02",
-    ),
-    (
-        "GET CONFIGURATION, one that we lack",
-        "46 02 00 1F 00 00 00 01 00 00",
-        "00 00 00 04 00 00 00 08",
-    ),
-    ("GET CONFIGURATION, reserved", "46 03 00 00 00 00 00 01 00 00", BAD_FIELD),
-    ("GET EVENT STATUS, medium", "4A 01 00 00 10 00 00 00 08 00", "00 06 04 10 00 02 00 00"),
-    ("GET EVENT STATUS, power only", "4A 01 00 00 04 00 00 00 08 00", "00 02 80 10"),
-    ("GET EVENT STATUS, not polled", "4A 00 00 00 10 00 00 00 08 00", BAD_FIELD),
-    ("READ DISC INFORMATION", "51 00 00 00 00 00 00 00 22 00", UNKNOWN),
-    ("READ TRACK INFORMATION", "52 01 00 00 00 01 00 00 24 00", UNKNOWN),
-    (
-        "GET PERFORMANCE",
-        "AC 00 00 00 00 00 00 00 00 01 00 00",
-        "00 00 00 04 02 00 00 00",
-    ),
-    ("WRITE(6)", "0A 00 00 00 01 00", PROTECTED),
-    ("WRITE(10)", "2A 00 00 00 00 00 00 00 01 00", PROTECTED),
-    ("WRITE AND VERIFY(10)", "2E 00 00 00 00 00 00 00 01 00", PROTECTED),
-    ("INQUIRY, which is the firmware's", "12 00 00 00 24 00", UNKNOWN),
-    ("REQUEST SENSE, which is the firmware's", "03 00 00 00 12 00", UNKNOWN),
-    ("FORMAT UNIT", "04 00 00 00 00 00", UNKNOWN),
-    ("an opcode that nobody has", "FF 00 00 00 00 00", UNKNOWN),
-]
-
-FLOPPY_RECOVERY = "01 0A 00 01 00 00 00 00 02 00 00 00"
-FLOPPY_GEOMETRY = """
-    05 1E 04 B0 02 12 02 00 00 50 00 00 00 00 00 00
-    00 00 00 00 28 00 00 00 00 00 00 00 02 D0 00 00
-"""
-FLOPPY_PROBE = [
-    ("TEST UNIT READY", "00 00 00 00 00 00", ""),
-    ("READ CAPACITY", "25 00 00 00 00 00 00 00 00 00", "00 00 0B 3F 00 00 02 00"),
-    ("READ CAPACITY(16)", "9E 10 00 00 00 00 00 00 00 00 00 20", UNKNOWN),
-    ("READ(10) past the end", "28 00 00 00 0B 40 00 00 01 00", PAST_THE_END),
-    ("MODE SENSE(6), all pages", "1A 00 3F 00 C0 00", "00 00 80 00"),
-    ("MODE SENSE(6), page 08", "1A 00 08 00 C0 00", BAD_FIELD),
-    (
-        "MODE SENSE(10), error recovery",
-        "5A 00 01 00 00 00 00 00 80 00",
-        "00 12 24 80 00 00 00 00" + FLOPPY_RECOVERY,
-    ),
-    (
-        "MODE SENSE(10), geometry",
-        "5A 00 05 00 00 00 00 00 80 00",
-        "00 26 24 80 00 00 00 00" + FLOPPY_GEOMETRY,
-    ),
-    (
-        "MODE SENSE(10), all pages",
-        "5A 00 3F 00 00 00 00 00 80 00",
-        "00 32 24 80 00 00 00 00" + FLOPPY_RECOVERY + FLOPPY_GEOMETRY,
-    ),
-    ("MODE SENSE(10), the CD's page", "5A 00 2A 00 00 00 00 00 80 00", BAD_FIELD),
-    ("START UNIT", "1B 00 00 00 01 00", ""),
-    ("PREVENT MEDIUM REMOVAL", "1E 00 00 00 01 00", ""),
-    (
-        "READ FORMAT CAPACITIES",
-        "23 00 00 00 00 00 00 00 FC 00",
-        "00 00 00 08 00 00 0B 40 02 00 02 00",
-    ),
-    ("READ TOC", "43 00 00 00 00 00 00 03 24 00", UNKNOWN),
-    ("GET CONFIGURATION", "46 00 00 00 00 00 00 01 00 00", UNKNOWN),
-    ("GET EVENT STATUS", "4A 01 00 00 10 00 00 00 08 00", UNKNOWN),
-    ("READ DISC INFORMATION", "51 00 00 00 00 00 00 00 22 00", UNKNOWN),
-    ("MODE SELECT(10)", "55 10 00 00 00 00 00 00 10 00", UNKNOWN),
-    ("WRITE(10)", "2A 00 00 00 00 00 00 00 01 00", PROTECTED),
-]
 
 EMPTY_PROBE = [
     ("TEST UNIT READY", "00 00 00 00 00 00"),

@@ -48,6 +48,26 @@ def reset(sequence: int) -> bytes:
     return bytes.fromhex("46 0000 00") + sequence.to_bytes(4, "little") + b"\x01"
 
 
+# DATA_TO_HOST with its only piece, by DMA; sequence, size, device twice
+_DATA = "54 0000 03 {} 00 {} 00 b4 00 02 00 0000 {} 58 85 00 03 000000 {} 50 000000 000000"
+# COMMAND_END_RESPONSE; sequence, device, and of a refusal also key << 4 before, sense after
+_GOOD = "51 0000 02 {} 00 0000 00 0000000000000000 c5 00 03 000000 {} 50 00 00 00"
+_CHECK = "51 0000 02 {} 00 0000 00 0000000000000000 87 {:02x} 03 000000 {} 51 {}"
+
+
+def expected_answer(
+    sequence: int, answer: bytes | tuple[int, int, int], *, device: str = "b0"
+) -> bytes:
+    """What the console is to say to a command by DMA: data, GOOD (no data), or sense."""
+    number = sequence.to_bytes(4, "little").hex()
+    if isinstance(answer, tuple):
+        return bytes.fromhex(_CHECK.format(number, answer[0] << 4, device, bytes(answer).hex()))
+    if not answer:
+        return bytes.fromhex(_GOOD.format(number, device))
+    size = len(answer).to_bytes(2, "little").hex()
+    return bytes.fromhex(_DATA.format(number, size, device, device)) + answer
+
+
 class Firmware:
     """One console's connection, as a script has it."""
 
@@ -69,6 +89,20 @@ class Firmware:
         """The console says exactly this."""
         for message in messages:
             assert (await self.read(len(message))).hex(" ") == message.hex(" ")
+
+    async def read_data(self, size_bytes: int, *, sequence: int, piece_bytes: int = 8192) -> bytes:
+        """The data of an answer in as many messages as that takes, the first one so numbered."""
+        data = b""
+        while len(data) < size_bytes:
+            head = await self.read(34)
+            length = int.from_bytes(head[9:11], "little")
+            last = len(data) + length == size_bytes
+            assert (head[0], head[3]) == (0x54, 3 if last else 1), head.hex(" ")
+            assert int.from_bytes(head[4:8], "little") == sequence
+            assert length == min(piece_bytes, size_bytes - len(data))
+            data += await self.read(length)
+            sequence += 1
+        return data
 
     async def nothing_more(self) -> None:
         """The console ends the connection, and says nothing before."""
