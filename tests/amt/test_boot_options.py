@@ -1,5 +1,6 @@
 """What the next boot is told, word for word and in the order that real firmware takes."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -29,7 +30,7 @@ from bootserver.amt.facts import (
     Recovery,
 )
 from bootserver.amt.power import PowerState
-from tests.fakes.scripted_amt import LOST, ScriptedAmt, fault, returns, scripted
+from tests.fakes.scripted_amt import HANGS, LOST, ScriptedAmt, fault, returns, scripted
 
 GET = "Get AMT_BootSettingData"
 ORDER = "CIM_BootConfigSetting.ChangeBootOrder"
@@ -268,6 +269,22 @@ async def test_a_step_in_doubt_takes_the_others_back_and_tells_the_doubt() -> No
             await boot_from_redirected_cd(client, FACTS, enforce_secure_boot=False)
 
     assert amt.asked == [GET, ORDER, PUT, *CLEARED]
+
+
+async def test_a_cancelled_step_takes_the_others_back() -> None:
+    amt = ScriptedAmt({GET: SETTINGS, ROLE: [HANGS, returns(0)]})
+
+    async with scripted(amt) as client:
+        arming = asyncio.create_task(
+            boot_from_redirected_cd(client, FACTS, enforce_secure_boot=False)
+        )
+        await amt.hanging.wait()
+        arming.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await arming
+
+    assert amt.asked == [GET, ORDER, PUT, ROLE, *CLEARED]
+    assert amt.heard[-2:] == [(PUT, written()), (ROLE, role(32768))]
 
 
 @pytest.mark.parametrize(
