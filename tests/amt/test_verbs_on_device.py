@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from bootserver.amt import boot_options
+from bootserver.amt import boot_options, power
 from bootserver.amt.boot_options import (
     boot_from_https,
     boot_from_pxe,
@@ -460,7 +460,10 @@ async def test_a_second_request_that_comes_too_early_is_told(tmp_path: Path) -> 
     assert "10 seconds" in raised.value.hint
 
 
-async def test_a_power_on_whose_answer_is_lost_is_seen_and_happens_once(tmp_path: Path) -> None:
+async def test_a_power_on_whose_answer_is_lost_is_seen_and_happens_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(power, "LOOKS_AGAIN_AFTER_S", 0.0)
     manners = WsmanManners(lost_answers=frozenset({"RequestPowerStateChange"}))
     async with device_and_client(tmp_path, wsman_manners=manners) as (device, client):
         await request_power(client, PowerAction.ON)
