@@ -8,7 +8,7 @@ or a boot is given up, they are taken back (`clear_boot_options`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from bootserver.amt.boot_parameters import RecoveryParameters, encode
@@ -16,6 +16,7 @@ from bootserver.amt.envelopes import pointer
 from bootserver.amt.errors import (
     AmtConsentRequiredError,
     AmtError,
+    AmtFaultError,
     AmtInDoubtError,
     AmtRefusedError,
 )
@@ -135,11 +136,24 @@ async def boot_from_https(
 
 
 async def clear_boot_options(client: WsmanClient) -> None:
-    """The next boot is an ordinary one again, as if nobody had asked for another."""
+    """The next boot is an ordinary one again, as if nobody had asked for another.
+
+    All steps are tried, for each helps; the first that failed is the error.
+    """
     settings = await client.get("AMT_BootSettingData")
-    await _change_boot_order(client, None)
-    await client.put(_written(settings, {}))
-    await _set_role(client, _NOT_NEXT)
+    failed: AmtError | None = None
+    steps: tuple[Callable[[], Awaitable[None]], ...] = (
+        lambda: _change_boot_order(client, None),
+        lambda: client.put(_written(settings, {})),
+        lambda: _set_role(client, _NOT_NEXT),
+    )
+    for step in steps:
+        try:
+            await step()
+        except (AmtFaultError, AmtRefusedError, AmtInDoubtError) as err:
+            failed = failed or err
+    if failed is not None:
+        raise failed
 
 
 async def _arm(
@@ -155,13 +169,16 @@ async def _arm(
         # Left over from a boot that never came: SetBootConfigRole would fail.
         await _take_back(client)
         settings = await client.get("AMT_BootSettingData")
+    begun = False
     try:
         await _change_boot_order(client, None)
+        begun = True  # from here on there is something to take back
         await client.put(_written(settings, changes, adds))
         await _set_role(client, _NEXT_BOOT_ONLY)
         await _change_boot_order(client, source)
     except AmtError as err:
-        await _take_back(client)
+        if begun:
+            await _take_back(client)
         if _wants_consent(err, facts):
             raise AmtConsentRequiredError(
                 "AMT lets nobody boot this machine from afar before a user there has consented",
@@ -179,12 +196,15 @@ async def _take_back(client: WsmanClient) -> None:
 
 
 def _wants_consent(err: AmtError, facts: AmtFacts | None) -> bool:
-    return (
-        isinstance(err, AmtRefusedError)
-        and err.return_value == _ACCESS_DENIED
-        and facts is not None
-        and facts.consent_demanded
-    )
+    """Whether AMT says no, and that can only be for want of consent."""
+    match err:
+        case AmtRefusedError(return_value=number):
+            denied = number == _ACCESS_DENIED
+        case AmtFaultError(subcode=subcode):
+            denied = subcode == "AccessDenied"
+        case _:
+            denied = False
+    return denied and facts is not None and facts.consent_demanded
 
 
 def _enforced(facts: AmtFacts, asked: bool) -> bool:

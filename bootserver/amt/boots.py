@@ -54,7 +54,9 @@ class AmtBoots:
     def get(self, boot_id: str) -> BootProgress:
         """How far that boot is; NoSuchBootError if there is none."""
         if boot_id not in self._boots:
-            raise NoSuchBootError(f"there is no boot {boot_id[:40]!r}", hint="see /api/v1/amt/boots")
+            raise NoSuchBootError(
+                f"there is no boot {boot_id[:40]!r}", hint="see /api/v1/amt/boots"
+            )
         return self._boots[boot_id]
 
     def start(self, order: BootOrder) -> BootProgress:

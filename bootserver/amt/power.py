@@ -83,6 +83,7 @@ _WITH_THE_SYSTEM = {
     PowerAction.SLEEP,
     PowerAction.HIBERNATE,
 }
+_BUSY = 4099
 _FULL_POWER, _SAVING_POWER = 2, 3  # IPS_PowerManagementService.OSPowerSavingState
 _THE_MACHINE = pointer(
     "CIM_ComputerSystem", CreationClassName="CIM_ComputerSystem", Name="ManagedSystem"
@@ -170,7 +171,9 @@ async def _request(client: WsmanClient, action: PowerAction) -> None:
             {"PowerState": _REQUESTS[action], "ManagedElement": _THE_MACHINE},
         )
     except AmtRefusedError as err:
-        if action in (PowerAction.OFF, PowerAction.CYCLE) and not err.hint:
+        if err.return_value == _BUSY:
+            err.hint = "wait 10 seconds after the last request, then try again"
+        elif action in (PowerAction.OFF, PowerAction.CYCLE) and not err.hint:
             err.hint = "AMT refuses that while storage or serial redirection is open: close it"
         raise
 

@@ -34,6 +34,7 @@ class RecordedDrive:
         self._fetch: Fetch | None = None
         self._noted_bytes = 0
         self._closed = asyncio.ensure_future(drives.wait_closed())
+        self._following = asyncio.create_task(self._follow(), name="amt-reads")
 
     @property
     def reads(self) -> int:
@@ -76,10 +77,17 @@ class RecordedDrive:
                 failure=Failure.ENDED,
             )
 
-    def note(self) -> None:
-        """Bring the ledger up to date."""
+    async def _follow(self) -> None:
+        """Have each read in the ledger as it comes, until the machine has what it needed."""
+        with suppress(RedirectionError):  # `require_open` tells of it
+            while self._name:
+                seen = self._noted_bytes
+                await self._drives.wait_until(lambda stats: stats.read_bytes > seen)
+                self._note()
+
+    def _note(self) -> None:
         new_bytes = self.read_bytes - self._noted_bytes
-        if not new_bytes or self._name == "":
+        if not new_bytes or not self._name:
             return
         if self._fetch is None:
             self._fetch = self._ledger.fetch(
@@ -91,7 +99,8 @@ class RecordedDrive:
 
     def noted(self) -> None:
         """The machine has what it needed of the disc: what it reads from now on is no part of it."""
-        self.note()
+        self._following.cancel()
+        self._note()
         if self._fetch is not None:
             self._ledger.fetched(self._session.key, self._fetch, TransferEnd.COMPLETE)
         self._fetch, self._name = None, ""
@@ -101,7 +110,6 @@ class RecordedDrive:
         read_bytes, since = self.read_bytes, monotonic()
         while monotonic() - since < quiet_s and not self.is_closed:
             await asyncio.sleep(LOOK_S)
-            self.note()
             look()
             if self.read_bytes != read_bytes:
                 read_bytes, since = self.read_bytes, monotonic()
@@ -110,7 +118,6 @@ class RecordedDrive:
         """Returns when that is wanted, or raises RedirectionError when the session ends first."""
         while not wanted.is_set():
             self.require_open()
-            self.note()
             look()
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):

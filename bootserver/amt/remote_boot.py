@@ -341,9 +341,7 @@ class RemoteBoot:
             session = await ledger.latest(session)
             signs: tuple[object, ...] = (session.phase, session.sent_bytes)
             if drive is not None:
-                if is_before(session, BootPhase.STUB_STARTED):
-                    drive.note()
-                else:
+                if not is_before(session, BootPhase.STUB_STARTED):
                     drive.noted()
                 signs = (*signs, drive.reads, drive.resets)
             if signs != last:
@@ -360,9 +358,7 @@ class RemoteBoot:
                 self._change(sentence=_how_it_went(session))
                 return
             if plan.method is BootMethod.DIRECT and seen.reads:
-                ledger.advance(
-                    session.key, BootPhase.HANDED_OFF, "the disc's own loader reads it"
-                )
+                ledger.advance(session.key, BootPhase.HANDED_OFF, "the disc's own loader reads it")
                 self._change(sentence="the machine boots from the redirected disc")
                 return
             judge(seen, limits, enforces_secure_boot=armed.enforces_secure_boot)

@@ -44,6 +44,7 @@ _LOG_VALUES = {
     3: "there is no record",
 }
 CONSENT_REQUIRED = 0x821
+DUPLICATE = 0x80A
 # PT_STATUS, which methods of AMT's own classes return, and sometimes the others.
 _AMT_VALUES = {
     0x01: "internal error",
@@ -52,7 +53,7 @@ _AMT_VALUES = {
     0x24: "invalid parameter",
     0x26: "AMT's memory was written to too often; it takes more in a while",
     0x802: "unsupported boot option",
-    0x80A: "it is there already",
+    DUPLICATE: "it is there already",
     0x80B: "the event log is frozen",
     0x80F: "invalid certificate",
     0x812: "not supported",

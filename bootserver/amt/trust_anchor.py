@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 
 from bootserver.amt.errors import AmtInDoubtError, AmtRefusedError
-from bootserver.amt.reading import text
+from bootserver.amt.reading import optional, text
+from bootserver.amt.return_values import DUPLICATE
 from bootserver.amt.values import Instance
 from bootserver.amt.wsman import WsmanClient
 
@@ -20,19 +21,20 @@ async def push_root_certificate(client: WsmanClient, der: bytes) -> bool:
             "AddTrustedRootCertificate",
             {"CertificateBlob": base64.b64encode(der).decode()},
         )
-    except (AmtInDoubtError, AmtRefusedError):
-        # Somebody else may have pushed it at the same time, which AMT refuses as a duplicate.
-        if await _has(client, der):
-            return True
+    except AmtRefusedError as err:
+        if err.return_value == DUPLICATE:
+            return False
         raise
+    except AmtInDoubtError:
+        if not await _has(client, der):
+            raise
     return True
 
 
 async def _has(client: WsmanClient, der: bytes) -> bool:
-    return any(
-        _der(certificate) == der
-        for certificate in await client.enumerate("AMT_PublicKeyCertificate")
-    )
+    # Some AMT lists none of its classes; it tells of a duplicate all the same.
+    certificates = await optional(client.enumerate("AMT_PublicKeyCertificate")) or []
+    return any(_der(certificate) == der for certificate in certificates)
 
 
 def _der(certificate: Instance) -> bytes | None:

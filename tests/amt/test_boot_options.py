@@ -14,9 +14,11 @@ from bootserver.amt.boot_options import (
 from bootserver.amt.boot_parameters import RecoveryParameters
 from bootserver.amt.errors import (
     AmtConsentRequiredError,
+    AmtError,
     AmtFaultError,
     AmtInDoubtError,
     AmtRefusedError,
+    AmtUnreachableError,
 )
 from bootserver.amt.facts import (
     AmtFacts,
@@ -228,13 +230,17 @@ async def test_a_redirected_boot_left_over_is_taken_back_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("step", "before"),
-    [(ORDER, [GET, ORDER]), (PUT, [GET, ORDER, PUT]), (ROLE, [GET, ORDER, PUT, ROLE])],
+    ("step", "answers", "before"),
+    [
+        (PUT, [fault("SchemaValidationError"), ""], [GET, ORDER, PUT]),
+        (ROLE, [returns(5), returns(0)], [GET, ORDER, PUT, ROLE]),
+        (ORDER, [returns(0), returns(5), returns(0)], [GET, ORDER, PUT, ROLE, ORDER]),
+    ],
 )
-async def test_a_step_that_fails_takes_the_others_back(step: str, before: list[str]) -> None:
-    failing = fault("SchemaValidationError") if step == PUT else returns(5)
-    working = "" if step == PUT else returns(0)
-    amt = ScriptedAmt({GET: SETTINGS, step: [failing, working]})
+async def test_a_step_that_fails_takes_the_others_back(
+    step: str, answers: list[str], before: list[str]
+) -> None:
+    amt = ScriptedAmt({GET: SETTINGS, step: answers})
 
     async with scripted(amt) as client:
         with pytest.raises((AmtRefusedError, AmtFaultError)):
@@ -244,6 +250,16 @@ async def test_a_step_that_fails_takes_the_others_back(step: str, before: list[s
     assert amt.heard[-2:] == [(PUT, written()), (ROLE, role(32768))]
 
 
+async def test_a_first_step_that_fails_leaves_nothing_to_take_back() -> None:
+    amt = ScriptedAmt({GET: SETTINGS, ORDER: returns(3)})
+
+    async with scripted(amt) as client:
+        with pytest.raises(AmtRefusedError, match="ChangeBootOrder: busy"):
+            await boot_from_redirected_cd(client, FACTS, enforce_secure_boot=False)
+
+    assert amt.asked == [GET, ORDER]
+
+
 async def test_a_step_in_doubt_takes_the_others_back_and_tells_the_doubt() -> None:
     amt = ScriptedAmt({GET: SETTINGS, PUT: LOST})
 
@@ -251,7 +267,7 @@ async def test_a_step_in_doubt_takes_the_others_back_and_tells_the_doubt() -> No
         with pytest.raises(AmtInDoubtError, match="Put AMT_BootSettingData"):
             await boot_from_redirected_cd(client, FACTS, enforce_secure_boot=False)
 
-    assert amt.asked == [GET, ORDER, PUT, GET, ORDER, PUT]
+    assert amt.asked == [GET, ORDER, PUT, *CLEARED]
 
 
 @pytest.mark.parametrize(
@@ -261,11 +277,16 @@ async def test_a_step_in_doubt_takes_the_others_back_and_tells_the_doubt() -> No
         replace(FACTS, consent_policy=ConsentPolicy.ALL),
     ],
 )
-async def test_access_denied_means_consent_where_consent_is_demanded(facts: AmtFacts) -> None:
-    amt = ScriptedAmt({GET: SETTINGS, ORDER: returns(6)})
+@pytest.mark.parametrize(
+    ("step", "answer"), [(ORDER, returns(6)), (PUT, fault("AccessDenied")), (ROLE, returns(0x821))]
+)
+async def test_access_denied_means_consent_where_consent_is_demanded(
+    facts: AmtFacts, step: str, answer: str
+) -> None:
+    amt = ScriptedAmt({GET: SETTINGS, step: answer})
 
     async with scripted(amt) as client:
-        with pytest.raises(AmtConsentRequiredError, match="a user there has consented") as raised:
+        with pytest.raises(AmtConsentRequiredError, match="consent") as raised:
             await boot_from_redirected_cd(client, facts, enforce_secure_boot=False)
 
     assert "code" in raised.value.hint
@@ -369,3 +390,31 @@ async def test_clearing_makes_the_next_boot_an_ordinary_one() -> None:
         (PUT, written()),
         (ROLE, role(32768)),
     ]
+
+
+@pytest.mark.parametrize(
+    ("step", "answer"),
+    [(ORDER, returns(3)), (PUT, fault("SchemaValidationError")), (ORDER, LOST), (PUT, LOST)],
+)
+async def test_clearing_tries_all_steps_and_tells_the_first_that_failed(
+    step: str, answer: str
+) -> None:
+    amt = ScriptedAmt({GET: SETTINGS, step: answer, ROLE: returns(2)})
+
+    async with scripted(amt) as client:
+        with pytest.raises(AmtError) as raised:
+            await clear_boot_options(client)
+
+    assert amt.asked == CLEARED
+    assert "SetBootConfigRole" not in raised.value.message
+
+
+async def test_clearing_stops_where_nobody_answers_any_more() -> None:
+    amt = ScriptedAmt({GET: SETTINGS})
+
+    async with scripted(amt) as client:
+        amt.closes_after = ORDER
+        with pytest.raises(AmtUnreachableError):
+            await clear_boot_options(client)
+
+    assert amt.asked == [GET, ORDER]

@@ -4,7 +4,7 @@ import pytest
 
 from bootserver.amt.errors import AmtInDoubtError, AmtRefusedError
 from bootserver.amt.trust_anchor import push_root_certificate
-from tests.fakes.scripted_amt import LOST, ScriptedAmt, returns, scripted
+from tests.fakes.scripted_amt import LOST, ScriptedAmt, fault, returns, scripted
 
 LIST = "Enumerate AMT_PublicKeyCertificate"
 ADD = "AMT_PublicKeyManagementService.AddTrustedRootCertificate"
@@ -47,14 +47,20 @@ async def test_a_certificate_that_amt_lacks_is_pushed(has: list[str]) -> None:
     ]
 
 
-@pytest.mark.parametrize("answer", [LOST, returns(0x80A)])
-async def test_what_counts_in_the_end_is_that_amt_has_it(answer: str) -> None:
-    amt = Growing({LIST: [OTHERS], ADD: answer})
+async def test_a_lost_push_is_seen_in_what_amt_has() -> None:
+    amt = Growing({LIST: [OTHERS], ADD: LOST})
 
     async with scripted(amt) as client:
         assert await push_root_certificate(client, DER) is True
 
     assert amt.asked == [LIST, ADD, LIST]
+
+
+async def test_amt_that_lists_nothing_tells_of_a_duplicate() -> None:
+    amt = ScriptedAmt({LIST: fault("ActionNotSupported"), ADD: returns(0x80A)})
+
+    async with scripted(amt) as client:
+        assert await push_root_certificate(client, DER) is False
 
 
 @pytest.mark.parametrize(

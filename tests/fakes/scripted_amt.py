@@ -47,7 +47,9 @@ class ScriptedAmt:
     answers: dict[str, str | list[str]] = field(default_factory=dict)
     heard: list[tuple[str, str]] = field(default_factory=list)
     selectors: dict[str, str] = field(default_factory=dict)  # by what was asked
+    closes_after: str = ""  # after this, nothing listens any more
     port: int = 0
+    site: web.TCPSite | None = None
 
     @property
     def asked(self) -> list[str]:
@@ -82,6 +84,8 @@ class ScriptedAmt:
             text.partition("<s:Body>")[0], "<w:SelectorSet>", "</w:SelectorSet>"
         )
         answer = self._next(what, verb)
+        if what == self.closes_after and self.site is not None:
+            await self.site.stop()
         if answer == LOST:
             assert request.transport is not None
             request.transport.abort()
@@ -138,7 +142,8 @@ async def scripted(amt: ScriptedAmt) -> AsyncIterator[WsmanClient]:
     app.router.add_post("/wsman", amt.handle)
     runner = web.AppRunner(app, shutdown_timeout=1)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    amt.site = web.TCPSite(runner, "127.0.0.1", 0)
+    await amt.site.start()
     amt.port = runner.addresses[0][1]
     try:
         async with WsmanClient("127.0.0.1", "admin", "P@ssw0rd", port=amt.port) as client:

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -38,16 +38,23 @@ _LOGIN_S = 30
 class RedirectionPort:
     """One device's redirection port; `ider` and `sol` are the sessions that are open now.
 
-    `violations` has a sentence for each thing that a console did wrong.
+    `violations` has a sentence for each thing that a console did wrong. `type_` takes what SOL
+    sends to the host; `drives_lost` is called when a storage session has ended.
     """
 
-    def __init__(self, state: State, type_: Callable[[bytes], None]) -> None:
+    def __init__(
+        self,
+        state: State,
+        type_: Callable[[bytes], None],
+        drives_lost: Callable[[], Awaitable[None]],
+    ) -> None:
         self.ider: IderSession | None = None
         self.sol: SolSession | None = None
         self.violations: list[str] = []
         self.port = 0
         self._state = state
         self._type = type_
+        self._drives_lost = drives_lost
         self._context: ssl.SSLContext | None = None
         self._reserved: socket.socket | None = None
         self._server: asyncio.Server | None = None
@@ -127,6 +134,7 @@ class RedirectionPort:
             self._state.sessions.discard(name)
             if tag == _IDER:
                 self.ider = None
+                await self._drives_lost()
             else:
                 self.sol = None
 

@@ -243,9 +243,7 @@ class Bars:
         self._progress.update(self._tasks[outcome.host], **fields)
 
 
-def screen_for(
-    console: Console, *, as_json: bool
-) -> tuple[Screen, AbstractContextManager[Any]]:
+def screen_for(console: Console, *, as_json: bool) -> tuple[Screen, AbstractContextManager[Any]]:
     """The screen that suits the output, and what is to be entered while it is used."""
     if as_json:
         return Silent(), nullcontext()

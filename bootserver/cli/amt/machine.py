@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -133,7 +134,7 @@ async def events(config: Config, machine: str, login: AmtLogin, as_json: bool) -
     async with open_amt(config, machine, login) as (_, client, _access):
         found = await read_event_log(client)
     if as_json:
-        print_json([event.as_json() for event in found])
+        print_json([asdict(event) for event in found])
         return
     for event in found:
         at = f"{event.at.astimezone():%Y-%m-%d %H:%M:%S}" if event.at else "-"

@@ -218,9 +218,7 @@ OPERATIONS = (
         (400, 403, 404, 413, 415, 422, 502),
         body=AmtPower,
     ),
-    Operation(
-        "GET", "/amt/boots", amt.list_boots, "Boots over AMT", {200: shapes.AmtBootList}
-    ),
+    Operation("GET", "/amt/boots", amt.list_boots, "Boots over AMT", {200: shapes.AmtBootList}),
     Operation("GET", "/amt/boots/{id}", amt.get_boot, "One of them", {200: shapes.AmtBoot}, (404,)),
     Operation(
         "DELETE",

@@ -30,7 +30,7 @@ async function main() {
         ({ InstanceID, VersionString }) => [InstanceID, VersionString],
     );
     const log = await new Promise((done) => amt.GetMessageLog((stack, records) => done(records)));
-    told.log = log.map(({ Desc }) => Desc);
+    told.log = (log ?? []).map(({ Desc }) => Desc);
 
     const settings = (await asked((done) => amt.Get("AMT_BootSettingData", done))).Body;
     await returned("ChangeBootOrder", (done) => amt.CIM_BootConfigSetting_ChangeBootOrder(null, done));
