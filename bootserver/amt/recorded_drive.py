@@ -81,8 +81,7 @@ class RecordedDrive:
         """Have each read in the ledger as it comes, until the machine has what it needed."""
         with suppress(RedirectionError):  # `require_open` tells of it
             while self._name:
-                seen = self._noted_bytes
-                await self._drives.wait_until(lambda stats: stats.read_bytes > seen)
+                await self._drives.wait_until(lambda stats: stats.read_bytes > self._noted_bytes)
                 self._note()
 
     def _note(self) -> None:
@@ -98,7 +97,7 @@ class RecordedDrive:
         self._noted_bytes = self.read_bytes
 
     def noted(self) -> None:
-        """The machine has what it needed of the disc: what it reads from now on is no part of it."""
+        """The machine has what it needed: what it reads from now on is no part of its boot."""
         self._following.cancel()
         self._note()
         if self._fetch is not None:

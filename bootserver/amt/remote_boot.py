@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -63,7 +63,7 @@ class BootOrder:
     image: str
     method: BootMethod = BootMethod.AUTO
     stays: bool = False
-    login: AmtLogin = AmtLogin()
+    login: AmtLogin = field(default_factory=AmtLogin)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -49,9 +49,11 @@ async def site(
 ) -> AsyncIterator[tuple[Admin, FakeAmtDevice]]:
     """A server with one image, and a machine with AMT."""
     make_iso(config.images.path / "rescue.iso", bios=True, pad_bytes=2_000_000)
-    async with fake_amt(spec) as device:
-        async with running_admin(config_for(config, device, **amt)) as admin:
-            yield admin, device
+    async with (
+        fake_amt(spec) as device,
+        running_admin(config_for(config, device, **amt)) as admin,
+    ):
+        yield admin, device
 
 
 async def start(admin: Admin, device: FakeAmtDevice, **order: Any) -> str:

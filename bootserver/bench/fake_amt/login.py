@@ -39,12 +39,12 @@ class HttpLogin:
             f'stale="{"true" if stale else "false"}", qop="auth"'
         )
 
-    def admits(self, authorization: str, method: str, path: str) -> bool:
-        """Whether that header proves the password for this request, and for the first time."""
+    def admits(self, authorization: str, method: str, path: str) -> str:
+        """The nonce with which that header proves the password for this request; else ""."""
         kind, _, rest = authorization.partition(" ")
         if kind.lower() != "digest":
-            return False
-        given = parse_pairs(rest)
+            return ""
+        given = _parse_pairs(rest)
         try:
             nonce, count = given["nonce"], given["nc"]
             right = (
@@ -64,14 +64,14 @@ class HttpLogin:
                 )
             )
         except KeyError:
-            return False
+            return ""
         if not right or nonce not in self._counts or count in self._counts[nonce]:
-            return False
+            return ""
         self._counts[nonce].add(count)
-        return True
+        return nonce
 
 
-def parse_pairs(text: str) -> Mapping[str, str]:
+def _parse_pairs(text: str) -> Mapping[str, str]:
     """The pairs of a digest header; empty when it is not well formed."""
     pairs: dict[str, str] = {}
     at = 0

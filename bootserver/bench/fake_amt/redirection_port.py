@@ -199,8 +199,6 @@ class RedirectionPort:
     def _is_right(self, kind: int, fields: list[bytes], nonce: bytes) -> bool:
         spec = self._state.spec
         if kind == _CLEAR:
-            if not spec.tls:
-                raise ViolationError("the password in clear, without TLS")
             return fields == [spec.user.encode(), spec.password.encode()]
         if len(fields) != (8 if kind == _DIGEST_2617 else 7):
             raise ViolationError(f"{len(fields)} login fields")

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from bootserver.bench.fake_amt import soap
 from bootserver.bench.fake_amt.instances import can_enumerate, instance_of, instances_of
-from bootserver.bench.fake_amt.login import HttpLogin, parse_pairs
+from bootserver.bench.fake_amt.login import HttpLogin
 from bootserver.bench.fake_amt.methods import Hardware, Input, invoke, login_failed, put
 from bootserver.bench.fake_amt.soap import (
     ENUMERATION,
@@ -64,7 +64,8 @@ class WsmanPort:
         version = self._state.spec.version
         headers = {"Server": f"Intel(R) Active Management Technology {version}"}
         authorization = request.headers.get("Authorization", "")
-        if not self._login.admits(authorization, request.method, request.path):
+        nonce = self._login.admits(authorization, request.method, request.path)
+        if not nonce:
             if authorization:
                 login_failed(self._state)
             headers["WWW-Authenticate"] = self._login.challenge()
@@ -75,7 +76,6 @@ class WsmanPort:
             # AMT takes no chunked requests.
             return self._closing(web.Response(status=400, headers=headers))
         headers["Content-Type"] = "application/soap+xml; charset=UTF-8"
-        nonce = parse_pairs(authorization).get("nonce", "")
         status, text, name = await self._answer(await request.read(), nonce)
         if name in self._state.spec.wsman_manners.lost_answers:
             if request.transport:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from bootserver.cli.amt.boot import boot
-
+from bootserver.cli.amt.console import console
 from bootserver.cli.amt.drive import attach
 from bootserver.cli.amt.machine import events, forget, kvm, list_hosts, power, probe, pxe
 
@@ -19,7 +19,7 @@ def amt() -> None:
     """
 
 
-for command in (list_hosts, probe, power, boot, pxe, attach, kvm, events, forget):
+for command in (list_hosts, probe, power, boot, pxe, attach, console, kvm, events, forget):
     amt.add_command(command)
 
 __all__ = ["amt"]

@@ -1,4 +1,4 @@
-"""`bootserver amt attach`: any ISO in a machine's drive, by this process, for as long as it runs."""
+"""`bootserver amt attach`: any ISO in a machine's drive, for as long as this process runs."""
 
 from __future__ import annotations
 
