@@ -93,10 +93,12 @@ def _obstacle(image: Image, machine: Machine, site: Site, offer: Offer) -> str:
     if machine.firmware is Firmware.UEFI:
         refusal = _wrong_uefi(machine, image, offer.way.method)
         if not refusal and whole and image.facts and not image.facts.boots(Firmware.UEFI):
-            refusal = (
-                f"{image.id} has no EFI boot file, so it boots BIOS machines only; switch on "
-                "legacy boot (CSM) in this machine's setup, if it has that"
-            )
+            refusal = f"{image.id} has no EFI boot file"
+            if image.facts.boots(Firmware.BIOS):
+                refusal += (
+                    ", so it boots BIOS machines only; switch on legacy boot (CSM) in this "
+                    "machine's setup, if it has that"
+                )
         return refusal or _too_little_memory(image, machine, offer)
     return _wrong_bios(image, site, offer) or _too_little_memory(image, machine, offer)
 

@@ -112,6 +112,10 @@ def test_what_cannot_boot_is_refused_in_words(machine: Machine, disc: Image, wor
     assert words in decision.refusal
 
 
+def test_nobody_is_sent_to_legacy_boot_for_a_disc_that_boots_nowhere():
+    assert decide(image(), UEFI_PC, SITE).refusal == "rescue has no EFI boot file"
+
+
 def test_an_image_over_four_gigabytes_boots_whole_under_uefi_alone():
     large = image(BIOS_ENTRY, UEFI_ENTRY, mib=5000)
     machine = Machine(firmware=Firmware.UEFI, architecture="x86_64", memory_mib=8192)
