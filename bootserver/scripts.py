@@ -141,9 +141,8 @@ class Scripts:
     def way(self, image: Image, session: BootSession | None) -> Way | None:
         """The way this boot takes, or without one the best there is; None if there is none."""
         site = site_of(self._config)
-        if session is not None:
-            return decide(image, session.machine, site).way
-        return next(iter(ways_of(image, site)), None)
+        mine = decide(image, session.machine, site).way if session is not None else None
+        return mine or next(iter(ways_of(image, site)), None)
 
     def calls_home(self, session: BootSession) -> bool:
         """True if the system that this session boots says itself when it is up."""

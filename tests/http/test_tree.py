@@ -232,6 +232,17 @@ async def test_injected_files_follow_the_initramfs(plane: Plane, tmp_path: Path)
     assert await plane.body(f"{base}/live/vmlinuz") == LIVE["live/vmlinuz"]
 
 
+async def test_a_machine_that_was_refused_changes_nothing_for_who_comes_from_its_address(
+    plane: Plane,
+):
+    say(plane, '[inject]\n"etc/hello" = "note"\n', note=b"from the site\n")
+    await plane.look_again()
+    refused = await plane.script(await plane.token(), platform="efi", buildarch="i386")
+    assert "32-bit UEFI" in refused
+
+    assert b"etc/hello\0" in await plane.body(f"{await tree(plane)}/live/initrd.img")
+
+
 async def test_a_file_of_the_sites_that_has_gone_is_a_sentence(plane: Plane):
     say(plane, '[replace]\n"/live/vmlinuz" = "other"\n', other=b"x")
     await plane.look_again()
