@@ -20,7 +20,7 @@ class Outlook:
     sentence: str
     ram_bytes: int
     refusal: str
-    verified: bool  # we have booted its kind ourselves on this firmware
+    verified: bool  # we have booted its kind ourselves on this firmware, in this way
 
     def as_json(self) -> dict[str, Any]:
         """For `--json` and the API."""
@@ -110,7 +110,8 @@ def _outlook(image: Image, site: Site, recipe: Recipe, machine: Machine, who: st
     firmware = machine.firmware or Firmware.BIOS
     decision = decide(image, machine, site)
     name = f"{who} ({firmware.upper()})" if who else firmware.upper()
-    verified = firmware in recipe.booted_by_us
+    guessed = decision.offer is not None and decision.offer.guessed
+    verified = firmware in recipe.booted_by_us and not guessed
     if decision.offer is None:
         method, sentence = "", f"{name}: does not boot: {decision.refusal}."
     else:

@@ -68,6 +68,21 @@ def test_what_we_have_not_booted_ourselves_says_so():
     assert (explain(disc, SITE).bios.verified, explain(kali, SITE).bios.verified) == (True, False)
 
 
+def test_an_unknown_system_whose_fetching_is_guessed_is_nothing_that_we_have_booted():
+    menu = "menuentry X {{\nlinux /k {}\ninitrd /i\n}}\n"
+    disc = image({"/k": MB, "/i": MB, "/liveos/squashfs.img": MB})
+    assert disc.facts
+    live, plain = (
+        replace(disc, facts=replace(disc.facts, texts={"/boot/grub/grub.cfg": menu.format(said)}))
+        for said in ("root=live:CDLABEL=X", "quiet")
+    )
+
+    assert "fetches /liveos/squashfs.img" in explain(live, SITE).bios.sentence
+    assert not explain(live, SITE).bios.verified
+    assert "Unverified" in explain(live, SITE).uefi.sentence
+    assert explain(plain, SITE).bios.verified
+
+
 def test_a_whole_image_is_explained_for_each_firmware():
     explained = explain(image(volume_id="WHO_KNOWS"), SITE)
 
