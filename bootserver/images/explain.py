@@ -133,7 +133,7 @@ def _what_happens(image: Image, offer: Offer) -> str:
     if way.method is Method.MEMDISK:
         return f"iPXE loads the whole image ({size}) into memory, and memdisk starts it there"
     if way.method is Method.RAMDISK:
-        return f"the whole image ({size}) goes into memory as a disk that the system can see too"
+        return f"the whole image ({size}) goes into memory as a disk, which some systems see too"
     if way.method is Method.WIMBOOT:
         names = ", ".join(name for name, _ in way.files)
         return f"wimboot starts Windows PE from {names} ({size}), out of the image"
@@ -161,7 +161,7 @@ def _then(image: Image, offer: Offer) -> str:
         return f"; the system then fetches {offer.fetched} ({_mb(size_bytes)}) over HTTP"
     if "{tree" in offer.way.arguments:
         return "; the system then fetches its packages from the disc over HTTP"
-    return "; nothing else is fetched"
+    return "; nothing else of the image is fetched"
 
 
 def _mb(size_bytes: int) -> str:

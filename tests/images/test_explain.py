@@ -87,10 +87,19 @@ def test_a_whole_image_is_explained_for_each_firmware():
     explained = explain(image(volume_id="WHO_KNOWS"), SITE)
 
     assert "memdisk starts it there" in explained.bios.sentence
-    assert "as a disk that the system can see too" in explained.uefi.sentence
+    assert "as a disk, which some systems see too" in explained.uefi.sentence
     assert explained.reasons == ("nothing on it tells a kind that is known",)
     assert explained.bios.ram_bytes == (197 + 64) * MIB
     assert any("no longer sees a disc in memory" in caveat for caveat in explained.caveats)
+
+
+def test_windows_is_said_not_to_see_its_disc_in_memory():
+    setup = image({"/sources/boot.wim": MB, "/sources/install.wim": MB})
+
+    told = " ".join(explain(setup, SITE).lines())
+
+    assert "what lies beside boot.wim it does not see" in told
+    assert "must be given it from a share" in told
 
 
 def test_a_refusal_is_a_sentence_and_no_method():
@@ -160,6 +169,8 @@ def test_a_person_gets_the_same_in_lines():
 
     assert lines[0] == "rescue is taken for: DBAN (wipes all disks) [dban]"
     assert lines[1] == "Why: it has /dban.bzi."
-    assert lines[2].startswith("BIOS: iPXE loads the kernel /dban.bzi (1.0 MB); nothing else is")
+    assert lines[2].startswith(
+        "BIOS: iPXE loads the kernel /dban.bzi (1.0 MB); nothing else of the"
+    )
     assert lines[3].startswith("UEFI: does not boot: rescue is DBAN")
     assert lines[4].startswith("Note: it asks before it wipes")
