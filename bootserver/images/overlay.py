@@ -92,19 +92,24 @@ async def served_file(
 
 
 async def _plain_file(trees: ImageTrees, image: Image, path: str, tree_url: str) -> Served | None:
+    served = await _kept_file(trees, image, path)
+    if served is None or path.lower() not in ESXI_CONFIGS:
+        return served
+    if image.facts is None or ESXI not in image.facts.markers:
+        return served
+    with await open_file(served.content, served.layout) as file:
+        text = file.read(ByteRange(0, min(file.size_bytes, ESXI_CONFIG_LIMIT_BYTES)))
+    rewritten = rewrite_boot_cfg(text.decode("utf-8", "replace"), tree_url)
+    return Served(served.content, Layout((rewritten.encode(),)))
+
+
+async def _kept_file(trees: ImageTrees, image: Image, path: str) -> Served | None:
+    """The file that the side-car puts there, else the disc's; None for a directory."""
     for replaced, own in image.settings.replace.items():
         if replaced.lower() == path.lower():
             return await asyncio.to_thread(_own_file, own)
     node = await trees.find(image.content, path)
-    if node.is_directory:
-        return None
-    layout = Layout(node.pieces)
-    if path.lower() in ESXI_CONFIGS and image.facts and ESXI in image.facts.markers:
-        with await open_file(image.content, layout) as file:
-            text = file.read(ByteRange(0, min(file.size_bytes, ESXI_CONFIG_LIMIT_BYTES)))
-        rewritten = rewrite_boot_cfg(text.decode("utf-8", "replace"), tree_url)
-        layout = Layout((rewritten.encode(),))
-    return Served(image.content, layout)
+    return None if node.is_directory else Served(image.content, Layout(node.pieces))
 
 
 def _own_file(path: str) -> Served:

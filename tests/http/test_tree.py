@@ -272,6 +272,12 @@ async def test_esxi_is_told_where_its_modules_are(plane: Plane, config: Config):
     assert "kernel=b.b00" in text
     assert "modules=jumpstrt.gz --- useropts.gz" in text
 
+    (config.images.path / "esxi.toml").write_text('[replace]\n"/BOOT.CFG" = "own.cfg"\n')
+    (config.images.path / "own.cfg").write_text("kernel=/b.b00\nkernelopt=ks=http://a/ks\n")
+    await plane.look_again()
+    own = (await plane.body(f"{base}/boot.cfg")).decode()
+    assert own == f"prefix={plane.url}{base}\nkernel=b.b00\nkernelopt=ks=http://a/ks\n"
+
 
 # ---- The ledger ----
 
