@@ -140,6 +140,21 @@ async def test_a_damaged_disc_is_a_sentence_and_the_server_lives(plane: Plane, c
     assert await plane.body(f"{base}/live/filesystem.squashfs") == SQUASHFS
 
 
+async def test_a_plain_disk_has_no_tree_and_boots_whatever_its_side_car_replaces(
+    plane: Plane, config: Config
+):
+    sector = (b"\xeb\x3c\x90" + b"code" * 100).ljust(510, b"\0") + b"\x55\xaa"
+    disk = sector.ljust(1_474_560, b"\0")
+    (config.images.path / "floppy.img").write_bytes(disk)
+    (config.images.path / "floppy.toml").write_text('[replace]\n"/AUTOEXEC.BAT" = "floppy.img"\n')
+    await plane.look_again()
+    token = await plane.token("floppy")
+
+    assert await plane.status(f"/b/{token}/tree/") == 404
+    assert await plane.status(f"/b/{token}/tree/autoexec.bat") == 200  # the site's own is there
+    assert await plane.body(f"/b/{token}/image.iso") == disk
+
+
 # ---- The site's own files ----
 
 

@@ -212,6 +212,19 @@ def test_a_plain_disk_boots_by_what_is_on_it(
     assert method_of(image(disk=disk), UEFI_PC) is uefi
 
 
+@pytest.mark.parametrize(
+    ("machine", "words"),
+    [
+        (BIOS_PC, "rescue has no code in its boot sector"),
+        (UEFI_PC, "rescue has no EFI system partition"),
+    ],
+)
+def test_what_a_plain_disk_lacks_is_told_in_its_own_terms(machine: Machine, words: str):
+    empty = PlainDisk("harddisk", boot_code=False, efi_partition=False)
+
+    assert decide(image(disk=empty), machine, SITE).refusal == words
+
+
 def test_a_side_car_makes_a_live_disc_boot_whole():
     assert method_of(image(BIOS_ENTRY, markers=LIVE, recipe="disc"), BIOS_PC) is Method.MEMDISK
 
