@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bootserver.images.decide import Site, decide, is_for_arm64
@@ -121,10 +121,19 @@ def _outlook(image: Image, site: Site, recipe: Recipe, machine: Machine, who: st
             f"{name}: {_what_happens(image, decision.offer)}. "
             f"The machine needs {decision.needed_mib:,} MiB of memory{has}."
         )
+        sentence += _with_wimboot(image, machine, site)
         if not verified:
             sentence += " (Unverified: from the project's own sources, not yet booted by us.)"
     ram_bytes = decision.needed_mib << 20
     return Outlook(firmware, method, sentence, ram_bytes, decision.refusal, verified)
+
+
+def _with_wimboot(image: Image, machine: Machine, site: Site) -> str:
+    """What wimboot would make of it, "" where the site has it or it would not be taken."""
+    better = decide(image, machine, replace(site, wimboot=True))
+    if site.wimboot or better.way is None or better.way.method is not Method.WIMBOOT:
+        return ""
+    return f" By wimboot, which this site does not supply, it needs {better.needed_mib:,} MiB."
 
 
 def _what_happens(image: Image, offer: Offer) -> str:

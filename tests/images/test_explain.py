@@ -93,6 +93,17 @@ def test_a_whole_image_is_explained_for_each_firmware():
     assert any("no longer sees a disc in memory" in caveat for caveat in explained.caveats)
 
 
+def test_what_wimboot_would_make_of_a_disc_is_told_where_the_site_has_none():
+    pe = image({"/sources/boot.wim": 100 * MB, "/boot/bcd": MB, "/boot/boot.sdi": 3 * MB})
+    with_wimboot = replace(SITE, wimboot=True)
+
+    # boot.sdi, BCD, and boot.wim twice (204 MB are 195 MiB), and 512 MiB for its system.
+    told = " By wimboot, which this site does not supply, it needs 707 MiB."
+    assert told in explain(pe, SITE).uefi.sentence
+    assert "wimboot" not in explain(image(), SITE).uefi.sentence
+    assert told not in explain(pe, with_wimboot).uefi.sentence
+
+
 def test_windows_is_said_not_to_see_its_disc_in_memory():
     setup = image({"/sources/boot.wim": MB, "/sources/install.wim": MB})
 
