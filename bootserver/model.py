@@ -270,6 +270,7 @@ class BootSession:
     recipe: str = ""  # what the image is, and the way it boots: known when the script is served
     method: str = ""
     stalled: str = ""  # why it does not move, most likely, in a sentence; "" while it moves
+    profile: str = ""  # the id of the run-time profile that its script follows; "" for none
 
     @property
     def machine_name(self) -> str:

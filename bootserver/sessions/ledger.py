@@ -179,9 +179,11 @@ class Ledger:
             if error:
                 log.warning("boot.hindered", session=boot.session.id, reason=error)
 
-    def expect(self, key: str, image_bytes: int, *, recipe: str = "", method: str = "") -> None:
-        """Say how a session boots: how much it fetches, of what kind of image, in which way."""
-        self._change(key, image_bytes=image_bytes, recipe=recipe, method=method)
+    def expect(
+        self, key: str, image_bytes: int, *, recipe: str = "", method: str = "", profile: str = ""
+    ) -> None:
+        """Say how a session boots: how much it fetches, of what kind of image, which way, why."""
+        self._change(key, image_bytes=image_bytes, recipe=recipe, method=method, profile=profile)
 
     # ---- What they fetch ----
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from bootserver.model import Architecture
+from bootserver.database import open_database
+from bootserver.model import Architecture, Firmware, Machine
+from bootserver.sessions.ledger import Ledger
+from bootserver.sessions.store import SessionStore
 from bootserver.stub.loaders import LOADERS
 from tests.fixtures.isos import make_iso
 from tests.fixtures.packaged import MEMTEST, packaged
@@ -181,6 +185,35 @@ async def test_an_explanation_for_a_machine_that_was_never_here_says_so(site: Si
 
     assert "no machine 52:54:00:00:00:99 has booted from here" in errors
     assert "bootserver machines list" in errors
+
+
+@pytest.mark.parametrize("client", ["52-54-00-12-34-56", "00112233-4455-6677-8899-AABBCCDDEEFF"])
+async def test_an_explanation_for_a_known_machine_has_its_firmware_and_memory(
+    site: Site, client: str
+):
+    (site.path / "var").mkdir()
+    async with open_database(f"sqlite+aiosqlite:///{site.path}/var/bootserver.db") as engine:
+        ledger = Ledger(SessionStore(engine), expire_after=timedelta(days=1))
+        machine = Machine(
+            mac="52:54:00:12:34:56",
+            uuid="00112233-4455-6677-8899-aabbccddeeff",
+            firmware=Firmware.BIOS,
+            memory_mib=32,
+        )
+        ledger.start("0" * 32, "rescue", machine, "192.0.2.7")
+        await ledger.flush()
+
+    told = await site.query("images", "explain", "rescue", "--client", client)
+
+    assert told["machine"]["method"] == ""
+    assert "this machine has 32" in told["machine"]["refusal"]
+    assert told["bios"]["method"] == "memdisk"  # with memory enough
+
+
+async def test_an_explanation_is_for_a_machine_by_mac_or_uuid_only(site: Site):
+    errors = await site.command("images", "explain", "rescue", "--client", "serial=S1", expect=2)
+
+    assert "give a MAC address or a UUID" in errors
 
 
 async def test_a_stub_without_an_image_is_one_with_a_menu(site: Site):
