@@ -152,7 +152,7 @@ async def _boot(request: web.Request) -> web.Response:
         ended=boot["phase"] in ENDS,
         fall=fall,
         remarks=[bar for bar in fall.bars if bar.detail and bar.detail != boot["error"]],
-        length_s=fall.scale_s if live else length_s(boot),
+        length_s=fall.length_s,
         machine_facts=words.machine_facts(boot["machine"], boot["address"]),
         image_names=page_data.image_names(request),
     )

@@ -19,6 +19,7 @@ from bootserver.images.explain import explain
 from bootserver.model import BootPhase, BootSession
 from bootserver.scripts import site_of
 from bootserver.sessions.export import boots_json
+from bootserver.sessions.tracker import ORDER
 
 LIVE_MAX = 200
 MACHINES_MAX = 500
@@ -34,7 +35,8 @@ Json = dict[str, Any]
 
 HELD_STATUS = web.AppKey("held_status", dict[str, Any])
 
-MOVING = frozenset(BootPhase) - {BootPhase.OS_UP, BootPhase.FAILED, BootPhase.EXPIRED}
+# Asked for apart: of those handed off there are as many as there are boots in the ledger.
+UNDER_WAY = frozenset(phase for phase in BootPhase if ORDER[phase] < ORDER[BootPhase.HANDED_OFF])
 
 
 async def status(request: web.Request) -> Json:
@@ -47,19 +49,20 @@ async def status(request: web.Request) -> Json:
 
 def is_live(session: BootSession, now: datetime) -> bool:
     """True for a boot that a person would say is going on."""
-    if session.phase not in MOVING:
-        return False
     stands_for = now - (session.phase_at or session.created_at)
     if session.phase is BootPhase.HANDED_OFF:
         return stands_for < STARTING_FOR
-    return not session.stalled or stands_for < STALLED_FOR
+    return session.phase in UNDER_WAY and (not session.stalled or stands_for < STALLED_FOR)
 
 
 async def live_boots(request: web.Request, now: datetime) -> list[Json]:
     """The boots going on, newest first."""
     store = parts_of(request).sessions
-    moving = await store.recent(LIVE_MAX, phases=MOVING)
-    return await boots_json(store, [session for session in moving if is_live(session, now)])
+    under_way = await store.recent(LIVE_MAX, phases=UNDER_WAY)
+    handed_off = await store.recent(LIVE_MAX, phases=[BootPhase.HANDED_OFF])
+    live = [session for session in (*under_way, *handed_off) if is_live(session, now)]
+    live.sort(key=lambda session: session.created_at, reverse=True)
+    return await boots_json(store, live)
 
 
 async def history(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -118,6 +119,17 @@ async def test_the_number_of_queries_does_not_grow_with_the_boots(dashboard: Das
     assert len(dashboard.statements) == few
 
 
+async def test_a_long_boot_is_shown_however_many_others_were_handed_off_meanwhile(
+    dashboard: Dashboard,
+):
+    slow = session(900, BootPhase.FETCHING)
+    await dashboard.save(slow, *(session(n, BootPhase.HANDED_OFF) for n in range(1, 300)))
+
+    text = await dashboard.page("/")
+
+    assert f'id="boot-{slow.id}"' in text
+
+
 async def test_the_history_goes_on_on_the_next_page_until_its_end(dashboard: Dashboard):
     await dashboard.save(*map(session, range(1, 121)))
     seen: list[str] = []
@@ -166,6 +178,19 @@ async def test_the_error_of_a_boot_is_told_with_its_phases(dashboard: Dashboard)
 
     assert "Why it ended." in text
     assert "the &lt;disc&gt; was wet" in text
+
+
+async def test_a_boot_that_has_just_begun_shows_the_time_it_took_so_far(dashboard: Dashboard):
+    boot = replace(session(1, BootPhase.STUB_STARTED), created_at=datetime.now(UTC))
+    await dashboard.save(boot)
+
+    card = await dashboard.page("/")
+    page = await dashboard.page(f"/boots/{boot.id}")
+
+    [took] = re.findall(r'class="number took">([\d.]+) s<', card)
+    [length] = re.findall(r'data-show="length">([\d.]+) s<', page)
+    lasted_s = (datetime.now(UTC) - boot.created_at).total_seconds()
+    assert 0 < float(took) <= float(length) <= lasted_s + 0.01
 
 
 @pytest.mark.parametrize(
