@@ -23,11 +23,15 @@ def boot_json(
 ) -> dict[str, Any]:
     """The boot for programs, without the key of its URLs and its stub's token.
 
-    `bytes_per_s` is the rate at which bytes flow now; when none do, the mean up to the hand-off.
+    `bytes_per_s` is the rate at which bytes flow now, 0 if what is on its way stands still; when
+    nothing is on its way, the mean up to the hand-off.
     """
     now = now or datetime.now(UTC)
     moving = [t for t in transfers if _is_moving(t, now)]
-    rate = sum(t.bytes_per_s for t in moving) or fetch_bytes_per_s(events, transfers)
+    if any(transfer.ended_at is None for transfer in transfers):
+        rate = sum(map(_rate_now, moving))
+    else:
+        rate = fetch_bytes_per_s(events, transfers)
     left_bytes = max(session.image_bytes - session.sent_bytes, 0)
     fetching = session.phase is BootPhase.FETCHING and bool(moving)
     seconds = seconds_per_phase(events)
@@ -76,6 +80,11 @@ def _is_moving(transfer: Transfer, now: datetime) -> bool:
     if transfer.ended_at is not None or transfer.progress_at is None:
         return False
     return now - transfer.progress_at < MOVING_WITHIN
+
+
+def _rate_now(transfer: Transfer) -> float:
+    recent = transfer.recent_bytes_per_s
+    return transfer.bytes_per_s if recent is None else recent
 
 
 def _transfer_json(transfer: Transfer, now: datetime) -> dict[str, Any]:

@@ -172,6 +172,30 @@ async def test_the_rate_of_the_last_seconds_tells_the_link(
     assert ledger.find(session.key, "").stalled == transfer.link
 
 
+async def test_the_speed_of_now_is_that_of_the_last_five_seconds(
+    ledger: Ledger, store: SessionStore, monkeypatch: pytest.MonkeyPatch
+):
+    clock = [100.0]
+    monkeypatch.setattr(live, "monotonic", lambda: clock[0])
+    session = begin(ledger)
+    fetch = ledger.fetch(session.key, "image.iso", "http", 281_000_000)
+    fetch.sent(1)
+    await ledger.look()
+    [unknown] = await transfers(ledger, store, session)
+    for megabytes in (80, 80, 80, 80, 1, 2, 3, 4, 5):
+        clock[0] += 1
+        fetch.sent(megabytes * 1_000_000)
+        await ledger.look()
+
+    [transfer] = await transfers(ledger, store, session)
+    ledger.fetched(session.key, fetch, TransferEnd.CLIENT_LEFT)
+    [ended] = await transfers(ledger, store, session)
+
+    assert unknown.recent_bytes_per_s is None
+    assert transfer.recent_bytes_per_s == 3_000_000
+    assert ended.recent_bytes_per_s is None
+
+
 async def test_a_stall_is_said_once_and_cleared_when_it_moves(
     ledger: Ledger, store: SessionStore, at_once: None, monkeypatch: pytest.MonkeyPatch
 ):

@@ -83,10 +83,19 @@ def test_the_time_left_is_what_is_left_at_the_rate_it_flows():
     assert (boot["bytes_per_s"], boot["seconds_left"]) == (10_000_000, 10.0)
 
 
-def test_while_nothing_flows_nobody_knows_the_time_left():
+def test_what_flows_now_is_the_speed_whatever_it_was_before():
+    slower = replace(MOVING, recent_bytes_per_s=1_000_000.0)
+
+    boot = boot_json(SESSION, EVENTS, [slower], now=NOW)
+
+    assert (boot["bytes_per_s"], boot["seconds_left"]) == (1_000_000, 100.0)
+    assert boot["transfers"][0]["bytes_per_s"] == 10_000_000
+
+
+def test_what_stands_still_has_no_speed_and_nobody_knows_the_time_left():
     boot = boot_json(SESSION, EVENTS, [MOVING], now=NOW + timedelta(seconds=6))
 
-    assert boot["seconds_left"] is None
+    assert (boot["bytes_per_s"], boot["seconds_left"]) == (0, None)
 
 
 def test_more_bytes_than_the_image_has_leave_no_time():
