@@ -62,6 +62,19 @@ def test_a_stub_that_never_calls_is_a_matter_of_its_start_its_cable_or_dhcp(phas
     assert "DHCP" in words
 
 
+@pytest.mark.parametrize("phase", [BootPhase.ATTACHED, BootPhase.POWERED])
+def test_a_stub_that_was_read_and_does_not_call_has_no_network(phase: BootPhase):
+    stub = {"name": "stub.iso", "protocol": "ide-r", "sent_bytes": 528_384}
+
+    assert cause_of(phase, 600, [transfer(59, **stub)]) == (None, "")
+
+    cause, words = cause_of(phase, 600, [transfer(61, **stub)])
+
+    assert cause is Cause.NO_DHCP
+    assert "0.5 MB" in words
+    assert "DHCP" in words
+
+
 def test_a_script_after_which_nothing_is_fetched():
     assert cause_of(BootPhase.SCRIPT_SERVED, 29) == (None, "")
 
