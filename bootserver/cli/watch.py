@@ -15,6 +15,7 @@ import click
 
 from bootserver.cli.shared import megabytes
 from bootserver.errors import ServiceError
+from bootserver.sessions.shape import progress
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -166,10 +167,11 @@ class Bars:
         """A boot has moved."""
         if boot["id"] not in self._tasks:
             self._tasks[boot["id"]] = self._progress.add_task("", total=None, **_fields(boot))
+        sent_bytes, size_bytes = progress(boot)
         self._progress.update(
             self._tasks[boot["id"]],
-            completed=boot["sent_bytes"],
-            total=boot["image_bytes"] or None,
+            completed=sent_bytes,
+            total=size_bytes or None,
             **_fields(boot),
         )
         if boot["phase"] in ENDS and boot["id"] not in self._ended:
@@ -221,7 +223,8 @@ def screen_for(*, as_json: bool, console: Console) -> tuple[Screen, AbstractCont
 
 def _fields(boot: Boot) -> dict[str, Any]:
     left = boot["seconds_left"]
-    rate = f"{megabytes(boot['bytes_per_s'])}/s" if boot["phase"] == "fetching" else ""
+    moves = boot["phase"] == "fetching" or left is not None
+    rate = f"{megabytes(boot['bytes_per_s'])}/s" if moves else ""
     if left is not None:
         rate += f", {left:.0f} s left"
     return {

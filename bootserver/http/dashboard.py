@@ -19,6 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from bootserver.http import page_data, words
 from bootserver.http.waterfall import ENDS, axis, common_scale_s, length_s, waterfall
 from bootserver.images.recipes import RECIPE_NAMES
+from bootserver.sessions.shape import progress
 
 HERE = Path(__file__).parent
 HISTORY_SHOWN = 50
@@ -218,7 +219,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["percent"] = words.percent
+    environment.globals |= {"percent": words.percent, "progress": progress}
     environment.filters |= {
         name: getattr(words, name)
         for name in (

@@ -78,7 +78,8 @@ def diagnose(
 ) -> Stall | None:
     """Why the boot does not move; None while it does, and where nothing can be known.
 
-    `looks` are at transfers under way, by their number. After the hand-off nothing is known.
+    `looks` are at transfers under way, by their number. After the hand-off they alone tell anything,
+    of a system that fetches its root.
     """
     under_way = [transfer for transfer in transfers if transfer.ended_at is None]
     match session.phase:
@@ -86,7 +87,7 @@ def diagnose(
             return _no_call(events, transfers, now)
         case BootPhase.SCRIPT_SERVED | BootPhase.FETCHING | BootPhase.FETCHED if not under_way:
             return _no_request(session, events, transfers, now)
-        case BootPhase.FETCHING | BootPhase.FETCHED if under_way:
+        case BootPhase.FETCHING | BootPhase.FETCHED | BootPhase.HANDED_OFF if under_way:
             latest = max(under_way, key=_moved_at)
             look = looks.get(latest.number, Look())
             if now - _moved_at(latest) >= timedelta(seconds=STILL_S):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -33,7 +33,9 @@ def boot_json(
     else:
         rate = fetch_bytes_per_s(events, transfers)
     left_bytes = max(session.image_bytes - session.sent_bytes, 0)
-    fetching = session.phase is BootPhase.FETCHING and bool(moving)
+    if session.phase is BootPhase.HANDED_OFF:
+        left_bytes = sum(max(t.size_bytes - t.sent_bytes, 0) for t in moving)
+    fetching = session.phase in (BootPhase.FETCHING, BootPhase.HANDED_OFF) and bool(moving)
     seconds = seconds_per_phase(events)
     return {
         "id": session.id,
@@ -63,6 +65,17 @@ def boot_json(
         "transfers": [_transfer_json(transfer, now) for transfer in transfers],
         "total_seconds": round(sum(seconds), 6),
     }
+
+
+def progress(boot: Mapping[str, Any]) -> tuple[int, int]:
+    """How many bytes have come, and how many are to come, of what a boot as JSON waits for.
+
+    That is the image, and after the hand-off what the system is fetching itself.
+    """
+    under_way = [transfer for transfer in boot["transfers"] if not transfer["outcome"]]
+    if boot["phase"] == BootPhase.HANDED_OFF and under_way:
+        return sum(t["sent_bytes"] for t in under_way), sum(t["size_bytes"] for t in under_way)
+    return boot["sent_bytes"], boot["image_bytes"]
 
 
 def fetch_bytes_per_s(events: Sequence[BootEvent], transfers: Sequence[Transfer]) -> float:

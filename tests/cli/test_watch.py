@@ -26,6 +26,7 @@ def boot(name: str, phase: str, sent_bytes: int, stalled: str = "") -> Boot:
         "seconds_left": None if stalled else 2.0,
         "error": "",
         "stalled": stalled,
+        "transfers": [],
     }
 
 

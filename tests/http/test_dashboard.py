@@ -18,7 +18,7 @@ from bootserver.http.admin_app import make_admin_app
 from bootserver.http.api.parts import AdminParts
 from bootserver.http.page_data import is_live
 from bootserver.images.library import Library
-from bootserver.model import BootEvent, BootPhase, BootSession, Machine
+from bootserver.model import BootEvent, BootPhase, BootSession, Machine, Transfer
 from bootserver.sessions.bus import Bus
 from bootserver.sessions.profiles import ProfileStore
 from bootserver.sessions.store import SessionStore
@@ -128,6 +128,28 @@ async def test_a_long_boot_is_shown_however_many_others_were_handed_off_meanwhil
     text = await dashboard.page("/")
 
     assert f'id="boot-{slow.id}"' in text
+
+
+async def test_a_system_that_fetches_its_root_is_shown_until_it_has_it(dashboard: Dashboard):
+    started = replace(
+        session(1, BootPhase.HANDED_OFF),
+        method="kernel",
+        image_bytes=20_000_000,
+        sent_bytes=20_000_000,
+    )
+    root = Transfer(
+        started.id, 1, "tree/root.squashfs", "http", NOW, 900_000_000, NOW, sent_bytes=300_000_000
+    )
+    await dashboard.save(started)
+    await dashboard.store.save([], [], [], [root])
+
+    fetching = await dashboard.page("/")
+    await dashboard.store.save([], [], [], [replace(root, ended_at=NOW, outcome="complete")])
+    quiet = await dashboard.page("/")
+
+    assert f'id="boot-{started.id}"' in fetching
+    assert ">300.0 MB</span> of <span" in fetching
+    assert f'id="boot-{started.id}"' not in quiet
 
 
 async def test_the_history_goes_on_on_the_next_page_until_its_end(dashboard: Dashboard):

@@ -194,12 +194,19 @@ def test_a_rate_that_has_another_reason_tells_nothing_of_the_link(
     assert cause_of(BootPhase.FETCHING, 60, [transfer(0, **values)], look) == (None, "")
 
 
+def test_after_the_hand_off_only_what_the_system_fetches_can_stall():
+    closed = Look(replace(FINE, window_bytes=0))
+
+    assert cause_of(BootPhase.HANDED_OFF, 10_000) == (None, "")
+    assert cause_of(BootPhase.HANDED_OFF, 10_000, [transfer(9)], closed) == (None, "")
+    assert cause_of(BootPhase.HANDED_OFF, 50, [transfer(11)], closed)[0] is Cause.WINDOW_CLOSED
+
+
 @pytest.mark.parametrize(
     "phase",
     [
         BootPhase.CREATED,
         BootPhase.STUB_STARTED,  # a menu may wait for a person
-        BootPhase.HANDED_OFF,
         BootPhase.OS_UP,
         BootPhase.FAILED,
         BootPhase.EXPIRED,

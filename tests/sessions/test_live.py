@@ -272,6 +272,26 @@ async def test_a_boot_of_which_no_more_comes_is_summed_up_after_its_hand_off(
     assert [line["event"] for line in logs] == ["boot.handed_off", "boot.summary"]
 
 
+async def test_what_the_system_fetches_after_its_hand_off_can_stall_and_is_waited_for(
+    ledger: Ledger, at_once: None, monkeypatch: pytest.MonkeyPatch
+):
+    session = begin(ledger)
+    ledger.advance(session.key, BootPhase.HANDED_OFF)
+    monkeypatch.setattr(summary, "MORE_WITHIN", timedelta(0))
+    fetch = ledger.fetch(session.key, "tree/root.squashfs", "http", 100, counts=False)
+    fetch.sent(1)
+    with capture_logs() as logs:
+        await ledger.look()
+        stalled = ledger.find(session.key, "").stalled
+        ledger.fetched(session.key, fetch, TransferEnd.CLIENT_LEFT)
+        await ledger.look()
+
+    assert stalled.startswith("tree/root.squashfs stands at")
+    assert [line["event"] for line in logs] == [
+        *("boot.stalled", "boot.moves_again", "boot.summary")
+    ]
+
+
 async def test_after_the_server_was_killed_a_boot_goes_on_with_all_that_was_written(
     ledger: Ledger, store: SessionStore
 ):

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from bootserver.model import BootEvent, BootPhase, BootSession, Firmware, Machine, Transfer
-from bootserver.sessions.shape import boot_json, fetch_bytes_per_s
+from bootserver.sessions.shape import boot_json, fetch_bytes_per_s, progress
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SESSION = BootSession(
@@ -96,6 +96,20 @@ def test_what_stands_still_has_no_speed_and_nobody_knows_the_time_left():
     boot = boot_json(SESSION, EVENTS, [MOVING], now=NOW + timedelta(seconds=6))
 
     assert (boot["bytes_per_s"], boot["seconds_left"]) == (0, None)
+
+
+def test_after_the_hand_off_what_counts_is_what_the_system_fetches():
+    loaded = replace(MOVING, ended_at=NOW, outcome="complete", sent_bytes=200_000_000)
+    root = replace(MOVING, number=2, name="tree/root.squashfs", sent_bytes=100_000_000)
+    started = replace(SESSION, phase=BootPhase.HANDED_OFF, image_bytes=200_000_000)
+
+    fetching = boot_json(started, EVENTS, [loaded, root], now=NOW)
+    quiet = boot_json(started, EVENTS, [loaded], now=NOW)
+
+    assert progress(fetching) == (100_000_000, 300_000_000)
+    assert (fetching["bytes_per_s"], fetching["seconds_left"]) == (5_000_000, 40.0)
+    assert progress(quiet) == (200_000_000, 200_000_000)
+    assert quiet["seconds_left"] is None
 
 
 def test_more_bytes_than_the_image_has_leave_no_time():
