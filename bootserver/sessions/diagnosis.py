@@ -78,8 +78,8 @@ def diagnose(
 ) -> Stall | None:
     """Why the boot does not move; None while it does, and where nothing can be known.
 
-    `looks` are at transfers under way, by their number. After the hand-off they alone tell anything,
-    of a system that fetches its root.
+    `looks` are at transfers under way, by their number. After the hand-off they alone tell
+    anything, of a system that fetches its root.
     """
     under_way = [transfer for transfer in transfers if transfer.ended_at is None]
     match session.phase:
