@@ -27,6 +27,7 @@ MACHINES_MAX = 500
 # fetches its root may take longer, and is then looked at more closely.
 STARTING_FOR = timedelta(minutes=3)
 FETCHING_FOR = timedelta(hours=1)
+FROM_MEMORY = {Method.MEMDISK, Method.RAMDISK, Method.WIMBOOT}  # these fetch nothing more
 # A boot that stands still for so long belongs to the past, though nobody has ended it.
 STALLED_FOR = timedelta(hours=1)
 JOB_TOLD_FOR = timedelta(minutes=10)  # that it has failed
@@ -65,7 +66,7 @@ async def live_boots(request: web.Request, now: datetime) -> list[Json]:
     likely = [
         session
         for session in (*under_way, *handed_off)
-        if is_live(session, now, fetching=session.method == Method.KERNEL)
+        if is_live(session, now, fetching=session.method not in FROM_MEMORY)
     ]
     likely.sort(key=lambda session: session.created_at, reverse=True)
     boots = await boots_json(store, likely)
