@@ -12,6 +12,7 @@ from bootserver.http.api import boots, events, images, jobs, machines, shapes, s
 from bootserver.http.api.requests import (
     BootQuery,
     ExportQuery,
+    MachineQuery,
     NewImage,
     NewProfile,
     NewSettings,
@@ -176,6 +177,9 @@ OPERATIONS = (
         machines.list_machines,
         "Machines that have been here",
         {200: shapes.MachineList},
+        (400,),
+        query=MachineQuery,
+        headers=("Link",),
     ),
     Operation(
         "GET",
