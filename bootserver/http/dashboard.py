@@ -160,22 +160,27 @@ async def _boot(request: web.Request) -> web.Response:
 
 
 async def _images(request: web.Request) -> web.Response:
+    machines, _ = await page_data.machines(request)
     return await _page(
         request,
         "images.html",
         images=page_data.images(request),
         images_path=page_data.images_path(request),
         jobs=page_data.jobs(request, datetime.now(UTC)),
-        machines=await page_data.machines(request),
+        machines=machines,
         recipes=sorted(RECIPE_NAMES),
     )
 
 
 async def _machines(request: web.Request) -> web.Response:
+    before = _moment(request.query.get("before", ""))
+    machines, older = await page_data.machines(request, before)
     return await _page(
         request,
         "machines.html",
-        machines=await page_data.machines(request),
+        machines=machines,
+        before=before,
+        older=older,
         profiles=await page_data.profiles(request),
         configured=page_data.configured(request),
         image_names=page_data.image_names(request),

@@ -22,7 +22,7 @@ from bootserver.sessions.export import boots_json
 from bootserver.sessions.tracker import ORDER
 
 LIVE_MAX = 200
-MACHINES_MAX = 500
+MACHINES_SHOWN = 200
 # After the hand-off a system takes so long to call home, if it can; most say no more. One that
 # fetches its root may take longer, and is then looked at more closely.
 STARTING_FOR = timedelta(minutes=3)
@@ -148,10 +148,12 @@ def jobs(request: web.Request, now: datetime) -> list[Json]:
     ]
 
 
-async def machines(request: web.Request) -> list[Json]:
-    """The machines that have been here, the last one first."""
-    seen = await parts_of(request).sessions.machines(MACHINES_MAX)
-    return [asdict(machine) | {"seen_at": machine.seen_at.isoformat()} for machine in seen]
+async def machines(request: web.Request, before: datetime | None = None) -> tuple[list[Json], str]:
+    """The machines that have been here, the last one first, and where the next page begins."""
+    seen = await parts_of(request).sessions.machines(MACHINES_SHOWN + 1, before=before)
+    shown = seen[:MACHINES_SHOWN]
+    older = shown[-1].seen_at.isoformat() if len(seen) > len(shown) else ""
+    return [asdict(one) | {"seen_at": one.seen_at.isoformat()} for one in shown], older
 
 
 async def profiles(request: web.Request) -> list[Json]:

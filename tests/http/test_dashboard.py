@@ -167,6 +167,23 @@ async def test_the_history_goes_on_on_the_next_page_until_its_end(dashboard: Das
     assert 'rel="next"' not in text
 
 
+async def test_machines_go_on_on_the_next_page_until_the_last(dashboard: Dashboard):
+    macs = [f"52:54:00:00:{n >> 8:02x}:{n & 255:02x}" for n in range(450)]
+    await dashboard.save(
+        *(replace(session(n), machine=Machine(mac=mac)) for n, mac in enumerate(macs))
+    )
+    seen: list[str] = []
+    path = "/machines"
+
+    for _ in range(3):
+        text = await dashboard.page(path)
+        seen += re.findall(r'<tr data-key="([0-9a-f:]+)">', text.partition('id="machines"')[2])
+        path = text.partition('" rel="next"')[0].rpartition('href="')[2]
+
+    assert seen == macs
+    assert 'rel="next"' not in text
+
+
 @pytest.mark.parametrize(
     "query", ["phase=nonsense", "before=yesterday", "before=2026-01-01", "x=1"]
 )
