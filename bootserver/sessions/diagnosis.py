@@ -20,6 +20,7 @@ LARGE_BYTES = 16_000_000  # what a link at 10 Mb/s takes at least STILL_S for
 
 # Payload of a full link, from TCP in full frames (94.9 %) to one with some pauses.
 _SLOW_LINKS = ((1.0e6, 1.25e6, 10), (10.5e6, 12.5e6, 100))  # bytes/s from, to; Mb/s
+_STILL_SLOW = (0.8e6, 1.5e6)  # bytes/s; who was told of 10 Mb/s hears no more until it is past that
 
 
 class Cause(StrEnum):
@@ -75,11 +76,12 @@ def diagnose(
     transfers: Sequence[Transfer],
     looks: Mapping[int, Look],
     now: datetime,
+    told: Cause | None = None,
 ) -> Stall | None:
     """Why the boot does not move; None while it does, and where nothing can be known.
 
-    `looks` are at transfers under way, by their number. After the hand-off they alone tell
-    anything, of a system that fetches its root.
+    `told` is the cause that was found the last time. `looks` are at transfers under way, by their
+    number. After the hand-off they alone tell anything, of a system that fetches its root.
     """
     under_way = [transfer for transfer in transfers if transfer.ended_at is None]
     match session.phase:
@@ -92,8 +94,12 @@ def diagnose(
             look = looks.get(latest.number, Look())
             if now - _moved_at(latest) >= timedelta(seconds=STILL_S):
                 return _stands_still(latest, look.tcp, now)
-            speed = slow_link_mbit(latest, look)
-            return Stall(Cause.SLOW_LINK, _slow_words(look, speed)) if speed == 10 else None
+            slow = slow_link_mbit(latest, look) == 10 or (
+                told is Cause.SLOW_LINK
+                and look.bytes_per_s is not None
+                and _STILL_SLOW[0] <= look.bytes_per_s <= _STILL_SLOW[1]
+            )
+            return Stall(Cause.SLOW_LINK, _slow_words(look, 10)) if slow else None
     return None
 
 

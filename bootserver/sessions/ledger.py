@@ -238,9 +238,10 @@ class Ledger:
                 self._transfers[(boot.session.id, place)] = boot.transfers[place]
             if looks or key in self._causes or is_before(boot.session, BootPhase.HANDED_OFF):
                 transfers = list(boot.transfers.values())
-                stall = diagnose(boot.session, boot.events, transfers, looks, now)
+                told = self._causes.get(key)
+                stall = diagnose(boot.session, boot.events, transfers, looks, now, told)
                 cause = stall.cause if stall else None
-                if cause is not self._causes.get(key):
+                if cause is not told:
                     self._stalled(key, boot, cause, stall.words if stall else "")
             if not looks:
                 self._sum_up(boot)

@@ -62,6 +62,26 @@ def test_a_stub_that_never_calls_is_a_matter_of_its_start_its_cable_or_dhcp(phas
     assert "DHCP" in words
 
 
+@pytest.mark.parametrize(
+    ("rate", "told", "cause"),
+    [
+        (1.3e6, None, None),
+        (1.3e6, Cause.SLOW_LINK, Cause.SLOW_LINK),
+        (0.9e6, Cause.SLOW_LINK, Cause.SLOW_LINK),
+        (1.6e6, Cause.SLOW_LINK, None),
+        (1.3e6, Cause.WINDOW_CLOSED, None),
+        (None, Cause.SLOW_LINK, None),
+    ],
+)
+def test_a_slow_link_is_not_said_anew_with_every_wave_of_its_rate(
+    rate: float | None, told: Cause | None, cause: Cause | None
+):
+    session, events = boot(BootPhase.FETCHING, 100)
+    stall = diagnose(session, events, [transfer(0)], {1: Look(FINE, rate)}, NOW, told)
+
+    assert (stall.cause if stall else None) is cause
+
+
 @pytest.mark.parametrize("phase", [BootPhase.ATTACHED, BootPhase.POWERED])
 def test_a_stub_that_was_read_and_does_not_call_has_no_network(phase: BootPhase):
     stub = {"name": "stub.iso", "protocol": "ide-r", "sent_bytes": 528_384}
