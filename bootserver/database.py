@@ -127,6 +127,7 @@ TRANSFERS = Table(
     Column("stalled_s", Double, nullable=False),
     Column("retransmits", Integer, nullable=False),
     Column("link", String, nullable=False),
+    Column("recent_bytes_per_s", Double),
 )
 
 # The machines and the images that are in the ledger, with their newest boot: what a search looks
