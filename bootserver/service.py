@@ -14,6 +14,10 @@ from typing import Any
 import structlog
 from aiohttp import web
 
+from bootserver.amt.boots import AmtBoots
+from bootserver.amt.hosts import AmtHosts
+from bootserver.amt.known import KnownHosts
+from bootserver.amt.remote_boot import BootParts
 from bootserver.config import Config
 from bootserver.database import open_database
 from bootserver.errors import BootServerError, ServiceError
@@ -89,10 +93,22 @@ async def run(config: Config, announce: Announce) -> None:
             scripts = Scripts(config, library, trees, ledger, profiles)
             open_stub = await issued.issue(order_stub(config)) if config.boot.open_menu else None
             plane = BootPlane(config, scripts, trees, issued, ledger, profiles, open_stub)
-            admin_app = make_admin_app(
-                AdminParts(config, library, sessions, bus, profiles, issued, standing.files)
-            )
             authority = SiteAuthority(config)
+            hosts = AmtHosts(config, KnownHosts(engine))
+            remote = BootParts(config, site_of(config), library, issued, ledger, hosts, authority)
+            admin_app = make_admin_app(
+                AdminParts(
+                    config,
+                    library,
+                    sessions,
+                    bus,
+                    profiles,
+                    issued,
+                    standing.files,
+                    hosts,
+                    AmtBoots(remote, bus),
+                )
+            )
             stops = await _start_planes(config, plane, authority, admin_app)
             async with asyncio.TaskGroup() as tasks:
                 background = [

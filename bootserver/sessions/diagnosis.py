@@ -78,6 +78,7 @@ def diagnose(
 
     `looks` are at transfers under way, by their number. After the hand-off nothing is known.
     """
+    transfers = [transfer for transfer in transfers if not transfer.is_redirected]
     under_way = [transfer for transfer in transfers if transfer.ended_at is None]
     match session.phase:
         case BootPhase.ATTACHED | BootPhase.POWERED:

@@ -26,7 +26,7 @@ def boot_json(
     `bytes_per_s` is the rate at which bytes flow now; when none do, the mean up to the hand-off.
     """
     now = now or datetime.now(UTC)
-    moving = [t for t in transfers if _is_moving(t, now)]
+    moving = [t for t in transfers if not t.is_redirected and _is_moving(t, now)]
     rate = sum(t.bytes_per_s for t in moving) or fetch_bytes_per_s(events, transfers)
     left_bytes = max(session.image_bytes - session.sent_bytes, 0)
     fetching = session.phase is BootPhase.FETCHING and bool(moving)
@@ -62,9 +62,16 @@ def boot_json(
 
 
 def fetch_bytes_per_s(events: Sequence[BootEvent], transfers: Sequence[Transfer]) -> float:
-    """The mean rate of what was fetched up to the hand-off, pauses between the files included."""
+    """The mean rate of what was fetched up to the hand-off, pauses between the files included.
+
+    What went over redirection before is a stub, and not what the boot waits for.
+    """
     handed_off_at = next((e.at for e in events if e.phase is BootPhase.HANDED_OFF), None)
-    fetched = [t for t in transfers if handed_off_at is None or t.started_at < handed_off_at]
+    fetched = [
+        t
+        for t in transfers
+        if not t.is_redirected and (handed_off_at is None or t.started_at < handed_off_at)
+    ]
     ends = [end for t in fetched if (end := t.ended_at or t.progress_at)]
     if not ends:
         return 0.0

@@ -97,6 +97,8 @@ def _text(spec: StubSpec) -> str:
     values = asdict(spec)
     if not spec.network.then_dhcp:
         del values["network"]["then_dhcp"]
+    if not spec.machine:
+        del values["machine"]
     return json.dumps(values, sort_keys=True)
 
 

@@ -11,6 +11,15 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from bootserver.amt.boots import (
+    HostIsBusyError,
+    NoCodeWantedError,
+    NoSuchBootError,
+    TooManyBootsError,
+)
+from bootserver.amt.credentials import NoPasswordError
+from bootserver.amt.errors import AmtError
+from bootserver.amt.hosts import UnknownMachineError
 from bootserver.errors import (
     BootServerError,
     CertificateError,
@@ -31,6 +40,13 @@ _STATUS = {
     StubError: 422,
     CertificateError: 422,
     LoaderMissingError: 503,
+    AmtError: 502,  # it is the machine that cannot, or does not want to
+    UnknownMachineError: 404,
+    NoPasswordError: 422,
+    NoSuchBootError: 404,
+    HostIsBusyError: 409,
+    NoCodeWantedError: 409,
+    TooManyBootsError: 503,
 }
 
 log = structlog.get_logger(__name__)
