@@ -16,6 +16,7 @@ from bootserver.sessions.store import SessionStore
 from bootserver.stub.loaders import LOADERS
 from tests.fixtures.isos import make_iso
 from tests.fixtures.packaged import MEMTEST, packaged
+from tests.fixtures.secure_boot import make_key_pair
 from tests.fixtures.server import Site
 
 TOKEN = re.compile(r"[0-9a-f]{32}")
@@ -146,6 +147,21 @@ async def test_doctor_says_what_mends_a_missing_loader(tmp_path: Path):
 
     assert len(errors["problems"]) == sum(a is not Architecture.ARM64 for a, _ in LOADERS.values())
     assert all("run: make setup" in problem for problem in errors["problems"])
+
+
+async def test_doctor_says_what_machines_must_trust_over_https(tmp_path: Path):
+    pair = make_key_pair(tmp_path, "site")
+    own = f'[server.tls]\ncertificate = "{pair.certificate}"\nkey = "{pair.key}"\n'
+    off = await Site(tmp_path / "off").query("doctor")
+    ours = await Site(tmp_path / "ours", https_port=8443).query("doctor")
+    site = Site(tmp_path / "theirs", https_port=8443, extra=own)
+    theirs = json.loads(await site.command("doctor", "--json", expect=1, stream="output"))
+
+    assert "off" in off["https"]
+    assert f"a CA will be made in {tmp_path}/ours/var/ca" in ours["https"]
+    assert f"must trust the root in {pair.certificate}, SHA-256 " in theirs["https"]
+    [problem] = theirs["problems"]
+    assert "is not for 10.0.2.2, which machines call" in problem
 
 
 async def test_nothing_booted_yet_is_said(site: Site):
