@@ -8,6 +8,7 @@ or a boot is given up, they are taken back (`clear_boot_options`).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 
@@ -176,6 +177,10 @@ async def _arm(
         await client.put(_written(settings, changes, adds))
         await _set_role(client, _NEXT_BOOT_ONLY)
         await _change_boot_order(client, source)
+    except asyncio.CancelledError:
+        if begun:
+            await _take_back(client)
+        raise
     except AmtError as err:
         if begun:
             await _take_back(client)

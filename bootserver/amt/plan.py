@@ -57,7 +57,7 @@ def known_network(network: WiredNetwork | None) -> NetworkSpec:
         gateway=str(gateway) if in_reach else "",
         dns=servers[0] if servers else "",
         mac=network.mac,
-        # then_dhcp=True,
+        then_dhcp=True,
     )
 
 

@@ -134,6 +134,11 @@ async def _power(client: WsmanClient) -> _Power:
 def _meant(action: PowerAction, state: PowerState) -> PowerAction:
     if action is not PowerAction.BOOT:
         return action
+    if state is PowerState.UNKNOWN:
+        raise AmtRefusedError(
+            "AMT does not say whether the machine is on or off",
+            hint="ask again in some seconds, or say which it is: on or reset",
+        )
     running = state in (PowerState.ON, PowerState.STANDBY)
     return PowerAction.RESET if running else PowerAction.ON
 

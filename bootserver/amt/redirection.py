@@ -160,7 +160,7 @@ class RedirectionSession(Session):
             case State.OPENING, OpenReply():
                 return self._opened(message)
             case State.OPENING, Ping() | Pong() | Heartbeat() | ResetOccurred():
-                pass  # 0x41 is number 0, so these have none that counts
+                self._received += 1  # or they do not count, and 0x41 is number 0: both are taken
             case State.OPENING, _:
                 raise self._out_of_order(message)
             case _:
@@ -168,7 +168,8 @@ class RedirectionSession(Session):
         return self._redirected(message)
 
     def _opened(self, reply: OpenReply) -> OpenReply:
-        self._received = 0
+        if reply.sequence == 0:
+            self._received = 0
         self._check_number(reply)
         if reply.status != 0 or reply.transfer_protocol != 0:
             raise RedirectionError(

@@ -47,7 +47,6 @@ CONSENT_REQUIRED = 0x821
 DUPLICATE = 0x80A
 # PT_STATUS, which methods of AMT's own classes return, and sometimes the others.
 _AMT_VALUES = {
-    0x01: "internal error",
     0x10: "not permitted",
     0x17: "there is no room for more",
     0x24: "invalid parameter",

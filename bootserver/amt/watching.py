@@ -98,8 +98,8 @@ def _no_reads(seen: Seen, limits: Limits, *, enforces_secure_boot: bool) -> NoRe
         )
     return NoReadsError(
         f"the machine was started, but has read nothing of the redirected CD {after}",
-        hint="Secure Boot refuses unsigned loaders (docs/secure-boot.md); or its BIOS does not boot "
-        "from such drives: look in its setup for USB boot, and for boot options of AMT",
+        hint="Secure Boot refuses unsigned loaders (docs/secure-boot.md); or the BIOS boots from "
+        "no such drive: look in its setup for USB boot, and for boot options of AMT",
     )
 
 

@@ -48,7 +48,7 @@ class IssuedStubs:
 
     async def issue(self, spec: StubSpec) -> IssuedStub:
         """The stub for `spec`, written down if it is new."""
-        text = json.dumps(asdict(spec), sort_keys=True)
+        text = _text(spec)
         digest = hmac.digest(self._secret(), text.encode(), hashlib.sha256)
         stub = IssuedStub(digest[:TOKEN_BYTES].hex(), spec)
         row = {
@@ -86,6 +86,20 @@ class IssuedStubs:
                 f"the secret {path} is cut short", hint="delete it; stubs get new tokens"
             )
         return secret
+
+
+def _text(spec: StubSpec) -> str:
+    """The spec as JSON, from which its token comes.
+
+    A key that older stubs did not have is there only where it says something, so that what has been
+    ordered before keeps its token.
+    """
+    values = asdict(spec)
+    if not spec.network.then_dhcp:
+        del values["network"]["then_dhcp"]
+    if not spec.machine:
+        del values["machine"]
+    return json.dumps(values, sort_keys=True)
 
 
 def _spec(values: dict[str, Any]) -> StubSpec:

@@ -1,5 +1,6 @@
 """What the next boot is told, word for word and in the order that real firmware takes."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -29,7 +30,7 @@ from bootserver.amt.facts import (
     Recovery,
 )
 from bootserver.amt.power import PowerState
-from tests.fakes.scripted_amt import LOST, ScriptedAmt, fault, returns, scripted
+from tests.fakes.scripted_amt import HANGS, LOST, ScriptedAmt, fault, returns, scripted
 
 GET = "Get AMT_BootSettingData"
 ORDER = "CIM_BootConfigSetting.ChangeBootOrder"
@@ -270,6 +271,22 @@ async def test_a_step_in_doubt_takes_the_others_back_and_tells_the_doubt() -> No
     assert amt.asked == [GET, ORDER, PUT, *CLEARED]
 
 
+async def test_a_cancelled_step_takes_the_others_back() -> None:
+    amt = ScriptedAmt({GET: SETTINGS, ROLE: [HANGS, returns(0)]})
+
+    async with scripted(amt) as client:
+        arming = asyncio.create_task(
+            boot_from_redirected_cd(client, FACTS, enforce_secure_boot=False)
+        )
+        await amt.hanging.wait()
+        arming.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await arming
+
+    assert amt.asked == [GET, ORDER, PUT, ROLE, *CLEARED]
+    assert amt.heard[-2:] == [(PUT, written()), (ROLE, role(32768))]
+
+
 @pytest.mark.parametrize(
     "facts",
     [
@@ -409,12 +426,19 @@ async def test_clearing_tries_all_steps_and_tells_the_first_that_failed(
     assert "SetBootConfigRole" not in raised.value.message
 
 
-async def test_clearing_stops_where_nobody_answers_any_more() -> None:
-    amt = ScriptedAmt({GET: SETTINGS})
+async def test_clearing_stops_where_nobody_answers_any_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    amt = ScriptedAmt({GET: SETTINGS}, closes_after=GET)
+    tried: list[object] = []
+
+    async def put(settings: object) -> None:
+        tried.append(settings)
 
     async with scripted(amt) as client:
-        amt.closes_after = ORDER
+        monkeypatch.setattr(client, "put", put)
         with pytest.raises(AmtUnreachableError):
             await clear_boot_options(client)
 
-    assert amt.asked == [GET, ORDER]
+    assert amt.asked == [GET]
+    assert tried == []

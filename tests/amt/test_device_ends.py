@@ -94,6 +94,14 @@ async def garbage_after_login(device: Firmware) -> None:
     await silent(device)
 
 
+async def ends_as_it_opens(device: Firmware) -> None:
+    await device.log_in()
+    await device.send(WELCOME, open_reply(), bytes.fromhex("43 0000 00 01000000"))
+    await device.read(18)
+    await device.expect(END)
+    await device.nothing_more()
+
+
 async def cut_in_login(device: Firmware) -> None:
     await device.expect(START_STORAGE)
     await device.send(START_OK)
@@ -117,6 +125,7 @@ async def drip(device: Firmware) -> None:
         (drives_refused, Failure.REJECTED, "refused to switch its redirected drives"),
         (garbage, Failure.PROTOCOL, "does not speak the redirection protocol"),
         (garbage_after_login, Failure.PROTOCOL, "no message begins with 0xde"),
+        (ends_as_it_opens, Failure.ENDED, "the device has ended the session"),
         (cut_in_login, Failure.LOST, "the connection.*awaited: the list of ways to log in"),
         (silent, Failure.LOST, "has not answered for 0.3 s; awaited: the answer to our request"),
         (drip, Failure.LOST, "has not answered for 0.3 s"),

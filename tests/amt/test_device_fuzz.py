@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
@@ -89,13 +90,17 @@ def pieces(rng: random.Random, said: bytes) -> list[bytes]:
 
 
 @pytest.fixture
-def largest(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    """How much consoles have held, at most."""
-    held = {"message": 0, "unsent": 0, "commands": 0, "waiting": 0, "resets": 0}
+def largest(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
+    """How much consoles have held, at most; at the end none has crashed."""
+    held = {"message": 0, "unsent": 0, "commands": 0, "waiting": 0, "resets": 0, "crashes": 0}
     receive = Link.data_received
 
     def look(link: Link, data: bytes) -> None:
-        receive(link, data)
+        try:
+            receive(link, data)
+        except Exception:  # asyncio would log it and close the connection
+            held["crashes"] += 1
+            raise
         session, transport = link.session, link._transport
         assert isinstance(session, RedirectionSession)
         assert transport is not None
@@ -111,7 +116,8 @@ def largest(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
             held[name] = max(held[name], size)
 
     monkeypatch.setattr(Link, "data_received", look)
-    return held
+    yield held
+    assert held["crashes"] == 0
 
 
 # As test_redirection has them: the request, the login, OPEN_SESSION, and the switching on.
@@ -204,7 +210,7 @@ async def test_noise_instead_of_a_session_ends(seed: int, largest: dict[str, int
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_a_session_that_is_cut_anywhere_ends(seed: int) -> None:
+async def test_a_session_that_is_cut_anywhere_ends(seed: int, largest: dict[str, int]) -> None:
     rng = random.Random(seed)
     tail = b"".join(TAIL)
 

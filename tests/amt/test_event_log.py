@@ -167,6 +167,15 @@ async def test_a_log_without_end_is_read_to_a_bound() -> None:
     assert len(events) == len(amt.heard) - 1 == 20
 
 
+async def test_a_page_without_records_is_the_last() -> None:
+    amt = ScriptedAmt({POSITION: BEGUN, GET: page(5, last=False)})
+
+    async with scripted(amt) as client:
+        assert await read_event_log(client) == []
+
+    assert amt.asked == [POSITION, GET]
+
+
 async def test_a_log_that_is_refused_is_told() -> None:
     async with scripted(ScriptedAmt({POSITION: returns(1)})) as client:
         with pytest.raises(AmtRefusedError, match="PositionToFirstRecord: not supported"):

@@ -152,6 +152,16 @@ async def test_what_could_only_be_ignored_is_refused_unsent(
     assert amt.changes == []
 
 
+async def test_a_boot_out_of_an_unknown_state_is_refused_unsent() -> None:
+    amt = ScriptedAmt({STATE: machine(5)})
+
+    async with scripted(amt) as client:
+        with pytest.raises(AmtRefusedError, match="does not say whether the machine is on"):
+            await request_power(client, PowerAction.BOOT)
+
+    assert amt.changes == []
+
+
 async def test_a_shutdown_that_amt_does_not_offer_is_refused_unsent() -> None:
     amt = ScriptedAmt({STATE: machine(2, 10, 8, 5, 11)})
 

@@ -88,7 +88,7 @@ async def boot_of(admin: Admin, job: dict[str, Any]) -> dict[str, Any]:
 
 async def script_path(device: FakeAmtDevice) -> str:
     """Where the redirected stub calls, read from the drive as the machine's firmware would."""
-    blocks, _ = await device.capacity()
+    blocks = await device.capacity()
     stub = b"".join(
         [await device.read_blocks(lba, min(32, blocks - lba)) for lba in range(0, blocks, 32)]
     )

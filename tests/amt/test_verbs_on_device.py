@@ -4,12 +4,14 @@ import ssl
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
-from bootserver.amt import boot_options
+from bootserver.amt import boot_options, power
 from bootserver.amt.boot_options import (
     boot_from_https,
     boot_from_pxe,
@@ -47,9 +49,23 @@ from bootserver.bench.fake_amt import (
 )
 from bootserver.bench.fake_amt import Redirection as FakeRedirection
 from bootserver.bench.fake_amt.boot import Boot, BootFrom, Recovery
+from tests.fixtures.amt_tls import tls_server
 
 PASSWORD = "P@ssw0rd"
 ALL_ON = Redirection(ider_enabled=True, sol_enabled=True, listener_enabled=True)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root of its own for 127.0.0.1; its key lies beside it."""
+    path = tmp_path_factory.mktemp("https") / "root.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+         "-subj", "/CN=root", "-addext", "subjectAltName=IP:127.0.0.1",
+         "-keyout", path.with_suffix(".key"), "-out", path],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return path
 
 
 @asynccontextmanager
@@ -183,22 +199,67 @@ async def test_pxe_is_booted(tmp_path: Path) -> None:
         assert await boots_next(device, client) == Boot(BootFrom.PXE)
 
 
-async def test_https_is_booted_with_its_parameters(tmp_path: Path) -> None:
-    parameters = RecoveryParameters("https://192.0.2.1/stub.efi", user="me", password="secret")
+@dataclass
+class HttpsServer:
+    """Where a stub is fetched from by whoever trusts `root_der`; `logins` are those that came."""
+
+    root_der: bytes
+    url: str = ""
+    logins: list[str | None] = field(default_factory=list)
+
+    async def stub(self, request: web.Request) -> web.Response:
+        self.logins.append(request.headers.get("Authorization"))
+        return web.Response(body=b"a disc", content_type="application/octet-stream")
+
+
+@pytest.fixture
+async def https(certificate: Path) -> AsyncIterator[HttpsServer]:
+    server = HttpsServer(ssl.PEM_cert_to_DER_cert(certificate.read_text()))
+    app = web.Application()
+    app.router.add_get("/stub.iso", server.stub)
+    runner = web.AppRunner(app, shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls_server(certificate)).start()
+    server.url = f"https://127.0.0.1:{runner.addresses[0][1]}/stub.iso"
+    yield server
+    await runner.cleanup()
+
+
+async def test_https_is_booted_with_its_parameters_and_our_root(
+    tmp_path: Path, https: HttpsServer
+) -> None:
+    parameters = RecoveryParameters(https.url, user="me", password="secret")
     async with device_and_client(tmp_path, tls=True) as (device, client):
+        await push_root_certificate(client, https.root_der)
         facts = await probe(client)
         await boot_from_https(client, facts, parameters, enforce_secure_boot=False)
 
         assert await boots_next(device, client) == Boot(
-            BootFrom.HTTPS, Recovery("https://192.0.2.1/stub.efi", True, "me", "secret")
+            BootFrom.HTTPS, Recovery(https.url, True, "me", "secret")
         )
 
+    assert https.logins == ["Basic bWU6c2VjcmV0"]  # me:secret
 
-async def test_https_switches_recovery_on(tmp_path: Path) -> None:
+
+async def test_https_is_not_booted_from_a_server_that_amt_does_not_trust(
+    tmp_path: Path, https: HttpsServer
+) -> None:
+    async with device_and_client(tmp_path, tls=True) as (device, client):
+        facts = await probe(client)
+        parameters = RecoveryParameters(https.url)
+        await boot_from_https(client, facts, parameters, enforce_secure_boot=False)
+
+        assert (await boots_next(device, client)).source is BootFrom.DEFAULT
+
+    assert https.logins == []
+
+
+async def test_https_switches_recovery_on(tmp_path: Path, https: HttpsServer) -> None:
     async with device_and_client(tmp_path, tls=True) as (device, client):
         device.state.boot_service = 32768
+        await push_root_certificate(client, https.root_der)
         facts = await probe(client)
-        parameters = RecoveryParameters("https://192.0.2.1/a.iso")
+        parameters = RecoveryParameters(https.url)
         await boot_from_https(client, facts, parameters, enforce_secure_boot=True)
 
         assert (await boots_next(device, client)).source is BootFrom.HTTPS
@@ -338,13 +399,8 @@ async def test_kvm_is_switched_on(tmp_path: Path, version: str) -> None:
         assert device.state.kvm_password == "Abcd12<!"
 
 
-async def test_a_root_certificate_is_pushed_once(tmp_path: Path) -> None:
-    pem = subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-         "-subj", "/CN=root", "-keyout", tmp_path / "key.pem"],
-        check=True, capture_output=True, text=True,
-    ).stdout  # fmt: skip
-    der = ssl.PEM_cert_to_DER_cert(pem)
+async def test_a_root_certificate_is_pushed_once(tmp_path: Path, certificate: Path) -> None:
+    der = ssl.PEM_cert_to_DER_cert(certificate.read_text())
     async with device_and_client(tmp_path) as (device, client):
         assert await push_root_certificate(client, der) is True
         assert await push_root_certificate(client, der) is False
@@ -404,7 +460,10 @@ async def test_a_second_request_that_comes_too_early_is_told(tmp_path: Path) -> 
     assert "10 seconds" in raised.value.hint
 
 
-async def test_a_power_on_whose_answer_is_lost_is_seen_and_happens_once(tmp_path: Path) -> None:
+async def test_a_power_on_whose_answer_is_lost_is_seen_and_happens_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(power, "LOOKS_AGAIN_AFTER_S", 0.0)
     manners = WsmanManners(lost_answers=frozenset({"RequestPowerStateChange"}))
     async with device_and_client(tmp_path, wsman_manners=manners) as (device, client):
         await request_power(client, PowerAction.ON)

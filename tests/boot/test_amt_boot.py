@@ -9,12 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from bootserver.bench.fake_amt import FakeAmtDevice, FakeSpec, RedirectionManners, fake_amt
+from bootserver.bench.fake_amt import (
+    FakeAmtDevice,
+    FakeSpec,
+    RedirectionManners,
+    WsmanManners,
+    fake_amt,
+)
 from bootserver.bench.qemu_command import QemuSpec
 from bootserver.model import Firmware
 from tests.fixtures.packaged import MEMTEST, packaged
-from tests.fixtures.server import BOOT_S, Site, serving
+from tests.fixtures.server import BOOT_S, Site, free_port, serving
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
@@ -32,6 +40,7 @@ async def site_of(path: Path, device: FakeAmtDevice) -> AsyncIterator[tuple[Site
     password_file.write_text(f"{PASSWORD}\n")
     site = Site(
         path / "site",
+        https_port=free_port(),
         extra=(
             f'[[machines]]\namt.host = "{device.host}"\n'
             f"amt.tls = {str(bool(device.certificate_sha256)).lower()}\n"
@@ -47,11 +56,8 @@ async def site_of(path: Path, device: FakeAmtDevice) -> AsyncIterator[tuple[Site
 
 async def amt_boot(site: Site, *options: str, expect: int = 0) -> dict[str, Any]:
     """What `bootserver amt boot --json` says in the end of its one machine."""
-    output = await site.command(
-        *("amt", "boot", "--method", "two-stage", *options, "--json"),
-        expect=expect,
-        stream="output",
-    )
+    command = ("amt", "boot", "--method", "two-stage", *options, "--json")
+    output = await site.command(*command, expect=expect, stream="output")
     [outcome] = json.loads(output)
     assert isinstance(outcome, dict)
     return outcome
@@ -73,7 +79,7 @@ async def test_one_command_boots_a_pc_from_ram(tmp_path: Path, firmware: Firmwar
     assert job["doing"] == "done", job
     assert [phase["phase"] for phase in boot["phases"]] == PHASES
     assert boot["machine"]["firmware"] == firmware.value
-    assert boot["sent_bytes"] == packaged(MEMTEST).stat().st_size
+    assert boot["sent_bytes"] == boot["image_bytes"] > 100_000
     stub = boot["transfers"][0]
     assert (stub["name"], stub["protocol"]) == ("stub.iso", "redirection")
     assert 200_000 < stub["sent_bytes"] <= 600_000
@@ -109,3 +115,26 @@ async def test_a_connection_cut_in_the_middle_is_told_and_the_command_can_be_run
     assert "ended the connection" in cut["amt_boot"]["error"]
     assert cut["boot"]["phase"] == "failed"
     assert again["amt_boot"]["doing"] == "done", again
+
+
+async def test_one_click_recovery_boots_a_pc_without_any_redirection(tmp_path: Path):
+    spec = FakeSpec(
+        tmp_path / "amt",
+        tls=True,
+        version="16.1.30",
+        wsman_manners=WsmanManners(one_click_recovery=True),
+        machine=QemuSpec(Firmware.UEFI),
+    )
+    async with fake_amt(spec) as device, site_of(tmp_path, device) as (site, image):
+        outcome = await amt_boot(site, device.host, "--image", image, "--method", "ocr")
+        root = x509.load_pem_x509_certificate(site.root.read_bytes())
+
+    job, boot = outcome["amt_boot"], outcome["boot"]
+    assert job["doing"] == "done", job
+    assert (job["taken"], job["reads"]) == ("ocr", 0)
+    assert [fetched.error for fetched in device.fetched] == [""]
+    assert device.fetched[0].content_type == "application/efi"
+    assert device.fetched[0].url.endswith("/stub.efi")
+    assert device.state.roots == [root.public_bytes(Encoding.DER)]
+    assert [p for p in PHASES if p != "attached"] == [phase["phase"] for phase in boot["phases"]]
+    assert "IDER" not in device.state.sessions

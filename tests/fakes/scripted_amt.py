@@ -3,6 +3,7 @@
 It judges nothing: whether a request is right is for the test to say, or for the fake device.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ SCHEMAS = {
     "IPS": "http://intel.com/wbem/wscim/1/ips-schema/1/",
 }
 LOST = "the connection is cut after the request was heard"
+HANGS = "no answer comes as long as the test lasts"
 NOTHING_THERE = "DestinationUnreachable"
 
 
@@ -48,6 +50,8 @@ class ScriptedAmt:
     heard: list[tuple[str, str]] = field(default_factory=list)
     selectors: dict[str, str] = field(default_factory=dict)  # by what was asked
     closes_after: str = ""  # after this, nothing listens any more
+    hanging: asyncio.Event = field(default_factory=asyncio.Event)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
     port: int = 0
     site: web.TCPSite | None = None
 
@@ -86,6 +90,10 @@ class ScriptedAmt:
         answer = self._next(what, verb)
         if what == self.closes_after and self.site is not None:
             await self.site.stop()
+        if answer == HANGS:
+            self.hanging.set()
+            await self.over.wait()
+            return web.Response()
         if answer == LOST:
             assert request.transport is not None
             request.transport.abort()
@@ -149,4 +157,5 @@ async def scripted(amt: ScriptedAmt) -> AsyncIterator[WsmanClient]:
         async with WsmanClient("127.0.0.1", "admin", "P@ssw0rd", port=amt.port) as client:
             yield client
     finally:
+        amt.over.set()
         await runner.cleanup()

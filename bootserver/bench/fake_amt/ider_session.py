@@ -46,9 +46,10 @@ class IderSession:
     resets that it answered.
     """
 
-    def __init__(self, link: Link, manners: RedirectionManners) -> None:
+    def __init__(self, link: Link, manners: RedirectionManners, *, reads_before: int = 0) -> None:
         self.drives = Drives.OFF
         self.reads = 0
+        self._reads_before = reads_before
         self.pongs = 0
         self.resets = 0
         self._link = link
@@ -101,7 +102,7 @@ class IderSession:
             self._answer = asyncio.get_running_loop().create_future()
             try:
                 command = self._host.command(drive, cdb)
-                if is_read and self.reads == self._manners.reset_in_read:
+                if is_read and self._nth_read == self._manners.reset_in_read:
                     await self._begin_reset(command)
                 else:
                     await self._link.send(command)
@@ -114,9 +115,13 @@ class IderSession:
                 raise NoDriveError("the console has left") from err
             finally:
                 self._answer = None
-            if is_read and self.reads == self._manners.cut_after_reads:
+            if is_read and self._nth_read == self._manners.cut_after_reads:
                 self._link.cut()
             return answer
+
+    @property
+    def _nth_read(self) -> int:
+        return self._reads_before + self.reads
 
     async def reset(self) -> None:
         """Tell the console that the host is reset, and wait until it has noted that."""

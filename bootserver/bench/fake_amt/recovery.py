@@ -9,6 +9,7 @@ its variables, for which there is no way in while QEMU runs.
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import ssl
 from collections.abc import Sequence
@@ -48,7 +49,10 @@ async def fetch(recovery: Recovery, roots: Sequence[bytes], workdir: Path, gatew
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     for root in roots if recovery.uses_roots else ():
         context.load_verify_locations(cadata=root)
-    auth = aiohttp.BasicAuth(recovery.user, recovery.password) if recovery.user else None
+    headers = {"Host": url.authority}
+    if recovery.user:
+        login = f"{recovery.user}:{recovery.password}".encode()
+        headers["Authorization"] = f"Basic {base64.b64encode(login).decode()}"
     here = url.with_host("127.0.0.1") if url.host == gateway else url
     name = "recovery.efi" if url.path.lower().endswith(".efi") else "recovery.iso"
     timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
@@ -59,8 +63,7 @@ async def fetch(recovery: Recovery, roots: Sequence[bytes], workdir: Path, gatew
                 here,
                 ssl=context,
                 server_hostname=url.host,
-                headers={"Host": url.authority},
-                auth=auth,
+                headers=headers,
                 allow_redirects=False,
             ) as response,
         ):

@@ -59,6 +59,7 @@ class RedirectionPort:
         self._reserved: socket.socket | None = None
         self._server: asyncio.Server | None = None
         self._held: set[bytes] = set()
+        self._reads = 0  # of the sessions that are over
         self._serving: set[asyncio.Task[None]] = set()
 
     async def start(self, context: ssl.SSLContext | None) -> None:
@@ -125,14 +126,15 @@ class RedirectionPort:
         self._state.consent.session_opened()
         try:
             if tag == _IDER:
-                self.ider = IderSession(link, manners)
+                self.ider = IderSession(link, manners, reads_before=self._reads)
                 await self.ider.run(admitted)
             else:
                 self.sol = SolSession(link, manners, self._type)
                 await self.sol.run(admitted)
         finally:
             self._state.sessions.discard(name)
-            if tag == _IDER:
+            if self.ider and tag == _IDER:
+                self._reads += self.ider.reads
                 self.ider = None
                 await self._drives_lost()
             else:

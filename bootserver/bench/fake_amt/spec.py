@@ -95,9 +95,9 @@ class RedirectionManners:
 
     `busy`: somebody else has the drives. `rejects_features`: the drives are never switched on.
     `heartbeat_s` and `rx_timeout_s` win over what the console asks for; `ping_s` is how often
-    we ask whether it is alive. `reset_in_read` and `cut_after_reads` count the READs of a
-    session: in that one the host is reset, or after it the connection is cut. `lenient` forgives
-    sequence numbers, registers and the malformed OPEN_SESSION of amtider.
+    we ask whether it is alive. `reset_in_read` and `cut_after_reads` count the READs of the
+    device, all its sessions together: in that one the host is reset, or after it the connection is
+    cut. `lenient` forgives sequence numbers, registers and the malformed OPEN_SESSION of amtider.
     """
 
     auth_types: tuple[int, ...] = (3, 4)

@@ -168,6 +168,9 @@ class StubOrder(Body):
     dns: Ipv4 = ""
     vlan: int | None = Field(default=None, ge=1, le=4094)
     mac: Mac = ""
+    then_dhcp: bool = Field(
+        default=False, description="The static address first, on the card of that MAC; then DHCP"
+    )
     servers: list[Annotated[ServerUrl, AfterValidator(_given_server)]] = Field(
         default=[], max_length=8
     )
