@@ -29,9 +29,12 @@ class BootPlan:
 
 
 def order_for_machine(config: Config, image_id: str, host: str, facts: AmtFacts) -> StubSpec:
-    """The stub for this very machine: its token is its own, and it knows the machine's address."""
+    """The stub for this very machine: its token is its own, and it knows the machine's address.
+
+    Its name is the host: there are makers that give all their machines one UUID.
+    """
     spec = order_stub(config, image_id, network=known_network(facts.network))
-    return replace(spec, machine=facts.uuid or host)
+    return replace(spec, machine=host)
 
 
 def known_network(network: WiredNetwork | None) -> NetworkSpec:

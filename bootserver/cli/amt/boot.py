@@ -70,9 +70,9 @@ async def boot(
     wanted = list(dict.fromkeys([*hosts, *(_read_hosts(hosts_file) if hosts_file else [])]))
     if not wanted:
         raise click.UsageError("give a HOST, or --hosts FILE")
-    output = Console()
+    output = Console(soft_wrap=True)
     screen, shown = screen_for(output, as_json=as_json)
-    asking = AtTheTerminal() if is_somebody_there() and not as_json else NobodyThere()
+    asking = AtTheTerminal(screen) if is_somebody_there() and not as_json else NobodyThere()
     order = {"image": image_id, "method": method, "stay": stay, **_login_body(login)}
     async with open_api(url.rstrip("/") or admin_url(config)) as api:
         with shown:
