@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -451,11 +452,13 @@ class Cold:
 
     def __init__(self) -> None:
         self.error: Exception | None = None
+        self.before: Callable[[], object] = lambda: None
 
     def read_at_once(self, lba: int, count: int) -> None:
         return None
 
     def read(self, lba: int, count: int) -> bytes:
+        self.before()
         if self.error:
             raise self.error
         return IMAGE[lba * 2048 : (lba + count) * 2048]
@@ -472,6 +475,32 @@ async def test_an_image_that_is_not_at_hand_is_read_in_a_thread() -> None:
         redirect("127.0.0.1", "admin", "P@ssw0rd", Cold(), port=port) as drives,
     ):
         await drives.wait_until(lambda stats: stats.reads == 1)
+
+
+async def test_a_disk_that_sleeps_holds_up_nothing_but_its_read() -> None:
+    disc = Cold()
+    awake = threading.Event()
+    disc.before = awake.wait
+
+    async def script(device: Firmware) -> None:
+        await device.attach()
+        await device.send(command(2, READ_32_BLOCKS))
+        await device.send(bytes.fromhex("44 0000 00 03000000"), reset(4))
+        await device.expect(bytes.fromhex("45 0000 00 02000000  47 0000 00 03000000"))
+        await device.send(command(5, READ_FIRST_BLOCK))
+        awake.set()
+        await device.expect(expected_answer(4, IMAGE[:2048]))  # and nothing of the void READ
+
+    async with (
+        firmware(script) as port,
+        redirect("127.0.0.1", "admin", "P@ssw0rd", disc, port=port) as drives,
+    ):
+        try:
+            stats = await drives.wait_until(lambda stats: stats.reads == 1)
+        finally:
+            awake.set()
+
+    assert (stats.resets, stats.read_bytes) == (1, 2048)
 
 
 async def test_an_image_that_cannot_be_read_is_a_medium_error_and_the_session_goes_on() -> None:
