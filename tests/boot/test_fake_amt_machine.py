@@ -176,3 +176,23 @@ async def test_a_console_sees_and_types_on_the_machines_serial_line(tmp_path: Pa
         await seen(b"LOOPBACK-UP")
         serial.send(b"\x28\0\0\0\x01\0\0\0\x06\0rescue")
         await seen(b"rescue")  # the system's terminal echoes it
+
+
+async def test_a_console_hears_of_the_systems_own_resets(tmp_path: Path, evidence: Path):
+    disc = loopback_iso.loopback_iso().path
+    async with (
+        fake_with_machine(Firmware.BIOS, tmp_path, evidence) as device,
+        redirected(device, disc),
+    ):
+        await power(Wsman(device), ON)
+        await device.booted(timeout_s=BOOT_S)
+        assert device.machine
+        assert device.ider
+        ider = device.ider
+        await device.machine.wait_for(NOTHING_TO_BOOT, timeout_s=BOOT_S)
+        assert ider.resets == 1
+
+        await device.machine.send_keys("ctrl-alt-delete")
+
+        # SeaBIOS resets twice.
+        await device.wait_until(lambda: ider.resets >= 2, timeout_s=BOOT_S)
