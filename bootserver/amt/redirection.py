@@ -200,7 +200,7 @@ class RedirectionSession(Session):
 
     def _redirected(self, message: ServiceMessage) -> Event | None:
         match message:
-            case Ping():
+            case Ping() if self.state is not State.CLOSING:  # CLOSE was our last word
                 self._out.append(pong(self._next()))
             case Pong() | Heartbeat():
                 pass  # the firmware lives, as the caller knows by having bytes of it

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import tomllib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import aiohttp
+
 from bootserver.bench.cases import KB, BootWay, Case
+from bootserver.bench.fake_amt import FakeSpec, fake_amt
 from bootserver.bench.qemu import QemuMachine, launch
 from bootserver.bench.qemu_command import QemuSpec
 from bootserver.bench.site import BenchSite, lay_out_site, run_command, serving
+from bootserver.bench.slow_link import Line
 from bootserver.config import Config
 from bootserver.database import open_database
+from bootserver.errors import ServiceError
 from bootserver.model import BootEvent, BootPhase, BootSession, Firmware
 from bootserver.sessions.store import SessionStore
 
@@ -30,7 +35,8 @@ class View:
     """What is to be seen at one moment of the demonstration."""
 
     at: datetime
-    power_on_at: datetime
+    begun_at: datetime  # switched on, or AMT asked to
+    first: str  # what happens from then on
     stub_bytes: int  # over the slow CD
     session: BootSession | None
     events: Sequence[BootEvent]
@@ -40,7 +46,7 @@ class View:
     @property
     def bars(self) -> list[tuple[str, float, float]]:
         """What took its time: name, start and end in seconds since power-on; the last one grows."""
-        marks = [("the stub over the slow CD", self.power_on_at)]
+        marks = [(self.first, self.begun_at)]
         marks += [(DOES[event.phase], event.at) for event in self.events if event.phase in DOES]
         ends = [*(at for _, at in marks[1:]), self.at]
         return [
@@ -54,12 +60,25 @@ class View:
         handed_off = (event.at for event in self.events if event.phase is BootPhase.HANDED_OFF)
         return (self.at - next(handed_off, self.at)).total_seconds()
 
+    @property
+    def power_on_at(self) -> datetime:
+        """When the machine was switched on: at the beginning, or when AMT had done it."""
+        powered = (event.at for event in self.events if event.phase is BootPhase.POWERED)
+        return next(powered, self.begun_at)
+
+    @property
+    def failed(self) -> bool:
+        """True if nothing more will come; the session says why."""
+        return any(event.phase is BootPhase.FAILED for event in self.events)
+
     def _seconds(self, at: datetime) -> float:
-        return (at - self.power_on_at).total_seconds()
+        return (at - self.begun_at).total_seconds()
 
 
+STUB_OVER_CD = "the stub over the slow CD"
 # What a machine does once it has reached a phase.
 DOES = {
+    BootPhase.POWERED: STUB_OVER_CD,
     BootPhase.STUB_STARTED: "the server decides",
     BootPhase.SCRIPT_SERVED: "a loader comes over HTTP",
     BootPhase.FETCHING: "the image comes over HTTP",
@@ -68,13 +87,31 @@ DOES = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """What is watched: the machine, which AMT may not have switched on yet, and its slow CD."""
+
+    machine: Callable[[], QemuMachine | None]
+    slow_bytes: Callable[[], Awaitable[int]]
+    begun_at: datetime
+    first: str
+
+
 @asynccontextmanager
 async def demonstration(
-    image: Path, firmware: Firmware, rate_kb_s: int, directory: Path, config: Config
+    image: Path,
+    firmware: Firmware,
+    rate_kb_s: int,
+    directory: Path,
+    config: Config,
+    *,
+    by_amt: bool = False,
 ) -> AsyncIterator[AsyncIterator[View]]:
     """What is to be seen, four times a second, until the image has run for a while.
 
-    The server goes on until the end of the block. Raises ServiceError if it or QEMU cannot start.
+    The stub lies in the machine's own slow CD drive, or `by_amt` in one that a fake AMT device
+    redirects. The server goes on until the end of the block. Raises ServiceError if it or QEMU
+    cannot start, or if AMT refuses the boot.
     """
     case = Case(
         name="demo",
@@ -83,16 +120,64 @@ async def demonstration(
         way=BootWay.TWO_STAGE,
         phase=BootPhase.HANDED_OFF,
     )
+    line = Line(bytes_per_s=rate_kb_s * KB)
+    stage = _redirected if by_amt else _in_the_drive
+    async with stage(case, image, firmware, line, directory, config) as (site, staged):
+        yield _views(site, staged)
+
+
+@asynccontextmanager
+async def _in_the_drive(
+    case: Case, image: Path, firmware: Firmware, line: Line, directory: Path, config: Config
+) -> AsyncIterator[tuple[BenchSite, _Stage]]:
+    """A machine that is switched on with the stub in its drive."""
     site = lay_out_site(directory / "site", case, image, config)
     stub = directory / "stub.iso"
     await run_command(site, "images", "list")  # reads it now, not while the machine waits
     await run_command(site, "stub", "build", site.image, "-o", str(stub))
-    spec = QemuSpec(firmware, cdrom=stub, cdrom_bytes_per_s=rate_kb_s * KB)
+    spec = QemuSpec(firmware, cdrom=stub, cdrom_bytes_per_s=line.bytes_per_s)
     async with serving(site), launch(spec, directory / "machine") as machine:
-        yield _views(site, machine)
+        yield (
+            site,
+            _Stage(lambda: machine, machine.cd_bytes_read, machine.switched_on_at, STUB_OVER_CD),
+        )
 
 
-async def _views(site: BenchSite, machine: QemuMachine) -> AsyncIterator[View]:
+@asynccontextmanager
+async def _redirected(
+    case: Case, image: Path, firmware: Firmware, line: Line, directory: Path, config: Config
+) -> AsyncIterator[tuple[BenchSite, _Stage]]:
+    """A machine that is off, and whose AMT is asked to boot it."""
+    secret = directory / "amt.password"
+    spec = FakeSpec(directory / "amt", tls=True, machine=QemuSpec(firmware), line=line)
+    secret.write_text(spec.password, encoding="utf-8")
+    async with fake_amt(spec) as device:
+        amt = {
+            "host": device.host,
+            "password_file": str(secret),
+            "wsman_port": device.wsman_port,
+            "redirection_port": device.redirection_port,
+        }
+        site = lay_out_site(directory / "site", case, image, config, [{"amt": amt}])
+        await run_command(site, "images", "list")
+
+        async def slow_bytes() -> int:
+            return device.read_bytes
+
+        async with serving(site), aiohttp.ClientSession() as http:
+            begun_at = datetime.now(UTC)
+            order = {"image": site.image, "method": "two-stage"}
+            url = f"{_dashboard(site)}api/v1/machines/{device.host}/boot"
+            async with http.post(url, json=order) as answer:
+                if answer.status != 202:
+                    raise ServiceError(f"the boot was refused: {(await answer.json())['detail']}")
+            yield (
+                site,
+                _Stage(lambda: device.machine, slow_bytes, begun_at, "AMT is told what to boot"),
+            )
+
+
+async def _views(site: BenchSite, stage: _Stage) -> AsyncIterator[View]:
     dashboard = _dashboard(site)
     async with open_database(site.database_url) as engine:
         store = SessionStore(engine)
@@ -100,17 +185,22 @@ async def _views(site: BenchSite, machine: QemuMachine) -> AsyncIterator[View]:
             sessions = await store.recent(1)
             session = sessions[0] if sessions else None
             events = (await store.events([session.id]))[session.id] if session else []
+            machine = stage.machine()
+            screen, serial = "", ""
+            if machine is not None:
+                screen, serial = await machine.text_screen(), machine.serial_text()
             view = View(
                 at=datetime.now(UTC),
-                power_on_at=machine.switched_on_at,
-                stub_bytes=await machine.cd_bytes_read(),
+                begun_at=stage.begun_at,
+                first=stage.first,
+                stub_bytes=await stage.slow_bytes(),
                 session=session,
                 events=events,
-                screen=_last_lines(await machine.text_screen(), machine.serial_text()),
+                screen=_last_lines(screen, serial),
                 dashboard=dashboard,
             )
             yield view
-            if view.since_hand_off_s > AFTERWARDS_S:
+            if view.since_hand_off_s > AFTERWARDS_S or view.failed:
                 return
             await asyncio.sleep(LOOK_S)
 

@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,11 +53,17 @@ class BenchSite:
         return f"sqlite+aiosqlite:///{self.path / 'var' / 'bootserver.db'}"
 
 
-def lay_out_site(path: Path, case: Case, image: Path, config: Config) -> BenchSite:
+def lay_out_site(
+    path: Path,
+    case: Case,
+    image: Path,
+    config: Config,
+    machines: Sequence[Mapping[str, object]] = (),
+) -> BenchSite:
     """A site at `path` with that image only, on free ports, and otherwise as `config` boots.
 
-    The image's own side-car is not taken along: all that counts is in the case. Neither are
-    `[[machines]]`, and TFTP is off.
+    The image's own side-car is not taken along: all that counts is in the case. Its `[[machines]]`
+    are `machines`, and TFTP is off.
     """
     site = BenchSite(path)
     images = path / "images"
@@ -83,6 +89,7 @@ def lay_out_site(path: Path, case: Case, image: Path, config: Config) -> BenchSi
         "stub": config.stub.model_dump(mode="json", exclude_none=True, exclude={"servers"}),
         "boot": config.boot.model_dump(mode="json", exclude_none=True),
         "log": {"format": "json"},
+        "machines": list(machines),
     }
     site.config_path.write_text(tomli_w.dumps(tables), encoding="utf-8")
     return site

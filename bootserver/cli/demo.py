@@ -38,9 +38,17 @@ BAR_COLUMNS = 36
     show_default=True,
     help="kB/s of the machine's CD, as over AMT; 0 is as fast as it goes.",
 )
+@click.option(
+    "--amt",
+    "by_amt",
+    is_flag=True,
+    help="Boot it through Intel AMT: a fake device redirects the CD.",
+)
 @click.option("--stay", is_flag=True, help="Leave the server running afterwards, until Ctrl-C.")
 @with_config
-async def demo(config: Config, image_id: str, firmware: str, rate_kb_s: int, stay: bool) -> None:
+async def demo(
+    config: Config, image_id: str, firmware: str, rate_kb_s: int, by_amt: bool, stay: bool
+) -> None:
     """Boot an emulated machine from a stub, and watch where its time goes.
 
     The server of the demonstration is one of its own, with nothing but IMAGE, or Memtest86+.
@@ -56,7 +64,7 @@ async def demo(config: Config, image_id: str, firmware: str, rate_kb_s: int, sta
     console = Console()
     with tempfile.TemporaryDirectory(prefix="bootserver-demo-") as directory:
         async with demonstration(
-            image, Firmware(firmware), rate_kb_s, Path(directory), config
+            image, Firmware(firmware), rate_kb_s, Path(directory), config, by_amt=by_amt
         ) as views:
             view = None
             with Live(console=console, auto_refresh=False, transient=True) as live:
@@ -113,6 +121,8 @@ def _summary(view: View) -> str:
     """What the demonstration has shown, in a sentence."""
     handed_off = [event.at for event in view.events if event.phase is BootPhase.HANDED_OFF]
     if not handed_off or view.session is None:
+        if view.session is not None and view.session.error:
+            return f"The boot failed: {view.session.error}"
         return "The machine did not get to its hand-off; the picture says how far it came."
     seconds = (handed_off[0] - view.power_on_at).total_seconds()
     return (

@@ -448,6 +448,15 @@ def test_commands_that_cross_our_close_are_dropped() -> None:
     assert session.connection_lost() == [Closed(asked=True)]
 
 
+def test_a_ping_that_crosses_our_close_gets_no_answer() -> None:
+    session = opened()
+    session.close()
+    session.data_to_send()
+
+    assert session.receive(numbered(PING, 1)) == []
+    assert session.data_to_send() == b""
+
+
 def test_a_lost_connection_says_what_was_awaited() -> None:
     fresh, busy = RedirectionSession("admin", PASSWORD, cnonce=CNONCE), opened()
     fresh.start()

@@ -34,6 +34,21 @@ async def test_the_demonstration_shows_one_boot_from_beginning_to_end(
         assert "Memtest86+" in shown  # on the machine's own screen
 
 
+async def test_with_amt_the_machine_is_switched_on_by_it_and_reads_a_redirected_stub(
+    tmp_path: Path,
+):
+    site = Site(tmp_path / "site")
+    image = site.add(packaged(MEMTEST), "memtest.iso")
+
+    shown = await site.command("demo", image, "--amt", "--rate", "0")
+
+    for line in ("AMT is told what to boot", "the stub over the slow CD", "runs from memory"):
+        assert line in shown
+    [slow_mb] = re.findall(r"over the slow CD ([\d.]+) MB, over HTTP", shown)
+    assert 0.3 < float(slow_mb) < 1
+    assert re.search(r"[\d.]+ s from power-on to the hand-off", shown)
+
+
 async def test_an_image_that_is_not_there_is_a_sentence(tmp_path: Path):
     site = Site(tmp_path / "site")
 

@@ -198,3 +198,30 @@ async def test_arguments_for_one_boot_are_used_up_by_whatever_is_booted(plane: P
     assert await plane.status(f"/b/{key_of(script)}/phase/handoff") == 200
 
     assert "memdisk iso raw" in await plane.script(token)
+
+
+async def test_a_machines_memdisk_arguments_go_before_the_images_and_the_sites(plane: Plane):
+    token = await plane.token("rescue")
+    assert "memdisk iso raw ||" in await plane.script(token)
+    (plane.iso.parent / "rescue.toml").write_text('memdisk = "iso bigraw"\n')
+    await plane.look_again()
+    assert "memdisk iso bigraw ||" in await plane.script(token)
+    await plane.profiles.set(Selector(mac="52:54:00:12:34:56"), memdisk="iso safeint")
+
+    assert "memdisk iso safeint ||" in await plane.script(token)
+
+
+async def test_a_machines_kernel_arguments_follow_the_recipes_and_the_images(
+    plane: Plane, config: Config
+):
+    live = {"live/vmlinuz": b"k", "live/initrd.img": b"i", "live/filesystem.squashfs": b"hsqs"}
+    make_iso(config.images.path / "live.iso", live, bios=True)
+    (config.images.path / "live.toml").write_text('arguments = "of.image"\n')
+    await plane.look_again()
+    await plane.profiles.set(Selector(mac="52:54:00:12:34:56"), arguments="of.machine")
+
+    script = await plane.script(await plane.token("live"))
+
+    [kernel] = [line for line in script.splitlines() if line.startswith("kernel ")]
+    assert " boot=live components " in kernel
+    assert kernel.endswith(" of.image of.machine || goto retry")

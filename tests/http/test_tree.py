@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import html
 import os
 import random
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
+from yarl import URL
 
 from bootserver.config import Config
 from bootserver.model import BootPhase
@@ -86,6 +90,23 @@ async def test_a_directory_is_a_page_with_links_that_work(plane: Plane):
     [link] = [part.split('"')[0] for part in page.split('href="') if "initrd" in part.split('"')[0]]
     assert await plane.body(f"{base}/live/{link.removeprefix('./')}") == INITRD
     assert '"./.disk/"' in (await plane.body(f"{base}/")).decode()
+
+
+async def test_names_that_mean_something_in_a_url_are_found_by_the_links_of_the_listing(
+    plane: Plane, config: Config
+):
+    make_iso(config.images.path / "odd.iso", {"a b/50% #1?<ü>.txt": b"odd"})
+    await plane.look_again()
+    url = f"{plane.url}/b/{await plane.token('odd')}/tree/"
+    for name in ("a b/", "50% #1?<ü>.txt"):
+        async with plane.http.get(url) as answer:
+            page = await answer.text()
+        links = dict(re.findall(r'<a href="(\./[^"]+)">([^/]+/?)</a>', page))
+        [link] = [link for link, shown in links.items() if html.unescape(shown) == name]
+        url = urljoin(url, link)
+
+    async with plane.http.get(URL(url, encoded=True)) as answer:
+        assert await answer.read() == b"odd"
 
 
 async def test_a_directory_without_its_slash_is_redirected_to_it(plane: Plane):
@@ -256,6 +277,24 @@ async def test_a_machine_that_was_refused_changes_nothing_for_who_comes_from_its
     assert "32-bit UEFI" in refused
 
     assert b"etc/hello\0" in await plane.body(f"{await tree(plane)}/live/initrd.img")
+
+
+async def test_of_several_initrds_the_last_gets_the_injected_files(plane: Plane, config: Config):
+    initrds = ("arch/boot/amd-ucode.img", "arch/boot/x86_64/initramfs-linux.img")
+    disc = dict.fromkeys(initrds, INITRD) | {
+        "arch/boot/x86_64/vmlinuz-linux": b"kernel",
+        "arch/x86_64/airootfs.sfs": SQUASHFS,
+    }
+    make_iso(config.images.path / "arch.iso", disc, volume_id="ARCH_202611", bios=True)
+    (config.images.path / "arch.toml").write_text('[inject]\n"etc/hello" = "note"\n')
+    (config.images.path / "note").write_text("from the site\n")
+    await plane.look_again()
+    base = f"/b/{await plane.token('arch')}/tree"
+
+    microcode, initramfs = [await plane.body(f"{base}/{name}") for name in initrds]
+
+    assert microcode == INITRD
+    assert b"etc/hello\0" in initramfs
 
 
 async def test_a_file_of_the_sites_that_has_gone_is_a_sentence(plane: Plane):

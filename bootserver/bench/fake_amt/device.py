@@ -30,7 +30,7 @@ class FakeAmtDevice:
         self.typed = bytearray()  # what came over SOL for the host
         self.certificate: Certificate | None = None
         self._port = RedirectionPort(self.state, self._type, self._drives_lost)
-        self._drive = RedirectedDrive(lambda: self._port.ider)
+        self._drive = RedirectedDrive(lambda: self._port.ider, spec.line)
         self._computer = self._make_computer()
         self._power = Power(self.state, self._port, self._drive, self._computer)
         self._wsman = WsmanPort(self.state, self)
@@ -84,6 +84,11 @@ class FakeAmtDevice:
     def ider(self) -> IderSession | None:
         """The storage session that is open now."""
         return self._port.ider
+
+    @property
+    def read_bytes(self) -> int:
+        """What the machine in QEMU has read of its redirected CD."""
+        return self._drive.read_bytes
 
     @property
     def machine(self) -> QemuMachine | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from bootserver.bench.fake_amt.ider import Answer, Drive
@@ -10,6 +11,7 @@ from bootserver.bench.fake_amt.ider_session import (
     IderSession,
     NoDriveError,
 )
+from bootserver.bench.slow_link import Line
 
 _BLOCKS_AT_ONCE = 32  # 64 KiB, as BIOSes ask for at most
 
@@ -19,8 +21,10 @@ class RedirectedDrive:
 
     block_bytes = 2048
 
-    def __init__(self, session: Callable[[], IderSession | None]) -> None:
+    def __init__(self, session: Callable[[], IderSession | None], line: Line) -> None:
         self._session = session
+        self._line = line
+        self.read_bytes = 0  # by QEMU's machine, all its boots together
 
     async def scsi(self, cdb: bytes, drive: Drive = Drive.CD) -> Answer:
         """What the drive answers; raises NoDriveError, HostResetError."""
@@ -60,7 +64,12 @@ class RedirectedDrive:
             raise OSError(err.message) from err
 
     async def read(self, offset: int, size: int) -> bytes:
-        """Bytes of the CD, which QEMU reads by whole blocks; raises OSError (Export)."""
+        """Bytes of the CD, which QEMU reads by whole blocks, when the line would have brought them.
+
+        Raises OSError (Export).
+        """
+        loop = asyncio.get_running_loop()
+        arrives_at = loop.time() + self._line.seconds(size)
         lba, count = offset // self.block_bytes, size // self.block_bytes
         try:
             pieces = [
@@ -69,4 +78,6 @@ class RedirectedDrive:
             ]
         except (NoDriveError, HostResetError) as err:
             raise OSError(err.message) from err
+        await asyncio.sleep(arrives_at - loop.time())
+        self.read_bytes += size
         return b"".join(pieces)

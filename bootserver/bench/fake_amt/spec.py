@@ -7,6 +7,7 @@ from enum import IntEnum, StrEnum
 from pathlib import Path
 
 from bootserver.bench.qemu_command import QemuSpec
+from bootserver.bench.slow_link import Line
 
 
 class ControlMode(IntEnum):
@@ -121,7 +122,8 @@ class FakeSpec:
 
     `workdir` takes the files of the device and of its machine. Without `machine` power is only a
     state, and a boot from the redirected CD reads `first_lbas` of it. `machine` says what the PC
-    is made of and what its BIOS boots by itself; the redirected CD drive comes on top.
+    is made of and what its BIOS boots by itself; the redirected CD drive comes on top, and reads
+    no faster than `line`.
     """
 
     workdir: Path
@@ -147,6 +149,7 @@ class FakeSpec:
     listener: bool = True
     powered_on: bool = False
     machine: QemuSpec | None = None
+    line: Line = field(default_factory=Line)
     first_lbas: tuple[int, ...] = (16, 17, 18)
     wsman_manners: WsmanManners = field(default_factory=WsmanManners)
     redirection_manners: RedirectionManners = field(default_factory=RedirectionManners)
