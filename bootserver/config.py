@@ -7,12 +7,14 @@ Every key can also be set by an environment variable, which wins over the file:
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bootserver.fields import (
+    AmtHost,
+    AmtUser,
     ImageId,
     Interface,
     KernelArguments,
@@ -30,6 +32,7 @@ from bootserver.model import Architecture, Machine
 from bootserver.selector import Selector
 
 PROJECT = Path(__file__).resolve().parents[1]
+PASSWORD_VARIABLE = "BOOTSERVER_AMT_PASSWORD"  # noqa: S105  (where AMT's password may stand)
 
 
 class Section(BaseModel):
@@ -38,15 +41,40 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class KeyPairConfig(Section):
+    """A certificate and its private key, two PEM files; or nothing."""
+
+    key: OptionalPath = None
+    certificate: OptionalPath = None
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if (self.key is None) != (self.certificate is None):
+            missing = "key" if self.key is None else "certificate"
+            raise ValueError(f"the {missing} is missing: give key and certificate, or neither")
+        return self
+
+    @property
+    def pair(self) -> tuple[Path, Path] | None:
+        """Key and certificate, if the site has given them."""
+        return (self.key, self.certificate) if self.key and self.certificate else None
+
+
+class TlsConfig(KeyPairConfig):
+    """`[server.tls]`: what the boot plane shows over HTTPS, in place of our own CA's."""
+
+
 class ServerConfig(Section):
     """`[server]`: where the planes listen."""
 
     address: Interface = "*"
     boot_port: Port = 8080
+    https_port: Port = 0
     admin_address: Loopback = "127.0.0.1"
     admin_port: Port = 8081
     url: ServerUrl = ""
     grace_s: float = Field(default=60, ge=0)
+    tls: TlsConfig = TlsConfig()
 
 
 class TftpConfig(Section):
@@ -82,23 +110,8 @@ class StateConfig(Section):
         return self.database or f"sqlite+aiosqlite:///{self.path / 'bootserver.db'}"
 
 
-class SigningConfig(Section):
+class SigningConfig(KeyPairConfig):
     """`[stub.signing]`: what a site signs its UEFI loaders with, for Secure Boot; or nothing."""
-
-    key: OptionalPath = None
-    certificate: OptionalPath = None
-
-    @model_validator(mode="after")
-    def _both_or_none(self) -> SigningConfig:
-        if (self.key is None) != (self.certificate is None):
-            missing = "key" if self.key is None else "certificate"
-            raise ValueError(f"the {missing} is missing: give key and certificate, or neither")
-        return self
-
-    @property
-    def pair(self) -> tuple[Path, Path] | None:
-        """Key and certificate, if this site signs."""
-        return (self.key, self.certificate) if self.key and self.certificate else None
 
 
 class StubConfig(Section):
@@ -127,6 +140,33 @@ class BootConfig(Section):
     expire_h: float = Field(default=12, gt=0)
 
 
+class AmtConfig(Section):
+    """`[amt]`: how Intel AMT is spoken to, unless a machine's own table says otherwise."""
+
+    user: AmtUser = "admin"
+    password_file: OptionalPath = None
+    tls: bool = True
+    ca: OptionalPath = None
+    boots_at_once: int = Field(default=8, ge=1, le=256)
+    no_reads_s: float = Field(default=90, gt=0)
+    slow_path_kb_s: int = Field(default=600, ge=1)
+    fast_path_kb_s: int = Field(default=60_000, ge=1)
+    prefer_one_click_recovery: bool = False
+
+
+class MachineAmtConfig(Section):
+    """`amt.…` in a `[[machines]]` table: where its AMT is, and what is special about it."""
+
+    host: AmtHost
+    user: AmtUser | None = None
+    password_file: OptionalPath = None
+    tls: bool | None = None
+    legacy_tls: bool = False
+    ca: OptionalPath = None
+    wsman_port: Port = 0
+    redirection_port: Port = 0
+
+
 class MachineConfig(Section):
     """`[[machines]]`: what is special about one machine; all names that are given must match."""
 
@@ -137,12 +177,18 @@ class MachineConfig(Section):
     image: ImageId = ""
     arguments: KernelArguments = ""
     memdisk: MemdiskArguments = ""
+    amt: MachineAmtConfig | None = None
 
     @model_validator(mode="after")
     def _names_a_machine(self) -> MachineConfig:
-        if not self.selector.names:
+        if not self.selector.names and (self.amt is None or self.boots_something_special):
             raise ValueError("give a mac, uuid, serial or asset that names the machine")
         return self
+
+    @property
+    def boots_something_special(self) -> bool:
+        """True if it says what the machine boots, which needs a name that the machine tells."""
+        return bool(self.image or self.arguments or self.memdisk)
 
     @property
     def selector(self) -> Selector:
@@ -170,6 +216,7 @@ class Config(BaseSettings):
     state: StateConfig = StateConfig()
     stub: StubConfig = StubConfig()
     boot: BootConfig = BootConfig()
+    amt: AmtConfig = AmtConfig()
     log: LogConfig = LogConfig()
     machines: tuple[MachineConfig, ...] = ()
 
@@ -187,4 +234,5 @@ class Config(BaseSettings):
 
     def machine(self, machine: Machine) -> MachineConfig | None:
         """The first `[[machines]]` table that names this machine."""
-        return next((m for m in self.machines if m.selector.matches(machine)), None)
+        named = (m for m in self.machines if m.selector.names)
+        return next((m for m in named if m.selector.matches(machine)), None)

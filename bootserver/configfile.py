@@ -11,11 +11,11 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from bootserver.config import PROJECT, Config, MachineConfig, Section
+from bootserver.config import PASSWORD_VARIABLE, PROJECT, Config, KeyPairConfig, Section
 from bootserver.errors import ConfigError
 
 CONFIG_VARIABLE = "BOOTSERVER_CONFIG"
@@ -54,7 +54,7 @@ def load_config(path: Path | None = None) -> Config:
 
 def in_force(config: Config) -> dict[str, Any]:
     """The configuration as plain TOML values, secrets masked."""
-    values = config.model_dump(mode="json")
+    values = _without_none(config.model_dump(mode="json"))
     return {
         section: (
             {key: _masked(key, value) for key, value in table.items()}
@@ -63,6 +63,17 @@ def in_force(config: Config) -> dict[str, Any]:
         )
         for section, table in values.items()
     }
+
+
+def _without_none(value: Any) -> Any:
+    """The value without the keys that nothing is said of: TOML has no null."""
+    match value:
+        case dict():
+            return {key: _without_none(inner) for key, inner in value.items() if inner is not None}
+        case list():
+            return [_without_none(inner) for inner in value]
+        case _:
+            return value
 
 
 def _default_path() -> Path:
@@ -81,19 +92,31 @@ def _anchor_paths(config: Config, base: Path) -> Config:
     def anchored_path(path: Path | None) -> Path | None:
         return None if path is None else base / path
 
+    def anchored_pair(pair: KeyPairConfig) -> Section:
+        key, certificate = anchored_path(pair.key), anchored_path(pair.certificate)
+        return anchored(pair, key=key, certificate=certificate)
+
     stub = config.stub
     stub_paths = {
         "build": base / stub.build,
         "shim": anchored_path(stub.shim),
-        "signing": anchored(
-            stub.signing,
-            key=anchored_path(stub.signing.key),
-            certificate=anchored_path(stub.signing.certificate),
-        ),
+        "signing": anchored_pair(stub.signing),
         "loaders": {name: base / loader for name, loader in stub.loaders.items()},
     }
+
+    def anchored_amt(amt: Section) -> Section:
+        files = {key: anchored_path(getattr(amt, key)) for key in ("password_file", "ca")}
+        return anchored(amt, **files)
+
+    machines = tuple(
+        table.model_copy(update={"amt": anchored_amt(table.amt)}) if table.amt else table
+        for table in config.machines
+    )
     return config.model_copy(
         update={
+            "server": anchored(config.server, tls=anchored_pair(config.server.tls)),
+            "amt": anchored_amt(config.amt),
+            "machines": machines,
             "images": anchored(config.images, path=base / config.images.path),
             "state": anchored(config.state, path=base / config.state.path),
             "stub": anchored(stub, **stub_paths),
@@ -104,7 +127,7 @@ def _anchor_paths(config: Config, base: Path) -> Config:
 def _unknown_variables() -> Iterator[str]:
     """A mistake for each BOOTSERVER_ variable that names no table (pydantic ignores these)."""
     for name in sorted(os.environ):
-        if not name.startswith("BOOTSERVER_") or name == CONFIG_VARIABLE:
+        if not name.startswith("BOOTSERVER_") or name in (CONFIG_VARIABLE, PASSWORD_VARIABLE):
             continue
         table = name.removeprefix("BOOTSERVER_").split("__")[0].lower()
         if table not in Config.model_fields:
@@ -119,10 +142,16 @@ def _mistake(detail: Any) -> str:
         known: Any = Config.model_fields
         for table in location[:-1]:
             if table in known:
-                known = getattr(known[table].annotation, "model_fields", MachineConfig.model_fields)
+                known = _model_of(known[table].annotation).model_fields
         return f"{key}: no such key{_nearest(location[-1], known)}"
     reason = str(detail["msg"]).removeprefix("Value error, ")
     return f"{key} = {detail['input']!r}: {reason[:1].lower()}{reason[1:]}"
+
+
+def _model_of(annotation: Any) -> type[BaseModel]:
+    """The table that a key holds: itself, or one of several, or none at all."""
+    inner = [annotation, *get_args(annotation)]
+    return next((i for i in inner if isinstance(i, type) and issubclass(i, BaseModel)), Section)
 
 
 def _nearest(name: str, known: Any) -> str:

@@ -151,6 +151,19 @@ BOOTED_IMAGES = Table(
     Column("seen_at", Double, nullable=False, index=True),
 )
 
+# The AMT of machines, by host, as it was last met.
+AMT_HOSTS = Table(
+    "amt_hosts",
+    metadata,
+    Column("host", String, primary_key=True),
+    Column("certificate_sha256", String, nullable=False),  # pinned; "" where nothing is
+    Column("facts", JSON, nullable=False),
+    Column("uuid", String, nullable=False, index=True),
+    Column("mac", String, nullable=False, index=True),
+    Column("bytes_per_s", BigInteger, nullable=False),  # of redirection, last time; 0 unknown
+    Column("seen_at", Double, nullable=False),
+)
+
 # What machines boot, as it was set at run time.
 PROFILES = Table(
     "profiles",

@@ -30,6 +30,10 @@ class LoaderMissingError(BootServerError):
     """A boot loader that the stub or the boot plane needs is not in stub/build."""
 
 
+class CertificateError(BootServerError):
+    """A certificate or its private key cannot be used, or not be made."""
+
+
 class StubError(BootServerError):
     """A stub cannot be planned or written as asked."""
 

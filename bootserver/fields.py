@@ -80,6 +80,26 @@ def parse_kernel_arguments(text: str) -> str:
     return " ".join(words)
 
 
+def parse_host(text: str) -> str:
+    """A host name (RFC 1123 §2.1) in lower case, or an IP address, without port or scheme."""
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        labels = text.lower().removesuffix(".").split(".")
+    if len(text) > 253 or not all(
+        re.fullmatch(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", label) for label in labels
+    ):
+        raise ValueError(f"{text[:80]!r} is neither a host name nor an IP address")
+    return ".".join(labels)
+
+
+def _amt_user(text: str) -> str:
+    """An AMT digest user, as far as AMT's realm of names goes."""
+    if not re.fullmatch(r"[\x21-\x7e]{1,32}", text) or ":" in text:
+        raise ValueError(f"{text[:80]!r} is not an AMT user: 1 to 32 ASCII characters, no colon")
+    return text
+
+
 def _image_id(text: str) -> str:
     """What can be an image's id; whether there is one of that id is the library's to say."""
     if not text.isprintable() or "/" in text:
@@ -116,6 +136,8 @@ Mac = Annotated[str, AfterValidator(parse_mac)]
 Uuid = Annotated[str, AfterValidator(parse_uuid)]
 MachineName = Annotated[str, AfterValidator(parse_name)]
 ServerUrl = Annotated[str, AfterValidator(parse_server_url)]
+AmtHost = Annotated[str, AfterValidator(parse_host)]
+AmtUser = Annotated[str, AfterValidator(_amt_user)]
 Interface = Annotated[str, AfterValidator(_interface)]
 Loopback = Annotated[str, AfterValidator(_loopback)]
 MemdiskArguments = Annotated[str, AfterValidator(parse_memdisk_arguments)]

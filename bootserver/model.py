@@ -277,6 +277,9 @@ class BootSession:
         return self.machine.name or self.address
 
 
+REDIRECTION = "redirection"  # the protocol of what goes over AMT's virtual drive
+
+
 class TransferEnd(StrEnum):
     """How the sending of a file ended."""
 
@@ -297,7 +300,7 @@ class Transfer:
     session: str
     number: int  # from 1 within the session
     name: str  # "image.iso", "tree/live/vmlinuz"
-    protocol: str  # "http" or "tftp"
+    protocol: str  # "http", "tftp", or REDIRECTION
     started_at: datetime
     size_bytes: int  # of the whole file
     progress_at: datetime | None = None  # when bytes last went out
@@ -308,6 +311,11 @@ class Transfer:
     retransmits: int = 0  # segments that TCP sent again
     link: str = ""  # what the connection tells of itself: "the link is at 100 Mb/s"
     recent_bytes_per_s: float | None = None  # over its last seconds; None until that is known
+
+    @property
+    def is_redirected(self) -> bool:
+        """True for what the machine reads of a redirected disc: some of it, and now and then."""
+        return self.protocol == REDIRECTION
 
     @property
     def bytes_per_s(self) -> float:

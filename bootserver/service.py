@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import ssl
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, suppress
 from datetime import timedelta
@@ -13,9 +14,13 @@ from typing import Any
 import structlog
 from aiohttp import web
 
+from bootserver.amt.boots import AmtBoots
+from bootserver.amt.hosts import AmtHosts
+from bootserver.amt.known import KnownHosts
+from bootserver.amt.remote_boot import BootParts
 from bootserver.config import Config
 from bootserver.database import open_database
-from bootserver.errors import ServiceError
+from bootserver.errors import BootServerError, ServiceError
 from bootserver.http.admin_app import make_admin_app
 from bootserver.http.api.parts import AdminParts
 from bootserver.http.boot_app import make_boot_app
@@ -37,11 +42,13 @@ from bootserver.stub.standing import StandingStubs
 from bootserver.tftp.content import open_on_plane
 from bootserver.tftp.options import Limits
 from bootserver.tftp.server import TftpServer
+from bootserver.tls.authority import SiteAuthority
 
 log = structlog.get_logger(__name__)
 
 BACKLOG = 1024  # a whole site that powers on at once
 ADMIN_GRACE_S = 1.0
+OVER_HTTPS = "boot plane over HTTPS"
 FIRST_LOOK_S = 5.0  # how long the announcement waits for images that have just come
 
 Announce = Callable[[Mapping[str, str]], None]
@@ -86,15 +93,29 @@ async def run(config: Config, announce: Announce) -> None:
             scripts = Scripts(config, library, trees, ledger, profiles)
             open_stub = await issued.issue(order_stub(config)) if config.boot.open_menu else None
             plane = BootPlane(config, scripts, trees, issued, ledger, profiles, open_stub)
+            authority = SiteAuthority(config)
+            hosts = AmtHosts(config, KnownHosts(engine))
+            remote = BootParts(config, site_of(config), library, issued, ledger, hosts, authority)
             admin_app = make_admin_app(
-                AdminParts(config, library, sessions, bus, profiles, issued, standing.files)
+                AdminParts(
+                    config,
+                    library,
+                    sessions,
+                    bus,
+                    profiles,
+                    issued,
+                    standing.files,
+                    hosts,
+                    AmtBoots(remote, bus),
+                )
             )
-            stops = await _start_planes(config, plane, admin_app)
+            stops = await _start_planes(config, plane, authority, admin_app)
             async with asyncio.TaskGroup() as tasks:
                 background = [
                     tasks.create_task(library.watch(config.images.scan_interval_s)),
                     tasks.create_task(standing.keep(bootable)),
                     tasks.create_task(ledger.run()),
+                    tasks.create_task(authority.keep_current()),
                     tasks.create_task(
                         keep_pruned(
                             sessions, ledger, config.state.keep_boots, config.state.keep_days
@@ -105,14 +126,14 @@ async def run(config: Config, announce: Announce) -> None:
                     async with asyncio.timeout(FIRST_LOOK_S):
                         await library.settled()
                 await standing.update(bootable())
-                announce(_places(config, standing, stops))
+                announce(_places(config, authority, standing, stops))
                 await _serve_until_told(signals, stops, config.server.grace_s)
                 for task in background:
                     task.cancel()
 
 
 async def _start_planes(
-    config: Config, plane: BootPlane, admin_app: web.Application
+    config: Config, plane: BootPlane, authority: SiteAuthority, admin_app: web.Application
 ) -> dict[str, Stop]:
     """Start all that can be started; what cannot is one line. Returns how to stop each."""
     server = config.server
@@ -121,14 +142,18 @@ async def _start_planes(
     )
     admin = _serve_http(admin_app, server.admin_address, server.admin_port, grace_s=ADMIN_GRACE_S)
     starts = {"boot plane": boot, "dashboard": admin}
+    if server.https_port:
+        starts[OVER_HTTPS] = _serve_https(config, plane, authority)
     if config.tftp.enabled:
         starts["tftp"] = _serve_tftp(config, plane)
     stops: dict[str, Stop] = {}
     for name, start in starts.items():
         try:
             stops[name] = await start
-        except ServiceError as err:
-            log.error(f"{name.replace(' ', '_')}.not_served", reason=err.message, hint=err.hint)
+        except BootServerError as err:
+            log.error(
+                f"{name.lower().replace(' ', '_')}.not_served", reason=err.message, hint=err.hint
+            )
     if not stops.keys() & {"boot plane", "tftp"}:
         for stop in stops.values():
             await stop()
@@ -139,13 +164,30 @@ async def _start_planes(
     return stops
 
 
-async def _serve_http(app: web.Application, address: str, port: int, *, grace_s: float) -> Stop:
+async def _serve_https(config: Config, plane: BootPlane, authority: SiteAuthority) -> Stop:
+    """Serve the boot plane once more, for firmware that fetches over HTTPS only."""
+    server = config.server
+    tls = await asyncio.to_thread(authority.server_context)  # the first time, it makes keys
+    for problem in authority.problems():
+        log.warning("certificate.problem", problem=problem)
+    app, port = make_boot_app(plane), server.https_port
+    return await _serve_http(app, server.address, port, grace_s=server.grace_s, tls=tls)
+
+
+async def _serve_http(
+    app: web.Application,
+    address: str,
+    port: int,
+    *,
+    grace_s: float,
+    tls: ssl.SSLContext | None = None,
+) -> Stop:
     """Serve `app`; returns how to stop it, which waits up to `grace_s` for running answers."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=grace_s)
     await runner.setup()
     host = None if address == "*" else address
     try:
-        await web.TCPSite(runner, host, port, backlog=BACKLOG).start()
+        await web.TCPSite(runner, host, port, backlog=BACKLOG, ssl_context=tls).start()
     except OSError as err:
         await runner.cleanup()
         raise ServiceError(
@@ -191,7 +233,9 @@ async def _serve_until_told(
     log.info("server.stopped")
 
 
-def _places(config: Config, standing: StandingStubs, stops: Mapping[str, Stop]) -> dict[str, str]:
+def _places(
+    config: Config, authority: SiteAuthority, standing: StandingStubs, stops: Mapping[str, Stop]
+) -> dict[str, str]:
     """Where a person finds what."""
     server = config.server
     places = {}
@@ -199,6 +243,8 @@ def _places(config: Config, standing: StandingStubs, stops: Mapping[str, Stop]) 
         places["dashboard"] = f"http://{_in_url(server.admin_address)}:{server.admin_port}/"
     if "boot plane" in stops:
         places["machines call"] = own_url(config)
+    if OVER_HTTPS in stops:
+        places["over HTTPS"] = authority.https_url()
     places["images"] = f"{config.images.path}/"
     for image_id, path in standing.files.items():
         places[f"stub for {image_id}"] = str(path)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bootserver.config import PROJECT, Config, MachineConfig
+from bootserver.config import PROJECT, Config, MachineAmtConfig, MachineConfig
 from bootserver.configfile import in_force, load_config
 from bootserver.errors import ConfigError
 from bootserver.fields import ARGUMENTS_LIMIT, parse_kernel_arguments, parse_mac, parse_uuid
@@ -34,7 +34,10 @@ def test_the_shipped_file_shows_every_key_of_a_machine_in_a_comment():
     commented = "\n".join(line.removeprefix("# ") for line in text.splitlines() if " = " in line)
 
     assert set(tomllib.loads(commented)) == set(MachineConfig.model_fields)
-    assert MachineConfig(**tomllib.loads(commented)).mac
+    machine = MachineConfig(**tomllib.loads(commented))
+    assert machine.mac
+    assert machine.amt
+    assert set(tomllib.loads(commented)["amt"]) == set(MachineAmtConfig.model_fields)
 
 
 def documented(heading: str) -> str:
@@ -48,9 +51,8 @@ def documented(heading: str) -> str:
 def test_the_document_has_every_key_with_its_default():
     defaults = Config().model_dump(mode="json")
     del defaults["machines"]
-    stub = defaults["stub"]
-    inner = {name: stub.pop(name) for name in ("signing", "loaders")}
-    tables = defaults | {f"stub.{name}": table for name, table in inner.items()}
+    inner = [("server", "tls"), ("stub", "signing"), ("stub", "loaders")]
+    tables = defaults | {f"{outer}.{name}": defaults[outer].pop(name) for outer, name in inner}
 
     for name, table in tables.items():
         rows = re.findall(r"^\| `(.*?)` \|", documented(f"### [{name}]"), re.MULTILINE)
@@ -59,7 +61,11 @@ def test_the_document_has_every_key_with_its_default():
 
 @pytest.mark.parametrize(
     ("heading", "keys"),
-    [("## Machines", set(MachineConfig.model_fields)), ("## Side-cars", set(RULES))],
+    [
+        ("## Machines", set(MachineConfig.model_fields)),
+        ("### A machine's AMT", set(MachineAmtConfig.model_fields)),
+        ("## Side-cars", set(RULES)),
+    ],
 )
 def test_the_document_has_every_key_of_machines_and_side_cars(heading: str, keys: set[str]):
     table = re.findall(r"^\| (`.*?`) \|", documented(heading), re.MULTILINE)
@@ -288,7 +294,69 @@ def test_a_mistyped_key_of_an_inner_table_is_told_by_that_tables_names(tmp_path:
         load_config(write(tmp_path, '[stub.signing]\ncertificat = "s.crt"\n'))
 
 
+def test_the_paths_of_tls_start_at_the_file_and_none_stay_none(tmp_path: Path):
+    config = load_config(
+        write(tmp_path, '[server.tls]\nkey = "tls/s.key"\ncertificate = "/etc/s.crt"\n')
+    )
+
+    assert config.server.tls.pair == (tmp_path / "tls" / "s.key", Path("/etc/s.crt"))
+    assert load_config(write(tmp_path, "[server]\n")).server.tls.pair is None
+
+
+def test_a_certificate_without_its_key_is_a_mistake(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"server\.tls = .*the key is missing: give"):
+        load_config(write(tmp_path, '[server.tls]\ncertificate = "s.crt"\n'))
+
+
 @pytest.mark.parametrize("name", ["BOOTX64.EFI", "../grubx64.efi", "EFI/grub.efi", "grubx64", ""])
 def test_what_shim_loads_is_another_program_beside_it(tmp_path: Path, name: str):
     with pytest.raises(ConfigError, match=r"stub\.shim_loads"):
         load_config(write(tmp_path, f'[stub]\nshim_loads = "{name}"\n'))
+
+
+def test_a_table_with_nothing_but_an_amt_host_matches_no_machine_that_boots(tmp_path: Path):
+    config = load_config(write(tmp_path, '[[machines]]\namt.host = "PC7.example.org"\n'))
+
+    assert config.machines[0].amt.host == "pc7.example.org"
+    assert config.machine(Machine(mac="52:54:00:12:34:56")) is None
+
+
+def test_a_table_with_an_amt_host_and_an_image_needs_a_name_that_the_machine_tells(tmp_path: Path):
+    text = '[[machines]]\namt.host = "192.0.2.20"\nimage = "rescue"\n'
+
+    with pytest.raises(ConfigError, match="give a mac, uuid, serial or asset"):
+        load_config(write(tmp_path, text))
+
+
+def test_a_wrong_key_of_a_machines_amt_is_named_with_what_was_meant(tmp_path: Path):
+    text = '[[machines]]\namt.host = "192.0.2.20"\namt.legacy_tsl = true\n'
+
+    with pytest.raises(ConfigError, match=r"legacy_tsl: no such key \(did you mean legacy_tls\?\)"):
+        load_config(write(tmp_path, text))
+
+
+def test_a_password_in_the_file_is_refused(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"amt.password: no such key"):
+        load_config(write(tmp_path, '[amt]\npassword = "P@ssw0rd"\n'))
+
+
+def test_the_files_of_amt_are_relative_to_config_toml(tmp_path: Path):
+    text = """
+    [amt]
+    ca = "amt/ca.pem"
+    [[machines]]
+    amt.host = "192.0.2.20"
+    amt.password_file = "amt/pc7"
+    """
+
+    config = load_config(write(tmp_path, text))
+
+    assert config.amt.ca == tmp_path / "amt" / "ca.pem"
+    assert config.machines[0].amt.password_file == tmp_path / "amt" / "pc7"
+    assert in_force(config)["machines"][0]["amt"]["password_file"] == str(tmp_path / "amt" / "pc7")
+
+
+def test_amts_password_in_the_environment_is_no_unknown_key(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("BOOTSERVER_AMT_PASSWORD", "P@ssw0rd")
+
+    assert "P@ssw0rd" not in str(in_force(load_config(write(tmp_path, ""))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import random
 import re
 import signal
 import socket
@@ -14,7 +15,7 @@ import aiohttp
 import pytest
 
 from tests.fixtures.isos import make_iso
-from tests.fixtures.server import RunningServer, Site, serving
+from tests.fixtures.server import RunningServer, Site, free_port, serving
 
 EVENT_S = 60
 
@@ -89,6 +90,93 @@ async def test_a_busy_port_is_one_line_and_the_rest_serves(site: Site):
 
     assert [line["event"] for line in lines] == ["boot_plane.not_served"]
     assert f"port {site.boot_port} cannot be had" in lines[0]["reason"]
+
+
+@pytest.fixture
+def https_site(tmp_path: Path) -> Site:
+    site = Site(tmp_path / "site", https_port=free_port())
+    iso = make_iso(site.path / "images" / "rescue.iso", bios=True)
+    iso.write_bytes(iso.read_bytes() + random.Random(1).randbytes(3_000_017))
+    return site
+
+
+async def curl(site: Site, url: str, *arguments: str, expect: int = 0) -> bytes:
+    """What curl gets of that URL over HTTPS, with no other trust than in the server's own CA."""
+    process = await asyncio.create_subprocess_exec(
+        *("curl", "-sS", "--max-time", "60", "--cacert", site.root),
+        *("--connect-to", f"{site.host}:{site.https_port}:127.0.0.1:{site.https_port}"),
+        *arguments,
+        url,
+        stdout=subprocess.PIPE,
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == expect
+    return output
+
+
+@pytest.mark.interop
+async def test_the_boot_plane_is_served_over_https_as_well(https_site: Site):
+    site = https_site
+    async with serving(site) as server:
+        image = (site.path / "images" / "rescue.iso").read_bytes()
+        await until_logged(server, "image.hashed")
+        stub = await site.query("stub", "build", "rescue")
+        script = (await curl(site, site.https(stub["urls"]["script"]))).decode()
+        [path] = re.findall(r"^initrd .*(/b/\S+/image\.iso)", script, re.M)
+        url = f"https://{site.host}:{site.https_port}{path}"
+        head = await curl(site, url, "--head")
+        whole = await curl(site, url, "--include")
+        part = await curl(site, url, "--range", "1000000-2999999")
+        await curl(site, url.replace(site.host, "127.0.0.1"), expect=60)  # for another host
+        [boot] = await site.query("boots", "list")
+
+    head_lines, whole_lines = head.split(b"\r\n"), whole.partition(b"\r\n\r\n")[0].split(b"\r\n")
+    for lines in (head_lines, whole_lines):
+        assert lines[0] == b"HTTP/1.1 200 OK"
+        assert b"Content-Length: %d" % len(image) in lines
+        assert not [line for line in lines if line.lower().startswith(b"transfer-encoding")]
+    assert whole.partition(b"\r\n\r\n")[2] == image
+    assert part == image[1_000_000:3_000_000]
+    assert boot["phase"] == "fetched"
+    assert boot["sent_bytes"] == len(image) + 2_000_000
+    assert f"https://{site.host}:{site.https_port}" in server.announced
+
+
+@pytest.mark.interop
+async def test_what_is_booted_goes_on_over_plain_http(https_site: Site):
+    site = https_site
+    make_iso(
+        site.path / "images" / "live.iso",
+        {
+            ".disk/info": b"Debian",
+            "live/vmlinuz": b"kernel",
+            "live/initrd.img": b"initrd",
+            "live/filesystem.squashfs": b"hsqs",
+        },
+        bios=True,
+    )
+    async with serving(site) as server:
+        await until_logged(server, "image.hashed")
+        stub = await site.query("stub", "build", "live")
+        script = await curl(site, site.https(stub["urls"]["script"]) + "?platform=efi")
+
+    assert b"fetch=http://10.0.2.2:%d/b/" % site.boot_port in script
+    assert b"https:" not in script
+
+
+async def test_a_busy_https_port_is_one_line_and_the_rest_serves(https_site: Site):
+    site = https_site
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", site.https_port))
+        taken.listen()
+        async with serving(site) as server, aiohttp.ClientSession() as http:
+            lines = [line for line in server.log_lines if line["level"] == "error"]
+            async with http.get(local(site, "0" * 32, "boot.ipxe")) as answer:
+                assert answer.status == 200
+
+    assert [line["event"] for line in lines] == ["boot_plane_over_https.not_served"]
+    assert f"port {site.https_port} cannot be had" in lines[0]["reason"]
+    assert "https:" not in server.announced
 
 
 async def test_a_server_that_can_serve_no_machine_ends_with_a_sentence(tmp_path: Path):

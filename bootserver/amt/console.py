@@ -11,6 +11,7 @@ from bootserver.amt.protocol import (
     AuthMethod,
     Device,
     FeatureKind,
+    Service,
     Timings,
 )
 
@@ -20,10 +21,10 @@ _GET_DATA = struct.Struct("<B2xBIxHxB3xHBB11x")
 _LAST, _DMA = 0x02, 0x01  # attributes
 
 
-# StartRedirectionSession: 0 0x10, 1 0 for storage, 4 tag
-def start_session() -> bytes:
-    """Asks for a storage redirection session."""
-    return b"\x10\0\0\0IDER"
+# StartRedirectionSession: 0 0x10, 1 0 for storage and serial line, 4 tag
+def start_session(service: Service) -> bytes:
+    """Asks for a redirection session."""
+    return b"\x10\0\0\0" + service.encode()
 
 
 def end_session() -> bytes:

@@ -14,6 +14,7 @@ from bootserver.amt.firmware import (
     ResetOccurred,
 )
 from bootserver.amt.protocol import Failure
+from bootserver.amt.sol import SerialData, SerialReply
 
 
 class State(StrEnum):
@@ -80,6 +81,8 @@ Event = (
     | DataFromHost
     | ResetOccurred  # answered already; the commands before it are void
     | ErrorOccurred
+    | SerialReply  # the serial line is there
+    | SerialData
     | Closed
     | Failed
 )

@@ -2,8 +2,8 @@
 
 AMT firmware plays the IDE or USB device to its host, answers INQUIRY and REQUEST SENSE by itself
 and forwards the other commands to us, 12 bytes each. Nothing of the redirection protocol is known
-here, and nothing is kept: `answer` tells what to send, and `Drive.after` is the drive that the next
-command finds.
+here, and nothing is kept or read: `answer` tells what to send, or which blocks, and `Drive.after`
+is the drive that the next command finds.
 
 Commands are those of MMC-5 and SPC-3 (for the floppy, SFF-8070i). Answers have the bytes that
 consoles in the field give, which firmware and hosts are known to take; where those consoles say
@@ -17,14 +17,11 @@ import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from mmap import mmap
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 PACKET_BYTES = 12
 READ_BLOCKS_MAX = 0xFFFF  # all that READ(10) can ask for; READ(12) could ask for 8 TiB
 FLOPPY_BLOCKS = 2880  # 1.44 MB
-
-Data: TypeAlias = bytes | memoryview
 
 
 class DriveKind(StrEnum):
@@ -35,14 +32,6 @@ class DriveKind(StrEnum):
 
 
 BLOCK_BYTES: Mapping[DriveKind, int] = {DriveKind.CD: 2048, DriveKind.FLOPPY: 512}
-
-
-@dataclass(frozen=True, slots=True)
-class Medium:
-    """What lies in a drive: `read(lba, count)` gives `count` whole blocks, or raises OSError."""
-
-    blocks: int
-    read: Callable[[int, int], Data]
 
 
 class Event(StrEnum):
@@ -57,13 +46,14 @@ class Event(StrEnum):
 class Drive:
     """A drive as one command finds it; one that has just been attached or reset has news.
 
+    `size_blocks` is that of the medium in it, None if there is none.
     `new_medium` is told by GET EVENT STATUS NOTIFICATION, `attention` by TEST UNIT READY. The
     latter is what the standard wants, but the most used console, MeshCentral's, never sends it:
     leave it off unless a machine is known to need it.
     """
 
     kind: DriveKind
-    medium: Medium | None = None
+    size_blocks: int | None = None
     new_medium: bool = False
     attention: bool = False
 
@@ -117,10 +107,22 @@ WRITE_PROTECTED = Sense(0x7, 0x27)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """GOOD, with or without data; or CHECK CONDITION, with sense and never with data."""
+class Blocks:
+    """Blocks of a medium: `count` of them, from `lba` on, and all within it."""
 
-    data: Data = b""
+    lba: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """GOOD, with data, blocks of the medium, or nothing; or CHECK CONDITION, with sense alone.
+
+    Blocks that turn out to be unreadable make it CHECK CONDITION with UNRECOVERED_READ_ERROR.
+    """
+
+    data: bytes = b""
+    blocks: Blocks | None = None
     sense: Sense | None = None
     event: Event | None = None
 
@@ -132,35 +134,17 @@ class Answer:
 GOOD = Answer()
 
 
-def parse_command(packet: Data) -> Command:
+def parse_command(packet: bytes) -> Command:
     """The command in a packet; one that was cut short reads as if zeros followed."""
-    return Command(bytes(packet[:PACKET_BYTES]).ljust(PACKET_BYTES, b"\0"))
+    return Command(packet[:PACKET_BYTES].ljust(PACKET_BYTES, b"\0"))
 
 
 def answer(drive: Drive, command: Command) -> Answer:
-    """What the drive says. Never raises, and never has more than READ_BLOCKS_MAX blocks of data."""
+    """What the drive says. Never raises, and never gives more than READ_BLOCKS_MAX blocks."""
     row = COMMANDS.get(command.opcode)
     if row is None or drive.kind not in row.drives:
         return Answer(sense=UNKNOWN_COMMAND)
     return row.answer(drive, command)
-
-
-def medium_of(kind: DriveKind, data: bytes | memoryview | mmap) -> Medium:
-    """A medium with this image, which stays in memory; zeros fill up its last block."""
-    view = memoryview(data)
-    block_bytes = BLOCK_BYTES[kind]
-
-    def read(lba: int, count: int) -> Data:
-        wanted = view[lba * block_bytes : (lba + count) * block_bytes]
-        missing = count * block_bytes - len(wanted)
-        return bytes(wanted) + bytes(missing) if missing else wanted
-
-    return Medium(-(-len(view) // block_bytes), read)
-
-
-def blank_floppy() -> Medium:
-    """A 1.44 MB floppy full of zeros: some USB-R hosts do not boot the CD beside an empty drive."""
-    return medium_of(DriveKind.FLOPPY, bytes(FLOPPY_BLOCKS * BLOCK_BYTES[DriveKind.FLOPPY]))
 
 
 def _good(drive: Drive, command: Command) -> Answer:
@@ -172,7 +156,7 @@ def _refuse_write(drive: Drive, command: Command) -> Answer:
 
 
 def _test_unit_ready(drive: Drive, command: Command) -> Answer:
-    if drive.medium is None:
+    if drive.size_blocks is None:
         return Answer(sense=NO_MEDIUM)
     if drive.attention:
         return Answer(sense=MEDIUM_MAY_HAVE_CHANGED, event=Event.ATTENTION_TOLD)
@@ -201,27 +185,21 @@ def _read_12(drive: Drive, command: Command) -> Answer:
 
 
 def _read(drive: Drive, lba: int, count: int) -> Answer:
-    if drive.medium is None:
+    if drive.size_blocks is None:
         return Answer(sense=NO_MEDIUM)
     if count == 0:
         return GOOD  # MMC-5, READ(10): no error
-    if lba + count > drive.medium.blocks:
+    if lba + count > drive.size_blocks:
         return Answer(sense=PAST_THE_END)
     if count > READ_BLOCKS_MAX:
         return Answer(sense=INVALID_FIELD)
-    try:
-        data = drive.medium.read(lba, count)
-    except OSError:
-        return Answer(sense=UNRECOVERED_READ_ERROR)
-    if len(data) != count * BLOCK_BYTES[drive.kind]:  # the image's file has been cut
-        return Answer(sense=UNRECOVERED_READ_ERROR)
-    return Answer(data)
+    return Answer(blocks=Blocks(lba, count))
 
 
 def _read_capacity(drive: Drive, command: Command) -> Answer:
-    if drive.medium is None:
+    if drive.size_blocks is None:
         return Answer(sense=NO_MEDIUM)
-    last_lba = min(max(drive.medium.blocks - 1, 0), 0xFFFFFFFF)
+    last_lba = min(max(drive.size_blocks - 1, 0), 0xFFFFFFFF)
     return Answer(struct.pack(">II", last_lba, BLOCK_BYTES[drive.kind]))
 
 
@@ -240,14 +218,14 @@ def _read_toc(drive: Drive, command: Command) -> Answer:
     4       8     a descriptor: 00, 14 (data, no copying), track, 00, address (4)
     12      8     format 0: the same of the lead-out, track AA
     """
-    if drive.medium is None:
+    if drive.size_blocks is None:
         return Answer(sense=NO_MEDIUM)
     # Hosts that were written to SFF-8020i have the format in byte 9.
     toc_format = command.packet[2] & 0x0F or command.packet[9] >> 6
     first_track = command.packet[6]
     address = _msf if command.packet[1] & 0x02 else _lba
     start = struct.pack(">4B", 0, 0x14, 1, 0) + address(0)
-    lead_out = struct.pack(">4B", 0, 0x14, 0xAA, 0) + address(drive.medium.blocks)
+    lead_out = struct.pack(">4B", 0, 0x14, 0xAA, 0) + address(drive.size_blocks)
     match toc_format, first_track:
         case 0, (0 | 1):
             descriptors = start + lead_out
@@ -316,9 +294,9 @@ def _get_event_status(drive: Drive, command: Command) -> Answer:
         return Answer(sense=INVALID_FIELD)
     if not classes & _MEDIA_CLASS_BIT:
         return Answer(struct.pack(">HBB", 2, _NO_EVENT_AVAILABLE, _MEDIA_CLASS_BIT)[:size])
-    news = drive.new_medium and drive.medium is not None
+    news = drive.new_medium and drive.size_blocks is not None
     code = _NEW_MEDIA if news else 0
-    present = 2 if drive.medium else 0
+    present = 0 if drive.size_blocks is None else 2
     event = struct.pack(">HBB4B", 6, _MEDIA_CLASS, _MEDIA_CLASS_BIT, code, present, 0, 0)
     told = news and size >= 5  # the code is byte 4: it has not been told to those who cut it off
     return Answer(event[:size], event=Event.NEW_MEDIUM_TOLD if told else None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
-from bootserver.errors import BootServerError
+from bootserver.amt.errors import AmtError
 
 CHUNK_BYTES_MIN, CHUNK_BYTES_MAX = 512, 8192  # what a firmware may say of its buffers
 AUTH_DATA_BYTES_MAX = 1024  # a challenge is three fields of at most 255 bytes
@@ -13,19 +13,37 @@ AUTH_URI = b"/RedirectionService"
 NONCE_COUNT = b"00000002"  # the empty digest that asks for the challenge was request number one
 
 
+class Service(StrEnum):
+    """What is redirected; the value is the tag that asks for it."""
+
+    STORAGE = "IDER"
+    SERIAL = "SOL "
+
+    @property
+    def words(self) -> str:
+        """For a sentence."""
+        return "storage redirection" if self is Service.STORAGE else "Serial over LAN"
+
+    @property
+    def mebx_switch(self) -> str:
+        """What the switch in the machine's own setup is called."""
+        return "IDE-R" if self is Service.STORAGE else "SOL"
+
+
 class Failure(StrEnum):
     """Why there is no session, or none any more."""
 
-    BUSY = "busy"  # somebody else holds the device's only IDE-R session
+    BUSY = "busy"  # somebody else holds the device's only session of the kind
     DISABLED = "disabled"  # redirection is switched off, or this device has none
     WRONG_PASSWORD = "wrong_password"  # noqa: S105  (a reason, no secret)
     NO_DIGEST = "no_digest"  # only ways to log in that show the password, or that nobody uses
     REJECTED = "rejected"  # the device would not open the session or switch its drives
     PROTOCOL = "protocol"  # bytes or an order that the protocol does not have
-    LOST = "lost"  # the connection ended
+    ENDED = "ended"  # the device has ended the session
+    LOST = "lost"  # the connection ended, or nothing comes any more
 
 
-class RedirectionError(BootServerError):
+class RedirectionError(AmtError):
     """A session failed or was used out of order; `failure` says how, for programs."""
 
     def __init__(

@@ -8,125 +8,60 @@ from __future__ import annotations
 from collections import deque
 
 from bootserver.amt.console import (
-    authenticate,
     close_session,
     command_end,
     data_to_host,
-    digest_response,
-    end_session,
     features,
     get_data_from_host,
     open_session,
     ping,
     pong,
     reset_response,
-    start_session,
 )
-from bootserver.amt.events import AWAITED, Authenticated, Closed, Event, Failed, State, Switched
+from bootserver.amt.events import Closed, Event, State, Switched
 from bootserver.amt.firmware import (
-    AuthReply,
+    IDER_SHAPES,
     CloseReply,
     CommandWritten,
     DataFromHost,
     ErrorOccurred,
     FeaturesReply,
-    FirmwareMessages,
     Heartbeat,
-    IderMessage,
-    Message,
     OpenReply,
     Ping,
     Pong,
     ResetOccurred,
-    StartReply,
-    Unintelligible,
 )
+from bootserver.amt.framing import ServiceMessage
 from bootserver.amt.protocol import (
-    AUTH_URI,
     CHUNK_BYTES_MAX,
     CHUNK_BYTES_MIN,
-    NONCE_COUNT,
-    AuthMethod,
     Failure,
     FeatureKind,
     RedirectionError,
+    Service,
     SwitchWhen,
     Timings,
 )
+from bootserver.amt.session import Session
 
 # Firmware waits for the answer before it sends the next, so this is for a broken one.
 COMMANDS_MAX = 16
 
 
-class RedirectionSession:
-    """One IDE-R session from its first byte to its last; no sockets, no clock.
-
-    The caller writes what `data_to_send` returns after each call, in one write: sequence numbers
-    are given in the order of the calls. It pings every few seconds, lest the firmware take it for
-    dead, and takes the firmware for dead when nothing comes for three heartbeats. The `cnonce` is
-    10 to 32 random hex digits.
-    """
+class RedirectionSession(Session):
+    """One IDE-R session; the words of `Session` hold."""
 
     def __init__(
         self, user: str, password: str, *, cnonce: str, timings: Timings | None = None
     ) -> None:
-        self._user = user.encode()
-        self._password = password.encode()
-        self._cnonce = cnonce.encode()
-        if len(self._user) > 255:
-            raise RedirectionError("a user name for AMT cannot be longer than 255 bytes")
+        super().__init__(Service.STORAGE, IDER_SHAPES, user, password, cnonce=cnonce)
         self._timings = timings or Timings()
-        self._messages = FirmwareMessages()
-        self._out: list[bytes] = []
-        self._sent = 0  # IDE-R messages, each way
         self._received = 0
         self._chunk_bytes = CHUNK_BYTES_MIN
         self._commands: deque[CommandWritten] = deque()  # not yet answered
         self._wanted_bytes = 0  # of the host, by `request_data`
         self._switching: bool | None = None
-        self.state = State.NEW
-
-    def __repr__(self) -> str:
-        return f"<RedirectionSession {self.state}>"
-
-    def data_to_send(self) -> bytes:
-        """What is to be written now; each byte is returned once."""
-        data = b"".join(self._out)
-        self._out.clear()
-        return data
-
-    def start(self) -> None:
-        """Asks for a session; the login and OPEN_SESSION follow by themselves."""
-        self._require("start", State.NEW)
-        self._out.append(start_session())
-        self.state = State.STARTING
-
-    def receive(self, data: bytes) -> list[Event]:
-        """What has happened by these bytes; nothing happens after `Closed` or `Failed`."""
-        events: list[Event] = []
-        if self.state in (State.ENDED, State.FAILED):
-            return events
-        for message in self._messages.feed(data):
-            try:
-                event = self._take(message)
-            except RedirectionError as err:
-                event = self._fail(err)
-            if event is not None:
-                events.append(event)
-            if self.state in (State.ENDED, State.FAILED):
-                break
-        return events
-
-    def connection_lost(self) -> list[Event]:
-        """What it means that the firmware has ended the connection now."""
-        if self.state in (State.ENDED, State.FAILED):
-            return []
-        if self.state is State.CLOSING:
-            self.state = State.ENDED
-            return [Closed(asked=True)]
-        awaited = AWAITED[self.state]
-        message = f"the device ended the connection; awaited: {awaited}"
-        return [self._fail(RedirectionError(message, failure=Failure.LOST))]
 
     def ask(self, kind: FeatureKind) -> None:
         """Asks whether drives can be switched, or are there; a FeaturesReply will tell."""
@@ -142,11 +77,6 @@ class RedirectionSession:
     def switch_off(self, when: SwitchWhen) -> None:
         """Takes the drives away (inferred: the known consoles just close the session)."""
         self._switch(on=False, when=when)
-
-    def ping(self) -> None:
-        """Shows the firmware that we live; does nothing before and after IDE-R."""
-        if self.state in (State.OPENING, State.OPEN):
-            self._out.append(ping(self._next()))
 
     def send_data(
         self, command: CommandWritten, data: bytes | memoryview, *, last: bool = True
@@ -190,35 +120,16 @@ class RedirectionSession:
         self._wanted_bytes = size_bytes
         return True
 
-    def close(self) -> None:
-        """Ends the session in an orderly way; `Closed` tells when IDE-R has ended."""
-        if self.state in (State.OPENING, State.OPEN):
-            self._out.append(close_session(self._next()))
-            self._void_commands()
-            self.state = State.CLOSING
-        else:
-            self.end()
-
-    def end(self) -> None:
-        """Ends the session at once: nobody answers `close`, or there is nothing to close."""
-        if self.state in (State.ENDED, State.FAILED):
-            return
-        if self.state is not State.NEW:
-            self._out.append(end_session())
-        self._void_commands()
-        self._password = b""
-        self.state = State.ENDED
-
     # What we have to say
 
-    def _next(self) -> int:
-        sequence = self._sent
-        self._sent = (sequence + 1) & 0xFFFFFFFF
-        return sequence
+    def _open(self) -> bytes:
+        return open_session(self._next(), self._timings)
 
-    def _require(self, what: str, state: State) -> None:
-        if self.state is not state:
-            raise RedirectionError(f"{what} is for a session that is {state}; it is {self.state}")
+    def _ping(self) -> bytes:
+        return ping(self._next())
+
+    def _close(self) -> bytes:
+        return close_session(self._next())
 
     def _switch(self, *, on: bool, when: SwitchWhen) -> None:
         self._require("switching drives", State.OPEN)
@@ -238,120 +149,27 @@ class RedirectionSession:
         self._commands.popleft()
         self._wanted_bytes = 0
 
-    def _void_commands(self) -> None:
+    def _clear(self) -> None:
         self._commands.clear()
         self._wanted_bytes = 0
 
-    def _fail(self, err: RedirectionError) -> Failed:
-        self._void_commands()
-        self._password = b""
-        self.state = State.FAILED
-        return Failed(err.failure, err.message, err.hint)
-
     # What the firmware has to say
 
-    def _take(self, message: Message) -> Event | None:
+    def _served(self, message: ServiceMessage) -> Event | None:
         match self.state, message:
-            case _, Unintelligible(reason=reason):
-                port = "is this AMT's redirection port, 16994, or with TLS 16995?"
-                raise RedirectionError(
-                    f"the device does not speak the redirection protocol: {reason}",
-                    hint=port if self.state is State.STARTING else "",
-                )
-            case State.STARTING, StartReply() as reply:
-                self._started(reply)
-                return None
-            case State.QUERYING | State.CHALLENGING | State.RESPONDING, AuthReply() as reply:
-                return self._log_in(reply)
-            case State.OPENING, OpenReply() as reply:
-                return self._opened(reply)
-            case State.OPENING, Ping() | Pong() | Heartbeat() | ResetOccurred() as early:
-                return self._redirected(early)  # 0x41 is number 0, so these have none that counts
-            case State.OPEN | State.CLOSING, IderMessage() as numbered:
-                self._check_number(numbered)
-                return self._redirected(numbered)
-        raise self._out_of_order(message)
-
-    def _out_of_order(self, message: Message) -> RedirectionError:
-        name = type(message).__name__
-        return RedirectionError(f"the device sent {name}; awaited: {AWAITED[self.state]}")
-
-    def _started(self, reply: StartReply) -> None:
-        match reply.status:
-            case 0:
-                self._out.append(authenticate(AuthMethod.QUERY))
-                self.state = State.QUERYING
-            case 2:
-                raise RedirectionError(
-                    "another console holds the device's storage redirection",
-                    hint="end it there, or wait until the device gives it up",
-                    failure=Failure.BUSY,
-                )
-            case 1 | 3:
-                raise RedirectionError(
-                    "storage redirection is switched off on the device, or it has none",
-                    hint="enable redirection over WS-MAN; IDE-R must be on in MEBx, too",
-                    failure=Failure.DISABLED,
-                )
-            case status:
-                raise RedirectionError(
-                    f"the device refused the session with status {status}",
-                    failure=Failure.REJECTED,
-                )
-
-    def _log_in(self, reply: AuthReply) -> Authenticated | None:
-        if self.state is State.RESPONDING and reply.status != 0:
-            raise RedirectionError(
-                "the device refused user name or password", failure=Failure.WRONG_PASSWORD
-            )
-        due = AuthMethod.QUERY if self.state is State.QUERYING else AuthMethod.DIGEST
-        if reply.status == 2 or (
-            self.state is State.QUERYING and AuthMethod.DIGEST not in reply.data
-        ):
-            raise RedirectionError(
-                "the device does not offer to log in by digest",
-                hint="other ways would show the password; set up a digest user in AMT",
-                failure=Failure.NO_DIGEST,
-            )
-        if reply.method != due:
-            raise RedirectionError(
-                f"the device answers login method {reply.method}; asked was {int(due)}"
-            )
-        match self.state, reply.status:
-            case State.QUERYING, 0:
-                empty = (self._user, b"", b"", AUTH_URI, b"", b"", b"", b"")
-                self._out.append(authenticate(AuthMethod.DIGEST, empty))
-                self.state = State.CHALLENGING
-            case State.CHALLENGING, 1:
-                self._out.append(authenticate(AuthMethod.DIGEST, self._proof(reply.data)))
-                self._password = b""
-                self.state = State.RESPONDING
-            case State.RESPONDING, 0:
-                self._out.append(open_session(self._next(), self._timings))
-                self.state = State.OPENING
-                return Authenticated()
-            case _, status:
-                raise RedirectionError(
-                    f"the device answers with login status {status}; awaited: {AWAITED[self.state]}"
-                )
-        return None
-
-    def _proof(self, challenge: bytes) -> tuple[bytes, ...]:
-        """The fields of the login, by the challenge's realm, nonce and qop."""
-        values = _fields(challenge)
-        if len(values) != 3:
-            raise RedirectionError("the device's challenge is not realm, nonce and qop")
-        realm, nonce, qop = values
-        if b"auth" not in (word.strip() for word in qop.split(b",")):
-            raise RedirectionError(
-                "the device's challenge does not offer qop=auth", failure=Failure.NO_DIGEST
-            )
-        response = digest_response(self._user, self._password, realm, nonce, self._cnonce)
-        head = (self._user, realm, nonce, AUTH_URI)
-        return (*head, self._cnonce, NONCE_COUNT, response, b"auth")
+            case State.OPENING, OpenReply():
+                return self._opened(message)
+            case State.OPENING, Ping() | Pong() | Heartbeat() | ResetOccurred():
+                self._received += 1  # or they do not count, and 0x41 is number 0: both are taken
+            case State.OPENING, _:
+                raise self._out_of_order(message)
+            case _:
+                self._check_number(message)
+        return self._redirected(message)
 
     def _opened(self, reply: OpenReply) -> OpenReply:
-        self._received = 0
+        if reply.sequence == 0:
+            self._received = 0
         self._check_number(reply)
         if reply.status != 0 or reply.transfer_protocol != 0:
             raise RedirectionError(
@@ -372,7 +190,7 @@ class RedirectionSession:
         self.state = State.OPEN
         return reply
 
-    def _check_number(self, message: IderMessage) -> None:
+    def _check_number(self, message: ServiceMessage) -> None:
         if message.sequence != self._received:
             raise RedirectionError(
                 f"the device's message has the number {message.sequence}, "
@@ -380,7 +198,7 @@ class RedirectionSession:
             )
         self._received = (self._received + 1) & 0xFFFFFFFF
 
-    def _redirected(self, message: IderMessage) -> Event | None:
+    def _redirected(self, message: ServiceMessage) -> Event | None:
         match message:
             case Ping():
                 self._out.append(pong(self._next()))
@@ -395,7 +213,7 @@ class RedirectionSession:
             case _ if self.state is State.CLOSING:
                 pass  # sent before the firmware saw our CLOSE
             case ResetOccurred():
-                self._void_commands()
+                self._clear()
                 self._out.append(reset_response(self._next()))
                 return message
             case FeaturesReply(kind=FeatureKind.SET):
@@ -436,16 +254,3 @@ class RedirectionSession:
             )
         self._wanted_bytes -= size
         return message
-
-
-def _fields(data: bytes) -> list[bytes]:
-    """Values that each come after a byte with their length; empty if the data is cut short."""
-    values = []
-    at = 0
-    while at < len(data):
-        stop = at + 1 + data[at]
-        if stop > len(data):
-            return []
-        values.append(data[at + 1 : stop])
-        at = stop
-    return values

@@ -6,6 +6,7 @@ from bootserver.amt.errors import AmtConsentRequiredError, AmtRefusedError
 
 JOB_STARTED = 4096
 _BOOT_METHODS = {"ChangeBootOrder", "SetBootConfigRole"}
+_LOG_METHODS = {"PositionToFirstRecord", "GetRecords"}
 _CONSENT_METHODS = {"StartOptIn", "SendOptInCode", "CancelOptIn"}
 JOB_METHODS = {
     "RequestPowerStateChange",
@@ -37,13 +38,27 @@ _CONSENT_VALUES = {
     3: "blocked",
     4: "the screen could not show the code",
 }
+_LOG_VALUES = {
+    1: "not supported",
+    2: "there is no such record",
+    3: "there is no record",
+}
 CONSENT_REQUIRED = 0x821
+DUPLICATE = 0x80A
+# PT_STATUS, which methods of AMT's own classes return, and sometimes the others.
 _AMT_VALUES = {
     0x10: "not permitted",
+    0x17: "there is no room for more",
     0x24: "invalid parameter",
+    0x26: "AMT's memory was written to too often; it takes more in a while",
     0x802: "unsupported boot option",
+    DUPLICATE: "it is there already",
+    0x80B: "the event log is frozen",
+    0x80F: "invalid certificate",
     0x812: "not supported",
+    0x814: "not found",
     CONSENT_REQUIRED: "the user has to consent",
+    0x822: "another operation is going on",
 }
 
 
@@ -55,6 +70,8 @@ def describe_return_value(method: str, return_value: int) -> str:
         meanings = _STATE_VALUES
     elif method in _CONSENT_METHODS:
         meanings = _CONSENT_VALUES
+    elif method in _LOG_METHODS:
+        meanings = _LOG_VALUES
     else:
         meanings = {}
     return meanings.get(return_value) or _AMT_VALUES.get(return_value) or "for a reason unknown"

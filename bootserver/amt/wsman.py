@@ -9,14 +9,10 @@ state. (After a 401 there is no doubt: AMT did nothing.)
 """
 
 import asyncio
-import hashlib
-import os
 import re
 import ssl
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -26,14 +22,21 @@ from bootserver.amt import envelopes
 from bootserver.amt.digest import DigestLogin
 from bootserver.amt.errors import (
     AmtAnswerError,
-    AmtCertificateError,
     AmtError,
     AmtInDoubtError,
     AmtRefusedError,
-    AmtTlsError,
     AmtUnreachableError,
     AmtWrongPasswordError,
     AmtWrongTransportError,
+)
+from bootserver.amt.tls import (
+    Tls,
+    changed_certificate,
+    client_context,
+    fingerprint,
+    handshake_error,
+    reason,
+    wrong_transport,
 )
 from bootserver.amt.values import Identity, Instance, Plain
 
@@ -44,24 +47,6 @@ CONNECT_TIMEOUT_S = 10.0
 MAX_PULLS = 100
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Tls:
-    """How to trust AMT's certificate: by its pin, by a CA, or as it is the first time.
-
-    `legacy` lets OpenSSL speak TLS 1.0 and its ciphers, for AMT before 12.
-    """
-
-    pin_sha256: str | None = None
-    ca_file: Path | None = None
-    legacy: bool = False
-
-    def __post_init__(self) -> None:
-        if self.pin_sha256 is not None and self.ca_file is not None:
-            raise ValueError("a pin or a CA, not both")
-        if self.pin_sha256 is not None and not re.fullmatch("[0-9a-f]{64}", self.pin_sha256):
-            raise ValueError("pin_sha256 is 64 lower-case hex digits")
 
 
 class _Lost(Exception):
@@ -110,10 +95,15 @@ class WsmanClient:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'https' if self._tls else 'http'}://{host}:{self.port}{PATH}"
 
+    @property
+    def encrypted(self) -> bool:
+        """Whether AMT is asked over TLS."""
+        return self._tls is not None
+
     async def __aenter__(self) -> Self:
         trust: aiohttp.Fingerprint | bool = True
         if self._tls:
-            self._context = _tls_context(self._tls)
+            self._context = client_context(self._tls)
             if self._tls.ca_file is None:
                 if self.certificate_sha256 is None:
                     self.certificate_sha256 = await self._first_certificate(self._context)
@@ -275,57 +265,32 @@ class WsmanClient:
                 _, writer = await asyncio.open_connection(self.host, self.port, ssl=context)
         except (OSError, TimeoutError) as err:
             raise await self._not_connected(err) from err
-        certificate = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        shown = fingerprint(writer.get_extra_info("ssl_object"))
         # What the closing handshake has to say is of no interest, and could take long.
         writer.transport.abort()
-        return hashlib.sha256(certificate).hexdigest()
+        return shown
 
     async def _not_connected(self, err: Exception) -> AmtError:
         """The error for a connection that did not come about; nothing was asked for."""
         cause = err.os_error if isinstance(err, aiohttp.ClientConnectorError) else err
-        match cause:
-            case aiohttp.ServerFingerprintMismatch():
-                return AmtCertificateError(
-                    f"AMT on {self.host} shows another certificate than before",
-                    hint="if AMT was provisioned anew, forget the pin; if not, somebody listens in",
-                )
-            case ssl.SSLCertVerificationError():
-                return AmtCertificateError(
-                    f"the certificate of AMT on {self.host} does not stand the test of the CA: "
-                    f"{cause.verify_message}",
-                    hint="give the CA that signed it and the name it bears, or pin it",
-                )
-            case ssl.SSLError() | ConnectionResetError() | ConnectionAbortedError():
-                return AmtTlsError(
-                    f"AMT on {self.host} and this machine find no common TLS: {_reason(cause)}",
-                    hint="AMT before 12 may need legacy TLS, an option of the machine",
-                )
-        if await self._other_port_listens():
-            if self._tls:
-                return AmtWrongTransportError(
-                    f"AMT on {self.host} speaks no TLS, only plain HTTP",
-                    hint="switch TLS on in AMT, or ask for plain, where everybody may listen in",
-                )
-            return AmtWrongTransportError(
-                f"AMT on {self.host} speaks TLS only", hint="ask for TLS; AMT from 16.1 insists"
-            )
+        if isinstance(cause, aiohttp.ServerFingerprintMismatch):
+            return changed_certificate(self.host)
+        if failed := handshake_error(self.host, cause):
+            return failed
+        if wrong := await self._wrong_transport():
+            return wrong
         return AmtUnreachableError(
             f"AMT on {self.host} cannot be reached on port {self.port}: {_reason(cause)}",
             hint="is the machine on mains and network, and AMT activated?",
         )
 
-    async def _other_port_listens(self) -> bool:
+    async def _wrong_transport(self) -> AmtWrongTransportError | None:
         if self.port != (TLS_PORT if self._tls else PLAIN_PORT):
-            return False  # a port of somebody's choice has no counterpart
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                _, writer = await asyncio.open_connection(
-                    self.host, PLAIN_PORT if self._tls else TLS_PORT
-                )
-        except (OSError, TimeoutError):
-            return False
-        writer.transport.abort()
-        return True
+            return None  # a port of somebody's choice has no counterpart
+        other_port = PLAIN_PORT if self._tls else TLS_PORT
+        return await wrong_transport(
+            self.host, other_port, tls=self._tls is not None, timeout_s=CONNECT_TIMEOUT_S
+        )
 
     def _note_version(self, server: str) -> None:
         found = re.fullmatch(r"Intel\(R\) Active Management Technology ([0-9.]{3,20})", server)
@@ -348,38 +313,6 @@ def _message_id() -> str:
 
 def _reason(err: Exception) -> str:
     """The system's words where there are some; never aiohttp's repr, which holds headers."""
-    match err:
-        case TimeoutError():
-            return "it took too long"
-        case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError():
-            return "the connection was closed"
-        case ssl.SSLError(reason=str(said)):
-            return said.replace("_", " ").lower()
-        case OSError(errno=int(number)) if number > 0:
-            return os.strerror(number)
-        case OSError(strerror=str(said)):
-            return said
-        case _:
-            return type(err).__name__
-
-
-def _tls_context(tls: Tls) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if tls.ca_file is not None:
-        try:
-            context.load_verify_locations(tls.ca_file)
-        except OSError as err:  # ssl.SSLError is one
-            raise AmtError(
-                f"the CA certificate {tls.ca_file} cannot be read: {_reason(err)}",
-                hint="it is to be a PEM file",
-            ) from err
-    else:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE  # the fingerprint decides
-    if tls.legacy:
-        context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
-        context.set_ciphers("DEFAULT:@SECLEVEL=0")
-        context.options |= 0x4  # SSL_OP_LEGACY_SERVER_CONNECT, unnamed before Python 3.12
-    else:
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
+    if isinstance(err, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError):
+        return "the connection was closed"
+    return reason(err)

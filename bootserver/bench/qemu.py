@@ -10,7 +10,7 @@ import re
 import shlex
 import shutil
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,8 +22,11 @@ import structlog
 from qemu.qmp import ConnectError, ExecuteError, QMPClient, QMPError, Runstate
 
 from bootserver.bench.qemu_command import (
+    CD_DRIVE,
     CD_NODE,
+    DISK_DRIVE,
     QEMU,
+    BootDevice,
     QemuSpec,
     command_line,
     nic_id,
@@ -143,6 +146,38 @@ class QemuMachine:
         """Press the power button, which asks the guest to shut down."""
         await self._execute("system_powerdown")
 
+    async def insert_cd(self, disc: Mapping[str, object]) -> None:
+        """Put a disc (`far_disc`, `local_disc`) into the CD drive, which is empty."""
+        await self._execute("blockdev-add", **{"node-name": CD_NODE, **disc})
+        await self._execute("blockdev-open-tray", id=CD_DRIVE, force=True)
+        await self._execute("blockdev-insert-medium", id=CD_DRIVE, **{"node-name": CD_NODE})
+        await self._execute("blockdev-close-tray", id=CD_DRIVE)
+
+    async def remove_cd(self) -> None:
+        """Take the disc out of the CD drive."""
+        await self._execute("blockdev-open-tray", id=CD_DRIVE, force=True)
+        await self._execute("blockdev-remove-medium", id=CD_DRIVE)
+        await self._execute("blockdev-close-tray", id=CD_DRIVE)
+        await self._execute("blockdev-del", **{"node-name": CD_NODE})
+
+    async def restart(self, device: BootDevice | None, then: BootDevice | None) -> None:
+        """Reset the machine, to boot from that device only, or from nothing.
+
+        Later resets, such as the guest's own, boot from `then`.
+        """
+        await self._choose(device)
+        await self.reset()
+        # The firmware is told at the reset, so that what is chosen after it is for the next.
+        is_guests = True
+        while is_guests:
+            event = await self.wait_for_event("RESET", timeout_s=_ANSWER_S)
+            is_guests = event["data"]["guest"]
+        await self._choose(then)
+
+    async def wait_for_end(self) -> None:
+        """Return when QEMU has ended, as it does when its guest switches the machine off."""
+        await self._process.wait()
+
     async def wait_for(
         self,
         wanted: str | Callable[[Seen], bool],
@@ -203,7 +238,23 @@ class QemuMachine:
         (directory / "qemu.log").write_bytes(_log_path(self.workdir).read_bytes())
         (directory / "command.txt").write_text(shlex.join(self.command) + "\n")
 
-    async def _switch_on(self, connection: socket.socket) -> None:
+    async def _choose(self, device: BootDevice | None) -> None:
+        drives = {
+            BootDevice.CD: CD_DRIVE if self.spec.cdrom or self.spec.empty_cd_drive else "",
+            BootDevice.DISK: DISK_DRIVE if self.spec.usb_disk else "",
+            BootDevice.NETWORK: nic_id(0) if self.spec.nics else "",
+        }
+        present = {which: f"/machine/peripheral/{name}" for which, name in drives.items() if name}
+        for path in present.values():
+            await self._execute("qom-set", path=path, property="bootindex", value=-1)
+        if device in present:
+            await self._execute("qom-set", path=present[device], property="bootindex", value=0)
+
+    async def _switch_on(
+        self,
+        connection: socket.socket,
+        prepare: Callable[[QemuMachine], Awaitable[None]] | None,
+    ) -> None:
         """Connect to QEMU, which waits before the guest's first instruction, and let it run."""
         try:
             async with asyncio.timeout(_ANSWER_S):
@@ -215,6 +266,8 @@ class QemuMachine:
         for number, nic in enumerate(self.spec.nics):
             if not nic.linked:
                 await self._execute("set_link", name=nic_id(number), up=False)
+        if prepare:
+            await prepare(self)
         self.switched_on_at = datetime.now(UTC)
         await self._execute("cont")
 
@@ -252,11 +305,17 @@ class QemuMachine:
 
 
 @asynccontextmanager
-async def launch(spec: QemuSpec, workdir: Path) -> AsyncIterator[QemuMachine]:
+async def launch(
+    spec: QemuSpec,
+    workdir: Path,
+    *,
+    prepare: Callable[[QemuMachine], Awaitable[None]] | None = None,
+) -> AsyncIterator[QemuMachine]:
     """The machine, switched on; QEMU is gone when the block is left, whatever happened in it.
 
-    `workdir` takes the machine's files: its log, serial line and UEFI variables. Raises
-    ServiceError if something is not installed, QemuEndedError with QEMU's words if it gives up.
+    `prepare` may still change it before its first instruction. `workdir` takes the machine's
+    files: its log, serial line and UEFI variables. Raises ServiceError if something is not
+    installed, QemuEndedError with QEMU's words if it gives up.
     """
     require_qemu()
     qmp = QMPClient()
@@ -285,7 +344,7 @@ async def launch(spec: QemuSpec, workdir: Path) -> AsyncIterator[QemuMachine]:
         try:
             log.info("qemu.started", pid=process.pid, firmware=spec.firmware.value)
             machine = QemuMachine(spec, workdir, command, process, qmp)
-            await machine._switch_on(ours)
+            await machine._switch_on(ours, prepare)
             yield machine
         finally:
             await _stop(process, qmp)

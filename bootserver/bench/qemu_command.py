@@ -17,6 +17,8 @@ OVMF_VARS = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 
 HOST_ADDRESS = "10.0.2.2"  # the host's loopback, as the guest's user-mode network shows it
 CD_NODE = "cd"  # QEMU's name for the CD's content, for its read counters
+CD_DRIVE = "cd-drive"  # and for the drive
+DISK_DRIVE = "disk-drive"
 _CD_RATE = "cd-rate"  # QEMU's name for the limit of a slow CD
 
 
@@ -70,10 +72,11 @@ class QemuSpec:
 
     `usb_disk` is a stick with that file's bytes on it, write-protected. A slow CD is one that QEMU
     itself throttles, or one that comes from an NBD server at `cdrom_socket`
-    (bootserver.bench.slow_link). With `secure_boot_vars`, UEFI variables with keys enrolled and
-    Secure Boot on, a UEFI machine enforces it; such firmware runs on the Q35 board only. A tap
-    device in another network namespace is reached from there: `entering` is the command that
-    enters it, such as `nsenter`, to be put before QEMU's own.
+    (bootserver.bench.nbd). `empty_cd_drive` waits for a disc that is put in while the machine
+    runs. With `secure_boot_vars`, UEFI variables with keys enrolled and Secure Boot on, a UEFI
+    machine enforces it; such firmware runs on the Q35 board only. A tap device in another network
+    namespace is reached from there: `entering` is the command that enters it, such as `nsenter`,
+    to be put before QEMU's own.
     """
 
     firmware: Firmware
@@ -83,6 +86,7 @@ class QemuSpec:
     cdrom_bus: CdBus = CdBus.IDE
     cdrom_bytes_per_s: int = 0  # 0 = as fast as it goes
     cdrom_socket: Path | None = None  # the NBD server that has the CD, in place of the file
+    empty_cd_drive: bool = False  # goes with no `cdrom`
     usb_disk: Path | None = None
     boot_from: BootDevice = BootDevice.CD
     nics: tuple[Nic, ...] = (Nic(),)
@@ -92,6 +96,7 @@ class QemuSpec:
     product: str = ""
     uefi_vars: Path | None = None  # the variables it starts with, else OVMF's own
     secure_boot_vars: Path | None = None
+    serial_socket: Path | None = None  # who listens there is at the serial line's other end
     extra_args: tuple[str, ...] = ()
     entering: tuple[str, ...] = ()
 
@@ -129,8 +134,7 @@ def command_line(spec: QemuSpec, workdir: Path) -> list[str]:
         *(QEMU, "-no-user-config", "-nodefaults"),
         *("-accel", ACCELERATOR, "-m", str(spec.memory_mib)),
         *("-display", "none", "-vga", "std"),
-        *("-chardev", f"file,id=serial,path={_value(str(serial_path(workdir)))}"),
-        *("-serial", "chardev:serial"),
+        *("-chardev", _serial_line(spec, workdir), "-serial", "chardev:serial"),
         # Strict: only what has a bootindex is tried. Otherwise OVMF spends minutes on PXE before
         # it tells that the disc does not boot.
         *("-boot", "strict=on"),
@@ -180,29 +184,39 @@ def _drive_args(spec: QemuSpec) -> list[str]:
     cd_index = f"bootindex={0 if spec.boot_from is BootDevice.CD else 1}"
     disk_index = f"bootindex={0 if spec.boot_from is BootDevice.DISK else 1}"
     args: list[str] = []
-    if spec.usb_disk or (spec.cdrom and spec.cdrom_bus is CdBus.USB):
+    has_cd_drive = spec.empty_cd_drive or spec.cdrom is not None
+    if spec.usb_disk or (has_cd_drive and spec.cdrom_bus is CdBus.USB):
         args += ["-device", "qemu-xhci,id=usb"]
-    if spec.cdrom:
-        args += _cd_content(spec, spec.cdrom)
+    if has_cd_drive:
+        disc = ""
+        if spec.cdrom:
+            args += _cd_content(spec, spec.cdrom)
+            disc = f",drive={CD_NODE},{cd_index}"
         if spec.cdrom_bus is CdBus.USB:
             args += ["-device", "usb-bot,id=bot,bus=usb.0"]
-            args += ["-device", f"scsi-cd,bus=bot.0,drive={CD_NODE},{cd_index}"]
+            args += ["-device", f"scsi-cd,id={CD_DRIVE},bus=bot.0{disc}"]
         else:
-            args += ["-device", f"ide-cd,bus=ide.0,drive={CD_NODE},{cd_index}"]
+            args += ["-device", f"ide-cd,id={CD_DRIVE},bus=ide.0{disc}"]
     if spec.usb_disk:
         args += _blockdev("disk", spec.usb_disk, read_only=True)
-        args += ["-device", f"usb-storage,bus=usb.0,drive=disk,{disk_index}"]
+        args += ["-device", f"usb-storage,id={DISK_DRIVE},bus=usb.0,drive=disk,{disk_index}"]
     return args
+
+
+def _serial_line(spec: QemuSpec, workdir: Path) -> str:
+    """The serial line's other end; what comes over it is always written down, too."""
+    written = _value(str(serial_path(workdir)))
+    if spec.serial_socket:
+        socket = _value(str(spec.serial_socket))
+        return f"socket,id=serial,path={socket},server=off,logfile={written},logappend=on"
+    return f"file,id=serial,path={written}"
 
 
 def _cd_content(spec: QemuSpec, cdrom: Path) -> list[str]:
     """What the CD drive reads from. The limit is a filter on top, so that its reads are counted."""
     node: dict[str, object] = _raw(cdrom, read_only=True)
     if spec.cdrom_socket:
-        node["file"] = {
-            "driver": "nbd",
-            "server": {"type": "unix", "path": str(spec.cdrom_socket)},
-        }
+        node = far_disc(spec.cdrom_socket)
     args: list[str] = []
     if spec.cdrom_bytes_per_s:
         limits = {"bps-read": spec.cdrom_bytes_per_s}
@@ -210,6 +224,17 @@ def _cd_content(spec: QemuSpec, cdrom: Path) -> list[str]:
         args += ["-object", json.dumps(group)]
         node = {"driver": "throttle", "throttle-group": _CD_RATE, "read-only": True, "file": node}
     return [*args, "-blockdev", json.dumps({"node-name": CD_NODE, **node})]
+
+
+def far_disc(socket: Path) -> dict[str, object]:
+    """A disc that comes from the NBD server at `socket`, as a block node without a name."""
+    server = {"type": "unix", "path": str(socket)}
+    return {"driver": "raw", "read-only": True, "file": {"driver": "nbd", "server": server}}
+
+
+def local_disc(path: Path) -> dict[str, object]:
+    """A disc that is a file here, as a block node without a name."""
+    return _raw(path, read_only=True)
 
 
 def _nic_args(spec: QemuSpec) -> list[str]:

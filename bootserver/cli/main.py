@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from bootserver.cli.amt import amt
 from bootserver.cli.bench import bench
 from bootserver.cli.boots import boots
 from bootserver.cli.demo import demo
@@ -47,7 +48,7 @@ def main(ctx: click.Context, config_path: Path | None) -> None:
     ctx.obj = config_path
 
 
-for command in (serve, doctor, config, images, stub, machines, boots, bench, demo):
+for command in (serve, doctor, config, images, stub, machines, amt, boots, bench, demo):
     main.add_command(command)
 
 if __name__ == "__main__":

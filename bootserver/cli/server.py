@@ -48,20 +48,30 @@ def doctor(config: Config, as_json: bool) -> None:
     """Say what is missing on this machine, and what mends it."""
     from bootserver.stub.loaders import problems, read_manifest
     from bootserver.stub.sign import secure_boot_advice, signing_problem
+    from bootserver.tls.authority import SiteAuthority
 
     found = problems(config.stub)
     if unsigned := signing_problem(config.stub.signing):
         found.append(f"{unsigned.message}; {unsigned.hint}")
+    authority = SiteAuthority(config)
+    found += authority.problems()
     if not config.images.path.is_dir():
         found.append(f"{config.images.path} is not there; make it, or set [images] path")
     elif shutil.disk_usage(config.images.path).free < 1e9:
         found.append(f"{config.images.path} has less than 1 GB free: delete images, or move it")
     if as_json:
-        print_json({"problems": found, "secure_boot": secure_boot_advice(config.stub)})
+        print_json(
+            {
+                "problems": found,
+                "secure_boot": secure_boot_advice(config.stub),
+                "https": authority.advice(),
+            }
+        )
     else:
         for loader in read_manifest(config.stub.build).values():
             click.echo(f"{loader.name:<16} {loader.package} {loader.version}")
         click.echo(secure_boot_advice(config.stub))
+        click.echo(authority.advice())
         for problem in found:
             click.secho(problem, fg="red")
         click.echo("nothing is missing" if not found else f"{len(found)} to mend")

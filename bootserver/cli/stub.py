@@ -57,6 +57,11 @@ def stub() -> None:
 )
 @click.option("--vlan", type=int, metavar="ID", help="The VLAN to tag, 1 to 4094.")
 @click.option("--mac", default="", metavar="MAC", help="Only the network card with this address.")
+@click.option(
+    "--then-dhcp",
+    is_flag=True,
+    help="--static-ip first, on the card of --mac; where it leads nowhere, DHCP on every card.",
+)
 @as_json
 @with_config
 async def build(
@@ -69,6 +74,7 @@ async def build(
     dns: str,
     vlan: int | None,
     mac: str,
+    then_dhcp: bool,
     stub_format: str,
     as_json: bool,
 ) -> None:
@@ -83,7 +89,12 @@ async def build(
     from bootserver.stub.write import write_stub
 
     network = NetworkSpec.parse(
-        static_ip=static_ip, gateway=gateway, dns=dns, vlan=vlan, mac=_mac(mac)
+        static_ip=static_ip,
+        gateway=gateway,
+        dns=dns,
+        vlan=vlan,
+        mac=_mac(mac),
+        then_dhcp=then_dhcp,
     )
     async with open_state(config) as engine:
         problem = ""

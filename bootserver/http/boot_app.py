@@ -1,4 +1,4 @@
-"""The boot plane over HTTP: what machines call, read-only, everything behind a token.
+"""The boot plane over HTTP, with or without TLS: read-only, everything behind a token.
 
 | route                                         | serves                                   |
 |-----------------------------------------------|------------------------------------------|
@@ -173,15 +173,32 @@ def _by_ipxe(request: web.Request) -> bool:
 
 
 def _origin(request: web.Request) -> str:
-    """This server's URL as the client wrote it; our own idea of it if that makes no sense."""
+    """This server's URL as the client wrote it; our own idea of it if that makes no sense.
+
+    It is for the system that is booted, which seldom knows TLS: who came over ours gets the plain
+    one beside it.
+    """
+    plane = request.app[PLANE]
+    if request.secure:
+        return plane.http_url(_own_address(request))
     try:
         return parse_server_url(f"{request.scheme}://{request.host}")
     except ValueError:
-        return request.app[PLANE].http_url()
+        return plane.http_url()
 
 
 def _address(request: web.Request) -> str:
     """The client's IP address; IPv4 as such, also where it came in on an IPv6 socket."""
-    address = ipaddress.ip_address((request.remote or "::").partition("%")[0])
+    return _plain(request.remote or "::")
+
+
+def _own_address(request: web.Request) -> str:
+    """Our own address that the client has called, likewise; "" if it has gone."""
+    name = request.transport.get_extra_info("sockname") if request.transport else None
+    return _plain(name[0]) if name else ""
+
+
+def _plain(text: str) -> str:
+    address = ipaddress.ip_address(text.partition("%")[0])
     mapped = getattr(address, "ipv4_mapped", None)
     return str(mapped or address)

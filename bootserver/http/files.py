@@ -10,6 +10,9 @@ client's failures from the disk's, and lets one slow reader cost one system call
 sendfile queues *references* to the page cache: an image that is overwritten in place changes bytes
 already queued. So the last piece of every answer is a copy, read when the client's kernel has
 acknowledged all before it and checked afterwards; if the file has changed, the piece stays here.
+
+Over TLS all pieces are such copies, each checked before it is encrypted. asyncio's TLS keeps up to
+64 KiB in a buffer that it does not tell about, so the count may be so much ahead of the kernel.
 """
 
 from __future__ import annotations

@@ -37,6 +37,7 @@ log = structlog.get_logger(__name__)
 LOOK_INTERVAL_S = 1.0
 PUBLISHED_TRANSFERS = 32  # the newest: an installer fetches a thousand packages
 LOOKED_AT_ONCE = 64  # boots; well below what somebody who watches may be behind
+UNKNOWN_MACHINE = Machine()
 MAX_WAITING = 10_000  # events, and transfers; beyond it the oldest are given up, with a log line
 
 
@@ -87,8 +88,13 @@ class Ledger:
         boot.transfers[transfer.number] = ended
         self._transfers[(transfer.session, transfer.number)] = ended
 
-    def open(self, token: str, image: str) -> BootSession:
-        """A new session for the stub `token`, in phase CREATED."""
+    def open(
+        self, token: str, image: str, machine: Machine = UNKNOWN_MACHINE, address: str = ""
+    ) -> BootSession:
+        """A new session for the stub `token`, in phase CREATED; the machine as far as it is known.
+
+        Whoever powers a machine on opens it; else its stub does, when it calls.
+        """
         now = _now()
         session = BootSession(
             id=secrets.token_hex(6),
@@ -96,6 +102,8 @@ class Ledger:
             token=token,
             image=image,
             created_at=now,
+            machine=machine,
+            address=address,
             phase_at=now,
         )
         self._live[session.key] = LiveBoot(session)
@@ -133,6 +141,12 @@ class Ledger:
             if (boot.session.token, boot.session.address) == (token, address):
                 return boot.settle()
         return None
+
+    async def latest(self, session: BootSession) -> BootSession:
+        """The session as it is now, also when it has ended; as it was, if nobody knows it."""
+        if boot := self._live.get(session.key) or self._ended.get(session.key):
+            return boot.settle()
+        return await self._store.by_id(session.id) or session
 
     def advance(self, key: str, phase: BootPhase, detail: str = "") -> None:
         """Move a session to `phase`; repeats and steps back change nothing."""

@@ -145,13 +145,13 @@ class Fetch:
         pause_s = now - self._moved_at
         retransmits = look.tcp.retransmits - self._retransmits_before if look.tcp else 0
         before = self._boot.transfers[self._began.number]
+        stalled_s = self._stalled_s + (pause_s if pause_s >= PAUSE_S else 0.0)
         self._boot.transfers[self._began.number] = replace(
             self._began,
             progress_at=self._time(self._moved_at),
             sent_bytes=self._began.sent_bytes + self.sent_bytes,
-            stalled_s=self._began.stalled_s
-            + self._stalled_s
-            + (pause_s if pause_s >= PAUSE_S else 0.0),
+            # A machine reads a redirected disc when it has a reason to; it waits for nothing.
+            stalled_s=0.0 if self._began.is_redirected else self._began.stalled_s + stalled_s,
             retransmits=max(self._began.retransmits + retransmits, before.retransmits),
             link=link,
             recent_bytes_per_s=recent_bytes_per_s,

@@ -14,7 +14,6 @@ import secrets
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 from sqlalchemy import select
@@ -26,6 +25,7 @@ from bootserver.errors import StubError
 from bootserver.model import Architecture
 from bootserver.stub.network import NetworkSpec
 from bootserver.stub.plan import StubSpec
+from bootserver.wholefile import make_once
 
 SECRET_BYTES = 32
 TOKEN_BYTES = 16
@@ -48,7 +48,7 @@ class IssuedStubs:
 
     async def issue(self, spec: StubSpec) -> IssuedStub:
         """The stub for `spec`, written down if it is new."""
-        text = json.dumps(asdict(spec), sort_keys=True)
+        text = _text(spec)
         digest = hmac.digest(self._secret(), text.encode(), hashlib.sha256)
         stub = IssuedStub(digest[:TOKEN_BYTES].hex(), spec)
         row = {
@@ -74,7 +74,7 @@ class IssuedStubs:
         path = self._state / "secret"
         try:
             if not path.exists():
-                self._make_secret(path)
+                make_once(path, secrets.token_bytes(SECRET_BYTES))
             secret = path.read_bytes()
         except OSError as err:
             raise StubError(
@@ -87,13 +87,17 @@ class IssuedStubs:
             )
         return secret
 
-    def _make_secret(self, path: Path) -> None:
-        """Whole or not at all: of two processes that start at once, both use the same."""
-        with NamedTemporaryFile(dir=self._state) as file:  # mode 0600
-            file.write(secrets.token_bytes(SECRET_BYTES))
-            file.flush()
-            with contextlib.suppress(FileExistsError):
-                path.hardlink_to(file.name)
+
+def _text(spec: StubSpec) -> str:
+    """The spec as JSON, from which its token comes.
+
+    A key that older stubs did not have is there only where it says something, so that what has been
+    ordered before keeps its token.
+    """
+    values = asdict(spec)
+    if not spec.network.then_dhcp:
+        del values["network"]["then_dhcp"]
+    return json.dumps(values, sort_keys=True)
 
 
 def _spec(values: dict[str, Any]) -> StubSpec:

@@ -1,4 +1,4 @@
-"""How a stub gets on the network: DHCP, or an address given at build time."""
+"""How a stub gets on the network: DHCP, an address given at build time, or that one first."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from bootserver.errors import StubError
 
 @dataclass(frozen=True, slots=True)
 class NetworkSpec:
-    """How the stub gets on the network; all empty means DHCP on every card in turn."""
+    """How the stub gets on the network; all empty means DHCP on every card in turn.
+
+    An address is the only one that is tried, on every card or on that of `mac`. With `then_dhcp` it
+    is a guess for the card of `mac`: whatever comes of it, DHCP on every card goes after it.
+    """
 
     address: str = ""
     netmask: str = ""
@@ -18,6 +22,7 @@ class NetworkSpec:
     dns: str = ""
     vlan: int | None = None
     mac: str = ""  # only the card with this address
+    then_dhcp: bool = False
 
     @classmethod
     def parse(
@@ -28,6 +33,7 @@ class NetworkSpec:
         dns: str = "",
         vlan: int | None = None,
         mac: str = "",
+        then_dhcp: bool = False,
     ) -> NetworkSpec:
         """Checked values; `static_ip` is an IPv4 address with prefix length, `192.0.2.5/24`.
 
@@ -37,6 +43,11 @@ class NetworkSpec:
             raise StubError(
                 "a gateway or name server goes with a static address",
                 hint="add --static-ip ADDRESS/PREFIX, or leave both to DHCP",
+            )
+        if then_dhcp and not (static_ip and mac):
+            raise StubError(
+                "an address that is tried before DHCP takes a network card to try it on",
+                hint="give --static-ip ADDRESS/PREFIX and --mac MAC with --then-dhcp",
             )
         if vlan is not None and not 1 <= vlan <= 4094:
             raise StubError(f"{vlan} is no VLAN", hint="give a number from 1 to 4094")
@@ -64,6 +75,7 @@ class NetworkSpec:
             dns=dns,
             vlan=vlan,
             mac=mac,
+            then_dhcp=then_dhcp,
         )
 
 

@@ -48,6 +48,7 @@ class StubSpec:
     architectures: tuple[Architecture, ...] = (Architecture.BIOS,)
     pack: bool = False  # iPXE packed behind our own UEFI loader: half the bytes
     shim_loads: str = ""  # what the site's shim starts; "" is a stub without shim
+    machine: str = ""  # for which it is made: gives it a token of its own; "" = for any
 
     def script_urls(self, token: str) -> tuple[str, ...]:
         """Where the stub asks for its boot script, in order."""

@@ -42,12 +42,13 @@ def read_stub(path: Path) -> dict[str, Any]:
     finally:
         iso.close()
     script = _script(path.read_bytes())
+    called = re.findall(r"^echo bootserver: calling (.*)$", script, re.MULTILINE)
     image = re.search(r"^echo bootserver: this machine is to boot (.*)$", script, re.MULTILINE)
     return {
         "file": str(path),
         "size_bytes": path.stat().st_size,
         "image": image[1] if image else "",
-        "servers": re.findall(r"^echo bootserver: calling (.*)$", script, re.MULTILINE),
+        "servers": list(dict.fromkeys(called)),  # twice, where a known address goes first
         "bios": ISOLINUX_PATH[1:] in files,
         "uefi": _uefi(esp.getvalue()),
         "files": files,

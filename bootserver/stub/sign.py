@@ -14,13 +14,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NoReturn
 
 import structlog
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from bootserver.config import SigningConfig, StubConfig
-from bootserver.errors import StubError
-from bootserver.stub.certificate import Certificate, read_certificate
+from bootserver.errors import BootServerError, CertificateError, StubError
+from bootserver.keypair import load_pair, read_certificates
 
 log = structlog.get_logger(__name__)
 
@@ -28,7 +29,7 @@ PE_MAGIC = b"MZ"
 
 SBSIGN_S = 60  # how long sbsign may take; a megabyte takes it 30 ms
 
-GUIDE = "docs/secure-boot.md"
+TABLE, GUIDE = "stub.signing", "docs/secure-boot.md"
 
 
 def signed(
@@ -36,7 +37,7 @@ def signed(
 ) -> Callable[[str], bytes]:
     """The same loaders by name, every UEFI program among them signed; or `loader` itself.
 
-    What it gives out raises StubError as sign_program does.
+    What it gives out raises as sign_program does.
     """
     if signing.pair is None:
         return loader
@@ -51,7 +52,7 @@ def signed(
 def signed_file(program: Path, signing: SigningConfig, cache: Path) -> Path:
     """A file with the UEFI program signed: in the cache, or `program` itself without a key.
 
-    What is no UEFI program is itself as well, whatever its name. Raises StubError as sign_program.
+    What is no UEFI program is itself as well, whatever its name. Raises as sign_program does.
     """
     if signing.pair is None:
         return program
@@ -68,23 +69,23 @@ def sign_program(program: bytes, signing: SigningConfig, cache: Path) -> bytes:
     """The UEFI program with the site's signature: the same bytes for the same program, always.
 
     One that bears this signature already, and any program without a key, is returned as it is.
-    Raises StubError when sbsign is missing, when key or certificate cannot be used, or when
-    `program` is none.
+    Raises StubError when sbsign is missing or `program` is none, CertificateError when key or
+    certificate cannot be used.
     """
     if signing.pair is None:
         return program
     return _signed_path(program, *signing.pair, cache).read_bytes()
 
 
-def signing_problem(signing: SigningConfig) -> StubError | None:
+def signing_problem(signing: SigningConfig) -> BootServerError | None:
     """What keeps this key and certificate from signing, None if nothing does."""
     if signing.pair is None:
         return None
     key, certificate = signing.pair
     try:
         _require_sbsign()
-        _check_pair(key, certificate, read_certificate(certificate))
-    except StubError as err:
+        _check_pair(key, certificate, _site_certificate(certificate))
+    except (StubError, CertificateError) as err:
         return err
     return None
 
@@ -112,8 +113,8 @@ def secure_boot_advice(stub: StubConfig) -> str:
 
 def _signed_path(program: bytes, key: Path, certificate: Path, cache: Path) -> Path:
     """The file in the cache that has this program signed, made if it is not there."""
-    facts = read_certificate(certificate)
-    digest = hashlib.sha256(hashlib.sha256(facts.der).digest() + program).hexdigest()
+    facts = _site_certificate(certificate)
+    digest = hashlib.sha256(facts.fingerprint(hashes.SHA256()) + program).hexdigest()
     kept = cache / f"{digest}.efi"
     if kept.exists():
         return kept
@@ -187,38 +188,18 @@ def _require_sbsign() -> None:
         )
 
 
-def _check_pair(key: Path, certificate: Path, facts: Certificate) -> None:
-    """Raise StubError unless the key is readable, has no passphrase and belongs to the certificate.
+def _site_certificate(path: Path) -> x509.Certificate:
+    return read_certificates(path, TABLE)[0]
+
+
+def _check_pair(key: Path, certificate: Path, facts: x509.Certificate) -> None:
+    """Raise CertificateError unless the key can be used and belongs to the certificate.
 
     OpenSSL judges, before sbsign would ask for a passphrase on a terminal.
     """
-    if facts.not_after <= datetime.now(UTC):
-        raise StubError(
-            f"the certificate {certificate} expired on {facts.not_after:%Y-%m-%d}",
+    if facts.not_valid_after_utc <= datetime.now(UTC):
+        raise CertificateError(
+            f"the certificate {certificate} expired on {facts.not_valid_after_utc:%Y-%m-%d}",
             hint=f"make a new one and enroll it in the machines: {GUIDE}",
         )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(certificate, key, password=lambda: _refuse_passphrase(key))
-    except ssl.SSLError as err:
-        if err.reason == "KEY_VALUES_MISMATCH":
-            raise StubError(
-                f"the key {key} does not belong to the certificate {certificate}",
-                hint="name the pair that was made together in [stub.signing]",
-            ) from None
-        raise StubError(
-            f"{key} is not a private key that can be used",
-            hint="give an RSA key in PEM, beginning with -----BEGIN PRIVATE KEY-----",
-        ) from None
-    except OSError as err:
-        raise StubError(
-            f"the key {key} cannot be read: {err.strerror}",
-            hint="check [stub.signing] key, and that the server's user may read it",
-        ) from err
-
-
-def _refuse_passphrase(key: Path) -> NoReturn:
-    raise StubError(
-        f"the key {key} has a passphrase, and nobody is there to type it",
-        hint="take it off (openssl pkey -in KEY -out NEW), and let only the server read the file",
-    )
+    load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), certificate, key, TABLE)

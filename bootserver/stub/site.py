@@ -21,7 +21,10 @@ from bootserver.stub.sign import sign_program, signed, signed_file
 
 
 def site_loader(config: Config) -> Callable[[str], bytes]:
-    """A loader's bytes by name, for plan_stub; raises LoaderMissingError or StubError."""
+    """A loader's bytes by name, for plan_stub.
+
+    What it gives out raises LoaderMissingError, StubError or CertificateError.
+    """
 
     def read(name: str) -> bytes:
         return _shim(config.stub.shim) if name == SHIM else read_loader(config.stub, name)
@@ -32,7 +35,7 @@ def site_loader(config: Config) -> Callable[[str], bytes]:
 def plan_for_site(
     config: Config, stub: IssuedStub, format: StubFormat = StubFormat.ISO
 ) -> StubPlan:
-    """What an issued stub consists of here; raises LoaderMissingError or StubError. Blocks."""
+    """What an issued stub consists of here; raises as site_loader's do. Blocks."""
 
     def sign(program: bytes) -> bytes:
         return sign_program(program, config.stub.signing, _signed_cache(config))
@@ -54,7 +57,7 @@ def plan_for_site(
 
 
 def served_loader(config: Config, name: str) -> Content:
-    """A loader's file as machines fetch it; raises LoaderMissingError or StubError. Blocks."""
+    """A loader's file as machines fetch it; raises as site_loader's do. Blocks."""
     path = find_loader(config.stub, name)
     if name not in OPTIONAL:  # what a site supplies beside ours goes out as it is
         path = signed_file(path, config.stub.signing, _signed_cache(config))

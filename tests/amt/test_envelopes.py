@@ -262,6 +262,12 @@ def test_put_may_be_answered_with_nothing() -> None:
             2050,
             "AMT refused ChangeBootOrder: unsupported boot option (ReturnValue 2050)",
         ),
+        ("GetRecords", 3, "AMT refused GetRecords: there is no record (ReturnValue 3)"),
+        (
+            "AddTrustedRootCertificate",
+            23,
+            "AMT refused AddTrustedRootCertificate: there is no room for more (ReturnValue 23)",
+        ),
         ("Other", 1, "AMT refused Other: for a reason unknown (ReturnValue 1)"),
         (
             "ChangeBootOrder",

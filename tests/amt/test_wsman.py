@@ -4,11 +4,9 @@ import asyncio
 import hashlib
 import logging
 import re
-import socket
 import ssl
 import subprocess
-import warnings
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,11 +29,10 @@ from bootserver.amt.errors import (
     AmtWrongPasswordError,
     AmtWrongTransportError,
 )
+from bootserver.amt.tls import Tls
 from bootserver.amt.values import Instance
-from bootserver.amt.wsman import (
-    Tls,
-    WsmanClient,
-)
+from bootserver.amt.wsman import WsmanClient
+from tests.fixtures.amt_tls import fingerprint, tls_server
 
 SOAP = "http://www.w3.org/2003/05/soap-envelope"
 ENUM = "http://schemas.xmlsoap.org/ws/2004/09/enumeration"
@@ -182,18 +179,6 @@ class Endpoint:
         return web.Response()
 
 
-def tls_server(certificate: Path, *, old: bool = False) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, certificate.with_suffix(".key"))
-    if old:
-        context.set_ciphers("DEFAULT:@SECLEVEL=0")
-        context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            context.maximum_version = ssl.TLSVersion.TLSv1_1
-    return context
-
-
 @asynccontextmanager
 async def listening(
     endpoint: Endpoint, tls: ssl.SSLContext | None = None
@@ -219,30 +204,9 @@ async def amt() -> AsyncIterator[Endpoint]:
         yield endpoint
 
 
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Two self-made certificates for 127.0.0.1, each its own CA."""
-
-    def make(name: str) -> Path:
-        path = tmp_path_factory.mktemp("tls") / f"{name}.pem"
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-             "-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1",
-             "-keyout", path.with_suffix(".key"), "-out", path],
-            check=True, capture_output=True,
-        )  # fmt: skip
-        return path
-
-    return make("one"), make("two")
-
-
 def client(endpoint: Endpoint, **options: object) -> WsmanClient:
     given: dict[str, object] = {"port": endpoint.port, **options}
     return WsmanClient("127.0.0.1", "admin", PASSWORD, **given)  # type: ignore[arg-type]
-
-
-def fingerprint(certificate: Path) -> str:
-    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate.read_text())).hexdigest()
 
 
 async def power_on(asking: WsmanClient) -> Instance:
@@ -621,13 +585,6 @@ async def test_old_tls_is_spoken_only_when_asked_for(certificates: tuple[Path, P
 async def test_plain_http_where_tls_is_asked_for_is_told(amt: Endpoint) -> None:
     with pytest.raises(AmtTlsError, match="no common TLS"):
         await client(amt, tls=Tls()).__aenter__()
-
-
-@pytest.fixture
-def closed_port() -> Iterator[int]:
-    with socket.socket() as bound:  # and not listening: nobody else gets it, connecting is refused
-        bound.bind(("127.0.0.1", 0))
-        yield bound.getsockname()[1]
 
 
 async def test_tls_only_is_told(

@@ -58,7 +58,7 @@ def test_bios_machine_in_full():
         '{"node-name": "cd", "driver": "raw", "read-only": true, '
         '"file": {"driver": "file", "filename": "/iso/stub.iso"}}',
         "-device",
-        "ide-cd,bus=ide.0,drive=cd,bootindex=0",
+        "ide-cd,id=cd-drive,bus=ide.0,drive=cd,bootindex=0",
         "-netdev",
         "user,id=net0",
         "-device",
@@ -96,7 +96,7 @@ def test_usb_cd_is_a_scsi_drive_behind_bulk_only_transport():
     assert options(spec, "-device") == [
         "qemu-xhci,id=usb",
         "usb-bot,id=bot,bus=usb.0",
-        "scsi-cd,bus=bot.0,drive=cd,bootindex=0",
+        "scsi-cd,id=cd-drive,bus=bot.0,drive=cd,bootindex=0",
     ]
 
 
@@ -111,8 +111,8 @@ def test_boot_from_disk_puts_the_stick_before_the_cd():
 
     assert options(spec, "-device") == [
         "qemu-xhci,id=usb",
-        "ide-cd,bus=ide.0,drive=cd,bootindex=1",
-        "usb-storage,bus=usb.0,drive=disk,bootindex=0",
+        "ide-cd,id=cd-drive,bus=ide.0,drive=cd,bootindex=1",
+        "usb-storage,id=disk-drive,bus=usb.0,drive=disk,bootindex=0",
     ]
 
 
@@ -148,7 +148,7 @@ def test_boot_from_network_starts_with_the_first_card():
     )
 
     assert options(spec, "-device") == [
-        "ide-cd,bus=ide.0,drive=cd,bootindex=1",
+        "ide-cd,id=cd-drive,bus=ide.0,drive=cd,bootindex=1",
         "e1000,id=nic0,netdev=net0,mac=52:54:00:12:34:56,bootindex=0",
         "virtio-net-pci,id=nic1,netdev=net1,mac=52:54:00:12:34:57,romfile=",
     ]

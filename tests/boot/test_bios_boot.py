@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bootserver.bench.qemu import QemuMachine
-from bootserver.bench.qemu_command import BootDevice, Nic, QemuSpec
+from bootserver.bench.qemu_command import BootDevice, Nic, QemuSpec, nic_mac
 from bootserver.model import Firmware
 from tests.fixtures.packaged import GRUB, MEMTEST, packaged
 from tests.fixtures.server import BOOT_S, Site, boot_record, free_port, serving
@@ -123,6 +123,27 @@ async def test_a_static_address_needs_no_dhcp(qemu: Qemu, site: Site):
         boot = await boot_record(site, "handed_off")
 
     assert boot["machine"]["mac"] == "52:54:00:12:34:57"  # the second card, as ordered
+
+
+async def test_an_address_that_is_known_beforehand_is_tried_before_dhcp(qemu: Qemu, site: Site):
+    known = ("--static-ip", "10.0.2.77/24", "--gateway", "10.0.2.2", "--mac", nic_mac(1))
+    stub = await site.build_stub(site.add(packaged(MEMTEST)), *known, "--then-dhcp")
+    async with serving(site):
+        await qemu(replace(cd(stub), nics=(Nic(), Nic())))
+        boot = await boot_record(site, "handed_off")
+
+    assert boot["machine"]["mac"] == nic_mac(1)  # DHCP would have begun with the first card
+
+
+async def test_a_known_address_that_is_wrong_is_followed_by_dhcp(qemu: Qemu, site: Site):
+    # The user-mode network has no 192.0.2.0/24: nobody answers there.
+    known = ("--static-ip", "192.0.2.77/24", "--gateway", "192.0.2.1", "--mac", nic_mac(1))
+    stub = await site.build_stub(site.add(packaged(MEMTEST)), *known, "--then-dhcp")
+    async with serving(site):
+        await qemu(replace(cd(stub), nics=(Nic(), Nic())))
+        boot = await boot_record(site, "handed_off")
+
+    assert boot["machine"]["mac"] == nic_mac(0)
 
 
 async def test_the_stub_goes_on_to_the_card_that_has_a_cable(qemu: Qemu, site: Site):

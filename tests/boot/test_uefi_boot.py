@@ -77,3 +77,50 @@ async def test_a_card_that_the_firmware_drives_but_that_gets_nowhere_is_tried_wi
         boot = await boot_record(site, "handed_off")
 
     assert boot["machine"]["mac"] == nic_mac(1)
+
+
+TAKES, ASKS = "takes the address", "asking for an address"
+
+
+async def test_a_known_address_needs_no_dhcp(qemu: Qemu, site: Site):
+    known = ("--static-ip", "10.0.2.77/24", "--gateway", "10.0.2.2", "--mac", nic_mac(0))
+    stub = await site.build_stub(site.add(packaged(MEMTEST)), *known, "--then-dhcp")
+    async with serving(site):
+        machine = await qemu(QemuSpec(Firmware.UEFI, cdrom=stub))
+        seen = await machine.wait_for(f"{nic_mac(0)} {TAKES} 10.0.2.77", timeout_s=BOOT_S)
+        await boot_record(site, "handed_off")
+        seen = await machine.wait_for(TAKES, timeout_s=BOOT_S)
+
+    assert ASKS not in seen.serial
+
+
+@pytest.mark.parametrize(
+    ("address", "gateway", "mac", "nics", "is_tried"),
+    [
+        # The user-mode network has no 192.0.2.0/24: nobody answers there.
+        ("192.0.2.77", "192.0.2.1", nic_mac(0), (Nic(),), True),
+        ("10.0.2.77", "10.0.2.2", nic_mac(0), (Nic(linked=False), Nic()), True),
+        ("10.0.2.77", "10.0.2.2", "52:54:00:00:00:01", (Nic(),), False),
+    ],
+    ids=["wrong-address", "no-cable", "no-such-card"],
+)
+async def test_a_known_address_that_leads_nowhere_is_followed_by_dhcp(
+    qemu: Qemu,
+    site: Site,
+    address: str,
+    gateway: str,
+    mac: str,
+    nics: tuple[Nic, ...],
+    is_tried: bool,
+):
+    known = ("--static-ip", f"{address}/24", "--gateway", gateway, "--mac", mac)
+    stub = await site.build_stub(site.add(packaged(MEMTEST)), *known, "--then-dhcp")
+    async with serving(site):
+        machine = await qemu(QemuSpec(Firmware.UEFI, cdrom=stub, nics=nics))
+        boot = await boot_record(site, "handed_off")
+        seen = await machine.wait_for(ASKS, timeout_s=BOOT_S)
+
+    assert (TAKES in seen.serial) is is_tried
+    assert (f"no boot by way of {address}: asking for another address" in seen.serial) is is_tried
+    assert boot["machine"]["mac"] == nic_mac(len(nics) - 1)
+    assert boot["sent_bytes"] == boot["image_bytes"]

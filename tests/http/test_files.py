@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import email
 import errno
 import gc
@@ -1222,3 +1223,60 @@ async def test_a_tls_reader_that_takes_nothing_does_not_fill_the_memory(
 
     assert outcome.end is TransferEnd.STALLED
     assert outcome.sent_bytes < 16 * MIB  # what the two kernels hold
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize("size_bytes", SIZES)
+async def test_over_tls_the_length_is_told_and_every_byte_comes_and_is_counted(
+    tmp_path: Path, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext, size_bytes: int
+) -> None:
+    content = content_of(size_bytes)
+    with await opened(make_file(tmp_path / "a.iso", content)) as file:
+        async with plane_for(file, tls=server_tls) as plane:
+            reader, writer = await asyncio.open_connection("127.0.0.1", plane.port, ssl=client_tls)
+            heads = []
+            for method in (b"HEAD", b"GET"):
+                writer.write(method + b" /image.iso HTTP/1.1\r\nHost: x\r\n\r\n")
+                heads.append(await reader.readuntil(b"\r\n\r\n"))
+                outcome = await plane.outcome() if method == b"HEAD" else None
+                assert outcome is None or outcome.sent_bytes == 0
+            body = await reader.readexactly(size_bytes)
+            outcome = await plane.outcome()
+            writer.close()
+
+    for head in heads:
+        assert head.startswith(b"HTTP/1.1 200 ")
+        assert b"\r\nContent-Length: %d\r\n" % size_bytes in head
+        assert b"chunked" not in head
+    assert body == content
+    assert outcome.end is TransferEnd.COMPLETE
+    assert outcome.sent_bytes == plane.counted == size_bytes
+
+
+@pytest.mark.usefixtures("quiet")
+async def test_over_tls_a_file_overwritten_while_it_is_sent_ends_in_a_short_body(
+    tmp_path: Path, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    content = content_of(16 * MIB)
+    path = make_file(tmp_path / "a.iso", content)
+    with await opened(path) as file, capture_logs() as logs:
+        async with plane_for(file, tls=server_tls) as plane:
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", plane.port, ssl=client_tls, limit=1024
+            )
+            writer.write(b"GET /image.iso HTTP/1.1\r\nHost: x\r\n\r\n")
+            await plane.until_counted(HELD_BACK_BYTES)
+            overwrite_in_place(path, bytes(len(content)))
+            received = b""
+            with contextlib.suppress(ConnectionResetError):
+                while data := await reader.read(1 << 16):
+                    received += data
+            outcome = await plane.outcome()
+            writer.transport.abort()
+
+    body = received.partition(b"\r\n\r\n")[2]
+    assert outcome.end is TransferEnd.FILE_CHANGED
+    assert outcome.sent_bytes == plane.counted < len(content)
+    assert content.startswith(body)  # nothing of the new version
+    assert len(body) < len(content)
+    assert [line["event"] for line in logs] == ["http.file_changed"]

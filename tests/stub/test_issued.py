@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bootserver.database import open_database
+from bootserver.database import STUBS, open_database
 from bootserver.errors import StubError
+from bootserver.model import Architecture
 from bootserver.stub.issued import IssuedStubs
 from bootserver.stub.network import NetworkSpec
 from bootserver.stub.plan import StubSpec
@@ -29,6 +31,46 @@ async def test_a_stub_is_found_by_its_token_as_it_was_ordered(engine: AsyncEngin
 
     assert found == stub
     assert found.spec == SPEC
+
+
+OLD_SPEC = (
+    '{"architectures": ["bios", "x64"], "image": "memtest", "network": {"address": "192.0.2.5", '
+    '"dns": "", "gateway": "", "mac": "", "netmask": "255.255.255.0", "vlan": 7}, "pack": true, '
+    '"serial": "0 9600", "servers": ["http://192.0.2.1:8080"], "shim_loads": "", "tftp_port": 69}'
+)
+OLD_NETWORK = NetworkSpec(address="192.0.2.5", netmask="255.255.255.0", vlan=7)
+OLD_ORDER = StubSpec(
+    *("memtest", SPEC.servers, 69, OLD_NETWORK, "0 9600"), tuple(Architecture)[:2], pack=True
+)
+
+
+async def test_what_was_ordered_before_there_was_then_dhcp_keeps_its_token(
+    engine: AsyncEngine, tmp_path: Path
+):
+    (tmp_path / "secret").write_bytes(b"s" * 32)
+    # hmac.digest(b"s" * 32, OLD_SPEC.encode(), "sha256")[:16].hex()
+    token = "447f4429019d3aa932d6a706ab9094ab"
+    row = {"token": token, "image": "memtest", "spec": OLD_SPEC, "issued_at": 1.0}
+    async with engine.begin() as connection:
+        await connection.execute(STUBS.insert(), row)
+
+    found = await IssuedStubs(engine, tmp_path).find(token)
+    again = await IssuedStubs(engine, tmp_path).issue(OLD_ORDER)
+
+    assert found == again
+    assert again.token == token
+
+
+async def test_an_address_that_is_tried_before_dhcp_is_another_order(
+    engine: AsyncEngine, tmp_path: Path
+):
+    stubs = IssuedStubs(engine, tmp_path)
+    guess = replace(OLD_ORDER, network=replace(OLD_NETWORK, then_dhcp=True))
+
+    one, two = await stubs.issue(OLD_ORDER), await stubs.issue(guess)
+
+    assert one.token != two.token
+    assert await stubs.find(two.token) == two
 
 
 async def test_equal_orders_have_one_token(engine: AsyncEngine, tmp_path: Path):

@@ -1,9 +1,12 @@
 """What a stub consists of."""
 
+import re
+from dataclasses import replace
+
 import pytest
 
 from bootserver.errors import StubError
-from bootserver.stub.network import NetworkSpec
+from bootserver.stub.network import DHCP, NetworkSpec
 from bootserver.stub.plan import StubPlan, StubSpec, plan_stub
 from tests.conftest import STAND_INS
 
@@ -33,19 +36,30 @@ def test_an_odd_tftp_port_is_in_the_url():
     assert spec.script_urls(TOKEN)[1] == f"tftp://[2001:db8::1]:6969/b/{TOKEN}/boot.ipxe"
 
 
-def test_every_network_command_has_a_way_on():
-    for line in script(SPEC).splitlines():
+STATIC = NetworkSpec.parse(static_ip="192.0.2.5/24", vlan=42, mac="52:54:00:00:00:01")
+KNOWN = replace(STATIC, then_dhcp=True)
+every_network = pytest.mark.parametrize(
+    "network", [DHCP, STATIC, KNOWN], ids=["dhcp", "static", "known"]
+)
+MAY_FAIL = {"dhcp", "chain", "ifopen", "ifclose", "vcreate", "isset", "clear"}
+
+
+@every_network
+def test_every_network_command_has_a_way_on(network: NetworkSpec):
+    for line in script(replace(SPEC, network=network)).splitlines():
         words = line.split()
-        if words and words[0] in {"dhcp", "chain", "ifopen", "ifclose", "vcreate", "isset"}:
+        if words and words[0] in MAY_FAIL:
             assert "||" in words, line
 
 
-def test_the_script_never_ends():
-    assert script(SPEC).rstrip().endswith("goto start")
+@every_network
+def test_the_script_never_ends(network: NetworkSpec):
+    assert script(replace(SPEC, network=network)).rstrip().endswith("goto start")
 
 
-def test_every_label_that_is_gone_to_exists_once():
-    lines = script(SPEC).splitlines()
+@every_network
+def test_every_label_that_is_gone_to_exists_once(network: NetworkSpec):
+    lines = script(replace(SPEC, network=network)).splitlines()
     labels = [line[1:] for line in lines if line.startswith(":")]
     targets = {
         words[i + 1]
@@ -83,9 +97,65 @@ def test_a_static_address_replaces_dhcp():
     assert "iseq ${${nic}/mac} 52:54:00:00:00:01 || goto try_nic" in text
 
 
+def known_address(**more: object) -> list[str]:
+    network = NetworkSpec.parse(
+        static_ip="192.0.2.5/24",
+        gateway="192.0.2.1",
+        dns="192.0.2.2",
+        mac="52:54:00:00:00:01",
+        then_dhcp=True,
+        **more,
+    )
+    servers = ("http://192.0.2.1:8080", "https://boot.example.org")
+    return script(StubSpec("memtest", servers, 69, network)).splitlines()
+
+
+def test_a_known_address_is_tried_on_its_card_alone_and_the_servers_not_for_long():
+    lines = known_address()
+    before = lines[: lines.index(":ask_dhcp")]
+
+    assert "iseq ${${nic}/mac} 52:54:00:00:00:01 || goto find_known" in before
+    assert "isset ${${nic}/mac} || goto ask_dhcp" in before  # no card has it
+    assert "set ${nic}/ip 192.0.2.5" in before
+    assert "set ${nic}/gateway 192.0.2.1" in before
+    assert "ifopen ${nic} && iflinkwait --timeout 6000 ${nic} || goto forget_known" in before
+    assert [line.partition("/b/")[0] for line in before if line.startswith("chain")] == [
+        "chain --timeout 4000 --autofree http://192.0.2.1:8080",
+        "chain --timeout 4000 --autofree https://boot.example.org",
+    ]
+    assert "dhcp" not in " ".join(before).replace("ask_dhcp", "")
+
+
+def test_a_known_address_that_leads_nowhere_leaves_no_trace_in_what_comes_after():
+    lines = known_address()
+    forgotten = lines[lines.index(":forget_known") : lines.index(":ask_dhcp")]
+    after = lines[lines.index(":ask_dhcp") + 1 :]
+
+    # What is set on a card goes before what DHCP finds there.
+    taken = [line.split()[1] for line in lines if re.match(r"set \$\{nic\}/", line)]
+    assert [f"clear {setting} ||" for setting in taken] == [
+        line for line in forgotten if line.startswith("clear")
+    ]
+    plain = script(StubSpec("memtest", ("http://192.0.2.1:8080", "https://boot.example.org"), 69))
+    assert after == plain.splitlines()[plain.splitlines().index(":start") + 1 :]
+
+
+def test_a_known_address_on_a_vlan_is_taken_there():
+    lines = known_address(vlan=42)
+    vlan = "isset ${${nic}-42/mac} || vcreate --tag 42 ${nic} || goto ask_dhcp"
+
+    assert (
+        lines.index(vlan)
+        < lines.index("set nic ${nic}-42")
+        < lines.index("set ${nic}/ip 192.0.2.5")
+    )
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
+        ({"static_ip": "192.0.2.5/24", "then_dhcp": True}, "takes a network card to try it on"),
+        ({"mac": "52:54:00:00:00:01", "then_dhcp": True}, "takes a network card to try it on"),
         ({"static_ip": "192.0.2.5"}, "lacks its prefix length"),
         ({"static_ip": "192.0.2.256/24"}, "192.0.2.256"),
         ({"static_ip": "2001:db8::5/64"}, "2001:db8::5"),

@@ -12,8 +12,8 @@ from threading import Thread
 import pytest
 
 from bootserver.config import SigningConfig, StubConfig
-from bootserver.errors import StubError
-from bootserver.stub.certificate import read_certificate
+from bootserver.errors import BootServerError, CertificateError
+from bootserver.keypair import read_certificates
 from bootserver.stub.sign import (
     secure_boot_advice,
     sign_program,
@@ -56,8 +56,8 @@ def signing(pair: KeyPair) -> SigningConfig:
     return SigningConfig(key=pair.key, certificate=pair.certificate)
 
 
-def refusal(signing: SigningConfig, cache: Path, program: bytes = PROGRAM) -> StubError:
-    with pytest.raises(StubError) as caught:
+def refusal(signing: SigningConfig, cache: Path, program: bytes = PROGRAM) -> BootServerError:
+    with pytest.raises(BootServerError) as caught:
         sign_program(program, signing, cache)
     return caught.value
 
@@ -262,7 +262,8 @@ def test_the_day_a_certificate_expires_is_read_from_it(tmp_path: Path, days: int
     shown = run("openssl", "x509", "-noout", "-enddate", "-in", pair.certificate).decode()
     told = datetime.strptime(shown.strip(), "notAfter=%b %d %H:%M:%S %Y GMT").replace(tzinfo=UTC)
 
-    assert read_certificate(pair.certificate).not_after == told
+    [certificate] = read_certificates(pair.certificate, "stub.signing")
+    assert certificate.not_valid_after_utc == told
     assert told.year >= datetime.now(UTC).year + year - 1
 
 
@@ -282,8 +283,8 @@ def test_a_certificate_that_is_cut_off_is_none(tmp_path: Path, signing: SigningC
     body = b64encode(der).decode()
     cut.write_text(f"-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n")
 
-    with pytest.raises(StubError, match="holds no certificate"):
-        read_certificate(cut)
+    with pytest.raises(CertificateError, match="holds no certificate"):
+        read_certificates(cut, "stub.signing")
 
 
 def test_a_loader_that_is_no_program_is_told_in_sbsigns_words(

@@ -48,6 +48,7 @@ async def _background(app: web.Application) -> AsyncIterator[None]:
         with suppress(asyncio.CancelledError):
             await task
     await app[JOBS].close()
+    await app[PARTS].amt_boots.close()
 
 
 async def _end_streams(app: web.Application) -> None:

@@ -8,9 +8,13 @@ from dataclasses import dataclass, field
 from aiohttp import web
 from pydantic import BaseModel
 
-from bootserver.http.api import boots, events, images, jobs, machines, shapes, status, stubs
+from bootserver.http.api import amt, boots, events, images, jobs, machines, shapes, status, stubs
 from bootserver.http.api.requests import (
+    AmtBootOrder,
+    AmtCredentials,
+    AmtPower,
     BootQuery,
+    ConsentCode,
     ExportQuery,
     MachineQuery,
     NewImage,
@@ -180,6 +184,62 @@ OPERATIONS = (
         (400,),
         query=MachineQuery,
         headers=("Link",),
+    ),
+    Operation(
+        "POST",
+        "/machines/{id}/boot",
+        amt.boot_machine,
+        "Boot a machine through its AMT; its host will do for an id",
+        {202: shapes.AmtBoot},
+        (400, 403, 404, 409, 413, 415, 422, 503),
+        body=AmtBootOrder,
+        headers=("Location",),
+    ),
+    Operation("GET", "/amt/hosts", amt.list_hosts, "AMT as it is known", {200: shapes.AmtHostList}),
+    Operation(
+        "DELETE",
+        "/amt/hosts/{host}",
+        amt.forget_host,
+        "Forget what was met there, its pinned certificate too",
+        {204: None},
+        (403, 404),
+    ),
+    Operation(
+        "POST",
+        "/amt/hosts/{host}/probe",
+        amt.probe_host,
+        "Ask AMT what it is and what it can do",
+        {200: shapes.AmtFacts},
+        (400, 403, 404, 413, 415, 422, 502),
+        body=AmtCredentials,
+    ),
+    Operation(
+        "POST",
+        "/amt/hosts/{host}/power",
+        amt.change_power,
+        "Switch a machine on or off, or reset it",
+        {200: shapes.AmtPowerChange},
+        (400, 403, 404, 413, 415, 422, 502),
+        body=AmtPower,
+    ),
+    Operation("GET", "/amt/boots", amt.list_boots, "Boots over AMT", {200: shapes.AmtBootList}),
+    Operation("GET", "/amt/boots/{id}", amt.get_boot, "One of them", {200: shapes.AmtBoot}, (404,)),
+    Operation(
+        "DELETE",
+        "/amt/boots/{id}",
+        amt.stop_boot,
+        "Give it up, or take away a drive that stays",
+        {200: shapes.AmtBoot},
+        (403, 404),
+    ),
+    Operation(
+        "POST",
+        "/amt/boots/{id}/consent",
+        amt.give_code,
+        "The consent code on the machine's screen",
+        {202: shapes.AmtBoot},
+        (400, 403, 404, 409, 413, 415, 422),
+        body=ConsentCode,
     ),
     Operation(
         "GET",

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from aiohttp import web
 
+from bootserver.amt.boots import AmtBoots
+from bootserver.amt.hosts import AmtHosts
 from bootserver.config import Config
 from bootserver.errors import ImageNotFoundError, ImageNotReadyError
 from bootserver.http.api.problems import mistake
@@ -30,6 +32,8 @@ class AdminParts:
     profiles: ProfileStore
     issued: IssuedStubs
     stubs: Mapping[str, Path]  # each image's standing stub, by image id
+    amt_hosts: AmtHosts
+    amt_boots: AmtBoots
 
 
 PARTS = web.AppKey("parts", AdminParts)

@@ -11,7 +11,22 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from bootserver.errors import BootServerError, ImageError, LoaderMissingError, StubError
+from bootserver.amt.boots import (
+    HostIsBusyError,
+    NoCodeWantedError,
+    NoSuchBootError,
+    TooManyBootsError,
+)
+from bootserver.amt.credentials import NoPasswordError
+from bootserver.amt.errors import AmtError
+from bootserver.amt.hosts import UnknownMachineError
+from bootserver.errors import (
+    BootServerError,
+    CertificateError,
+    ImageError,
+    LoaderMissingError,
+    StubError,
+)
 from bootserver.http.errors import STATUS
 
 API = "/api/"
@@ -19,7 +34,20 @@ TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}  # RFC 9110; P
 PROBLEM_TYPE = "application/problem+json"
 
 # What a person can mend in the request is no failure of the server's.
-_STATUS = {**STATUS, ImageError: 422, StubError: 422, LoaderMissingError: 503}
+_STATUS = {
+    **STATUS,
+    ImageError: 422,
+    StubError: 422,
+    CertificateError: 422,
+    LoaderMissingError: 503,
+    AmtError: 502,  # it is the machine that cannot, or does not want to
+    UnknownMachineError: 404,
+    NoPasswordError: 422,
+    NoSuchBootError: 404,
+    HostIsBusyError: 409,
+    NoCodeWantedError: 409,
+    TooManyBootsError: 503,
+}
 
 log = structlog.get_logger(__name__)
 

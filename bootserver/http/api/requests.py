@@ -17,11 +17,15 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SecretStr,
     ValidationError,
     model_validator,
 )
 
+from bootserver.amt.power import PowerAction
+from bootserver.amt.progress import BootMethod
 from bootserver.fields import (
+    AmtUser,
     ImageId,
     KernelArguments,
     Mac,
@@ -171,9 +175,41 @@ class StubOrder(Body):
     dns: Ipv4 = ""
     vlan: int | None = Field(default=None, ge=1, le=4094)
     mac: Mac = ""
+    then_dhcp: bool = Field(
+        default=False, description="The static address first, on the card of that MAC; then DHCP"
+    )
     servers: list[Annotated[ServerUrl, AfterValidator(_given_server)]] = Field(
         default=[], max_length=8
     )
+
+
+class AmtCredentials(Body):
+    """How AMT is spoken to this once, over what is configured; never kept, never told."""
+
+    user: AmtUser | Literal[""] = ""
+    password: SecretStr = Field(default=SecretStr(""), max_length=64)
+    tls: bool | None = Field(default=None, description="TLS, or plain")
+    legacy_tls: bool = Field(default=False, description="TLS 1.0, for AMT before 12")
+
+
+class AmtPower(AmtCredentials):
+    """What AMT is to do with the machine's power."""
+
+    action: PowerAction
+
+
+class AmtBootOrder(AmtCredentials):
+    """An image to boot a machine into, through its AMT."""
+
+    image: ImageId = Field(min_length=1)
+    method: BootMethod = BootMethod.AUTO
+    stay: bool = Field(default=False, description="The drive is not taken away at the hand-off")
+
+
+class ConsentCode(Body):
+    """The code that AMT shows on the machine's screen."""
+
+    code: str = Field(pattern=r"^[0-9]{6}$")
 
 
 class ProfileChange(Body):

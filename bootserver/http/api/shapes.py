@@ -11,6 +11,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from bootserver.amt.facts import ConsentPolicy, ConsentState, ControlMode
+from bootserver.amt.power import PowerAction, PowerState
+from bootserver.amt.progress import BootMethod, Doing
 from bootserver.model import BootPhase, Firmware, StubFormat, TransferEnd
 
 
@@ -66,7 +69,7 @@ class Transfer(Shape):
     """A file that a boot fetched, or is fetching."""
 
     name: str
-    protocol: Literal["http", "tftp"]
+    protocol: Literal["http", "tftp", "redirection"]
     started_at: datetime
     seconds: float
     size_bytes: int
@@ -300,3 +303,137 @@ class ProfileList(Shape):
     """Profiles, newest first."""
 
     profiles: list[Profile]
+
+
+class AmtForecast(Shape):
+    """What is expected of one way to boot."""
+
+    seconds: float
+    slow_bytes: int  # over redirection
+    fast_bytes: int  # over HTTP
+    sentence: str
+
+
+class AmtExpectation(Shape):
+    """Both ways; null before that is known, and for an image that no drive boots."""
+
+    two_stage: AmtForecast | None = Field(alias="two-stage")
+    direct: AmtForecast | None
+
+
+class AmtBoot(Shape):
+    """A boot over AMT, and what it is doing; `boot` is its id in the ledger, or ""."""
+
+    id: str
+    host: str
+    image: str
+    asked: BootMethod
+    taken: BootMethod | None
+    doing: Doing
+    sentence: str
+    expected: AmtExpectation
+    boot: str
+    reads: int  # READs of the redirected drive
+    redirected_bytes: int
+    failure: str  # one word for programs, or ""
+    error: str
+    hint: str
+    created_at: datetime
+    ended_at: datetime | None
+
+
+class AmtBootList(Shape):
+    """Newest first."""
+
+    amt_boots: list[AmtBoot]
+
+
+class AmtRedirection(Shape):
+    """What is switched on of storage and serial redirection."""
+
+    ider_enabled: bool
+    sol_enabled: bool
+    listener_enabled: bool
+
+
+class AmtKvm(Shape):
+    """The remote screen."""
+
+    available: bool
+    enabled: bool
+
+
+class AmtBootCapabilities(Shape):
+    """What the firmware can be told to boot."""
+
+    ider: bool
+    sol: bool
+    pxe: bool
+    hard_drive: bool
+    cd: bool
+    https: bool
+    bios_setup: bool
+
+
+class AmtRecovery(Shape):
+    """One-Click Recovery, and in words what stands in its way."""
+
+    ready: bool
+    obstacles: list[str]
+    switched_on: bool
+
+
+class AmtNetwork(Shape):
+    """AMT's wired port."""
+
+    mac: str
+    link_up: bool | None
+    dhcp: bool | None
+    address: str | None
+    netmask: str | None
+    gateway: str | None
+    dns: list[str]
+
+
+class AmtFacts(Shape):
+    """What AMT says of its machine; null where it does not say."""
+
+    amt_version: str | None
+    sku: str | None
+    uuid: str | None
+    host_name: str | None
+    control_mode: ControlMode | None
+    consent_policy: ConsentPolicy | None
+    consent_state: ConsentState | None
+    consent_needed: bool
+    redirection: AmtRedirection | None
+    kvm: AmtKvm
+    boot: AmtBootCapabilities | None
+    recovery: AmtRecovery
+    secure_boot_control: bool | None
+    power: PowerState
+    network: AmtNetwork | None
+
+
+class AmtHost(Shape):
+    """AMT on a host: what config.toml calls its machine, and what was met there."""
+
+    host: str
+    names: dict[str, str]
+    certificate_sha256: str  # pinned; "" where nothing is
+    facts: AmtFacts | None
+    bytes_per_s: int  # of redirection, the last time; 0 where that is unknown
+    seen_at: datetime | None
+
+
+class AmtHostList(Shape):
+    """Those of config.toml first."""
+
+    hosts: list[AmtHost]
+
+
+class AmtPowerChange(Shape):
+    """What was asked of the machine's power, and what it did before."""
+
+    before: PowerState
+    asked: PowerAction

@@ -46,6 +46,7 @@ async def build_stub(request: web.Request) -> web.Response:
         dns=wanted.dns,
         vlan=wanted.vlan,
         mac=wanted.mac,
+        then_dhcp=wanted.then_dhcp,
     )
     spec = order_stub(parts.config, wanted.image, servers=wanted.servers, network=network)
     issued = await parts.issued.issue(spec)

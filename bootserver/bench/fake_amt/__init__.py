@@ -1,0 +1,41 @@
+"""A fake Intel AMT device: the firmware's side of WS-MAN and redirection, before a QEMU machine.
+
+It shares no code with our console (bootserver.amt), and import-linter sees to it: the two are
+written from the facts apart, so that they can judge each other. It is strict where firmware is
+known to be, and where nothing is known: a console that gets through here has done nothing by luck.
+"""
+
+from bootserver.bench.fake_amt.boot import Boot, BootFrom, Recovery
+from bootserver.bench.fake_amt.device import FakeAmtDevice, fake_amt
+from bootserver.bench.fake_amt.ider import Answer, Drive
+from bootserver.bench.fake_amt.ider_session import HostResetError, NoDriveError
+from bootserver.bench.fake_amt.spec import (
+    ConsentPolicy,
+    ControlMode,
+    FakeSpec,
+    Network,
+    Redirection,
+    RedirectionManners,
+    Segments,
+    WsmanManners,
+)
+
+__all__ = [
+    "Answer",
+    "Boot",
+    "BootFrom",
+    "ConsentPolicy",
+    "ControlMode",
+    "Drive",
+    "FakeAmtDevice",
+    "FakeSpec",
+    "HostResetError",
+    "Network",
+    "NoDriveError",
+    "Recovery",
+    "Redirection",
+    "RedirectionManners",
+    "Segments",
+    "WsmanManners",
+    "fake_amt",
+]

@@ -1,0 +1,70 @@
+"""What a fake device remembers between two requests."""
+
+from __future__ import annotations
+
+from time import time
+
+from bootserver.bench.fake_amt.boot import BootConfiguration
+from bootserver.bench.fake_amt.consent import Consent
+from bootserver.bench.fake_amt.event_log import Event
+from bootserver.bench.fake_amt.login import make_realm
+from bootserver.bench.fake_amt.spec import FakeSpec
+
+POWER_ON, POWER_OFF = 2, 8
+BOOT_SERVICE_NONE, BOOT_SERVICE_RECOVERY, BOOT_SERVICE_ALL = 32768, 32769, 32771
+
+
+class State:
+    """One device's memory; `sessions` are the tags of the redirection sessions now open."""
+
+    def __init__(self, spec: FakeSpec) -> None:
+        self.spec = spec
+        self.realm = make_realm()
+        self.power = POWER_ON if spec.powered_on else POWER_OFF
+        self.redirection = spec.redirection
+        self.listener = spec.listener
+        self.consent = Consent(spec.consent, spec.control_mode, spec.consent_code)
+        self.sessions: set[str] = set()
+        self.kvm_enabled = False
+        self.kvm_password = ""
+        self.roots: list[bytes] = []  # DER
+        self.events: list[Event] = []
+        self.boot_service = BOOT_SERVICE_RECOVERY if self.has_recovery else BOOT_SERVICE_NONE
+        self.boot = BootConfiguration(read_only=self._boot_facts())
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the machine has power."""
+        return self.power == POWER_ON
+
+    @property
+    def has_recovery(self) -> bool:
+        """Whether the firmware knows One-Click Recovery."""
+        return self.spec.major >= 15 and self.spec.wsman_manners.one_click_recovery
+
+    @property
+    def recovery_is_on(self) -> bool:
+        """Whether it is switched on, too."""
+        on = (BOOT_SERVICE_RECOVERY, BOOT_SERVICE_ALL)
+        return self.has_recovery and self.boot_service in on
+
+    def now_s(self) -> int:
+        """AMT's clock."""
+        return int(time())
+
+    def _boot_facts(self) -> dict[str, str]:
+        if not self.has_recovery:
+            return {}
+        return {
+            "BootguardStatus": "127",
+            "OptionsCleared": "true",
+            "RPEEnabled": "false",
+            "SecureBootControlEnabled": _text(self.spec.wsman_manners.secure_boot_control),
+            "UEFIHTTPSBootEnabled": "true",
+            "UEFILocalPBABootEnabled": "false",
+            "WinREBootEnabled": "false",
+        }
+
+
+def _text(flag: bool) -> str:
+    return "true" if flag else "false"

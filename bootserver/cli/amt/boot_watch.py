@@ -1,0 +1,328 @@
+"""`bootserver amt boot`: the running server boots machines through AMT, and this watches."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote
+
+import click
+
+from bootserver.cli.api import Api, RefusedError
+from bootserver.cli.shared import megabytes
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+LOOK_S = 0.5
+ENDS = ("done", "failed", "cancelled")
+NO_PASSWORD = "no_password"  # noqa: S105  (a reason, no secret)
+
+Job = dict[str, Any]  # a boot over AMT, as the API gives it
+Boot = dict[str, Any]  # its boot in the ledger
+
+
+@dataclass
+class Outcome:
+    """How the boot of one machine ended; without a job, why it did not begin."""
+
+    host: str
+    job: Job | None = None
+    boot: Boot | None = None
+    error: str = ""
+    hint: str = ""
+
+    @property
+    def is_good(self) -> bool:
+        """True if the machine runs its image."""
+        return self.job is not None and self.job["doing"] == "done"
+
+    def as_json(self) -> dict[str, Any]:
+        """For --json."""
+        error = {"error": self.error, "hint": self.hint} if self.error else {}
+        return {"host": self.host, "amt_boot": self.job, "boot": self.boot, **error}
+
+
+class Screen(Protocol):
+    """Where the boots are shown while they go on."""
+
+    def show(self, outcome: Outcome) -> None:
+        """A boot has moved on, or not."""
+
+
+class Asking(Protocol):
+    """What is asked of the person at the terminal."""
+
+    async def code(self, host: str, sentence: str) -> str | None:
+        """The consent code; None if there is nobody to ask."""
+
+    async def password(self, host: str) -> str | None:
+        """The password of AMT there; None if there is nobody to ask."""
+
+
+async def boot_all(
+    api: Api, hosts: list[str], order: dict[str, Any], screen: Screen, asking: Asking, limit: int
+) -> list[Outcome]:
+    """Boots every host, `limit` at a time; Ctrl-C gives up what goes on, and tells how far it came.
+
+    A drive that stays attached is taken away by Ctrl-C as well.
+    """
+    outcomes = [Outcome(host) for host in hosts]
+    room = asyncio.Semaphore(limit)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+
+    async def boot(outcome: Outcome) -> None:
+        async with room:
+            if stop.is_set():
+                outcome.error = "not begun"
+                return
+            try:
+                await _boot(api, outcome, order, screen, asking, stop)
+            except RefusedError as err:
+                outcome.error, outcome.hint = err.message, err.hint
+            screen.show(outcome)
+
+    await asyncio.gather(*map(boot, outcomes))
+    return outcomes
+
+
+async def _boot(
+    api: Api,
+    outcome: Outcome,
+    order: dict[str, Any],
+    screen: Screen,
+    asking: Asking,
+    stop: asyncio.Event,
+) -> None:
+    await _watch(api, outcome, order, screen, asking, stop)
+    if outcome.job and outcome.job["failure"] == NO_PASSWORD:
+        password = await asking.password(outcome.host)
+        if password:
+            order = order | {"password": password}
+            await _watch(api, outcome, order, screen, asking, stop)
+
+
+async def _watch(
+    api: Api,
+    outcome: Outcome,
+    order: dict[str, Any],
+    screen: Screen,
+    asking: Asking,
+    stop: asyncio.Event,
+) -> None:
+    """Starts the boot, and looks at it until its end."""
+    outcome.job = job = await api.post(f"/machines/{quote(outcome.host, safe='')}/boot", order)
+    asked = ""
+    while True:
+        if job["boot"]:
+            with suppress(RefusedError):  # the ledger is written a moment later
+                outcome.boot = await api.get(f"/boots/{job['boot']}")
+        outcome.job = job
+        screen.show(outcome)
+        if job["doing"] in ENDS:
+            return
+        if job["doing"] == "consent" and job["sentence"] != asked:
+            asked = job["sentence"]
+            code = await asking.code(outcome.host, asked)
+            if code is None:
+                await api.delete(f"/amt/boots/{job['id']}")
+            else:
+                with suppress(RefusedError):  # it has given up waiting
+                    await api.post(f"/amt/boots/{job['id']}/consent", {"code": code})
+        if stop.is_set():
+            job = await api.delete(f"/amt/boots/{job['id']}")
+            continue
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_S):
+                await stop.wait()
+        job = await api.get(f"/amt/boots/{job['id']}")
+
+
+@dataclass
+class AtTheTerminal:
+    """Asks whoever sits there, one question at a time."""
+
+    one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def code(self, host: str, sentence: str) -> str | None:
+        """The consent code."""
+        click.echo(f"{host}: {sentence}", err=True)
+        return await self._ask("code", hide=False)
+
+    async def password(self, host: str) -> str | None:
+        """The password."""
+        return await self._ask(f"password of AMT on {host}", hide=True)
+
+    async def _ask(self, what: str, *, hide: bool) -> str | None:
+        async with self.one_at_a_time:
+            try:
+                return str(await asyncio.to_thread(click.prompt, what, hide_input=hide, err=True))
+            except click.Abort:
+                return None
+
+
+class NobodyThere:
+    """For scripts: there is nobody to ask."""
+
+    async def code(self, host: str, sentence: str) -> str | None:
+        """None."""
+        return None
+
+    async def password(self, host: str) -> str | None:
+        """None."""
+        return None
+
+
+class Silent:
+    """Shows nothing: for --json."""
+
+    def show(self, outcome: Outcome) -> None:
+        """Nothing."""
+
+
+class Lines:
+    """A line whenever something new goes on: for files and pipes."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, str] = {}
+
+    def show(self, outcome: Outcome) -> None:
+        """A boot has moved on, or not."""
+        text = _sentence(outcome)
+        if text and self._told.get(outcome.host) != text:
+            self._told[outcome.host] = text
+            click.echo(f"{datetime.now():%H:%M:%S}  {outcome.host}  {text}")
+
+
+class Bars:
+    """A bar for each machine."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+        def text(name: str) -> TextColumn:
+            return TextColumn(f"{{task.fields[{name}]}}", markup=False)
+
+        columns = [text("host"), text("doing"), BarColumn(), DownloadColumn(), text("sentence")]
+        self._progress = Progress(*columns, console=console)
+        self._tasks: dict[str, Any] = {}
+        self._expected: set[str] = set()
+
+    def __enter__(self) -> Bars:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, outcome: Outcome) -> None:
+        """A boot has moved on, or not."""
+        job, boot = outcome.job, outcome.boot
+        for line in _expectation(job) if job and outcome.host not in self._expected else []:
+            self._expected.add(outcome.host)
+            self._progress.console.print(f"{outcome.host}: {line}", markup=False, highlight=False)
+        direct = job is not None and job["taken"] == "direct"
+        fields: dict[str, Any] = {
+            "host": outcome.host,
+            "doing": job["doing"] if job else "refused",
+            "sentence": _sentence(outcome),
+            "completed": job["redirected_bytes"] if job and direct else 0,
+            "total": None,
+        }
+        if boot and not direct:
+            fields |= {"completed": boot["sent_bytes"], "total": boot["image_bytes"] or None}
+        if outcome.host not in self._tasks:
+            self._tasks[outcome.host] = self._progress.add_task("", **fields)
+        self._progress.update(self._tasks[outcome.host], **fields)
+
+
+def screen_for(console: Console, *, as_json: bool) -> tuple[Screen, AbstractContextManager[Any]]:
+    """The screen that suits the output, and what is to be entered while it is used."""
+    if as_json:
+        return Silent(), nullcontext()
+    if not console.is_terminal:
+        return Lines(), nullcontext()
+    bars = Bars(console)
+    return bars, bars
+
+
+def table_of(outcome: Outcome) -> RenderableType:
+    """Where the time of one boot went: its phases, and what went over which line."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    lines = [Text(f"{outcome.host}: {_sentence(outcome)}", "bold" if outcome.is_good else "red")]
+    hint = outcome.hint or (outcome.job["hint"] if outcome.job else "")
+    lines += [Text(f"  {hint}")] if hint else []
+    boot = outcome.boot
+    if boot is None:
+        return Group(*lines)
+    table = Table.grid(padding=(0, 2))
+    for phase in boot["phases"]:
+        at = datetime.fromisoformat(phase["at"]).astimezone()
+        seconds = f"{phase['seconds']:9.3f} s"
+        table.add_row(f"  {at:%H:%M:%S}", seconds, phase["phase"], Text(phase["detail"]))
+    for transfer in boot["transfers"]:
+        table.add_row(
+            f"  {megabytes(transfer['sent_bytes'])}",
+            f"{megabytes(transfer['bytes_per_s'])}/s",
+            transfer["protocol"],
+            Text(transfer["name"]),
+        )
+    return Group(*lines, table)
+
+
+def table_of_all(outcomes: list[Outcome]) -> RenderableType:
+    """One row for each machine."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="bold")
+    for title in ("host", "outcome", "way", "seconds", "redirected", "over HTTP", ""):
+        table.add_column(title, justify="right" if title in ("seconds", "over HTTP") else "left")
+    for outcome in outcomes:
+        job, boot = outcome.job, outcome.boot
+        seconds = seconds_to_hand_off(boot) if boot else None
+        table.add_row(
+            outcome.host,
+            job["doing"] if job else "refused",
+            (job and job["taken"]) or "",
+            "" if seconds is None else f"{seconds:.1f}",
+            f"{job['reads']} READs, {megabytes(job['redirected_bytes'])}" if job else "",
+            megabytes(boot["sent_bytes"]) if boot else "",
+            Text("" if outcome.is_good else _sentence(outcome)),
+        )
+    return table
+
+
+def seconds_to_hand_off(boot: Boot) -> float | None:
+    """From power-on to the hand-off; None if it did not come to both."""
+    at = {phase["phase"]: datetime.fromisoformat(phase["at"]) for phase in boot["phases"]}
+    if "powered" not in at or "handed_off" not in at:
+        return None
+    return (at["handed_off"] - at["powered"]).total_seconds()
+
+
+def _sentence(outcome: Outcome) -> str:
+    if outcome.job is None or outcome.error:
+        return outcome.error
+    return str(outcome.job["sentence"])
+
+
+def _expectation(job: Job) -> list[str]:
+    """What each way is expected to take, once that is known."""
+    expected = job["expected"]
+    if not expected["two-stage"]:
+        return []
+    lines = [f"in two stages {expected['two-stage']['sentence']}"]
+    if expected["direct"]:
+        lines.append(f"directly {expected['direct']['sentence']}")
+    return [*lines, f"taken: {job['taken']}"]

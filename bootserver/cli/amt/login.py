@@ -1,0 +1,93 @@
+"""How a command gets to a machine's AMT: options for the login, and what is asked for instead."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import update_wrapper
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bootserver.amt.access import AmtAccess, AmtLogin
+from bootserver.amt.credentials import NoPasswordError, read_password
+from bootserver.cli.shared import open_state
+from bootserver.config import PASSWORD_VARIABLE, Config
+
+if TYPE_CHECKING:
+    from bootserver.amt.hosts import AmtHosts
+    from bootserver.amt.wsman import WsmanClient
+
+_OPTIONS = (
+    click.option("--user", default="", help="AMT's user; else [amt] user, admin."),
+    click.option(
+        "--password-file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help=f"The password in its first line; else {PASSWORD_VARIABLE} and other places.",
+    ),
+    click.option("--tls/--plain", "tls", default=None, help="TLS, or plain; else [amt] tls."),
+    click.option("--legacy-tls", is_flag=True, help="TLS 1.0 as well, for AMT before 12."),
+)
+
+
+def with_login(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command `login`, what the command line says of it."""
+
+    def run(
+        *arguments: Any,
+        user: str,
+        password_file: Path | None,
+        tls: bool | None,
+        legacy_tls: bool,
+        **named: Any,
+    ) -> Any:
+        password = read_password(password_file) if password_file else ""
+        login = AmtLogin(user, password, tls, legacy_tls)
+        return command(*arguments, login=login, **named)
+
+    wrapped: Callable[..., Any] = update_wrapper(run, command)
+    for option in reversed(_OPTIONS):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+def login_from_here(login: AmtLogin) -> AmtLogin:
+    """The login with the password of this process's environment, for a server in another one."""
+    return replace(login, password=login.password or os.environ.get(PASSWORD_VARIABLE, ""))
+
+
+def is_somebody_there() -> bool:
+    """True if a person can be asked: both ends are a terminal."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+@asynccontextmanager
+async def open_hosts(config: Config) -> AsyncIterator[AmtHosts]:
+    """The machines whose AMT is known here."""
+    from bootserver.amt.hosts import AmtHosts
+    from bootserver.amt.known import KnownHosts
+
+    async with open_state(config) as engine:
+        yield AmtHosts(config, KnownHosts(engine))
+
+
+@asynccontextmanager
+async def open_amt(
+    config: Config, machine: str, login: AmtLogin
+) -> AsyncIterator[tuple[AmtHosts, WsmanClient, AmtAccess]]:
+    """A word with one machine's AMT; its password is asked for where none is kept."""
+    async with open_hosts(config) as hosts:
+        host = await hosts.resolve(machine)
+        try:
+            await hosts.access(host, login)
+        except NoPasswordError:
+            if not is_somebody_there():
+                raise
+            password = click.prompt(f"password of AMT on {host}", hide_input=True, err=True)
+            login = replace(login, password=password)
+        async with hosts.client(host, login) as (client, access):
+            yield hosts, client, access

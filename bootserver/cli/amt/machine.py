@@ -1,0 +1,196 @@
+"""`bootserver amt list|probe|power|pxe|kvm|events|forget`: one question, one answer."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bootserver.amt.access import AmtLogin
+from bootserver.amt.credentials import read_password
+from bootserver.amt.power import PowerAction
+from bootserver.cli.amt.login import open_amt, open_hosts, with_login
+from bootserver.cli.shared import as_json, megabytes, print_json, with_config
+from bootserver.config import Config
+from bootserver.errors import BootServerError
+
+if TYPE_CHECKING:
+    from bootserver.amt.facts import AmtFacts
+
+_host = click.argument("machine", metavar="HOST")
+
+
+@click.command("list")
+@as_json
+@with_config
+async def list_hosts(config: Config, as_json: bool) -> None:
+    """List the machines whose AMT is known: from config.toml, and from being met."""
+    async with open_hosts(config) as hosts:
+        found = [host.as_json() for host in await hosts.list()]
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        click.echo("No AMT is known yet: run bootserver amt probe HOST")
+    for host in found:
+        facts = host["facts"] or {}
+        names = " ".join(host["names"].values()) or facts.get("uuid") or "-"
+        version = f"AMT {facts['amt_version']}" if facts.get("amt_version") else "not met yet"
+        rate = f"{megabytes(host['bytes_per_s'])}/s" if host["bytes_per_s"] else ""
+        click.echo(f"{host['host']:<32}  {version:<16}  {names:<40}  {rate}".rstrip())
+
+
+@click.command()
+@_host
+@with_login
+@as_json
+@with_config
+async def probe(config: Config, machine: str, login: AmtLogin, as_json: bool) -> None:
+    """Ask AMT what it is, what it can do, and what stands in the way of booting from here."""
+    async with open_amt(config, machine, login) as (hosts, client, access):
+        facts = await hosts.probe(client)
+        if as_json:
+            print_json(facts.as_json())
+            return
+        click.echo(f"{access.host}, over {'TLS' if access.tls else 'plain HTTP'}")
+        for name, value in _rows(facts):
+            click.echo(f"  {name:<16} {value}")
+
+
+@click.command()
+@_host
+@click.argument("action", type=click.Choice(["state", *(a.value for a in PowerAction)]))
+@with_login
+@with_config
+async def power(config: Config, machine: str, action: str, login: AmtLogin) -> None:
+    """Tell a machine's power state, or change it; `boot` is a reset, or power-on if it is off."""
+    from bootserver.amt.power import power_state, request_power
+
+    async with open_amt(config, machine, login) as (_, client, access):
+        if action == "state":
+            click.echo(f"{access.host} is {await power_state(client)}")
+            return
+        change = await request_power(client, PowerAction(action))
+        click.echo(f"{access.host} was {change.before}; asked for: {change.asked}")
+
+
+@click.command()
+@_host
+@with_login
+@with_config
+async def pxe(config: Config, machine: str, login: AmtLogin) -> None:
+    """Boot a machine from the network, this once: see docs/pxe.md for what answers it."""
+    from bootserver.amt.boot_options import boot_from_pxe, clear_boot_options
+    from bootserver.amt.power import request_power
+
+    async with open_amt(config, machine, login) as (_, client, access):
+        await boot_from_pxe(client)
+        try:
+            change = await request_power(client, PowerAction.BOOT)
+        except BootServerError:
+            await clear_boot_options(client)
+            raise
+        click.echo(f"{access.host} was {change.before}; it boots from the network now")
+
+
+@click.command()
+@_host
+@click.option(
+    "--rfb-password-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The viewer's password in its first line, 8 characters; else it is asked for.",
+)
+@with_login
+@with_config
+async def kvm(
+    config: Config, machine: str, rfb_password_file: Path | None, login: AmtLogin
+) -> None:
+    """Switch a machine's remote screen on, and say where a viewer finds it."""
+    from bootserver.amt.kvm import enable_kvm
+
+    if rfb_password_file:
+        rfb_password = read_password(rfb_password_file)
+    else:
+        rfb_password = click.prompt(
+            "password for the viewer, 8 characters", hide_input=True, err=True
+        )
+    async with open_amt(config, machine, login) as (_, client, _access):
+        address = await enable_kvm(client, rfb_password)
+    viewer = "any VNC viewer" if address.vnc else "a viewer that knows AMT, such as MeshCommander"
+    click.echo(f"the screen is at {address.host}:{address.port}, for {viewer}")
+
+
+@click.command()
+@_host
+@with_login
+@as_json
+@with_config
+async def events(config: Config, machine: str, login: AmtLogin, as_json: bool) -> None:
+    """Read AMT's event log, newest first: what the firmware did, One-Click Recovery too."""
+    from bootserver.amt.event_log import read_event_log
+
+    async with open_amt(config, machine, login) as (_, client, _access):
+        found = await read_event_log(client)
+    if as_json:
+        print_json([asdict(event) for event in found])
+        return
+    for event in found:
+        at = f"{event.at.astimezone():%Y-%m-%d %H:%M:%S}" if event.at else "-"
+        click.echo(f"{at:<19}  {event.severity:<12}  {event.source:<20}  {event.text}")
+
+
+@click.command()
+@_host
+@with_config
+async def forget(config: Config, machine: str) -> None:
+    """Forget what was met at HOST; its certificate too, as after provisioning it anew."""
+    async with open_hosts(config) as hosts:
+        host = await hosts.resolve(machine)
+        if not await hosts.forget(host):
+            raise BootServerError(f"nothing was met at {host}", hint="run: bootserver amt list")
+        click.echo(f"forgotten: what was met at {host}")
+
+
+def _rows(facts: AmtFacts) -> list[tuple[str, str]]:
+    """What AMT told, for a person."""
+    redirection, boot, network = facts.redirection, facts.boot, facts.network
+    rows = [
+        ("AMT", f"{facts.amt_version or 'of unknown version'} {facts.sku or ''}".strip()),
+        ("machine", f"{facts.host_name or '-'}, UUID {facts.uuid or '-'}"),
+        ("power", facts.power.value),
+        ("control mode", facts.control_mode.value if facts.control_mode else "unknown"),
+        ("consent", _consent(facts)),
+    ]
+    if redirection:
+        on = {"IDE-R": redirection.ider_enabled, "SOL": redirection.sol_enabled}
+        rows.append(("redirection", _on_off(on | {"listener": redirection.listener_enabled})))
+    rows.append(("KVM", "not there" if not facts.kvm.available else _word(facts.kvm.enabled)))
+    if boot:
+        can = {"redirected CD": boot.ider, "PXE": boot.pxe, "HTTPS": boot.https}
+        rows.append(("can boot from", ", ".join(name for name, has in can.items() if has) or "-"))
+    recovery = "ready" if facts.recovery.ready else f"no: {'; '.join(facts.recovery.obstacles)}"
+    rows.append(("1-click recovery", recovery))
+    control = {True: "AMT may switch it off for one boot", False: "AMT may not switch it off"}
+    rows.append(("Secure Boot", control.get(bool(facts.secure_boot_control), "unknown")))
+    if network:
+        link = {True: "link up", False: "no link"}.get(bool(network.link_up), "")
+        how = "by DHCP" if network.dhcp else "static"
+        rows.append(("network", f"{network.mac} {network.address or '-'} {how}, {link}"))
+    return rows
+
+
+def _consent(facts: AmtFacts) -> str:
+    policy = {"none": "never", "kvm": "for KVM only", "all": "for everything"}
+    asked = policy.get(facts.consent_policy or "", "unknown")
+    needed = "; a redirected boot needs it now" if facts.consent_needed else ""
+    return f"asked {asked}{needed}"
+
+
+def _on_off(switches: dict[str, bool]) -> str:
+    return ", ".join(f"{name} {_word(on)}" for name, on in switches.items())
+
+
+def _word(on: bool) -> str:
+    return "on" if on else "off"

@@ -1,0 +1,91 @@
+"""Intel AMT over the API: the machines that are known, and booting them."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from bootserver.amt.access import AmtLogin
+from bootserver.amt.power import PowerAction, request_power
+from bootserver.amt.progress import BootMethod
+from bootserver.amt.remote_boot import BootOrder
+from bootserver.http.api.parts import parts_of, require_image
+from bootserver.http.api.requests import (
+    AmtBootOrder,
+    AmtCredentials,
+    AmtPower,
+    ConsentCode,
+    read_body,
+)
+
+
+async def list_hosts(request: web.Request) -> web.Response:
+    """GET /amt/hosts"""
+    hosts = await parts_of(request).amt_hosts.list()
+    return web.json_response({"hosts": [host.as_json() for host in hosts]})
+
+
+async def forget_host(request: web.Request) -> web.Response:
+    """DELETE /amt/hosts/{host}"""
+    hosts = parts_of(request).amt_hosts
+    await hosts.forget(await hosts.resolve(request.match_info["host"]))
+    return web.Response(status=204)
+
+
+async def probe_host(request: web.Request) -> web.Response:
+    """POST /amt/hosts/{host}/probe"""
+    hosts, given = parts_of(request).amt_hosts, await read_body(request, AmtCredentials)
+    host = await hosts.resolve(request.match_info["host"])
+    async with hosts.client(host, _login(given)) as (client, _):
+        facts = await hosts.probe(client)
+    return web.json_response(facts.as_json())
+
+
+async def change_power(request: web.Request) -> web.Response:
+    """POST /amt/hosts/{host}/power"""
+    hosts, given = parts_of(request).amt_hosts, await read_body(request, AmtPower)
+    host = await hosts.resolve(request.match_info["host"])
+    async with hosts.client(host, _login(given)) as (client, _):
+        change = await request_power(client, PowerAction(given.action))
+    return web.json_response({"before": change.before.value, "asked": change.asked.value})
+
+
+async def boot_machine(request: web.Request) -> web.Response:
+    """POST /machines/{id}/boot"""
+    parts, given = parts_of(request), await read_body(request, AmtBootOrder)
+    require_image(parts, given.image)
+    host = await parts.amt_hosts.resolve(request.match_info["id"])
+    progress = parts.amt_boots.start(
+        BootOrder(host, given.image, BootMethod(given.method), given.stay, _login(given))
+    )
+    return web.json_response(
+        progress.as_json(), status=202, headers={"Location": f"/api/v1/amt/boots/{progress.id}"}
+    )
+
+
+async def list_boots(request: web.Request) -> web.Response:
+    """GET /amt/boots"""
+    boots = parts_of(request).amt_boots.list()
+    return web.json_response({"amt_boots": [boot.as_json() for boot in boots]})
+
+
+async def get_boot(request: web.Request) -> web.Response:
+    """GET /amt/boots/{id}"""
+    boot = parts_of(request).amt_boots.get(request.match_info["id"])
+    return web.json_response(boot.as_json())
+
+
+async def stop_boot(request: web.Request) -> web.Response:
+    """DELETE /amt/boots/{id}"""
+    boot = await parts_of(request).amt_boots.stop(request.match_info["id"])
+    return web.json_response(boot.as_json())
+
+
+async def give_code(request: web.Request) -> web.Response:
+    """POST /amt/boots/{id}/consent"""
+    given, boots = await read_body(request, ConsentCode), parts_of(request).amt_boots
+    boots.give_code(request.match_info["id"], given.code)
+    return web.json_response(boots.get(request.match_info["id"]).as_json(), status=202)
+
+
+def _login(given: AmtCredentials) -> AmtLogin:
+    return AmtLogin(given.user, given.password.get_secret_value(), given.tls, given.legacy_tls)

@@ -1,0 +1,88 @@
+"""A small CA of our own in the state directory, and the certificate that it gives this server.
+
+| file in `var/ca/` | what it is                                          | mode |
+|-------------------|-----------------------------------------------------|------|
+| `root.key`        | the CA's private key; whoever has it can be this CA | 0600 |
+| `root.crt`        | the CA's certificate, for those who are to trust it | 0644 |
+| `server.key`      | this server's private key                           | 0600 |
+| `server.crt`      | this server's certificate                           | 0644 |
+
+Keys are made once and stay. Certificates are made again when they near their end, when the server
+is called by another name, and when somebody has taken the key away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import structlog
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from bootserver.errors import CertificateError
+from bootserver.tls.certificates import (
+    Authority,
+    is_good_root,
+    is_good_server,
+    load_key,
+    make_root,
+    make_server,
+    new_key,
+)
+from bootserver.wholefile import make_once, put
+
+log = structlog.get_logger(__name__)
+
+PUBLIC = 0o644
+
+
+def own_root(directory: Path, now: datetime) -> Authority:
+    """The CA in `directory`, made at first use; raises CertificateError. Blocks."""
+    path = directory / "root.crt"
+    with _complaining(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        key = _key(directory / "root.key")
+        if not path.exists():
+            make_once(path, make_root(key, now), mode=PUBLIC)
+        if not is_good_root(path.read_bytes(), key, now):
+            put(path, make_root(key, now), mode=PUBLIC)
+            log.info("certificate.renewed", path=str(path))
+        return Authority(x509.load_pem_x509_certificate(path.read_bytes()), key)
+
+
+def own_pair(directory: Path, host: str, now: datetime) -> tuple[Path, Path]:
+    """Certificate and key of the server that machines call `host`; as own_root."""
+    root = own_root(directory, now)
+    path, key_path = directory / "server.crt", directory / "server.key"
+    with _complaining(directory):
+        key = _key(key_path)
+        there = path.read_bytes() if path.exists() else b""
+        if not is_good_server(there, key, root.certificate, host, now):
+            put(path, make_server(root, key, host, now), mode=PUBLIC)
+            log.info("certificate.made", path=str(path), host=host)
+        return path, key_path
+
+
+def _key(path: Path) -> rsa.RSAPrivateKey:
+    if not path.exists():
+        make_once(path, new_key())
+    return load_key(path.read_bytes())
+
+
+@contextmanager
+def _complaining(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as err:
+        raise CertificateError(
+            f"the certificates in {directory} cannot be read or made: {err.strerror}",
+            hint="check [state] path in config.toml, and who may write there",
+        ) from err
+    except (ValueError, TypeError) as err:  # a key that is none, or has a passphrase
+        raise CertificateError(
+            f"a private key in {directory} cannot be used",
+            hint="move that directory away; a new CA is made, which machines have to trust anew",
+        ) from err

@@ -1,0 +1,34 @@
+"""Fixtures for devices that the tests play."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two self-made certificates for 127.0.0.1, each its own CA."""
+
+    def make(name: str) -> Path:
+        path = tmp_path_factory.mktemp("tls") / f"{name}.pem"
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+             "-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1",
+             "-keyout", path.with_suffix(".key"), "-out", path],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        return path
+
+    return make("one"), make("two")
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    with socket.socket() as bound:  # and not listening: nobody else gets it, connecting is refused
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]

@@ -1,0 +1,339 @@
+"""A boot over AMT, whole, against the fake device: the test plays the machine's stub."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from bootserver.bench.fake_amt import (
+    ConsentPolicy,
+    ControlMode,
+    FakeAmtDevice,
+    FakeSpec,
+    Redirection,
+    RedirectionManners,
+    fake_amt,
+)
+from bootserver.config import AmtConfig, Config, MachineAmtConfig, MachineConfig
+from tests.fixtures.admin import Admin, event_of, running_admin
+from tests.fixtures.isos import make_iso
+
+PASSWORD = "P@ssw0rd"
+STEP_S = 30
+
+
+def config_for(config: Config, device: FakeAmtDevice, **amt: Any) -> Config:
+    """The configuration of a site with that device."""
+    machine = MachineAmtConfig(
+        host=device.host,
+        tls=bool(device.certificate_sha256),
+        wsman_port=device.wsman_port,
+        redirection_port=device.redirection_port,
+    )
+    return config.model_copy(
+        update={"amt": AmtConfig(**amt), "machines": (MachineConfig(amt=machine),)}
+    )
+
+
+@asynccontextmanager
+async def site(
+    config: Config, spec: FakeSpec, **amt: Any
+) -> AsyncIterator[tuple[Admin, FakeAmtDevice]]:
+    """A server with one image, and a machine with AMT."""
+    make_iso(config.images.path / "rescue.iso", bios=True, pad_bytes=2_000_000)
+    async with (
+        fake_amt(spec) as device,
+        running_admin(config_for(config, device, **amt)) as admin,
+    ):
+        yield admin, device
+
+
+async def start(admin: Admin, device: FakeAmtDevice, **order: Any) -> str:
+    """The id of a boot over AMT that has begun."""
+    body = {"image": "rescue", "password": PASSWORD} | order
+    job = await admin.ask(f"/machines/{device.host}/boot", "POST", json=body, expect=202)
+    return str(job["id"])
+
+
+async def until(
+    admin: Admin, job_id: str, reached: Callable[[dict[str, Any]], bool]
+) -> dict[str, Any]:
+    """The boot over AMT as soon as it is so."""
+    async with asyncio.timeout(STEP_S):
+        while True:
+            job: dict[str, Any] = await admin.ask(f"/amt/boots/{job_id}")
+            if reached(job):
+                return job
+            await asyncio.sleep(0.05)
+
+
+async def ended(admin: Admin, job_id: str) -> dict[str, Any]:
+    return await until(admin, job_id, lambda job: job["ended_at"] is not None)
+
+
+async def boot_of(admin: Admin, job: dict[str, Any]) -> dict[str, Any]:
+    """The boot in the ledger."""
+    await admin.ledger.flush()
+    boot: dict[str, Any] = await admin.ask(f"/boots/{job['boot']}")
+    return boot
+
+
+async def script_path(device: FakeAmtDevice) -> str:
+    """Where the redirected stub calls, read from the drive as the machine's firmware would."""
+    blocks, _ = await device.capacity()
+    stub = b"".join(
+        [await device.read_blocks(lba, min(32, blocks - lba)) for lba in range(0, blocks, 32)]
+    )
+    found = re.search(rb"/b/[0-9a-f]{32}/boot\.ipxe", stub)
+    assert found, "the drive has no stub of ours"
+    return found[0].decode()
+
+
+async def run_stub(admin: Admin, device: FakeAmtDevice) -> None:
+    """What the machine does from its power-on to its hand-off."""
+    await device.wait_until(lambda: any(b.source == "redirected-cd" for b in device.boots))
+    path = await script_path(device)
+    query = {"platform": "pcbios", "uuid": device.spec.uuid, "mac": device.spec.network.mac}
+    async with admin.http.get(f"{admin.boot_url}{path}", params=query) as answer:
+        script = await answer.text()
+    image = re.search(r"/b/\w+/image\.iso", script)
+    assert image, script
+    async with admin.http.get(f"{admin.boot_url}{image[0]}") as answer:
+        await answer.read()
+    key = image[0].split("/")[2]
+    async with admin.http.get(f"{admin.boot_url}/b/{key}/phase/handoff") as answer:
+        assert answer.status == 200
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_a_machine_boots_in_two_stages(config: Config, tmp_path: Path, tls: bool):
+    async with site(config, FakeSpec(tmp_path / "amt", tls=tls)) as (admin, device):
+        job_id = await start(admin, device, method="two-stage")
+        await run_stub(admin, device)
+        job = await ended(admin, job_id)
+        boot = await boot_of(admin, job)
+
+        assert job["doing"] == "done", job
+        assert [boot_.source for boot_ in device.boots] == ["redirected-cd"]
+        assert device.violations == []
+        assert [phase["phase"] for phase in boot["phases"]] == [
+            *("created", "stub_built", "attached", "powered", "stub_started"),
+            *("script_served", "fetching", "fetched", "handed_off"),
+        ]
+        [stub, image] = boot["transfers"]
+        assert (stub["name"], stub["protocol"]) == ("stub.iso", "redirection")
+        assert stub["sent_bytes"] == job["redirected_bytes"] > 0
+        assert image["name"] == "image.iso"
+        assert boot["machine"]["uuid"] == device.spec.uuid
+        await device.wait_until(lambda: device.ider is None)
+
+
+async def test_the_session_is_gone_as_soon_as_the_stub_has_handed_over(
+    config: Config, tmp_path: Path
+):
+    async with site(config, FakeSpec(tmp_path / "amt")) as (admin, device):
+        job_id = await start(admin, device)
+        await run_stub(admin, device)
+        await ended(admin, job_id)
+
+        await device.wait_until(lambda: device.ider is None)
+
+
+async def test_a_drive_that_is_to_stay_stays_until_it_is_taken_away(config: Config, tmp_path: Path):
+    async with site(config, FakeSpec(tmp_path / "amt")) as (admin, device):
+        job_id = await start(admin, device, method="two-stage", stay=True)
+        await run_stub(admin, device)
+        await until(admin, job_id, lambda job: job["doing"] == "attached")
+        still_there = await device.read_blocks(16, 1)
+        job = await admin.ask(f"/amt/boots/{job_id}", "DELETE")
+
+        assert still_there[1:6] == b"CD001"
+        assert job["doing"] == "done"
+        await device.wait_until(lambda: device.ider is None)
+
+
+async def test_a_small_disc_is_redirected_as_it_is(config: Config, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("bootserver.amt.remote_boot.DIRECT_QUIET_S", 0.2)
+    async with site(config, FakeSpec(tmp_path / "amt"), slow_path_kb_s=60_000) as (admin, device):
+        job_id = await start(admin, device)
+        job = await ended(admin, job_id)
+        boot = await boot_of(admin, job)
+
+        assert (job["taken"], job["doing"]) == ("direct", "done")
+        assert job["expected"]["direct"]["seconds"] < job["expected"]["two-stage"]["seconds"]
+        assert job["redirected_bytes"] == 3 * 2048  # what the fake's firmware reads
+        assert boot["phase"] == "handed_off"
+        assert [t["name"] for t in boot["transfers"]] == ["image.iso"]
+
+
+@pytest.mark.parametrize(
+    ("manners", "failure", "words"),
+    [
+        (RedirectionManners(busy=True), "busy", "another console holds"),
+        (RedirectionManners(rejects_features=True), "rejected", ""),
+    ],
+)
+async def test_what_redirection_refuses_is_a_sentence_and_takes_the_order_back(
+    config: Config, tmp_path: Path, manners: RedirectionManners, failure: str, words: str
+):
+    spec = FakeSpec(tmp_path / "amt", redirection_manners=manners)
+    async with site(config, spec) as (admin, device):
+        job = await ended(admin, await start(admin, device))
+        boot = await boot_of(admin, job)
+
+        assert (job["doing"], job["failure"]) == ("failed", failure)
+        assert words in job["error"]
+        assert job["hint"]
+        assert (boot["phase"], boot["error"]) == ("failed", job["error"])
+        assert device.boots == []
+        assert not device.state.is_on
+
+
+async def test_a_wrong_password_is_told_before_anything_is_done(config: Config, tmp_path: Path):
+    async with site(config, FakeSpec(tmp_path / "amt")) as (admin, device):
+        job = await ended(admin, await start(admin, device, password="wrong"))
+
+        assert job["failure"] == "wrong_password"
+        assert "does not take the password" in job["error"]
+        assert job["boot"] == ""
+        assert device.asked == []
+
+
+async def test_without_a_password_the_boot_says_so(config: Config, tmp_path: Path):
+    async with site(config, FakeSpec(tmp_path / "amt")) as (admin, device):
+        job = await ended(admin, await start(admin, device, password=""))
+
+        assert job["failure"] == "no_password"
+
+
+async def test_redirection_that_is_off_is_switched_on(config: Config, tmp_path: Path):
+    spec = FakeSpec(tmp_path / "amt", redirection=Redirection.NONE, listener=False)
+    async with site(config, spec) as (admin, device):
+        job_id = await start(admin, device, method="two-stage")
+        await run_stub(admin, device)
+        job = await ended(admin, job_id)
+
+        assert job["doing"] == "done"
+        assert device.state.listener
+
+
+async def test_consent_is_asked_for_and_a_wrong_code_asked_again(config: Config, tmp_path: Path):
+    spec = FakeSpec(
+        tmp_path / "amt",
+        control_mode=ControlMode.CLIENT,
+        consent=ConsentPolicy.ALL,
+        consent_code="271828",
+    )
+    async with site(config, spec) as (admin, device):
+        job_id = await start(admin, device, method="two-stage")
+        await until(admin, job_id, lambda job: job["doing"] == "consent")
+        await admin.ask(f"/amt/boots/{job_id}/consent", "POST", json={"code": "111111"}, expect=202)
+        asked = await until(admin, job_id, lambda job: "once more" in job["sentence"])
+        shown = device.state.consent.shown_code
+        await admin.ask(f"/amt/boots/{job_id}/consent", "POST", json={"code": shown}, expect=202)
+        await run_stub(admin, device)
+        job = await ended(admin, job_id)
+
+        assert "not the code" in asked["sentence"]
+        assert job["doing"] == "done", job
+
+
+async def test_a_code_that_nobody_waits_for_is_refused(config: Config, tmp_path: Path):
+    async with site(config, FakeSpec(tmp_path / "amt")) as (admin, device):
+        job_id = await start(admin, device, method="two-stage")
+        await device.wait_until(lambda: device.boots)
+
+        await admin.ask(f"/amt/boots/{job_id}/consent", "POST", json={"code": "111111"}, expect=409)
+
+
+async def test_a_machine_that_reads_nothing_is_given_up_with_what_may_be_why(
+    config: Config, tmp_path: Path
+):
+    spec = FakeSpec(tmp_path / "amt", first_lbas=())
+    async with site(config, spec, no_reads_s=1) as (admin, device):
+        job = await ended(admin, await start(admin, device))
+        boot = await boot_of(admin, job)
+
+        assert job["failure"] == "no_reads"
+        assert "has read nothing of the redirected CD within 1 s" in job["error"]
+        assert "Secure Boot" in job["hint"]
+        assert boot["error"] == job["error"]
+
+
+async def test_a_reset_while_a_read_is_under_way_is_lived_through(config: Config, tmp_path: Path):
+    spec = FakeSpec(tmp_path / "amt", redirection_manners=RedirectionManners(reset_in_read=2))
+    async with site(config, spec) as (admin, device):
+        job_id = await start(admin, device, method="two-stage")
+        await run_stub(admin, device)
+        job = await ended(admin, job_id)
+
+        assert job["doing"] == "done", job
+        assert device.violations == []
+
+
+async def test_a_cut_connection_is_told_and_the_boot_can_be_run_again(
+    config: Config, tmp_path: Path
+):
+    spec = FakeSpec(tmp_path / "amt", redirection_manners=RedirectionManners(cut_after_reads=2))
+    async with site(config, spec) as (admin, device):
+        job = await ended(admin, await start(admin, device, method="two-stage"))
+        again = await admin.ask(
+            f"/machines/{device.host}/boot",
+            "POST",
+            json={"image": "rescue", "password": PASSWORD},
+            expect=202,
+        )
+
+        assert job["failure"] == "lost"
+        assert "ended the connection" in job["error"]
+        assert again["doing"] == "waiting"
+
+
+async def test_a_boot_that_is_given_up_leaves_nothing_armed(config: Config, tmp_path: Path):
+    spec = FakeSpec(tmp_path / "amt", first_lbas=())
+    async with site(config, spec) as (admin, device):
+        job_id = await start(admin, device)
+        await device.wait_until(lambda: device.boots)
+        job = await admin.ask(f"/amt/boots/{job_id}", "DELETE")
+        boot = await boot_of(admin, job)
+
+        assert job["doing"] == "cancelled"
+        assert (boot["phase"], boot["error"]) == ("failed", "given up by whoever started it")
+        assert device.ider is None
+
+
+async def test_one_machine_is_booted_by_one_at_a_time(config: Config, tmp_path: Path):
+    async with site(config, FakeSpec(tmp_path / "amt", first_lbas=())) as (admin, device):
+        await start(admin, device)
+        problem = await admin.ask(
+            f"/machines/{device.host}/boot", "POST", json={"image": "rescue"}, expect=409
+        )
+
+        assert "is being booted already" in problem["detail"]
+
+
+async def test_the_password_shows_up_nowhere(config: Config, tmp_path: Path):
+    with capture_logs() as logs:
+        async with site(config, FakeSpec(tmp_path / "amt")) as (admin, device):
+            async with admin.events() as events:
+                job_id = await start(admin, device, method="two-stage")
+                told = await event_of(events, "amt_boot")
+                await run_stub(admin, device)
+            job = await ended(admin, job_id)
+            answers = [
+                await admin.ask(path)
+                for path in ("/amt/hosts", "/amt/boots", f"/amt/boots/{job_id}", "/boots")
+            ]
+            kept = (config.state.path / "bootserver.db").read_bytes()
+
+    assert job["doing"] == "done"
+    assert PASSWORD not in json.dumps([told, answers, logs], default=str)
+    assert PASSWORD.encode() not in kept
