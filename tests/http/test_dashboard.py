@@ -12,6 +12,10 @@ import pytest
 from aiohttp import web
 from sqlalchemy import event
 
+from bootserver.amt.boots import AmtBoots
+from bootserver.amt.hosts import AmtHosts
+from bootserver.amt.known import KnownHosts
+from bootserver.amt.remote_boot import BootParts
 from bootserver.config import Config
 from bootserver.database import open_database
 from bootserver.http.admin_app import make_admin_app
@@ -19,10 +23,13 @@ from bootserver.http.api.parts import AdminParts
 from bootserver.http.page_data import is_live
 from bootserver.images.library import Library
 from bootserver.model import BootEvent, BootPhase, BootSession, Machine, Transfer
+from bootserver.scripts import site_of
 from bootserver.sessions.bus import Bus
+from bootserver.sessions.ledger import Ledger
 from bootserver.sessions.profiles import ProfileStore
 from bootserver.sessions.store import SessionStore
 from bootserver.stub.issued import IssuedStubs
+from bootserver.tls.authority import SiteAuthority
 
 NOW = datetime.now(UTC)
 
@@ -74,7 +81,13 @@ async def dashboard(config: Config) -> AsyncIterator[Dashboard]:
     ):
         store = SessionStore(engine)
         issued = IssuedStubs(engine, config.state.path)
-        parts = AdminParts(config, library, store, Bus(), ProfileStore(engine), issued, {})
+        bus, hosts = Bus(), AmtHosts(config, KnownHosts(engine))
+        ledger = Ledger(store, expire_after=timedelta(days=1))
+        remote = BootParts(
+            config, site_of(config), library, issued, ledger, hosts, SiteAuthority(config)
+        )
+        amt = (hosts, AmtBoots(remote, bus))
+        parts = AdminParts(config, library, store, bus, ProfileStore(engine), issued, {}, *amt)
         runner = web.AppRunner(make_admin_app(parts), access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
