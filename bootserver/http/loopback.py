@@ -3,7 +3,8 @@
 A browser lets any page send requests to 127.0.0.1. Two things stop them here. The Host header must
 be a loopback name: a site that has its own name resolve to 127.0.0.1 (DNS rebinding) still sends
 that name. And what changes something must come from our own pages, or from no browser: browsers say
-in Origin (RFC 6454) and Sec-Fetch-Site (W3C Fetch Metadata) where a request comes from.
+in Origin (RFC 6454) and Sec-Fetch-Site (W3C Fetch Metadata) where a request comes from. A WebSocket
+counts as a change: it begins with a GET, and any page may read what comes (RFC 6455 §10.2).
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def _problem(request: web.Request) -> ProblemError | None:
             f"this server is not {', '.join(hosts)[:100] or 'without a name'}",
             hint="use http://localhost or http://127.0.0.1, through an ssh tunnel from elsewhere",
         )
-    if request.method in SAFE_METHODS:
+    if request.method in SAFE_METHODS and hdrs.UPGRADE not in request.headers:
         return None
     origins = request.headers.getall(hdrs.ORIGIN, [])
     sites = request.headers.getall("Sec-Fetch-Site", [])

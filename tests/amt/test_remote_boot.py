@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -21,25 +20,10 @@ from bootserver.bench.fake_amt import (
     RedirectionManners,
     fake_amt,
 )
-from bootserver.config import AmtConfig, Config, MachineAmtConfig, MachineConfig
+from bootserver.config import Config
 from tests.fixtures.admin import Admin, event_of, running_admin
-from tests.fixtures.amt import PASSWORD, play_stub
+from tests.fixtures.amt import PASSWORD, boot_until, play_stub, with_amt
 from tests.fixtures.isos import make_iso
-
-STEP_S = 30
-
-
-def config_for(config: Config, device: FakeAmtDevice, **amt: Any) -> Config:
-    """The configuration of a site with that device."""
-    machine = MachineAmtConfig(
-        host=device.host,
-        tls=bool(device.certificate_sha256),
-        wsman_port=device.wsman_port,
-        redirection_port=device.redirection_port,
-    )
-    return config.model_copy(
-        update={"amt": AmtConfig(**amt), "machines": (MachineConfig(amt=machine),)}
-    )
 
 
 @asynccontextmanager
@@ -50,7 +34,7 @@ async def site(
     make_iso(config.images.path / "rescue.iso", bios=True, pad_bytes=2_000_000)
     async with (
         fake_amt(spec) as device,
-        running_admin(config_for(config, device, **amt)) as admin,
+        running_admin(with_amt(config, device, **amt)) as admin,
     ):
         yield admin, device
 
@@ -62,20 +46,8 @@ async def start(admin: Admin, device: FakeAmtDevice, **order: Any) -> str:
     return str(job["id"])
 
 
-async def until(
-    admin: Admin, job_id: str, reached: Callable[[dict[str, Any]], bool]
-) -> dict[str, Any]:
-    """The boot over AMT as soon as it is so."""
-    async with asyncio.timeout(STEP_S):
-        while True:
-            job: dict[str, Any] = await admin.ask(f"/amt/boots/{job_id}")
-            if reached(job):
-                return job
-            await asyncio.sleep(0.05)
-
-
 async def ended(admin: Admin, job_id: str) -> dict[str, Any]:
-    return await until(admin, job_id, lambda job: job["ended_at"] is not None)
+    return await boot_until(admin, job_id, lambda job: job["ended_at"] is not None)
 
 
 async def boot_of(admin: Admin, job: dict[str, Any]) -> dict[str, Any]:
@@ -128,7 +100,7 @@ async def test_a_drive_that_is_to_stay_stays_until_it_is_taken_away(config: Conf
     async with site(config, FakeSpec(tmp_path / "amt")) as (admin, device):
         job_id = await start(admin, device, method="two-stage", stay=True)
         await run_stub(admin, device)
-        await until(admin, job_id, lambda job: job["doing"] == "attached")
+        await boot_until(admin, job_id, lambda job: job["doing"] == "attached")
         still_there = await device.read_blocks(16, 1)
         job = await admin.ask(f"/amt/boots/{job_id}", "DELETE")
 
@@ -211,9 +183,9 @@ async def test_consent_is_asked_for_and_a_wrong_code_asked_again(config: Config,
     )
     async with site(config, spec) as (admin, device):
         job_id = await start(admin, device, method="two-stage")
-        await until(admin, job_id, lambda job: job["doing"] == "consent")
+        await boot_until(admin, job_id, lambda job: job["doing"] == "consent")
         await admin.ask(f"/amt/boots/{job_id}/consent", "POST", json={"code": "111111"}, expect=202)
-        asked = await until(admin, job_id, lambda job: "once more" in job["sentence"])
+        asked = await boot_until(admin, job_id, lambda job: "once more" in job["sentence"])
         shown = device.state.consent.shown_code
         await admin.ask(f"/amt/boots/{job_id}/consent", "POST", json={"code": shown}, expect=202)
         await run_stub(admin, device)

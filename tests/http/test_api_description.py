@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,21 +13,36 @@ from aiohttp import web
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
+from bootserver.bench.fake_amt import ConsentPolicy, ControlMode, FakeAmtDevice, FakeSpec, fake_amt
 from bootserver.config import PROJECT, Config
 from bootserver.http.api.app import add_api
 from bootserver.http.api.openapi import SELF, document
 from bootserver.http.api.operations import OPERATIONS
 from bootserver.http.api.problems import PROBLEM_TYPE
 from tests.fixtures.admin import Admin, running_admin
+from tests.fixtures.amt import PASSWORD, boot_until, with_amt
 from tests.fixtures.isos import make_iso
 
 MAC = "52:54:00:12:34:56"
 
 
 @pytest.fixture
-async def admin(config: Config) -> AsyncIterator[Admin]:
+async def device(tmp_path: Path) -> AsyncIterator[FakeAmtDevice]:
+    """A machine with AMT that wants its user's consent to all."""
+    spec = FakeSpec(
+        tmp_path / "amt",
+        control_mode=ControlMode.CLIENT,
+        consent=ConsentPolicy.ALL,
+        powered_on=True,
+    )
+    async with fake_amt(spec) as device:
+        yield device
+
+
+@pytest.fixture
+async def admin(config: Config, device: FakeAmtDevice) -> AsyncIterator[Admin]:
     make_iso(config.images.path / "rescue.iso", bios=True)
-    async with running_admin(config) as admin:
+    async with running_admin(with_amt(config, device)) as admin:
         yield admin
 
 
@@ -67,7 +83,9 @@ def test_the_guide_has_every_route_and_no_other():
     assert table == [(op.method, op.path) for op in (*OPERATIONS, SELF)]
 
 
-async def test_every_operation_answers_what_its_description_says(admin: Admin):
+async def test_every_operation_answers_what_its_description_says(
+    admin: Admin, device: FakeAmtDevice
+):
     """Calls them all, in an order that makes sense, and judges each answer by its schema."""
     called: set[tuple[str, str]] = set()
 
@@ -137,6 +155,40 @@ async def test_every_operation_answers_what_its_description_says(admin: Admin):
         f"/profiles/{profile['id']}",
         headers={"If-Match": profile["etag"]},
     )
+    host, login = f"/amt/hosts/{device.host}", {"password": PASSWORD}
+    await call("GET", "/amt/hosts", 200)
+    await call("POST", "/amt/hosts/{host}/probe", 200, f"{host}/probe", json=login)
+    await call("POST", "/amt/hosts/{host}/probe", 422, f"{host}/probe", json={})
+    await call("POST", "/amt/hosts/{host}/probe", 404, "/amt/hosts/a%20b/probe", json={})
+    await call("GET", "/amt/hosts", 200)
+    await call(
+        "POST", "/amt/hosts/{host}/power", 200, f"{host}/power", json=login | {"action": "reset"}
+    )
+    await call(
+        "POST", "/amt/hosts/{host}/power", 502, f"{host}/power", json=login | {"action": "on"}
+    )
+    screen = login | {"rfb_password": "P@ssw0rd"}
+    await call("POST", "/amt/hosts/{host}/kvm", 200, f"{host}/kvm", json=screen)
+    await call("GET", "/amt/hosts/{host}/console", 426, f"{host}/console")
+    async with admin.http.ws_connect(f"{admin.url}/api/v1{host}/console") as console:
+        await console.send_json(login)
+        assert (await console.receive_json())["status"]["state"] == "opening"
+        called.add(("GET", "/amt/hosts/{host}/console"))
+    order = login | {"image": "rescue"}
+    _, amt_boot = await call(
+        "POST", "/machines/{id}/boot", 202, f"/machines/{device.host}/boot", json=order
+    )
+    await call("POST", "/machines/{id}/boot", 409, f"/machines/{device.host}/boot", json=order)
+    amt_boot_path = f"/amt/boots/{amt_boot['id']}"
+    code = {"code": "999999"}
+    await boot_until(admin, amt_boot["id"], lambda boot: boot["doing"] == "consent")
+    await call("POST", "/amt/boots/{id}/consent", 202, f"{amt_boot_path}/consent", json=code)
+    await call("GET", "/amt/boots", 200)
+    await call("GET", "/amt/boots/{id}", 200, amt_boot_path)
+    await call("DELETE", "/amt/boots/{id}", 200, amt_boot_path)
+    await call("POST", "/amt/boots/{id}/consent", 409, f"{amt_boot_path}/consent", json=code)
+    await call("GET", "/amt/boots/{id}", 404, "/amt/boots/none")
+    await call("DELETE", "/amt/hosts/{host}", 204, host)
     await admin.look_again()
     await call("DELETE", "/images/{id}", 204, "/images/second")
     await call("GET", "/openapi.json", 200)

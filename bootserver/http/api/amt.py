@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from aiohttp import web
 
 from bootserver.amt.access import AmtLogin
+from bootserver.amt.kvm import enable_kvm
 from bootserver.amt.power import PowerAction, request_power
 from bootserver.amt.progress import BootMethod
 from bootserver.amt.remote_boot import BootOrder
@@ -12,6 +15,7 @@ from bootserver.http.api.parts import parts_of, require_image
 from bootserver.http.api.requests import (
     AmtBootOrder,
     AmtCredentials,
+    AmtKvmOrder,
     AmtPower,
     ConsentCode,
     read_body,
@@ -49,6 +53,15 @@ async def change_power(request: web.Request) -> web.Response:
     return web.json_response({"before": change.before.value, "asked": change.asked.value})
 
 
+async def switch_kvm_on(request: web.Request) -> web.Response:
+    """POST /amt/hosts/{host}/kvm"""
+    hosts, given = parts_of(request).amt_hosts, await read_body(request, AmtKvmOrder)
+    host = await hosts.resolve(request.match_info["host"])
+    async with hosts.client(host, _login(given)) as (client, _):
+        screen = await enable_kvm(client, given.rfb_password.get_secret_value())
+    return web.json_response(asdict(screen))
+
+
 async def boot_machine(request: web.Request) -> web.Response:
     """POST /machines/{id}/boot"""
     parts, given = parts_of(request), await read_body(request, AmtBootOrder)
@@ -62,19 +75,19 @@ async def boot_machine(request: web.Request) -> web.Response:
     )
 
 
-async def list_boots(request: web.Request) -> web.Response:
+async def list_amt_boots(request: web.Request) -> web.Response:
     """GET /amt/boots"""
     boots = parts_of(request).amt_boots.list()
     return web.json_response({"amt_boots": [boot.as_json() for boot in boots]})
 
 
-async def get_boot(request: web.Request) -> web.Response:
+async def get_amt_boot(request: web.Request) -> web.Response:
     """GET /amt/boots/{id}"""
     boot = parts_of(request).amt_boots.get(request.match_info["id"])
     return web.json_response(boot.as_json())
 
 
-async def stop_boot(request: web.Request) -> web.Response:
+async def stop_amt_boot(request: web.Request) -> web.Response:
     """DELETE /amt/boots/{id}"""
     boot = await parts_of(request).amt_boots.stop(request.match_info["id"])
     return web.json_response(boot.as_json())

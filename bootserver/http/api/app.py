@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
+from bootserver.amt.consoles import Consoles
+from bootserver.http.api.amt_console import CONSOLES
 from bootserver.http.api.events import EVENTS, EventStream, tell_of_images
 from bootserver.http.api.jobs import JOBS, Jobs
 from bootserver.http.api.openapi import SELF
@@ -26,6 +28,7 @@ def add_api(app: web.Application, parts: AdminParts) -> None:
     app[STARTED_AT] = datetime.now(UTC)
     app[JOBS] = Jobs(parts.bus)
     app[EVENTS] = EventStream(parts.bus)
+    app[CONSOLES] = Consoles(parts.amt_hosts)
     app[METRICS] = ServerMetrics(parts)
     app[LOADER_CHECK] = LoaderCheck()
     api = web.Application()
@@ -53,3 +56,4 @@ async def _background(app: web.Application) -> AsyncIterator[None]:
 
 async def _end_streams(app: web.Application) -> None:
     app[EVENTS].close()
+    await app[CONSOLES].close()

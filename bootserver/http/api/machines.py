@@ -44,8 +44,12 @@ async def list_machines(request: web.Request) -> web.Response:
 
 
 def configured(parts: AdminParts) -> list[dict[str, Any]]:
-    """What config.toml says of machines."""
-    return [table.model_dump(mode="json") for table in parts.config.machines]
+    """What config.toml says machines boot; how their AMT is reached is nobody's business."""
+    return [
+        table.model_dump(mode="json", exclude={"amt"})
+        for table in parts.config.machines
+        if table.boots_something_special
+    ]
 
 
 def _seen_json(seen: SeenMachine) -> dict[str, Any]:

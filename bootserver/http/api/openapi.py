@@ -31,8 +31,10 @@ PROBLEMS = {
     415: "The body is of another media type",
     421: "The Host header names another machine",
     422: "The body has mistakes, or what it asks for cannot be had",
+    426: "It comes over a WebSocket only",
     428: "If-Match is missing",
     500: "The server failed; its log says how",
+    502: "The machine's AMT cannot be reached, or does not want to",
     503: "Not now; Retry-After says when",
 }
 

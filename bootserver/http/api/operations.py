@@ -8,10 +8,22 @@ from dataclasses import dataclass, field
 from aiohttp import web
 from pydantic import BaseModel
 
-from bootserver.http.api import amt, boots, events, images, jobs, machines, shapes, status, stubs
+from bootserver.http.api import (
+    amt,
+    amt_console,
+    boots,
+    events,
+    images,
+    jobs,
+    machines,
+    shapes,
+    status,
+    stubs,
+)
 from bootserver.http.api.requests import (
     AmtBootOrder,
     AmtCredentials,
+    AmtKvmOrder,
     AmtPower,
     BootQuery,
     ConsentCode,
@@ -222,12 +234,31 @@ OPERATIONS = (
         (400, 403, 404, 413, 415, 422, 502),
         body=AmtPower,
     ),
-    Operation("GET", "/amt/boots", amt.list_boots, "Boots over AMT", {200: shapes.AmtBootList}),
-    Operation("GET", "/amt/boots/{id}", amt.get_boot, "One of them", {200: shapes.AmtBoot}, (404,)),
+    Operation(
+        "POST",
+        "/amt/hosts/{host}/kvm",
+        amt.switch_kvm_on,
+        "Switch the remote screen on, for viewers with that password",
+        {200: shapes.AmtScreen},
+        (400, 403, 404, 413, 415, 422, 502),
+        body=AmtKvmOrder,
+    ),
+    Operation(
+        "GET",
+        "/amt/hosts/{host}/console",
+        amt_console.watch_console,
+        "The machine's serial line and its keys, over a WebSocket",
+        {101: None},
+        (403, 404, 426, 503),
+    ),
+    Operation("GET", "/amt/boots", amt.list_amt_boots, "Boots over AMT", {200: shapes.AmtBootList}),
+    Operation(
+        "GET", "/amt/boots/{id}", amt.get_amt_boot, "One of them", {200: shapes.AmtBoot}, (404,)
+    ),
     Operation(
         "DELETE",
         "/amt/boots/{id}",
-        amt.stop_boot,
+        amt.stop_amt_boot,
         "Give it up, or take away a drive that stays",
         {200: shapes.AmtBoot},
         (403, 404),

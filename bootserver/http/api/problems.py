@@ -18,7 +18,7 @@ from bootserver.amt.boots import (
     TooManyBootsError,
 )
 from bootserver.amt.credentials import NoPasswordError
-from bootserver.amt.errors import AmtError
+from bootserver.amt.errors import AmtError, AmtWrongPasswordError
 from bootserver.amt.hosts import UnknownMachineError
 from bootserver.errors import (
     BootServerError,
@@ -41,6 +41,7 @@ _STATUS = {
     CertificateError: 422,
     LoaderMissingError: 503,
     AmtError: 502,  # it is the machine that cannot, or does not want to
+    AmtWrongPasswordError: 422,
     UnknownMachineError: 404,
     NoPasswordError: 422,
     NoSuchBootError: 404,

@@ -198,6 +198,12 @@ class AmtPower(AmtCredentials):
     action: PowerAction
 
 
+class AmtKvmOrder(AmtCredentials):
+    """The remote screen, switched on with a password for its viewers."""
+
+    rfb_password: SecretStr = Field(max_length=64, description="8 characters, as AMT wants them")
+
+
 class AmtBootOrder(AmtCredentials):
     """An image to boot a machine into, through its AMT."""
 

@@ -437,3 +437,11 @@ class AmtPowerChange(Shape):
 
     before: PowerState
     asked: PowerAction
+
+
+class AmtScreen(Shape):
+    """Where the remote screen is; any VNC viewer does with `vnc`, else one that knows AMT."""
+
+    host: str
+    port: int
+    vnc: bool

@@ -1,0 +1,144 @@
+"""A machine's serial line over a WebSocket (RFC 6455): its screen comes, keys go.
+
+docs/api.md has the messages. Whoever watches sends a login first, which may be empty: a password
+has no place in a URL. Keys then go to the machine in the order they came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any, TypeVar
+
+import structlog
+from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
+from pydantic import BaseModel, Field
+
+from bootserver.amt.access import AmtLogin
+from bootserver.amt.consoles import Consoles, LineState, LineStatus, Viewer
+from bootserver.amt.keys import Keyboard, UnknownKeyError, key_bytes, text_bytes
+from bootserver.http.api.parts import parts_of
+from bootserver.http.api.problems import ProblemError
+from bootserver.http.api.requests import AmtCredentials, Body
+
+VIEWERS_MAX = 200
+MESSAGE_BYTES_MAX = 64 << 10
+KEYS_MAX = 1000  # of one message
+LOGIN_S = 30.0
+HEARTBEAT_S = 20.0
+SEND_TIMEOUT_S = 20.0
+BETWEEN_SENDS_S = 0.04  # a screen that changes more often than that nobody can read
+
+_ENDS = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
+_Model = TypeVar("_Model", bound=BaseModel)
+
+CONSOLES = web.AppKey("consoles", Consoles)
+
+log = structlog.get_logger(__name__)
+
+
+class ConsoleKeys(Body):
+    """Keys by their names, or a text that was pasted."""
+
+    keys: list[str] = Field(default=[], max_length=KEYS_MAX)
+    text: str = Field(default="", max_length=MESSAGE_BYTES_MAX)
+    keyboard: Keyboard = Keyboard.XTERM
+
+
+async def watch_console(request: web.Request) -> web.StreamResponse:
+    """GET /amt/hosts/{host}/console"""
+    host = await parts_of(request).amt_hosts.resolve(request.match_info["host"])
+    consoles = request.config_dict[CONSOLES]
+    socket = web.WebSocketResponse(heartbeat=HEARTBEAT_S, max_msg_size=MESSAGE_BYTES_MAX)
+    if not socket.can_prepare(request):
+        raise ProblemError(
+            426,  # RFC 9110 §15.5.22
+            "a machine's serial line comes over a WebSocket",
+            hint="connect with one, or use bootserver amt console",
+            headers={"Upgrade": "websocket"},
+        )
+    if consoles.viewers >= VIEWERS_MAX:
+        raise ProblemError(
+            503,
+            f"{consoles.viewers} are watching consoles already",
+            hint="close some",
+            headers={"Retry-After": "30"},
+        )
+    await socket.prepare(request)
+    try:
+        login = await _login(socket)
+        if login is not None:
+            async with consoles.view(host, login) as viewer:
+                await _both_ways(socket, viewer)
+        await socket.close()
+    except _MistakeError as err:
+        log.info("console.mistake", client=request.remote, mistake=str(err))
+        await _send(socket, {"status": LineStatus(LineState.ENDED, str(err)).as_json()})
+        await socket.close(code=WSCloseCode.POLICY_VIOLATION)
+    except (TimeoutError, ConnectionError):
+        if request.transport is not None:
+            request.transport.abort()  # or what is unsent would be waited for
+    return socket
+
+
+class _MistakeError(Exception):
+    """A message makes no sense: the sentence goes to whoever sent it."""
+
+
+async def _login(socket: web.WebSocketResponse) -> AmtLogin | None:
+    """What is given for this visit; None if the viewer has left without a word."""
+    message = await socket.receive(timeout=LOGIN_S)
+    if message.type in _ENDS:
+        return None
+    given = _read(AmtCredentials, message)
+    return AmtLogin(given.user, given.password.get_secret_value(), given.tls, given.legacy_tls)
+
+
+async def _both_ways(socket: web.WebSocketResponse, viewer: Viewer) -> None:
+    """Returns when the viewer leaves, or has been told that the line has ended."""
+    ways = {asyncio.create_task(_tell(socket, viewer)), asyncio.create_task(_hear(socket, viewer))}
+    try:
+        done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for way in ways:
+            way.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)
+    for way in done:
+        way.result()
+
+
+async def _tell(socket: web.WebSocketResponse, viewer: Viewer) -> None:
+    while True:
+        news = await viewer.news()
+        await _send(socket, news.as_json())
+        if news.status and news.status.state is LineState.ENDED:
+            return
+        await asyncio.sleep(BETWEEN_SENDS_S)
+
+
+async def _hear(socket: web.WebSocketResponse, viewer: Viewer) -> None:
+    async for message in socket:
+        given = _read(ConsoleKeys, message)
+        try:
+            keys = [
+                key_bytes(key, given.keyboard, application_keys=viewer.wants_application_keys)
+                for key in given.keys
+            ]
+        except UnknownKeyError as err:
+            raise _MistakeError(str(err)) from err
+        await viewer.send(b"".join(keys) + text_bytes(given.text))
+
+
+async def _send(socket: web.WebSocketResponse, value: Any) -> None:
+    async with asyncio.timeout(SEND_TIMEOUT_S):
+        await socket.send_str(json.dumps(value, separators=(",", ":")))
+
+
+def _read(model: type[_Model], message: WSMessage) -> _Model:
+    """The message as `model`. What is wrong with it is told without what it has: a password."""
+    try:
+        if message.type is not WSMsgType.TEXT:
+            raise ValueError
+        return model.model_validate_json(message.data)
+    except ValueError as err:  # pydantic's is one
+        raise _MistakeError("that message is none that a console understands") from err
