@@ -437,13 +437,15 @@ def test_the_firmware_may_end_the_session_by_itself() -> None:
     assert session.connection_lost() == []
 
 
-def test_commands_that_cross_our_close_are_dropped() -> None:
+def test_what_crosses_our_close_is_dropped() -> None:
     session = opened()
     command = commanded(session, READ)
 
     session.close()
+    session.data_to_send()
 
-    assert session.receive(numbered(READ, 2) + numbered(RESET, 3)) == []
+    assert session.receive(numbered(READ, 2) + numbered(RESET, 3) + numbered(PING, 4)) == []
+    assert session.data_to_send() == b""
     assert not session.send_data(command, b"abc")
     assert session.connection_lost() == [Closed(asked=True)]
 
