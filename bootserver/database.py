@@ -93,6 +93,7 @@ SESSIONS = Table(
     Column("method", String, nullable=False, server_default=""),
     Column("stalled", String, nullable=False, server_default=""),
     Column("machine_name", String, nullable=False, server_default=""),
+    Column("profile", String, nullable=False, server_default=""),
     # One for each thing that boots are looked up by, newest first.
     Index("ix_sessions_by_machine", "machine_name", "created_at"),
     Index("ix_sessions_by_image", "image", "created_at"),
@@ -126,6 +127,7 @@ TRANSFERS = Table(
     Column("stalled_s", Double, nullable=False),
     Column("retransmits", Integer, nullable=False),
     Column("link", String, nullable=False),
+    Column("recent_bytes_per_s", Double),
 )
 
 # The machines and the images that are in the ledger, with their newest boot: what a search looks

@@ -270,6 +270,7 @@ class BootSession:
     recipe: str = ""  # what the image is, and the way it boots: known when the script is served
     method: str = ""
     stalled: str = ""  # why it does not move, most likely, in a sentence; "" while it moves
+    profile: str = ""  # the id of the run-time profile that its script follows; "" for none
 
     @property
     def machine_name(self) -> str:
@@ -310,6 +311,7 @@ class Transfer:
     stalled_s: float = 0.0  # in pauses of a second or more
     retransmits: int = 0  # segments that TCP sent again
     link: str = ""  # what the connection tells of itself: "the link is at 100 Mb/s"
+    recent_bytes_per_s: float | None = None  # over its last seconds; None until that is known
 
     @property
     def is_redirected(self) -> bool:

@@ -192,22 +192,9 @@ class BootPlane:
         if session.phase is BootPhase.FETCHING:  # it has all that it asked for, or it would not say
             self._ledger.advance(session.key, BootPhase.FETCHED)
         self._ledger.advance(session.key, phase)
-        if phase is BootPhase.HANDED_OFF:
-            await self._profile_used(session)
-
-    async def _profile_used(self, session: BootSession) -> None:
-        """A profile for one boot has had it, once the machine has really booted what it names.
-
-        One that was set while this boot was under way is for the next.
-        """
-        profile = await self._profiles.find(session.machine)
-        if (
-            profile
-            and profile.once
-            and profile.image in ("", session.image)
-            and profile.set_at <= session.created_at
-        ):
-            await self._profiles.consume(profile.id)
+        if phase is BootPhase.HANDED_OFF and session.profile:
+            # One that was set since this boot got its script has another id: it is for the next.
+            await self._profiles.consume(session.profile)
 
     # ---- Loaders and stubs ----
 

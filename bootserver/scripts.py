@@ -59,7 +59,8 @@ class Scripts:
         profile says; else the machine gets the menu. `origin` is the server's URL as it reached us.
         """
         machine = parse_machine(query)
-        profile = await self.profile(machine)
+        found = await self._profiles.find(machine)
+        profile = effective(machine, self._config, found)
         image_id = stub.spec.image or picked or profile.image
         session = self._ledger.start(stub.token, image_id, machine, address)
         if not image_id:
@@ -77,13 +78,10 @@ class Scripts:
             script.expected_bytes,
             recipe=recipe_of(script.image).recipe.name,
             method=script.way.method.value,
+            profile=found.id if found and found.image in ("", image_id) else "",
         )
         self._ledger.advance(session.key, BootPhase.SCRIPT_SERVED)
         return script.render()
-
-    async def profile(self, machine: Machine) -> MachineProfile:
-        """What the site says of this machine, in config.toml or since."""
-        return effective(machine, self._config, await self._profiles.find(machine))
 
     def ready_image(self, image_id: str) -> Image:
         """The image, if it can be served; else ImageError, or ImageNotReadyError for a while."""
@@ -143,9 +141,8 @@ class Scripts:
     def way(self, image: Image, session: BootSession | None) -> Way | None:
         """The way this boot takes, or without one the best there is; None if there is none."""
         site = site_of(self._config)
-        if session is not None:
-            return decide(image, session.machine, site).way
-        return next(iter(ways_of(image, site)), None)
+        mine = decide(image, session.machine, site).way if session is not None else None
+        return mine or next(iter(ways_of(image, site)), None)
 
     def calls_home(self, session: BootSession) -> bool:
         """True if the system that this session boots says itself when it is up."""

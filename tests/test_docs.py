@@ -12,6 +12,7 @@ from bootserver.cli import main
 from bootserver.config import PROJECT
 from bootserver.images.recipes import RECIPES, Recipe
 from bootserver.model import Firmware
+from bootserver.sessions.diagnosis import Cause
 from bootserver.stub.collect import ORIGINS, SOURCES
 from bootserver.stub.loaders import LOADERS, OPTIONAL, SERVED
 
@@ -55,6 +56,12 @@ def test_every_module_is_in_the_architecture():
             continue
         room = module.relative_to(package).parts[0]
         assert f"`{room}" in text, module
+
+
+def test_the_guide_has_every_cause_of_a_stall():
+    guide = (PROJECT / "docs" / "booting.md").read_text().partition("| cause |")[2]
+
+    assert re.findall(r"^\| (\w+) \|", guide, re.MULTILINE) == [cause.value for cause in Cause]
 
 
 def test_every_loader_can_be_collected():

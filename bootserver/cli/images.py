@@ -141,6 +141,8 @@ async def _client(engine: AsyncEngine, text: str) -> Machine:
         names = Selector.parse([text])
     except ValueError as err:
         raise click.BadParameter(str(err), param_hint="--client") from err
+    if not (names.mac or names.uuid):
+        raise click.BadParameter("give a MAC address or a UUID", param_hint="--client")
     session = await SessionStore(engine).last_of(names.mac or names.uuid)
     if session is None:
         raise BootServerError(

@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohttp
 import click
 
 from bootserver.cli.shared import megabytes
 from bootserver.errors import ServiceError
+from bootserver.sessions.shape import progress
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.progress import Progress
 
 CONNECT_TIMEOUT_S = 10.0
 SILENCE_TIMEOUT_S = 45.0  # the server sends a comment every 15 seconds
@@ -23,6 +28,8 @@ UNDER_WAY = ("stub_started", "script_served", "fetching", "fetched")
 ENDS = ("handed_off", "os_up", "failed", "expired")
 BOOTS_REMEMBERED = 10_000
 BARS_KEPT = 8  # of boots that have ended
+BAR_MIN_COLUMNS = 10
+WIDE_COLUMNS = 110  # of a terminal that has room for everything
 
 Boot = dict[str, Any]  # as the API gives it
 
@@ -142,16 +149,10 @@ class PlainLines:
 
 
 class Bars:
-    """A bar for each boot, with speed and time left."""
+    """A bar for each boot, with speed and time left; below them what troubles any of them."""
 
-    def __init__(self, console: Any) -> None:
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
-
-        def text(field: str) -> TextColumn:
-            return TextColumn(f"{{task.fields[{field}]}}", markup=False)
-
-        columns = [text("machine"), text("image"), text("phase"), BarColumn(), DownloadColumn()]
-        self._progress = Progress(*columns, text("rate"), text("trouble"), console=console)
+    def __init__(self, console: Console) -> None:
+        self._progress = _progress(console)
         self._tasks: dict[str, Any] = {}
         self._ended: list[str] = []
 
@@ -165,11 +166,12 @@ class Bars:
     def show(self, boot: Boot) -> None:
         """A boot has moved."""
         if boot["id"] not in self._tasks:
-            self._tasks[boot["id"]] = self._progress.add_task("", **_fields(boot))
+            self._tasks[boot["id"]] = self._progress.add_task("", total=None, **_fields(boot))
+        sent_bytes, size_bytes = progress(boot)
         self._progress.update(
             self._tasks[boot["id"]],
-            completed=boot["sent_bytes"],
-            total=boot["image_bytes"] or None,
+            completed=sent_bytes,
+            total=size_bytes or None,
             **_fields(boot),
         )
         if boot["phase"] in ENDS and boot["id"] not in self._ended:
@@ -183,7 +185,33 @@ class Bars:
         self._progress.console.print(sentence, markup=False, highlight=False)
 
 
-def screen_for(*, as_json: bool, console: Any) -> tuple[Screen, AbstractContextManager[Any]]:
+def _progress(console: Console) -> Progress:
+    """The bars: as wide as the terminal, in which a narrow one leaves out what it can."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, ProgressColumn, TextColumn
+    from rich.table import Column
+    from rich.text import Text
+
+    class TroubledProgress(Progress):
+        """With a sentence below for each boot that does not get on: it may be a long one."""
+
+        def get_renderables(self) -> Iterable[RenderableType]:
+            yield from super().get_renderables()
+            for task in self.tasks:
+                if task.fields["trouble"]:
+                    yield Text(f"{task.fields['machine']}: {task.fields['trouble']}", "red")
+
+    def text(field: str, width: int) -> ProgressColumn:
+        column = Column(no_wrap=True, overflow="ellipsis", max_width=width)
+        return TextColumn(f"{{task.fields[{field}]}}", markup=False, table_column=column)
+
+    bar = BarColumn(bar_width=None, table_column=Column(min_width=BAR_MIN_COLUMNS, ratio=1))
+    columns: list[ProgressColumn] = [text("machine", 20), text("phase", 13), bar]
+    if console.width >= WIDE_COLUMNS:
+        columns = [text("machine", 40), text("image", 30), text("phase", 13), bar, DownloadColumn()]
+    return TroubledProgress(*columns, text("rate", 24), console=console, expand=True)
+
+
+def screen_for(*, as_json: bool, console: Console) -> tuple[Screen, AbstractContextManager[Any]]:
     """The screen that suits the output, and what is to be entered while it is used."""
     if as_json:
         return JsonLines(), nullcontext()
@@ -195,7 +223,8 @@ def screen_for(*, as_json: bool, console: Any) -> tuple[Screen, AbstractContextM
 
 def _fields(boot: Boot) -> dict[str, Any]:
     left = boot["seconds_left"]
-    rate = f"{megabytes(boot['bytes_per_s'])}/s" if boot["phase"] == "fetching" else ""
+    moves = boot["phase"] == "fetching" or left is not None
+    rate = f"{megabytes(boot['bytes_per_s'])}/s" if moves else ""
     if left is not None:
         rate += f", {left:.0f} s left"
     return {

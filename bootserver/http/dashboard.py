@@ -19,6 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from bootserver.http import page_data, words
 from bootserver.http.waterfall import ENDS, axis, common_scale_s, length_s, waterfall
 from bootserver.images.recipes import RECIPE_NAMES
+from bootserver.sessions.shape import progress
 
 HERE = Path(__file__).parent
 HISTORY_SHOWN = 50
@@ -152,29 +153,34 @@ async def _boot(request: web.Request) -> web.Response:
         ended=boot["phase"] in ENDS,
         fall=fall,
         remarks=[bar for bar in fall.bars if bar.detail and bar.detail != boot["error"]],
-        length_s=fall.scale_s if live else length_s(boot),
+        length_s=fall.length_s,
         machine_facts=words.machine_facts(boot["machine"], boot["address"]),
         image_names=page_data.image_names(request),
     )
 
 
 async def _images(request: web.Request) -> web.Response:
+    machines, _ = await page_data.machines(request)
     return await _page(
         request,
         "images.html",
         images=page_data.images(request),
         images_path=page_data.images_path(request),
         jobs=page_data.jobs(request, datetime.now(UTC)),
-        machines=await page_data.machines(request),
+        machines=machines,
         recipes=sorted(RECIPE_NAMES),
     )
 
 
 async def _machines(request: web.Request) -> web.Response:
+    before = _moment(request.query.get("before", ""))
+    machines, older = await page_data.machines(request, before)
     return await _page(
         request,
         "machines.html",
-        machines=await page_data.machines(request),
+        machines=machines,
+        before=before,
+        older=older,
         profiles=await page_data.profiles(request),
         configured=page_data.configured(request),
         image_names=page_data.image_names(request),
@@ -218,7 +224,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["percent"] = words.percent
+    environment.globals |= {"percent": words.percent, "progress": progress}
     environment.filters |= {
         name: getattr(words, name)
         for name in (

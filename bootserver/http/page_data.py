@@ -16,14 +16,18 @@ from bootserver.http.api.machines import profile_json
 from bootserver.http.api.parts import parts_of
 from bootserver.http.api.status import status_json
 from bootserver.images.explain import explain
-from bootserver.model import BootPhase, BootSession
+from bootserver.model import BootPhase, BootSession, Method
 from bootserver.scripts import site_of
 from bootserver.sessions.export import boots_json
+from bootserver.sessions.tracker import ORDER
 
 LIVE_MAX = 200
-MACHINES_MAX = 500
-# After the hand-off a system takes so long to call home, if it can; most say no more.
+MACHINES_SHOWN = 200
+# After the hand-off a system takes so long to call home, if it can; most say no more. One that
+# fetches its root may take longer, and is then looked at more closely.
 STARTING_FOR = timedelta(minutes=3)
+FETCHING_FOR = timedelta(hours=1)
+FROM_MEMORY = {Method.MEMDISK, Method.RAMDISK, Method.WIMBOOT}  # these fetch nothing more
 # A boot that stands still for so long belongs to the past, though nobody has ended it.
 STALLED_FOR = timedelta(hours=1)
 JOB_TOLD_FOR = timedelta(minutes=10)  # that it has failed
@@ -34,7 +38,8 @@ Json = dict[str, Any]
 
 HELD_STATUS = web.AppKey("held_status", dict[str, Any])
 
-MOVING = frozenset(BootPhase) - {BootPhase.OS_UP, BootPhase.FAILED, BootPhase.EXPIRED}
+# Asked for apart: of those handed off there are as many as there are boots in the ledger.
+UNDER_WAY = frozenset(phase for phase in BootPhase if ORDER[phase] < ORDER[BootPhase.HANDED_OFF])
 
 
 async def status(request: web.Request) -> Json:
@@ -45,21 +50,35 @@ async def status(request: web.Request) -> Json:
     return dict(held["status"])
 
 
-def is_live(session: BootSession, now: datetime) -> bool:
-    """True for a boot that a person would say is going on."""
-    if session.phase not in MOVING:
-        return False
+def is_live(session: BootSession, now: datetime, *, fetching: bool = False) -> bool:
+    """True for a boot that a person would say goes on; `fetching` if something is on its way."""
     stands_for = now - (session.phase_at or session.created_at)
     if session.phase is BootPhase.HANDED_OFF:
-        return stands_for < STARTING_FOR
-    return not session.stalled or stands_for < STALLED_FOR
+        return stands_for < (FETCHING_FOR if fetching else STARTING_FOR)
+    return session.phase in UNDER_WAY and (not session.stalled or stands_for < STALLED_FOR)
 
 
 async def live_boots(request: web.Request, now: datetime) -> list[Json]:
     """The boots going on, newest first."""
     store = parts_of(request).sessions
-    moving = await store.recent(LIVE_MAX, phases=MOVING)
-    return await boots_json(store, [session for session in moving if is_live(session, now)])
+    under_way = await store.recent(LIVE_MAX, phases=UNDER_WAY)
+    handed_off = await store.recent(LIVE_MAX, phases=[BootPhase.HANDED_OFF])
+    likely = [
+        session
+        for session in (*under_way, *handed_off)
+        if is_live(session, now, fetching=session.method not in FROM_MEMORY)
+    ]
+    likely.sort(key=lambda session: session.created_at, reverse=True)
+    boots = await boots_json(store, likely)
+    return [
+        boot
+        for session, boot in zip(likely, boots, strict=True)
+        if is_live(session, now, fetching=_is_fetching(boot))
+    ]
+
+
+def _is_fetching(boot: Json) -> bool:
+    return any(not transfer["outcome"] for transfer in boot["transfers"])
 
 
 async def history(
@@ -91,7 +110,8 @@ async def boot(request: web.Request, boot_id: str, now: datetime) -> tuple[Json,
     session = await store.by_id(boot_id)
     if session is None:
         return None
-    return (await boots_json(store, [session]))[0], is_live(session, now)
+    [found] = await boots_json(store, [session])
+    return found, is_live(session, now, fetching=_is_fetching(found))
 
 
 def image_names(request: web.Request) -> list[str]:
@@ -128,10 +148,12 @@ def jobs(request: web.Request, now: datetime) -> list[Json]:
     ]
 
 
-async def machines(request: web.Request) -> list[Json]:
-    """The machines that have been here, the last one first."""
-    seen = await parts_of(request).sessions.machines(MACHINES_MAX)
-    return [asdict(machine) | {"seen_at": machine.seen_at.isoformat()} for machine in seen]
+async def machines(request: web.Request, before: datetime | None = None) -> tuple[list[Json], str]:
+    """The machines that have been here, the last one first, and where the next page begins."""
+    seen = await parts_of(request).sessions.machines(MACHINES_SHOWN + 1, before=before)
+    shown = seen[:MACHINES_SHOWN]
+    older = shown[-1].seen_at.isoformat() if len(seen) > len(shown) else ""
+    return [asdict(one) | {"seen_at": one.seen_at.isoformat()} for one in shown], older
 
 
 async def profiles(request: web.Request) -> list[Json]:

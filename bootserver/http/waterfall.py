@@ -40,9 +40,14 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Waterfall:
-    """A boot's bars and the axis under them; ticks are percent and label."""
+    """A boot's bars and the axis under them; ticks are percent and label.
+
+    `length_s` is from the first bar's beginning to the last one's end, or to now if that grows; the
+    axis is no shorter than SCALE_MIN_S.
+    """
 
     started_at: str
+    length_s: float
     scale_s: float
     bars: tuple[Bar, ...]
     ticks: tuple[tuple[float, str], ...]
@@ -57,12 +62,13 @@ def waterfall(
     """
     phases = _measured(boot["phases"])
     if not phases:
-        return Waterfall(boot["created_at"], SCALE_MIN_S, (), axis(SCALE_MIN_S))
+        return Waterfall(boot["created_at"], 0.0, SCALE_MIN_S, (), axis(SCALE_MIN_S))
     times = [datetime.fromisoformat(phase["at"]) for phase in phases]
     zero = times[0]
     growing = live and phases[-1]["phase"] not in ENDS
     stop = max(now, times[-1]) if growing else times[-1]
-    scale = scale_s or max(SCALE_MIN_S, (stop - zero).total_seconds())
+    length = (stop - zero).total_seconds()
+    scale = scale_s or max(SCALE_MIN_S, length)
     ends = [*times[1:], stop]
     bars = []
     for place, (phase, start, end) in enumerate(zip(phases, times, ends, strict=True)):
@@ -81,7 +87,7 @@ def waterfall(
                 width=min(percent(seconds, scale), 100 - percent(start_s, scale)),
             )
         )
-    return Waterfall(phases[0]["at"], scale, tuple(bars), axis(scale))
+    return Waterfall(phases[0]["at"], length, scale, tuple(bars), axis(scale))
 
 
 def length_s(boot: Mapping[str, Any]) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from bootserver.model import BootPhase
+from bootserver.model import BootPhase, Method, TransferEnd
 
 PHASES = {
     BootPhase.CREATED: "Expected",
@@ -22,20 +22,20 @@ PHASES = {
     BootPhase.FAILED: "Failed",
     BootPhase.EXPIRED: "Given up",
 }
-METHODS = {
-    "memdisk": "whole image in memory (memdisk)",
-    "ramdisk": "whole image in memory (RAM disk)",
-    "kernel": "kernel and initrd",
-    "wimboot": "Windows PE files (wimboot)",
-    "chain": "a program on the disc",
+METHODS: dict[str, str] = {
+    Method.MEMDISK: "whole image in memory (memdisk)",
+    Method.RAMDISK: "whole image in memory (RAM disk)",
+    Method.KERNEL: "kernel and initrd",
+    Method.WIMBOOT: "Windows PE files (wimboot)",
+    Method.CHAIN: "a program on the disc",
 }
-OUTCOMES = {
+OUTCOMES: dict[str, str] = {
     "": "under way",
-    "complete": "complete",
-    "client_left": "machine left",
-    "stalled": "stalled",
-    "file_changed": "file changed",
-    "server_stopped": "server stopped",
+    TransferEnd.COMPLETE: "complete",
+    TransferEnd.CLIENT_LEFT: "machine left",
+    TransferEnd.STALLED: "stalled",
+    TransferEnd.FILE_CHANGED: "file changed",
+    TransferEnd.SERVER_LEFT: "server left",
 }
 FIRMWARE = {"bios": "BIOS", "uefi": "UEFI"}
 UNKNOWN = "\N{EN DASH}"

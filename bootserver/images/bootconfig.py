@@ -22,6 +22,7 @@ _SAFE_PATH = re.compile(r"/[a-z0-9._+~/-]+")
 _QUOTED = re.compile(r"""\"([^\"]*)\"|'([^']*)'""")
 _WORD = re.compile(r"""(?:"[^"]*"|'[^']*'|\S)+""")  # quotes hold blanks together
 _GRUB_LINE = re.compile(r"(?P<verb>linux|initrd)(?:16|efi|\$.*)?")
+_GRUB_CONTINUED = re.compile(r"\\\r?\n")  # a line goes on behind a backslash at its end
 _GRUB_DEFAULT = re.compile(r"default=(?P<value>.+)")
 # Not Linux, or no system: programs of syslinux, memory tests, other loaders.
 _NO_SYSTEM = re.compile(r"\.(c32|bin|bs|0|img|com)$|/mem(test|disk)[^/]*$")
@@ -87,7 +88,7 @@ def first_system(texts: Mapping[str, str], files: Mapping[str, int]) -> MenuEntr
 def _grub(path: str, text: str) -> tuple[MenuEntry, ...]:
     """loopback.cfg and grub.cfg: `menuentry TITLE {`, `linux FILE WORDS`, `initrd FILES`, `}`."""
     default, drafts = "0", list[_Draft]()
-    for words in _lines(text):
+    for words in _lines(_GRUB_CONTINUED.sub(" ", text)):
         if len(drafts) > MAX_ENTRIES:
             break
         match = _GRUB_LINE.fullmatch(words[0])

@@ -93,10 +93,13 @@ def _obstacle(image: Image, machine: Machine, site: Site, offer: Offer) -> str:
     if machine.firmware is Firmware.UEFI:
         refusal = _wrong_uefi(machine, image, offer.way.method)
         if not refusal and whole and image.facts and not image.facts.boots(Firmware.UEFI):
-            refusal = (
-                f"{image.id} has no EFI boot file, so it boots BIOS machines only; switch on "
-                "legacy boot (CSM) in this machine's setup, if it has that"
-            )
+            missing = "EFI system partition" if image.facts.plain_disk else "EFI boot file"
+            refusal = f"{image.id} has no {missing}"
+            if image.facts.boots(Firmware.BIOS):
+                refusal += (
+                    ", so it boots BIOS machines only; switch on legacy boot (CSM) in this "
+                    "machine's setup, if it has that"
+                )
         return refusal or _too_little_memory(image, machine, offer)
     return _wrong_bios(image, site, offer) or _too_little_memory(image, machine, offer)
 
@@ -125,7 +128,10 @@ def _wrong_bios(image: Image, site: Site, offer: Offer) -> str:
     if offer.way.method is Method.MEMDISK:
         if image.facts and not image.facts.boots(Firmware.BIOS):
             other = "; it boots machines with UEFI" if image.facts.boots(Firmware.UEFI) else ""
-            return f"{image.id} has no boot entry for BIOS machines (El Torito, platform 0){other}"
+            missing = "boot entry for BIOS machines (El Torito, platform 0)"
+            if image.facts.plain_disk:
+                missing = "code in its boot sector"
+            return f"{image.id} has no {missing}{other}"
         if loaded_mib > site.bios_limit_mib:
             return f"{image.id} has {loaded_mib} MiB; memdisk needs it in one piece {room}"
     elif loaded_mib > site.bios_limit_mib:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bootserver.images.decide import Site, decide, is_for_arm64
@@ -20,7 +20,7 @@ class Outlook:
     sentence: str
     ram_bytes: int
     refusal: str
-    verified: bool  # we have booted its kind ourselves on this firmware
+    verified: bool  # we have booted its kind ourselves on this firmware, in this way
 
     def as_json(self) -> dict[str, Any]:
         """For `--json` and the API."""
@@ -110,7 +110,8 @@ def _outlook(image: Image, site: Site, recipe: Recipe, machine: Machine, who: st
     firmware = machine.firmware or Firmware.BIOS
     decision = decide(image, machine, site)
     name = f"{who} ({firmware.upper()})" if who else firmware.upper()
-    verified = firmware in recipe.booted_by_us
+    guessed = decision.offer is not None and decision.offer.guessed
+    verified = firmware in recipe.booted_by_us and not guessed
     if decision.offer is None:
         method, sentence = "", f"{name}: does not boot: {decision.refusal}."
     else:
@@ -120,10 +121,19 @@ def _outlook(image: Image, site: Site, recipe: Recipe, machine: Machine, who: st
             f"{name}: {_what_happens(image, decision.offer)}. "
             f"The machine needs {decision.needed_mib:,} MiB of memory{has}."
         )
+        sentence += _with_wimboot(image, machine, site)
         if not verified:
             sentence += " (Unverified: from the project's own sources, not yet booted by us.)"
     ram_bytes = decision.needed_mib << 20
     return Outlook(firmware, method, sentence, ram_bytes, decision.refusal, verified)
+
+
+def _with_wimboot(image: Image, machine: Machine, site: Site) -> str:
+    """What wimboot would make of it, "" where the site has it or it would not be taken."""
+    better = decide(image, machine, replace(site, wimboot=True))
+    if site.wimboot or better.way is None or better.way.method is not Method.WIMBOOT:
+        return ""
+    return f" By wimboot, which this site does not supply, it needs {better.needed_mib:,} MiB."
 
 
 def _what_happens(image: Image, offer: Offer) -> str:
@@ -132,7 +142,7 @@ def _what_happens(image: Image, offer: Offer) -> str:
     if way.method is Method.MEMDISK:
         return f"iPXE loads the whole image ({size}) into memory, and memdisk starts it there"
     if way.method is Method.RAMDISK:
-        return f"the whole image ({size}) goes into memory as a disk that the system can see too"
+        return f"the whole image ({size}) goes into memory as a disk, which some systems see too"
     if way.method is Method.WIMBOOT:
         names = ", ".join(name for name, _ in way.files)
         return f"wimboot starts Windows PE from {names} ({size}), out of the image"
@@ -160,7 +170,7 @@ def _then(image: Image, offer: Offer) -> str:
         return f"; the system then fetches {offer.fetched} ({_mb(size_bytes)}) over HTTP"
     if "{tree" in offer.way.arguments:
         return "; the system then fetches its packages from the disc over HTTP"
-    return "; nothing else is fetched"
+    return "; nothing else of the image is fetched"
 
 
 def _mb(size_bytes: int) -> str:

@@ -7,7 +7,7 @@ ETag is the result's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +19,7 @@ from bootserver.errors import ImageError, ImageNotFoundError
 from bootserver.images.esxi import rewrite_boot_cfg
 from bootserver.images.tree import ImageTrees
 from bootserver.layout import Layout
-from bootserver.model import ByteRange, Content, FileVersion, Image, Piece, Way
+from bootserver.model import ByteRange, Content, FileVersion, Image, Way
 from bootserver.openfile import open_file
 
 log = structlog.get_logger(__name__)
@@ -52,7 +52,8 @@ async def served_image(trees: ImageTrees, image: Image) -> Served:
     """The whole image; files that the side-car replaces are changed where they lie on it.
 
     A replacement is padded with line ends to the size of what it replaces. One that is longer
-    cannot be put there: the disc keeps its own, and the tree alone has the replacement.
+    cannot be put there, nor one of a file that has no sectors of its own, as small and sparse ones
+    of UDF: the disc keeps its own, and the tree alone has the replacement.
     """
     layout = Layout.whole(image.size_bytes)
     for path, own in image.settings.replace.items():
@@ -64,7 +65,11 @@ async def served_image(trees: ImageTrees, image: Image) -> Served:
         if len(data) > node.size_bytes:
             log.warning("image.replacement_too_long", image=image.id, path=path)
             continue
-        layout = _written_over(layout, node.pieces, data.ljust(node.size_bytes, b"\n"))
+        extents = [piece for piece in node.pieces if isinstance(piece, ByteRange)]
+        if len(extents) < len(node.pieces):
+            log.warning("image.replacement_has_no_place", image=image.id, path=path)
+            continue
+        layout = _written_over(layout, extents, data.ljust(node.size_bytes, b"\n"))
     return Served(image.content, layout)
 
 
@@ -92,19 +97,24 @@ async def served_file(
 
 
 async def _plain_file(trees: ImageTrees, image: Image, path: str, tree_url: str) -> Served | None:
+    served = await _kept_file(trees, image, path)
+    if served is None or path.lower() not in ESXI_CONFIGS:
+        return served
+    if image.facts is None or ESXI not in image.facts.markers:
+        return served
+    with await open_file(served.content, served.layout) as file:
+        text = file.read(ByteRange(0, min(file.size_bytes, ESXI_CONFIG_LIMIT_BYTES)))
+    rewritten = rewrite_boot_cfg(text.decode("utf-8", "replace"), tree_url)
+    return Served(served.content, Layout((rewritten.encode(),)))
+
+
+async def _kept_file(trees: ImageTrees, image: Image, path: str) -> Served | None:
+    """The file that the side-car puts there, else the disc's; None for a directory."""
     for replaced, own in image.settings.replace.items():
         if replaced.lower() == path.lower():
             return await asyncio.to_thread(_own_file, own)
     node = await trees.find(image.content, path)
-    if node.is_directory:
-        return None
-    layout = Layout(node.pieces)
-    if path.lower() in ESXI_CONFIGS and image.facts and ESXI in image.facts.markers:
-        with await open_file(image.content, layout) as file:
-            text = file.read(ByteRange(0, min(file.size_bytes, ESXI_CONFIG_LIMIT_BYTES)))
-        rewritten = rewrite_boot_cfg(text.decode("utf-8", "replace"), tree_url)
-        layout = Layout((rewritten.encode(),))
-    return Served(image.content, layout)
+    return None if node.is_directory else Served(image.content, Layout(node.pieces))
 
 
 def _own_file(path: str) -> Served:
@@ -148,12 +158,10 @@ def _missing(path: str, err: OSError) -> ImageError:
     )
 
 
-def _written_over(layout: Layout, pieces: tuple[Piece, ...], data: bytes) -> Layout:
-    """The layout with `data` where these pieces of the file lie."""
+def _written_over(layout: Layout, extents: Iterable[ByteRange], data: bytes) -> Layout:
+    """The layout with `data` where these extents of the file lie."""
     done = 0
-    for piece in pieces:
-        part = data[done : done + len(piece)]
-        if isinstance(piece, ByteRange):
-            layout = layout.replaced(piece.start, part)
-        done += len(piece)
+    for extent in extents:
+        layout = layout.replaced(extent.start, data[done : done + len(extent)])
+        done += len(extent)
     return layout

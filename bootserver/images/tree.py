@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bootserver.disc.volume import Node, Volume, open_volume
+from bootserver.disc.volume import Node, NoVolumeError, Volume, open_volume
 from bootserver.errors import ImageError, ImageNotFoundError, ImageNotReadyError
 from bootserver.images.iso import open_regular
 from bootserver.model import Content, FileVersion
@@ -66,6 +66,11 @@ class ImageTrees:
                 self._images.popitem(last=False)[1].discard()
         try:
             yield image.volume()
+        except NoVolumeError as err:
+            raise ImageNotFoundError(
+                f"{Path(content.path).name} is no disc: it has no files to serve",
+                hint="boot it whole",
+            ) from err
         except OSError as err:
             raise ImageError(
                 f"{content.path} cannot be read: {err.strerror or err}",

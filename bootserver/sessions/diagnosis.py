@@ -15,16 +15,19 @@ from bootserver.model import BootEvent, BootPhase, BootSession, Transfer
 STILL_S = 10.0  # a transfer without bytes for so long stands still; a rate is one over so long
 SILENT_S = 30.0  # a script asks for its first file at once, and for the next
 POWER_ON_S = 120.0  # firmware, and a stub over a slow path, take their time
+NETWORK_S = 60.0  # a switch that looks for loops (STP) forwards nothing for half of it
 LARGE_BYTES = 16_000_000  # what a link at 10 Mb/s takes at least STILL_S for
 
 # Payload of a full link, from TCP in full frames (94.9 %) to one with some pauses.
 _SLOW_LINKS = ((1.0e6, 1.25e6, 10), (10.5e6, 12.5e6, 100))  # bytes/s from, to; Mb/s
+_STILL_SLOW = (0.8e6, 1.5e6)  # bytes/s; who was told of 10 Mb/s hears no more until it is past that
 
 
 class Cause(StrEnum):
     """What keeps a boot from moving on; the sentence about it has the figures."""
 
     NO_CALL = "no_call"
+    NO_DHCP = "no_dhcp"
     NO_FETCH = "no_fetch"
     NO_HAND_OFF = "no_hand_off"
     LINK_DEAD = "link_dead"
@@ -73,25 +76,31 @@ def diagnose(
     transfers: Sequence[Transfer],
     looks: Mapping[int, Look],
     now: datetime,
+    told: Cause | None = None,
 ) -> Stall | None:
     """Why the boot does not move; None while it does, and where nothing can be known.
 
-    `looks` are at transfers under way, by their number. After the hand-off nothing is known.
+    `told` is the cause that was found the last time. `looks` are at transfers under way, by their
+    number. After the hand-off they alone tell anything, of a system that fetches its root.
     """
-    transfers = [transfer for transfer in transfers if not transfer.is_redirected]
-    under_way = [transfer for transfer in transfers if transfer.ended_at is None]
+    fetched = [transfer for transfer in transfers if not transfer.is_redirected]
+    under_way = [transfer for transfer in fetched if transfer.ended_at is None]
     match session.phase:
         case BootPhase.ATTACHED | BootPhase.POWERED:
-            return _no_call(events, now)
+            return _no_call(events, transfers, now)
         case BootPhase.SCRIPT_SERVED | BootPhase.FETCHING | BootPhase.FETCHED if not under_way:
-            return _no_request(session, events, transfers, now)
-        case BootPhase.FETCHING | BootPhase.FETCHED if under_way:
+            return _no_request(session, events, fetched, now)
+        case BootPhase.FETCHING | BootPhase.FETCHED | BootPhase.HANDED_OFF if under_way:
             latest = max(under_way, key=_moved_at)
             look = looks.get(latest.number, Look())
             if now - _moved_at(latest) >= timedelta(seconds=STILL_S):
                 return _stands_still(latest, look.tcp, now)
-            speed = slow_link_mbit(latest, look)
-            return Stall(Cause.SLOW_LINK, _slow_words(look, speed)) if speed == 10 else None
+            slow = slow_link_mbit(latest, look) == 10 or (
+                told is Cause.SLOW_LINK
+                and look.bytes_per_s is not None
+                and _STILL_SLOW[0] <= look.bytes_per_s <= _STILL_SLOW[1]
+            )
+            return Stall(Cause.SLOW_LINK, _slow_words(look, 10)) if slow else None
     return None
 
 
@@ -120,7 +129,21 @@ def _slow_words(look: Look, mbit: int) -> str:
     return f"about {(look.bytes_per_s or 0) / 1e6:.1f} MB/s: the link is at {mbit} Mb/s"
 
 
-def _no_call(events: Sequence[BootEvent], now: datetime) -> Stall | None:
+def _no_call(
+    events: Sequence[BootEvent], transfers: Sequence[Transfer], now: datetime
+) -> Stall | None:
+    """Until its stub has called, all that a machine can have read from us is that stub."""
+    if transfers:
+        latest = max(transfers, key=_moved_at)
+        waited_s = (now - _moved_at(latest)).total_seconds()
+        if waited_s < NETWORK_S:
+            return None
+        return Stall(
+            Cause.NO_DHCP,
+            f"its stub was read, {latest.sent_bytes / 1e6:,.1f} MB of it, but has not called in "
+            f"{waited_s:.0f} s: its network card has no cable or gets no DHCP answer, or this "
+            "server is out of its reach",
+        )
     waited_s = (now - events[-1].at).total_seconds() if events else 0.0
     if waited_s < POWER_ON_S:
         return None

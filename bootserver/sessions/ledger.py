@@ -179,9 +179,11 @@ class Ledger:
             if error:
                 log.warning("boot.hindered", session=boot.session.id, reason=error)
 
-    def expect(self, key: str, image_bytes: int, *, recipe: str = "", method: str = "") -> None:
-        """Say how a session boots: how much it fetches, of what kind of image, in which way."""
-        self._change(key, image_bytes=image_bytes, recipe=recipe, method=method)
+    def expect(
+        self, key: str, image_bytes: int, *, recipe: str = "", method: str = "", profile: str = ""
+    ) -> None:
+        """Say how a session boots: how much it fetches, of what kind of image, which way, why."""
+        self._change(key, image_bytes=image_bytes, recipe=recipe, method=method, profile=profile)
 
     # ---- What they fetch ----
 
@@ -250,13 +252,14 @@ class Ledger:
             looks = {place: fetch.look() for place, fetch in boot.under_way.items()}
             for place in looks:
                 self._transfers[(boot.session.id, place)] = boot.transfers[place]
-            if is_before(boot.session, BootPhase.HANDED_OFF):
+            if looks or key in self._causes or is_before(boot.session, BootPhase.HANDED_OFF):
                 transfers = list(boot.transfers.values())
-                stall = diagnose(boot.session, boot.events, transfers, looks, now)
+                told = self._causes.get(key)
+                stall = diagnose(boot.session, boot.events, transfers, looks, now, told)
                 cause = stall.cause if stall else None
-                if cause is not self._causes.get(key):
+                if cause is not told:
                     self._stalled(key, boot, cause, stall.words if stall else "")
-            elif not boot.summed_up and is_over(boot.session, now):
+            if not looks:
                 self._sum_up(boot)
             if looks or boot.new_bytes:
                 self._changed.add(key)
@@ -285,7 +288,7 @@ class Ledger:
                 del self._live[key]
 
     def _sum_up(self, boot: LiveBoot) -> None:
-        """The one line about a boot that is over."""
+        """The one line about a boot, once it is over."""
         if not boot.summed_up and is_over(boot.session, _now()):
             boot.summed_up = True
             log.info("boot.summary", **summary(boot.settle(), boot.events, boot.transfers.values()))

@@ -16,6 +16,7 @@ from bootserver.model import BootEvent, BootSession, Transfer, TransferEnd
 from bootserver.sessions.diagnosis import STILL_S, Look, TcpFacts, link_words
 
 PAUSE_S = 1.0  # without bytes for so long: a pause
+RECENT_S = 5.0  # what the speed of now is one over: steady, and soon right when it changes
 # A system that fetches its packages from the disc's tree makes thousands: the ledger has the first.
 TRANSFERS_MAX = 1000
 
@@ -67,7 +68,7 @@ class Fetch:
         self._ask_tcp = ask_tcp or _told_nothing
         self._asked_at = self._moved_at = monotonic()
         self._retransmits_before = 0
-        self._rates: deque[tuple[float, int]] = deque()  # looks of the last STILL_S: when, bytes
+        self._looks: deque[tuple[float, int]] = deque()  # of the last STILL_S: when, bytes
         self._stalled_s = 0.0
         self.sent_bytes = 0
 
@@ -86,16 +87,20 @@ class Fetch:
     def look(self) -> Look:
         """How it goes, now; brings its transfer up to date. To be called about once a second."""
         now = monotonic()
-        while self._rates and now - self._rates[0][0] > STILL_S + 2 * PAUSE_S:
-            self._rates.popleft()
-        rate = None
-        if self._rates and now - self._rates[0][0] >= STILL_S:
-            since, bytes_then = self._rates[0]
-            rate = (self.sent_bytes - bytes_then) / (now - since)
-        self._rates.append((now, self.sent_bytes))
-        look = Look(self._ask_tcp(), rate)
-        self._record(now, look, link_words(self._began, look))
+        while self._looks and now - self._looks[0][0] > STILL_S + 2 * PAUSE_S:
+            self._looks.popleft()
+        long_ago = bool(self._looks) and now - self._looks[0][0] >= STILL_S
+        look = Look(self._ask_tcp(), self._rate(now, self._looks[0]) if long_ago else None)
+        lately = next((seen for seen in self._looks if now - seen[0] <= RECENT_S), None)
+        recent_bytes_per_s = self._rate(now, lately) if lately else None
+        self._looks.append((now, self.sent_bytes))
+        self._record(now, look, link_words(self._began, look), recent_bytes_per_s)
         return look
+
+    def _rate(self, now: float, since: tuple[float, int]) -> float | None:
+        """Bytes per second since that look."""
+        at, bytes_then = since
+        return (self.sent_bytes - bytes_then) / (now - at) if now > at else None
 
     def end(self, outcome: TransferEnd) -> Transfer | None:
         """It is over; its transfer as it stays in the ledger, None if there never were bytes."""
@@ -134,7 +139,9 @@ class Fetch:
         )
         return next(same, None)
 
-    def _record(self, now: float, look: Look, link: str) -> None:
+    def _record(
+        self, now: float, look: Look, link: str, recent_bytes_per_s: float | None = None
+    ) -> None:
         pause_s = now - self._moved_at
         retransmits = look.tcp.retransmits - self._retransmits_before if look.tcp else 0
         before = self._boot.transfers[self._began.number]
@@ -147,6 +154,7 @@ class Fetch:
             stalled_s=0.0 if self._began.is_redirected else self._began.stalled_s + stalled_s,
             retransmits=max(self._began.retransmits + retransmits, before.retransmits),
             link=link,
+            recent_bytes_per_s=recent_bytes_per_s,
         )
 
     def _time(self, at: float) -> datetime:

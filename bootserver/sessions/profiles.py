@@ -42,7 +42,6 @@ class MachineProfile:
     image: str = ""
     arguments: str = ""
     memdisk: str = ""
-    profile: str = ""  # the id of the run-time profile that has a part in it
 
 
 def choose(profiles: Sequence[Profile], machine: Machine) -> Profile | None:
@@ -61,7 +60,6 @@ def effective(machine: Machine, config: Config, profile: Profile | None) -> Mach
         image=next((s.image for s in sources if s.image), ""),
         arguments=next((s.arguments for s in sources if s.arguments), ""),
         memdisk=next((s.memdisk for s in sources if s.memdisk), ""),
-        profile=profile.id if profile else "",
     )
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from bootserver.model import BootEvent, BootPhase, BootSession, Transfer
+from bootserver.model import REDIRECTION, BootEvent, BootPhase, BootSession, Transfer
 from bootserver.sessions.tracker import seconds_per_phase
 
 # A transfer without bytes for so long stands still; the database is a second or two behind.
@@ -23,13 +23,20 @@ def boot_json(
 ) -> dict[str, Any]:
     """The boot for programs, without the key of its URLs and its stub's token.
 
-    `bytes_per_s` is the rate at which bytes flow now; when none do, the mean up to the hand-off.
+    `bytes_per_s` is the rate at which bytes flow now, 0 if what is on its way stands still; when
+    nothing is on its way, the mean up to the hand-off.
     """
     now = now or datetime.now(UTC)
-    moving = [t for t in transfers if not t.is_redirected and _is_moving(t, now)]
-    rate = sum(t.bytes_per_s for t in moving) or fetch_bytes_per_s(events, transfers)
+    sent = [t for t in transfers if not t.is_redirected]
+    moving = [t for t in sent if _is_moving(t, now)]
+    if any(transfer.ended_at is None for transfer in sent):
+        rate = sum(map(_rate_now, moving))
+    else:
+        rate = fetch_bytes_per_s(events, transfers)
     left_bytes = max(session.image_bytes - session.sent_bytes, 0)
-    fetching = session.phase is BootPhase.FETCHING and bool(moving)
+    if session.phase is BootPhase.HANDED_OFF:
+        left_bytes = sum(max(t.size_bytes - t.sent_bytes, 0) for t in moving)
+    fetching = session.phase in (BootPhase.FETCHING, BootPhase.HANDED_OFF) and bool(moving)
     seconds = seconds_per_phase(events)
     return {
         "id": session.id,
@@ -61,6 +68,21 @@ def boot_json(
     }
 
 
+def progress(boot: Mapping[str, Any]) -> tuple[int, int]:
+    """How many bytes have come, and how many are to come, of what a boot as JSON waits for.
+
+    That is the image, and after the hand-off what the system is fetching itself.
+    """
+    under_way = [
+        transfer
+        for transfer in boot["transfers"]
+        if not transfer["outcome"] and transfer["protocol"] != REDIRECTION
+    ]
+    if boot["phase"] == BootPhase.HANDED_OFF and under_way:
+        return sum(t["sent_bytes"] for t in under_way), sum(t["size_bytes"] for t in under_way)
+    return boot["sent_bytes"], boot["image_bytes"]
+
+
 def fetch_bytes_per_s(events: Sequence[BootEvent], transfers: Sequence[Transfer]) -> float:
     """The mean rate of what was fetched up to the hand-off, pauses between the files included.
 
@@ -83,6 +105,11 @@ def _is_moving(transfer: Transfer, now: datetime) -> bool:
     if transfer.ended_at is not None or transfer.progress_at is None:
         return False
     return now - transfer.progress_at < MOVING_WITHIN
+
+
+def _rate_now(transfer: Transfer) -> float:
+    recent = transfer.recent_bytes_per_s
+    return transfer.bytes_per_s if recent is None else recent
 
 
 def _transfer_json(transfer: Transfer, now: datetime) -> dict[str, Any]:

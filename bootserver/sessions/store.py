@@ -197,9 +197,13 @@ class SessionStore:
             query = _newest_of_each(alike, conditions, limit)
         return await self._sessions(query.order_by(SESSIONS.c.created_at.desc()))
 
-    async def machines(self, limit: int | None = None) -> list[SeenMachine]:
-        """The machines in the ledger, the one that booted last first."""
+    async def machines(
+        self, limit: int | None = None, *, before: datetime | None = None
+    ) -> list[SeenMachine]:
+        """The machines in the ledger, the one that booted last first; or those seen `before`."""
         query = select(MACHINES).order_by(MACHINES.c.seen_at.desc()).limit(limit)
+        if before is not None:
+            query = query.where(MACHINES.c.seen_at < before.timestamp())
         async with self._engine.connect() as connection:
             return [seen_of(row) for row in await connection.execute(query)]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,9 +23,9 @@ from bootserver.bench.fake_amt import (
 )
 from bootserver.config import AmtConfig, Config, MachineAmtConfig, MachineConfig
 from tests.fixtures.admin import Admin, event_of, running_admin
+from tests.fixtures.amt import PASSWORD, play_stub
 from tests.fixtures.isos import make_iso
 
-PASSWORD = "P@ssw0rd"
 STEP_S = 30
 
 
@@ -86,31 +85,9 @@ async def boot_of(admin: Admin, job: dict[str, Any]) -> dict[str, Any]:
     return boot
 
 
-async def script_path(device: FakeAmtDevice) -> str:
-    """Where the redirected stub calls, read from the drive as the machine's firmware would."""
-    blocks = await device.capacity()
-    stub = b"".join(
-        [await device.read_blocks(lba, min(32, blocks - lba)) for lba in range(0, blocks, 32)]
-    )
-    found = re.search(rb"/b/[0-9a-f]{32}/boot\.ipxe", stub)
-    assert found, "the drive has no stub of ours"
-    return found[0].decode()
-
-
 async def run_stub(admin: Admin, device: FakeAmtDevice) -> None:
     """What the machine does from its power-on to its hand-off."""
-    await device.wait_until(lambda: any(b.source == "redirected-cd" for b in device.boots))
-    path = await script_path(device)
-    query = {"platform": "pcbios", "uuid": device.spec.uuid, "mac": device.spec.network.mac}
-    async with admin.http.get(f"{admin.boot_url}{path}", params=query) as answer:
-        script = await answer.text()
-    image = re.search(r"/b/\w+/image\.iso", script)
-    assert image, script
-    async with admin.http.get(f"{admin.boot_url}{image[0]}") as answer:
-        await answer.read()
-    key = image[0].split("/")[2]
-    async with admin.http.get(f"{admin.boot_url}/b/{key}/phase/handoff") as answer:
-        assert answer.status == 200
+    await play_stub(admin.http, admin.boot_url, device)
 
 
 @pytest.mark.parametrize("tls", [False, True])

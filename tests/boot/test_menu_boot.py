@@ -15,7 +15,7 @@ from tests.fixtures.server import BOOT_S, Site, boot_record, serving
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
-MENU_IS_UP = "what shall this machine boot"
+MENU_IS_UP = "A shell; exit comes back"  # its last line
 
 Qemu = Callable[[QemuSpec], Awaitable[QemuMachine]]
 

@@ -10,6 +10,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 
 from bootserver.http import words
+from bootserver.sessions.shape import progress
 from tests.browser.conftest import PHONE, Open, Shoot
 from tests.browser.visits import HOSTILE, visit, whole_boot
 from tests.fixtures.packaged import MEMTEST, packaged
@@ -206,6 +207,26 @@ async def test_times_are_in_the_zone_of_the_browser(server: RunningServer, open_
     assert await page.inner_text("#zone") in ("Asia/Kolkata", "Asia/Calcutta")
     hours = f"new Date(Date.parse('{meant}') + 5.5 * 3600e3).toISOString()"
     assert shown == (await page.evaluate(hours))[:19].replace("T", " ")
+
+
+async def test_scripts_and_templates_see_the_same_progress(
+    server: RunningServer, open_page: Open
+) -> None:
+    page = await open_page(server)
+    loaded = {"outcome": "complete", "sent_bytes": 20, "size_bytes": 20}
+    root = {"outcome": "", "sent_bytes": 100, "size_bytes": 300}
+    boots = [
+        {"phase": phase, "sent_bytes": 20, "image_bytes": 40, "transfers": transfers}
+        for phase in ("fetching", "handed_off", "os_up")
+        for transfers in ([], [loaded], [loaded, root], [root, root])
+    ]
+
+    from_script = await page.evaluate(
+        """async (boots) => boots.map((await import("/static/format.js")).progress)""", boots
+    )
+
+    assert [tuple(one) for one in from_script] == [progress(boot) for boot in boots]
+    assert len(set(map(tuple, from_script))) == 3
 
 
 async def test_scripts_and_templates_write_numbers_alike(

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from bootserver.model import Architecture
+from bootserver.database import open_database
+from bootserver.model import Architecture, Firmware, Machine
+from bootserver.sessions.ledger import Ledger
+from bootserver.sessions.store import SessionStore
 from bootserver.stub.loaders import LOADERS
 from tests.fixtures.isos import make_iso
 from tests.fixtures.packaged import MEMTEST, packaged
+from tests.fixtures.secure_boot import make_key_pair
 from tests.fixtures.server import Site
 
 TOKEN = re.compile(r"[0-9a-f]{32}")
@@ -144,6 +149,21 @@ async def test_doctor_says_what_mends_a_missing_loader(tmp_path: Path):
     assert all("run: make setup" in problem for problem in errors["problems"])
 
 
+async def test_doctor_says_what_machines_must_trust_over_https(tmp_path: Path):
+    pair = make_key_pair(tmp_path, "site")
+    own = f'[server.tls]\ncertificate = "{pair.certificate}"\nkey = "{pair.key}"\n'
+    off = await Site(tmp_path / "off").query("doctor")
+    ours = await Site(tmp_path / "ours", https_port=8443).query("doctor")
+    site = Site(tmp_path / "theirs", https_port=8443, extra=own)
+    theirs = json.loads(await site.command("doctor", "--json", expect=1, stream="output"))
+
+    assert "off" in off["https"]
+    assert f"a CA will be made in {tmp_path}/ours/var/ca" in ours["https"]
+    assert f"must trust the root in {pair.certificate}, SHA-256 " in theirs["https"]
+    [problem] = theirs["problems"]
+    assert "is not for 10.0.2.2, which machines call" in problem
+
+
 async def test_nothing_booted_yet_is_said(site: Site):
     assert "No boots yet" in await site.command("boots", "list")
     assert await site.query("boots", "list") == []
@@ -181,6 +201,35 @@ async def test_an_explanation_for_a_machine_that_was_never_here_says_so(site: Si
 
     assert "no machine 52:54:00:00:00:99 has booted from here" in errors
     assert "bootserver machines list" in errors
+
+
+@pytest.mark.parametrize("client", ["52-54-00-12-34-56", "00112233-4455-6677-8899-AABBCCDDEEFF"])
+async def test_an_explanation_for_a_known_machine_has_its_firmware_and_memory(
+    site: Site, client: str
+):
+    (site.path / "var").mkdir()
+    async with open_database(f"sqlite+aiosqlite:///{site.path}/var/bootserver.db") as engine:
+        ledger = Ledger(SessionStore(engine), expire_after=timedelta(days=1))
+        machine = Machine(
+            mac="52:54:00:12:34:56",
+            uuid="00112233-4455-6677-8899-aabbccddeeff",
+            firmware=Firmware.BIOS,
+            memory_mib=32,
+        )
+        ledger.start("0" * 32, "rescue", machine, "192.0.2.7")
+        await ledger.flush()
+
+    told = await site.query("images", "explain", "rescue", "--client", client)
+
+    assert told["machine"]["method"] == ""
+    assert "this machine has 32" in told["machine"]["refusal"]
+    assert told["bios"]["method"] == "memdisk"  # with memory enough
+
+
+async def test_an_explanation_is_for_a_machine_by_mac_or_uuid_only(site: Site):
+    errors = await site.command("images", "explain", "rescue", "--client", "serial=S1", expect=2)
+
+    assert "give a MAC address or a UUID" in errors
 
 
 async def test_a_stub_without_an_image_is_one_with_a_menu(site: Site):

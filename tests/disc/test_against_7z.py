@@ -116,7 +116,6 @@ def test_plain_iso9660_of_every_level(tmp_path: Path, level: str) -> None:
 @pytest.mark.parametrize("tool", ["genisoimage", "xorriso"])
 def test_joliet(tmp_path: Path, tool: str) -> None:
     tree = tree_of(tmp_path / "tree", LONG_FILES)
-    options = ("-joliet-long",) if tool == "genisoimage" else ("-joliet", "on", "-norock")
     options = (
         ("-J", "-joliet-long") if tool == "genisoimage" else ("-J", "-joliet-long", "--norock")
     )

@@ -118,6 +118,7 @@ async def test_every_operation_answers_what_its_description_says(admin: Admin):
     await call("POST", "/stubs", 422, json={"image": "none"})
     await call("GET", "/stubs/{token}.{format}", 200, f"/stubs/{stub['token']}.iso")
     await call("GET", "/machines", 200)
+    await call("GET", "/machines", 400, "/machines?limit=0")
     _, profile = await call("POST", "/profiles", 201, json={"mac": MAC, "image": "rescue"})
     await call("GET", "/profiles", 200)
     headers, _ = await call("GET", "/profiles/{id}", 200, f"/profiles/{profile['id']}")

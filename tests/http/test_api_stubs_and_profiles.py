@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from bootserver.config import Config
 from bootserver.configfile import load_config
+from bootserver.model import Machine
 from bootserver.selector import Selector
 from tests.fixtures.admin import PC, Admin, running_admin
 from tests.fixtures.isos import make_iso
@@ -114,6 +116,26 @@ async def test_machines_that_booted_are_listed_with_what_the_config_says(site: P
     [seen], [configured] = listed["machines"], listed["configured"]
     assert (seen["name"], seen["machine"]["product"], seen["image"]) == (PC.mac, "Box", "rescue")
     assert (configured["serial"], configured["image"]) == ("S1", "rescue")
+
+
+async def test_machines_come_in_pages_the_last_seen_first(admin: Admin):
+    macs = [f"52:54:00:00:00:{number:02x}" for number in range(5)]
+    for mac in macs:
+        await admin.boot(Machine(mac=mac))
+
+    found, path, pages = [], "/machines?limit=2", 0
+    while path:
+        _, headers, body = await admin.raw(path)
+        page = json.loads(body)
+        found += [machine["name"] for machine in page["machines"]]
+        pages += 1
+        path = page["next"] and page["next"].removeprefix("/api/v1")
+        assert headers.get("Link") == (f'<{page["next"]}>; rel="next"' if path else None)
+
+    assert found == macs[::-1]
+    assert pages == 3
+    problem = await admin.ask("/machines?limit=0", expect=400)
+    assert problem["errors"][0]["field"] == "limit"
 
 
 async def test_a_profile_is_made_changed_and_forgotten(admin: Admin):

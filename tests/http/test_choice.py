@@ -34,6 +34,11 @@ def gaps(script: str) -> str:
     return "\n".join(line for line in script.splitlines() if line.startswith("item --gap -- "))
 
 
+def key_of(script: str) -> str:
+    """The session's key in a script that boots a whole image."""
+    return next(word for word in script.split() if word.endswith("/image.iso")).split("/")[2]
+
+
 async def test_a_stub_without_an_image_gets_a_menu_of_what_boots_here(plane: Plane):
     script = await plane.script(await plane.token(""))
 
@@ -140,8 +145,7 @@ async def test_a_profile_for_one_boot_is_gone_after_its_hand_off(plane: Plane):
     for _ in range(2):  # a machine that did not get there may ask again
         script = await plane.script(token)
         assert "/nbp/memdisk" in script
-    key = next(w for w in script.split() if w.endswith("/image.iso")).split("/")[2]
-    assert await plane.status(f"/b/{key}/phase/handoff") == 200
+    assert await plane.status(f"/b/{key_of(script)}/phase/handoff") == 200
 
     assert "choose" in await plane.script(token)
 
@@ -151,8 +155,7 @@ async def test_a_standing_profile_stays(plane: Plane):
     token = await plane.token("")
     for _ in range(2):
         script = await plane.script(token)
-        key = next(w for w in script.split() if w.endswith("/image.iso")).split("/")[2]
-        assert await plane.status(f"/b/{key}/phase/handoff") == 200
+        assert await plane.status(f"/b/{key_of(script)}/phase/handoff") == 200
 
 
 async def test_a_profile_that_is_set_while_a_boot_goes_on_is_for_the_next(plane: Plane):
@@ -160,8 +163,38 @@ async def test_a_profile_that_is_set_while_a_boot_goes_on_is_for_the_next(plane:
     await plane.profiles.set(me, image="rescue", once=True)
     token = await plane.token("")
     script = await plane.script(token)
-    key = next(w for w in script.split() if w.endswith("/image.iso")).split("/")[2]
     await plane.profiles.set(me, image="rescue", once=True)
-    assert await plane.status(f"/b/{key}/phase/handoff") == 200
+    assert await plane.status(f"/b/{key_of(script)}/phase/handoff") == 200
 
     assert "/nbp/memdisk" in await plane.script(token)
+
+
+async def test_a_profile_set_while_the_machine_waits_in_the_menu_is_used_up_by_that_boot(
+    plane: Plane,
+):
+    token = await plane.token("")
+    assert "choose" in await plane.script(token)
+    await plane.profiles.set(Selector(mac="52:54:00:12:34:56"), image="rescue", once=True)
+    script = await plane.script(token)
+    assert await plane.status(f"/b/{key_of(script)}/phase/handoff") == 200
+
+    assert "choose" in await plane.script(token)
+
+
+async def test_a_boot_of_another_image_leaves_the_profile_for_one_boot(plane: Plane):
+    await plane.profiles.set(Selector(mac="52:54:00:12:34:56"), image="rescue", once=True)
+    script = await plane.script(await plane.token("both & more"))
+    assert await plane.status(f"/b/{key_of(script)}/phase/handoff") == 200
+
+    assert "# rescue:" in await plane.script(await plane.token(""))
+
+
+async def test_arguments_for_one_boot_are_used_up_by_whatever_is_booted(plane: Plane):
+    me = Selector(mac="52:54:00:12:34:56")
+    await plane.profiles.set(me, memdisk="iso safeint", once=True)
+    token = await plane.token("rescue")
+    script = await plane.script(token)
+    assert "memdisk iso safeint" in script
+    assert await plane.status(f"/b/{key_of(script)}/phase/handoff") == 200
+
+    assert "memdisk iso raw" in await plane.script(token)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ from bootserver.http.admin_app import make_admin_app
 from bootserver.http.api.parts import AdminParts
 from bootserver.http.page_data import is_live
 from bootserver.images.library import Library
-from bootserver.model import BootEvent, BootPhase, BootSession, Machine
+from bootserver.model import BootEvent, BootPhase, BootSession, Machine, Transfer
 from bootserver.sessions.bus import Bus
 from bootserver.sessions.profiles import ProfileStore
 from bootserver.sessions.store import SessionStore
@@ -118,6 +119,39 @@ async def test_the_number_of_queries_does_not_grow_with_the_boots(dashboard: Das
     assert len(dashboard.statements) == few
 
 
+async def test_a_long_boot_is_shown_however_many_others_were_handed_off_meanwhile(
+    dashboard: Dashboard,
+):
+    slow = session(900, BootPhase.FETCHING)
+    await dashboard.save(slow, *(session(n, BootPhase.HANDED_OFF) for n in range(1, 300)))
+
+    text = await dashboard.page("/")
+
+    assert f'id="boot-{slow.id}"' in text
+
+
+async def test_a_system_that_fetches_its_root_is_shown_until_it_has_it(dashboard: Dashboard):
+    started = replace(
+        session(1, BootPhase.HANDED_OFF),
+        method="kernel",
+        image_bytes=20_000_000,
+        sent_bytes=20_000_000,
+    )
+    root = Transfer(
+        started.id, 1, "tree/root.squashfs", "http", NOW, 900_000_000, NOW, sent_bytes=300_000_000
+    )
+    await dashboard.save(started)
+    await dashboard.store.save([], [], [], [root])
+
+    fetching = await dashboard.page("/")
+    await dashboard.store.save([], [], [], [replace(root, ended_at=NOW, outcome="complete")])
+    quiet = await dashboard.page("/")
+
+    assert f'id="boot-{started.id}"' in fetching
+    assert ">300.0 MB</span> of <span" in fetching
+    assert f'id="boot-{started.id}"' not in quiet
+
+
 async def test_the_history_goes_on_on_the_next_page_until_its_end(dashboard: Dashboard):
     await dashboard.save(*map(session, range(1, 121)))
     seen: list[str] = []
@@ -130,6 +164,23 @@ async def test_the_history_goes_on_on_the_next_page_until_its_end(dashboard: Das
         path = text.partition('" rel="next"')[0].rpartition('href="')[2].replace("&amp;", "&")
 
     assert seen == [f"{number:012x}" for number in range(1, 121)]
+    assert 'rel="next"' not in text
+
+
+async def test_machines_go_on_on_the_next_page_until_the_last(dashboard: Dashboard):
+    macs = [f"52:54:00:00:{n >> 8:02x}:{n & 255:02x}" for n in range(450)]
+    await dashboard.save(
+        *(replace(session(n), machine=Machine(mac=mac)) for n, mac in enumerate(macs))
+    )
+    seen: list[str] = []
+    path = "/machines"
+
+    for _ in range(3):
+        text = await dashboard.page(path)
+        seen += re.findall(r'<tr data-key="([0-9a-f:]+)">', text.partition('id="machines"')[2])
+        path = text.partition('" rel="next"')[0].rpartition('href="')[2]
+
+    assert seen == macs
     assert 'rel="next"' not in text
 
 
@@ -166,6 +217,19 @@ async def test_the_error_of_a_boot_is_told_with_its_phases(dashboard: Dashboard)
 
     assert "Why it ended." in text
     assert "the &lt;disc&gt; was wet" in text
+
+
+async def test_a_boot_that_has_just_begun_shows_the_time_it_took_so_far(dashboard: Dashboard):
+    boot = replace(session(1, BootPhase.STUB_STARTED), created_at=datetime.now(UTC))
+    await dashboard.save(boot)
+
+    card = await dashboard.page("/")
+    page = await dashboard.page(f"/boots/{boot.id}")
+
+    [took] = re.findall(r'class="number took">([\d.]+) s<', card)
+    [length] = re.findall(r'data-show="length">([\d.]+) s<', page)
+    lasted_s = (datetime.now(UTC) - boot.created_at).total_seconds()
+    assert 0 < float(took) <= float(length) <= lasted_s + 0.01
 
 
 @pytest.mark.parametrize(

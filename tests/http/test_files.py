@@ -1264,7 +1264,7 @@ async def test_over_tls_a_file_overwritten_while_it_is_sent_ends_in_a_short_body
             reader, writer = await asyncio.open_connection(
                 "127.0.0.1", plane.port, ssl=client_tls, limit=1024
             )
-            writer.write(b"GET /image.iso HTTP/1.1\r\nHost: x\r\n\r\n")
+            writer.write(b"GET /image.iso HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             await plane.until_counted(HELD_BACK_BYTES)
             overwrite_in_place(path, bytes(len(content)))
             received = b""

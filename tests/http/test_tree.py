@@ -140,6 +140,21 @@ async def test_a_damaged_disc_is_a_sentence_and_the_server_lives(plane: Plane, c
     assert await plane.body(f"{base}/live/filesystem.squashfs") == SQUASHFS
 
 
+async def test_a_plain_disk_has_no_tree_and_boots_whatever_its_side_car_replaces(
+    plane: Plane, config: Config
+):
+    sector = (b"\xeb\x3c\x90" + b"code" * 100).ljust(510, b"\0") + b"\x55\xaa"
+    disk = sector.ljust(1_474_560, b"\0")
+    (config.images.path / "floppy.img").write_bytes(disk)
+    (config.images.path / "floppy.toml").write_text('[replace]\n"/AUTOEXEC.BAT" = "floppy.img"\n')
+    await plane.look_again()
+    token = await plane.token("floppy")
+
+    assert await plane.status(f"/b/{token}/tree/") == 404
+    assert await plane.status(f"/b/{token}/tree/autoexec.bat") == 200  # the site's own is there
+    assert await plane.body(f"/b/{token}/image.iso") == disk
+
+
 # ---- The site's own files ----
 
 
@@ -232,6 +247,17 @@ async def test_injected_files_follow_the_initramfs(plane: Plane, tmp_path: Path)
     assert await plane.body(f"{base}/live/vmlinuz") == LIVE["live/vmlinuz"]
 
 
+async def test_a_machine_that_was_refused_changes_nothing_for_who_comes_from_its_address(
+    plane: Plane,
+):
+    say(plane, '[inject]\n"etc/hello" = "note"\n', note=b"from the site\n")
+    await plane.look_again()
+    refused = await plane.script(await plane.token(), platform="efi", buildarch="i386")
+    assert "32-bit UEFI" in refused
+
+    assert b"etc/hello\0" in await plane.body(f"{await tree(plane)}/live/initrd.img")
+
+
 async def test_a_file_of_the_sites_that_has_gone_is_a_sentence(plane: Plane):
     say(plane, '[replace]\n"/live/vmlinuz" = "other"\n', other=b"x")
     await plane.look_again()
@@ -260,6 +286,12 @@ async def test_esxi_is_told_where_its_modules_are(plane: Plane, config: Config):
     assert f"prefix={plane.url}{base}\n" in text
     assert "kernel=b.b00" in text
     assert "modules=jumpstrt.gz --- useropts.gz" in text
+
+    (config.images.path / "esxi.toml").write_text('[replace]\n"/BOOT.CFG" = "own.cfg"\n')
+    (config.images.path / "own.cfg").write_text("kernel=/b.b00\nkernelopt=ks=http://a/ks\n")
+    await plane.look_again()
+    own = (await plane.body(f"{base}/boot.cfg")).decode()
+    assert own == f"prefix={plane.url}{base}\nkernel=b.b00\nkernelopt=ks=http://a/ks\n"
 
 
 # ---- The ledger ----

@@ -54,6 +54,15 @@ def test_the_last_phase_of_a_live_boot_grows_until_now():
     assert fall.bars[0].growing is False
 
 
+def test_a_young_boot_is_as_long_as_it_is_and_not_as_its_axis():
+    now = BEGAN + timedelta(seconds=1)
+
+    fall = waterfall(boot(stub_started=0, fetching=0.25), now, live=True)
+
+    assert (fall.length_s, fall.scale_s) == (1, 3)
+    assert waterfall(boot(stub_started=0, fetching=0.25), now, live=False).length_s == 0.25
+
+
 def test_a_clock_that_is_behind_gives_no_negative_bar():
     fall = waterfall(boot(stub_started=0, fetching=5), BEGAN, live=True)
 

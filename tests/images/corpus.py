@@ -51,14 +51,12 @@ def facts_of(disc: Disc) -> IsoFacts:
         return inspect_iso(path)
 
 
+LIVE_KERNEL = {"live/vmlinuz": KERNEL, "live/initrd.img": INITRD}
+
+
 def live(info: str = "", **more: bytes) -> dict[str, bytes]:
     """What live-build puts on every disc."""
-    files = {
-        "live/vmlinuz": KERNEL,
-        "live/initrd.img": INITRD,
-        "live/filesystem.squashfs": ROOT,
-        **more,
-    }
+    files = {**LIVE_KERNEL, "live/filesystem.squashfs": ROOT, **more}
     return files | ({".disk/info": info.encode()} if info else {})
 
 
@@ -95,6 +93,11 @@ def archiso(base: str, kernel: str, initrd: str, root: str = "airootfs.sfs") -> 
     }
 
 
+def install(home: str, package: str) -> dict[str, bytes]:
+    """What a disc of debian-installer has, with its kernel in the directory `home`."""
+    return {f"{home}/vmlinuz": KERNEL, f"{home}/initrd.gz": INITRD, package: ANY}
+
+
 PE = {
     "bootmgr": ANY,
     "bootmgr.efi": ANY,
@@ -110,6 +113,7 @@ INSTALL_AMD = {
     "dists/stable/Release": ANY,
     "pool/readme": ANY,
 }
+LINUXRC = {"boot/x86_64/root": ROOT}
 PROXMOX = {"boot/linux26": KERNEL, "boot/initrd.img": INITRD, ".cd-info": b"PRODUCT='pve'\n"}
 GRUB = b"""\
 set default=0
@@ -143,6 +147,7 @@ DISCS = (
     Disc("winpe-renamed", "winpe", PE, "ADMIN_TOOLS"),
     Disc("symantec", "winpe-oscdimg", PE, "DVD_ROM", "", "OSCDIMG 2.56 (01/01/2005 TM)"),
     Disc("hbcd", "hbcd-pe", PE | {"HBCD_PE.ini": ANY}, "HBCD_PE_x64"),
+    Disc("hbcd-without-ini", "hbcd-pe", PE, "HBCD_PE_x64"),
     Disc("hbcd-relabelled", "hbcd-pe", PE | {"HBCD_PE.ini": ANY}, "TOOLS"),
     # live-boot
     Disc("debian-live", "debian-live", live("Debian GNU/Linux 12.5.0 Live"), "d-live 12.5.0 st"),
@@ -164,7 +169,12 @@ DISCS = (
         "debian-live",
         live("Official Debian GNU/Linux Live 12.5.0") | INSTALL_AMD,
     ),
+    Disc("debian-live-other-root", "debian-live", LIVE_KERNEL | {"live/root.squashfs": ROOT}),
+    Disc("debian-live-module", "debian-live", live(**{"live/zz-more.squashfs": ROOT})),
     Disc("kali-live", "kali-live", live("Kali GNU/Linux 2024.1 - Live"), "Kali Live"),
+    Disc("kali-live-relabelled", "kali-live", live("Kali GNU/Linux 2024.1 - Live"), "KIOSK"),
+    Disc("kali-live-by-volume", "kali-live", live(), "Kali Live"),
+    Disc("kali-live-short-volume", "kali-live", live(), "KALI"),
     Disc(
         "grml64",
         "grml",
@@ -189,9 +199,12 @@ DISCS = (
         },
     ),
     Disc("clonezilla", "clonezilla", live(**{"Clonezilla-Live-Version": b"clonezilla-live-3"})),
+    Disc("clonezilla-by-volume", "clonezilla", live(), "Clonezilla-Live"),
     Disc("gparted", "gparted", live(**{"GParted-Live-Version": b"gparted-live-1.6"})),
     Disc("gparted-by-volume", "gparted", live(), "GParted-live"),
     Disc("finnix", "finnix", live("Finnix 126"), "Finnix 126"),
+    Disc("finnix-relabelled", "finnix", live("Finnix 126")),
+    Disc("finnix-by-volume", "finnix", live(), "Finnix 126"),
     Disc(
         "rescatux",
         "rescatux",
@@ -202,7 +215,10 @@ DISCS = (
             ".disk/info": b"Rescatux 0.74",
         },
     ),
+    Disc("rescatux-by-volume", "rescatux", live(), "Rescatux 0.74"),
     Disc("tails", "tails", live(**{"live/Tails.module": ANY}), "TAILS 6.0 - 20240227"),
+    Disc("tails-relabelled", "tails", live(**{"live/Tails.module": ANY})),
+    Disc("tails-by-volume", "tails", live(), "TAILS 6.0 - 20240227"),
     # casper
     Disc(
         "ubuntu-server",
@@ -210,12 +226,21 @@ DISCS = (
         casper("Ubuntu-Server 24.04 LTS", **{"casper/install-sources.yaml": ANY}),
         "Ubuntu-Server 24.04 LTS amd64",
     ),
+    Disc("ubuntu-server-relabelled", "ubuntu-server", casper("Ubuntu-Server 24.04 LTS")),
+    Disc("ubuntu-server-by-volume", "ubuntu-server", casper(""), "Ubuntu-Server 24.04 LTS amd64"),
+    Disc(
+        "ubuntu-server-hwe",
+        "ubuntu-server",
+        {"casper/hwe-vmlinuz": KERNEL, "casper/hwe-initrd": INITRD},
+        "Ubuntu-Server 20.04.6 LTS amd64",
+    ),
     Disc(
         "ubuntu-desktop",
         "ubuntu-desktop",
         casper("Ubuntu 24.04 LTS", **{"casper/install-sources.yaml": ANY}),
         "Ubuntu 24.04 LTS amd64",
     ),
+    Disc("xubuntu-by-volume", "ubuntu-desktop", casper(""), "Xubuntu 24.04 LTS amd64"),
     Disc("kubuntu-relabelled", "ubuntu-desktop", casper('Kubuntu 24.04 LTS "Noble"'), "KIOSK"),
     Disc(
         "ubuntu-16",
@@ -263,6 +288,30 @@ DISCS = (
         },
     ),
     Disc("agama", "agama", loader(**{"LiveOS/squashfs.img": ROOT}), "Install-Leap-16.0-x86_64"),
+    Disc("agama-by-volume", "agama", loader(**{"LiveOS/squashfs.img": ROOT}), "SLES-16-agama"),
+    Disc(
+        "agama-by-menu",
+        "agama",
+        loader(
+            **{
+                "LiveOS/squashfs.img": ROOT,
+                "boot/grub2/grub.cfg": b"menuentry 'Install with Agama' {\n}\n",
+            }
+        ),
+    ),
+    Disc(
+        "suse-live-by-publisher",
+        "suse-live",
+        loader(**{"LiveOS/squashfs.img": ROOT}),
+        "KIOSK",
+        "SUSE LINUX GmbH",
+    ),
+    Disc(
+        "suse-live-by-volume",
+        "suse-live",
+        loader(**{"LiveOS/squashfs.img": ROOT}),
+        "openSUSE_Leap_15.6_GNOME_Live",
+    ),
     Disc(
         "suse-live",
         "suse-live",
@@ -287,6 +336,11 @@ DISCS = (
         archiso("sysresccd", "vmlinuz", "sysresccd.img"),
         "RESCUE1102",
     ),
+    Disc(
+        "system-rescue-erofs",
+        "system-rescue",
+        archiso("sysresccd", "vmlinuz", "sysresccd.img", "airootfs.erofs"),
+    ),
     # installers
     Disc("debian-netinst", "debian-installer", INSTALL_AMD, "Debian 12.5.0 amd64 n"),
     Disc(
@@ -300,6 +354,19 @@ DISCS = (
         },
         bios=False,
     ),
+    Disc("debian-pool-only", "debian-installer", install("install.amd", "pool/readme")),
+    Disc("debian-i386", "debian-installer", install("install.386", "dists/stable/Release")),
+    Disc("debian-old", "debian-installer", install("install", "dists/squeeze/Release")),
+    *(
+        Disc(f"kali-{home}", "kali-installer", install(home, "pool/readme"), "Kali Linux n")
+        for home in ("install.386", "install.a64", "install")
+    ),
+    Disc(
+        "kali-installer-relabelled",
+        "kali-installer",
+        INSTALL_AMD | {".disk/info": b"Kali GNU/Linux 2024.1 amd64"},
+    ),
+    Disc("kali-installer-short-volume", "kali-installer", INSTALL_AMD, "KALI"),
     Disc(
         "kali-installer",
         "kali-installer",
@@ -336,6 +403,28 @@ DISCS = (
         "Fedora-S-dvd-x86_64-40",
     ),
     Disc(
+        "centos-6-dvd",
+        "anaconda-dvd",
+        {
+            "isolinux/vmlinuz": KERNEL,
+            "isolinux/initrd.img": INITRD,
+            "images/install.img": ROOT,
+            "Packages/a.rpm": ANY,
+        },
+        "CentOS_6.10_Final",
+    ),
+    Disc(
+        "fedora-repodata",
+        "anaconda-dvd",
+        pxeboot(**{"images/install.img": ROOT, "repodata/repomd.xml": ANY}),
+    ),
+    Disc(
+        "fedora-42-netinst",
+        "anaconda",
+        loader(**{"images/install.img": ROOT, ".treeinfo": b"[general]\n"}),
+        "Fedora-E-dvd-x86_64-42",
+    ),
+    Disc(
         "rhel-boot", "anaconda", pxeboot(**{"images/install.img": ROOT}), "RHEL-9-4-0-BaseOS-x86_64"
     ),
     Disc(
@@ -349,6 +438,16 @@ DISCS = (
             "boot/modloop-lts": ROOT,
         },
         "alpine-std 3.20.0 x86_64",
+    ),
+    Disc(
+        "alpine-relabelled",
+        "alpine",
+        {
+            ".alpine-release": b"3.20.0",
+            "boot/vmlinuz-lts": KERNEL,
+            "boot/initramfs-lts": INITRD,
+            "boot/modloop-lts": ROOT,
+        },
     ),
     Disc(
         "alpine-virt",
@@ -367,6 +466,16 @@ DISCS = (
         "openSUSE-Leap-15.6-DVD-x86_64",
         "SUSE LINUX GmbH",
     ),
+    *(
+        Disc(f"suse-with-{sign.lower()}", "suse-installer", loader(**LINUXRC, **{sign: ANY}))
+        for sign in ("media.1/media", "content", "CHECKSUMS")
+    ),
+    Disc("suse-by-publisher", "suse-installer", loader(**LINUXRC), "X", "SUSE LINUX GmbH"),
+    Disc("leap-net", "suse-net", loader(), "openSUSE-Leap-15.6-NET-x86_64"),
+    Disc("sle-online", "suse-net", loader(), "SLE-15-SP5-Online-x86_64"),
+    Disc("suse-net-relabelled", "suse-net", loader(), "X", "SUSE LINUX GmbH"),
+    Disc("proxmox-id-only", "proxmox", PROXMOX | {".pve-cd-id.txt": ANY}),
+    Disc("proxmox-base-only", "proxmox", PROXMOX | {"pve-base.squashfs": ROOT}),
     Disc(
         "proxmox-ve", "proxmox", PROXMOX | {".pve-cd-id.txt": ANY, "pve-base.squashfs": ROOT}, "PVE"
     ),
@@ -395,6 +504,7 @@ DISCS = (
         "shredos",
         {"boot/shredos": KERNEL, "boot/grub/grub.cfg": b"menuentry x {\nlinux /boot/shredos\n}\n"},
     ),
+    Disc("shredos-at-the-top", "shredos", {"shredos": KERNEL}),
     Disc(
         "kaspersky",
         "kaspersky",
@@ -405,6 +515,8 @@ DISCS = (
         },
     ),
     Disc("freedos-1.2", "freedos", {"isolinux/isolinux.bin": ANY}, "FDI-CD", uefi=False),
+    Disc("freedos-1.1", "freedos", {}, "FD-SETUP", uefi=False),
+    Disc("freedos-remastered", "freedos", {}, "FREEDOS", uefi=False),
     Disc("freedos-1.3", "freedos", {}, "FD13-LiveCD", uefi=False),
     Disc("firmware-update", "floppy-disc", {}, "BIOSUPD", floppy=True, bios=True, uefi=False),
     # unknown

@@ -68,6 +68,8 @@ NEAR_MISSES = (
     ("anaconda", Disc("pxeboot-alone", "disc", pxeboot())),
     ("alpine", Disc("modloop-alone", "disc", {"boot/modloop-lts": ROOT})),
     ("suse-installer", Disc("loader-of-another", "disc", loader(**{"boot/x86_64/root": ROOT}))),
+    ("suse-net", Disc("net-label-alone", "disc", {}, "openSUSE-Leap-15.6-NET-x86_64")),
+    ("suse-net", Disc("loader-of-nobody", "disc", loader(), "TOOLS")),
     ("proxmox", Disc("linux26-alone", "disc", {"boot/linux26": KERNEL})),
     ("esxi", Disc("boot-cfg-alone", "disc", {"boot.cfg": b"title=x\n"})),
     ("unknown-linux", Disc("menu-without-its-kernel", "disc", {"boot/grub/grub.cfg": GRUB})),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,6 +41,18 @@ def test_device_names_and_case_do_not_hide_a_path():
     [entry] = menu_entries({GRUB: text})
 
     assert (entry.kernel, entry.initrds) == ("/live/vmlinuz", ("/live/initrd.img",))
+
+
+@pytest.mark.parametrize("end", ["\\\n", "\\\r\n"])
+def test_a_line_goes_on_behind_a_backslash(end: str):
+    grub = f"menuentry V {{\nlinux /boot/vmlinuz {end}  root=live:LABEL=V ro {end} quiet\n}}\n"
+
+    [entry] = menu_entries({"/boot/grub/grub.cfg": grub})
+
+    assert (entry.kernel, entry.arguments) == (
+        "/boot/vmlinuz",
+        ("root=live:LABEL=V", "ro", "quiet"),
+    )
 
 
 def test_several_initrds_keep_their_order():

@@ -112,6 +112,10 @@ def test_what_cannot_boot_is_refused_in_words(machine: Machine, disc: Image, wor
     assert words in decision.refusal
 
 
+def test_nobody_is_sent_to_legacy_boot_for_a_disc_that_boots_nowhere():
+    assert decide(image(), UEFI_PC, SITE).refusal == "rescue has no EFI boot file"
+
+
 def test_an_image_over_four_gigabytes_boots_whole_under_uefi_alone():
     large = image(BIOS_ENTRY, UEFI_ENTRY, mib=5000)
     machine = Machine(firmware=Firmware.UEFI, architecture="x86_64", memory_mib=8192)
@@ -206,6 +210,19 @@ def test_a_plain_disk_boots_by_what_is_on_it(
 ):
     assert method_of(image(disk=disk), BIOS_PC) is bios
     assert method_of(image(disk=disk), UEFI_PC) is uefi
+
+
+@pytest.mark.parametrize(
+    ("machine", "words"),
+    [
+        (BIOS_PC, "rescue has no code in its boot sector"),
+        (UEFI_PC, "rescue has no EFI system partition"),
+    ],
+)
+def test_what_a_plain_disk_lacks_is_told_in_its_own_terms(machine: Machine, words: str):
+    empty = PlainDisk("harddisk", boot_code=False, efi_partition=False)
+
+    assert decide(image(disk=empty), machine, SITE).refusal == words
 
 
 def test_a_side_car_makes_a_live_disc_boot_whole():

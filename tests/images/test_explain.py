@@ -68,14 +68,49 @@ def test_what_we_have_not_booted_ourselves_says_so():
     assert (explain(disc, SITE).bios.verified, explain(kali, SITE).bios.verified) == (True, False)
 
 
+def test_an_unknown_system_whose_fetching_is_guessed_is_nothing_that_we_have_booted():
+    menu = "menuentry X {{\nlinux /k {}\ninitrd /i\n}}\n"
+    disc = image({"/k": MB, "/i": MB, "/liveos/squashfs.img": MB})
+    assert disc.facts
+    live, plain = (
+        replace(disc, facts=replace(disc.facts, texts={"/boot/grub/grub.cfg": menu.format(said)}))
+        for said in ("root=live:CDLABEL=X", "quiet")
+    )
+
+    assert "fetches /liveos/squashfs.img" in explain(live, SITE).bios.sentence
+    assert not explain(live, SITE).bios.verified
+    assert "Unverified" in explain(live, SITE).uefi.sentence
+    assert explain(plain, SITE).bios.verified
+
+
 def test_a_whole_image_is_explained_for_each_firmware():
     explained = explain(image(volume_id="WHO_KNOWS"), SITE)
 
     assert "memdisk starts it there" in explained.bios.sentence
-    assert "as a disk that the system can see too" in explained.uefi.sentence
+    assert "as a disk, which some systems see too" in explained.uefi.sentence
     assert explained.reasons == ("nothing on it tells a kind that is known",)
     assert explained.bios.ram_bytes == (197 + 64) * MIB
     assert any("no longer sees a disc in memory" in caveat for caveat in explained.caveats)
+
+
+def test_what_wimboot_would_make_of_a_disc_is_told_where_the_site_has_none():
+    pe = image({"/sources/boot.wim": 100 * MB, "/boot/bcd": MB, "/boot/boot.sdi": 3 * MB})
+    with_wimboot = replace(SITE, wimboot=True)
+
+    # boot.sdi, BCD, and boot.wim twice (204 MB are 195 MiB), and 512 MiB for its system.
+    told = " By wimboot, which this site does not supply, it needs 707 MiB."
+    assert told in explain(pe, SITE).uefi.sentence
+    assert "wimboot" not in explain(image(), SITE).uefi.sentence
+    assert told not in explain(pe, with_wimboot).uefi.sentence
+
+
+def test_windows_is_said_not_to_see_its_disc_in_memory():
+    setup = image({"/sources/boot.wim": MB, "/sources/install.wim": MB})
+
+    told = " ".join(explain(setup, SITE).lines())
+
+    assert "what lies beside boot.wim it does not see" in told
+    assert "must be given it from a share" in told
 
 
 def test_a_refusal_is_a_sentence_and_no_method():
@@ -145,6 +180,8 @@ def test_a_person_gets_the_same_in_lines():
 
     assert lines[0] == "rescue is taken for: DBAN (wipes all disks) [dban]"
     assert lines[1] == "Why: it has /dban.bzi."
-    assert lines[2].startswith("BIOS: iPXE loads the kernel /dban.bzi (1.0 MB); nothing else is")
+    assert lines[2].startswith(
+        "BIOS: iPXE loads the kernel /dban.bzi (1.0 MB); nothing else of the"
+    )
     assert lines[3].startswith("UEFI: does not boot: rescue is DBAN")
     assert lines[4].startswith("Note: it asks before it wipes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -15,6 +16,7 @@ from tests.images.corpus import BY_NAME, DISCS, Disc, facts_of
 MIB = 1 << 20
 NIC = "BOOTIF=01-${netX/mac:hexhyp}"
 ROWS = {recipe.name: recipe for recipe in RECIPES}
+NOT_EVERYWHERE = {"kaspersky", "dban", "esxi", "debian-i386", "kali-install.386"}
 
 
 def offer(facts: IsoFacts, firmware: Firmware = Firmware.BIOS) -> Offer:
@@ -42,7 +44,7 @@ def test_every_way_names_files_that_are_on_the_disc(disc: Disc, firmware: Firmwa
     for boot in recipe.bios if firmware is Firmware.BIOS else recipe.uefi:
         offered = boot.offer(facts, firmware, os_room_mib=64)
         if isinstance(offered, str):
-            assert disc.name in {"kaspersky", "dban", "esxi"} or isinstance(boot, OwnConfig)
+            assert disc.name in NOT_EVERYWHERE or isinstance(boot, OwnConfig)
             continue
         way = offered.way
         paths = [*filter(None, [way.program]), *way.initrds, *(path for _, path in way.files)]
@@ -51,6 +53,40 @@ def test_every_way_names_files_that_are_on_the_disc(disc: Disc, firmware: Firmwa
         # Nothing is left to fill in but the boot's own URLs.
         filled = fill(way.arguments, tree_url="http://192.0.2.1:80/t/", iso_url="http://a/i.iso")
         assert "{" not in filled.replace("${netX/mac:hexhyp}", "")
+
+
+KERNELS = [(row, boot) for row in RECIPES for boot in row.bios if isinstance(boot, Kernel)]
+
+
+def needed_by_some_disc(
+    alternatives: Sequence[object], less: Callable[[Kernel, int], Kernel]
+) -> Iterator[bool]:
+    """Whether each alternative, of those who have just these, is what some disc boots by."""
+    for number in range(len(alternatives)):
+        yield any(
+            row.name == disc.recipe
+            and less(boot, number).offer(facts_of(disc), Firmware.BIOS, 64)
+            != boot.offer(facts_of(disc), Firmware.BIOS, 64)
+            for row, boot in KERNELS
+            if alternatives in (boot.places, boot.medium)
+            for disc in DISCS
+        )
+
+
+@pytest.mark.parametrize("places", sorted({boot.places for _, boot in KERNELS}))
+def test_every_place_of_a_kernel_is_that_of_some_disc(places: tuple[tuple[str, str], ...]):
+    def less(boot: Kernel, number: int) -> Kernel:
+        return replace(boot, places=places[:number] + places[number + 1 :])
+
+    assert all(needed_by_some_disc(places, less))
+
+
+@pytest.mark.parametrize("medium", sorted({boot.medium for _, boot in KERNELS} - {()}))
+def test_every_place_of_what_is_fetched_is_that_of_some_disc(medium: tuple[str, ...]):
+    def less(boot: Kernel, number: int) -> Kernel:
+        return replace(boot, medium=medium[:number] + medium[number + 1 :])
+
+    assert all(needed_by_some_disc(medium, less))
 
 
 def test_debian_live_boots_its_kernel_which_fetches_the_squashfs():
@@ -99,6 +135,36 @@ def test_fedora_kernel_is_found_in_each_of_its_places(disc: str, kernel: str):
 
     assert way.program == kernel
     assert "root=live:{tree}liveos/squashfs.img rd.live.image" in way.arguments
+
+
+@pytest.mark.parametrize(
+    ("disc", "kernel", "initrd"),
+    [
+        ("rhel-boot", "/images/pxeboot/vmlinuz", "/images/pxeboot/initrd.img"),
+        ("fedora-42-netinst", "/boot/x86_64/loader/linux", "/boot/x86_64/loader/initrd"),
+        ("centos-6-dvd", "/isolinux/vmlinuz", "/isolinux/initrd.img"),
+    ],
+)
+def test_anaconda_is_found_in_each_of_its_places(disc: str, kernel: str, initrd: str):
+    way = offer(facts_of(BY_NAME[disc])).way
+
+    assert (way.program, way.initrds) == (kernel, (initrd,))
+    assert "inst.stage2={tree}" in way.arguments
+
+
+def test_an_installer_of_32_bits_is_for_bios_machines():
+    facts = facts_of(BY_NAME["debian-i386"])
+
+    assert offer(facts).way.program == "/install.386/vmlinuz"
+    refusal = ROWS["debian-installer"].uefi[0].offer(facts, Firmware.UEFI, 64)
+    assert str(refusal).startswith("has no /install.amd/vmlinuz with /install.amd/initrd.gz and no")
+
+
+def test_a_suse_disc_without_its_root_gets_it_where_its_packages_are():
+    dvd, net = (offer(facts_of(BY_NAME[name])).way for name in ("leap", "leap-net"))
+
+    assert dvd.arguments == f"install={{tree}} netsetup=dhcp {NIC}"
+    assert net.arguments == f"netsetup=dhcp {NIC}"
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,7 @@ async def test_image_that_is_no_disc_is_an_error_each_time(
     )
 
     for _ in range(2):
-        with pytest.raises(ImageError, match="not an ISO 9660 or UDF image"):
+        with pytest.raises(ImageNotFoundError, match=r"a\.iso is no disc"):
             await trees.find(content, "/live/vmlinuz")
 
     assert open_files(tmp_path) == 0

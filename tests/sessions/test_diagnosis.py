@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bootserver.model import BootEvent, BootPhase, BootSession, Transfer
+from bootserver.model import REDIRECTION, BootEvent, BootPhase, BootSession, Transfer
 from bootserver.sessions.diagnosis import Cause, Look, TcpFacts, diagnose, link_words
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -59,6 +59,39 @@ def test_a_stub_that_never_calls_is_a_matter_of_its_start_its_cable_or_dhcp(phas
     cause, words = cause_of(phase, 121)
 
     assert cause is Cause.NO_CALL
+    assert "DHCP" in words
+
+
+@pytest.mark.parametrize(
+    ("rate", "told", "cause"),
+    [
+        (1.3e6, None, None),
+        (1.3e6, Cause.SLOW_LINK, Cause.SLOW_LINK),
+        (0.9e6, Cause.SLOW_LINK, Cause.SLOW_LINK),
+        (1.6e6, Cause.SLOW_LINK, None),
+        (1.3e6, Cause.WINDOW_CLOSED, None),
+        (None, Cause.SLOW_LINK, None),
+    ],
+)
+def test_a_slow_link_is_not_said_anew_with_every_wave_of_its_rate(
+    rate: float | None, told: Cause | None, cause: Cause | None
+):
+    session, events = boot(BootPhase.FETCHING, 100)
+    stall = diagnose(session, events, [transfer(0)], {1: Look(FINE, rate)}, NOW, told)
+
+    assert (stall.cause if stall else None) is cause
+
+
+@pytest.mark.parametrize("phase", [BootPhase.ATTACHED, BootPhase.POWERED])
+def test_a_stub_that_was_read_and_does_not_call_has_no_network(phase: BootPhase):
+    stub = {"name": "stub.iso", "protocol": "ide-r", "sent_bytes": 528_384}
+
+    assert cause_of(phase, 600, [transfer(59, **stub)]) == (None, "")
+
+    cause, words = cause_of(phase, 600, [transfer(61, **stub)])
+
+    assert cause is Cause.NO_DHCP
+    assert "0.5 MB" in words
     assert "DHCP" in words
 
 
@@ -181,12 +214,19 @@ def test_a_rate_that_has_another_reason_tells_nothing_of_the_link(
     assert cause_of(BootPhase.FETCHING, 60, [transfer(0, **values)], look) == (None, "")
 
 
+def test_after_the_hand_off_only_what_the_system_fetches_can_stall():
+    closed = Look(replace(FINE, window_bytes=0))
+
+    assert cause_of(BootPhase.HANDED_OFF, 10_000) == (None, "")
+    assert cause_of(BootPhase.HANDED_OFF, 10_000, [transfer(9)], closed) == (None, "")
+    assert cause_of(BootPhase.HANDED_OFF, 50, [transfer(11)], closed)[0] is Cause.WINDOW_CLOSED
+
+
 @pytest.mark.parametrize(
     "phase",
     [
         BootPhase.CREATED,
         BootPhase.STUB_STARTED,  # a menu may wait for a person
-        BootPhase.HANDED_OFF,
         BootPhase.OS_UP,
         BootPhase.FAILED,
         BootPhase.EXPIRED,
@@ -195,3 +235,16 @@ def test_a_rate_that_has_another_reason_tells_nothing_of_the_link(
 def test_where_nothing_can_be_known_nothing_is_said(phase: BootPhase):
     assert cause_of(phase, 10_000) == (None, "")
     assert cause_of(phase, 10_000, [transfer(9_000)]) == (None, "")
+
+
+@pytest.mark.parametrize("phase", [BootPhase.SCRIPT_SERVED, BootPhase.FETCHING])
+def test_what_was_redirected_before_is_no_download_that_broke_off(phase: BootPhase):
+    stub = transfer(20, name="stub.iso", protocol=REDIRECTION, ended_at=None)
+
+    assert cause_of(phase, 20, [stub]) == (None, "")
+
+
+def test_a_disc_that_is_redirected_after_the_hand_off_may_rest():
+    disc = transfer(300, protocol=REDIRECTION, ended_at=None)
+
+    assert cause_of(BootPhase.HANDED_OFF, 300, [disc]) == (None, "")

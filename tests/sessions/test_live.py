@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from bootserver.database import open_database
-from bootserver.model import BootPhase, BootSession, Machine, TransferEnd
+from bootserver.model import REDIRECTION, BootPhase, BootSession, Machine, TransferEnd
 from bootserver.sessions import diagnosis, live, summary
 from bootserver.sessions.bus import Bus
 from bootserver.sessions.diagnosis import TcpFacts
@@ -153,6 +153,23 @@ async def test_pauses_and_what_tcp_sent_again_are_counted(
     assert transfer.retransmits == 5
 
 
+async def test_a_machine_that_reads_a_redirected_disc_now_and_then_waits_for_nothing(
+    ledger: Ledger, store: SessionStore, monkeypatch: pytest.MonkeyPatch
+):
+    clock = [100.0]
+    monkeypatch.setattr(live, "monotonic", lambda: clock[0])
+    session = begin(ledger)
+    fetch = ledger.fetch(session.key, "stub.iso", REDIRECTION, 100, counts=False)
+    for _ in range(3):
+        clock[0] += 20
+        fetch.sent(1)
+    ledger.fetched(session.key, fetch, TransferEnd.COMPLETE)
+
+    [transfer] = await transfers(ledger, store, session)
+
+    assert (transfer.sent_bytes, transfer.stalled_s) == (3, 0.0)
+
+
 async def test_the_rate_of_the_last_seconds_tells_the_link(
     ledger: Ledger, store: SessionStore, monkeypatch: pytest.MonkeyPatch
 ):
@@ -170,6 +187,30 @@ async def test_the_rate_of_the_last_seconds_tells_the_link(
 
     assert transfer.link == "about 1.1 MB/s: the link is at 10 Mb/s"
     assert ledger.find(session.key, "").stalled == transfer.link
+
+
+async def test_the_speed_of_now_is_that_of_the_last_five_seconds(
+    ledger: Ledger, store: SessionStore, monkeypatch: pytest.MonkeyPatch
+):
+    clock = [100.0]
+    monkeypatch.setattr(live, "monotonic", lambda: clock[0])
+    session = begin(ledger)
+    fetch = ledger.fetch(session.key, "image.iso", "http", 281_000_000)
+    fetch.sent(1)
+    await ledger.look()
+    [unknown] = await transfers(ledger, store, session)
+    for megabytes in (80, 80, 80, 80, 1, 2, 3, 4, 5):
+        clock[0] += 1
+        fetch.sent(megabytes * 1_000_000)
+        await ledger.look()
+
+    [transfer] = await transfers(ledger, store, session)
+    ledger.fetched(session.key, fetch, TransferEnd.CLIENT_LEFT)
+    [ended] = await transfers(ledger, store, session)
+
+    assert unknown.recent_bytes_per_s is None
+    assert transfer.recent_bytes_per_s == 3_000_000
+    assert ended.recent_bytes_per_s is None
 
 
 async def test_a_stall_is_said_once_and_cleared_when_it_moves(
@@ -246,6 +287,26 @@ async def test_a_boot_of_which_no_more_comes_is_summed_up_after_its_hand_off(
             await ledger.look()
 
     assert [line["event"] for line in logs] == ["boot.handed_off", "boot.summary"]
+
+
+async def test_what_the_system_fetches_after_its_hand_off_can_stall_and_is_waited_for(
+    ledger: Ledger, at_once: None, monkeypatch: pytest.MonkeyPatch
+):
+    session = begin(ledger)
+    ledger.advance(session.key, BootPhase.HANDED_OFF)
+    monkeypatch.setattr(summary, "MORE_WITHIN", timedelta(0))
+    fetch = ledger.fetch(session.key, "tree/root.squashfs", "http", 100, counts=False)
+    fetch.sent(1)
+    with capture_logs() as logs:
+        await ledger.look()
+        stalled = ledger.find(session.key, "").stalled
+        ledger.fetched(session.key, fetch, TransferEnd.CLIENT_LEFT)
+        await ledger.look()
+
+    assert stalled.startswith("tree/root.squashfs stands at")
+    assert [line["event"] for line in logs] == [
+        *("boot.stalled", "boot.moves_again", "boot.summary")
+    ]
 
 
 async def test_after_the_server_was_killed_a_boot_goes_on_with_all_that_was_written(

@@ -46,7 +46,7 @@ INSERT INTO events (session, phase, at, detail)
     UNION ALL SELECT id, 'os_up', phase_at, '' FROM sessions;
 INSERT INTO transfers
     SELECT id, 1, 'image.iso', 'http', created_at, 281000000, phase_at, phase_at, 281000000,
-        'complete', 0.0, 0, '' FROM sessions;
+        'complete', 0.0, 0, '', NULL FROM sessions;
 INSERT INTO machines
     SELECT machine_name, '', machine, address, machine_name || ' acme box uefi x64 192.0.2.9',
         max(created_at), id, image FROM sessions GROUP BY machine_name;

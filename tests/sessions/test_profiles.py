@@ -153,7 +153,7 @@ def test_a_profile_wins_field_by_field_over_the_file():
     now = datetime.now(UTC)
 
     assert effective(MACHINE, config, Profile("7", BY_MAC, now, image="set")) == MachineProfile(
-        image="set", arguments="quiet", memdisk="iso", profile="7"
+        image="set", arguments="quiet", memdisk="iso"
     )
     assert effective(MACHINE, config, None) == MachineProfile("file", "quiet", "iso")
     assert effective(Machine(), config, None) == MachineProfile()

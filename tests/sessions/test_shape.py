@@ -4,8 +4,16 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from bootserver.model import BootEvent, BootPhase, BootSession, Firmware, Machine, Transfer
-from bootserver.sessions.shape import boot_json, fetch_bytes_per_s
+from bootserver.model import (
+    REDIRECTION,
+    BootEvent,
+    BootPhase,
+    BootSession,
+    Firmware,
+    Machine,
+    Transfer,
+)
+from bootserver.sessions.shape import boot_json, fetch_bytes_per_s, progress
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SESSION = BootSession(
@@ -83,10 +91,33 @@ def test_the_time_left_is_what_is_left_at_the_rate_it_flows():
     assert (boot["bytes_per_s"], boot["seconds_left"]) == (10_000_000, 10.0)
 
 
-def test_while_nothing_flows_nobody_knows_the_time_left():
+def test_what_flows_now_is_the_speed_whatever_it_was_before():
+    slower = replace(MOVING, recent_bytes_per_s=1_000_000.0)
+
+    boot = boot_json(SESSION, EVENTS, [slower], now=NOW)
+
+    assert (boot["bytes_per_s"], boot["seconds_left"]) == (1_000_000, 100.0)
+    assert boot["transfers"][0]["bytes_per_s"] == 10_000_000
+
+
+def test_what_stands_still_has_no_speed_and_nobody_knows_the_time_left():
     boot = boot_json(SESSION, EVENTS, [MOVING], now=NOW + timedelta(seconds=6))
 
-    assert boot["seconds_left"] is None
+    assert (boot["bytes_per_s"], boot["seconds_left"]) == (0, None)
+
+
+def test_after_the_hand_off_what_counts_is_what_the_system_fetches():
+    loaded = replace(MOVING, ended_at=NOW, outcome="complete", sent_bytes=200_000_000)
+    root = replace(MOVING, number=2, name="tree/root.squashfs", sent_bytes=100_000_000)
+    started = replace(SESSION, phase=BootPhase.HANDED_OFF, image_bytes=200_000_000)
+
+    fetching = boot_json(started, EVENTS, [loaded, root], now=NOW)
+    quiet = boot_json(started, EVENTS, [loaded], now=NOW)
+
+    assert progress(fetching) == (100_000_000, 300_000_000)
+    assert (fetching["bytes_per_s"], fetching["seconds_left"]) == (5_000_000, 40.0)
+    assert progress(quiet) == (200_000_000, 200_000_000)
+    assert quiet["seconds_left"] is None
 
 
 def test_more_bytes_than_the_image_has_leave_no_time():
@@ -102,6 +133,30 @@ def test_the_rate_of_a_boot_that_is_over_is_that_up_to_its_hand_off():
 
     assert fetch_bytes_per_s([*EVENTS, handed_off], [done, later]) == 10_000_000
     assert fetch_bytes_per_s(EVENTS, []) == 0.0
+
+
+def test_what_a_machine_reads_over_redirection_is_no_part_of_the_speed():
+    stub = replace(
+        MOVING, number=2, name="stub.iso", protocol=REDIRECTION, size_bytes=10, sent_bytes=10
+    )
+    done = replace(MOVING, ended_at=NOW, outcome="complete")
+    earlier = replace(stub, started_at=NOW - timedelta(seconds=60), ended_at=NOW)
+
+    with_stub = boot_json(SESSION, EVENTS, [MOVING, stub], now=NOW)
+
+    assert with_stub["bytes_per_s"] == 10_000_000
+    assert progress({**with_stub, "phase": "handed_off", "transfers": []}) == (
+        SESSION.sent_bytes,
+        SESSION.image_bytes,
+    )
+    assert fetch_bytes_per_s(EVENTS, [earlier, done]) == 10_000_000
+
+
+def test_a_redirected_disc_is_not_what_a_boot_waits_for_after_its_hand_off():
+    disc = replace(MOVING, protocol=REDIRECTION)
+    after = boot_json(replace(SESSION, phase=BootPhase.HANDED_OFF), EVENTS, [disc], now=NOW)
+
+    assert progress(after) == (SESSION.sent_bytes, SESSION.image_bytes)
 
 
 def test_a_boot_without_events_is_a_boot():

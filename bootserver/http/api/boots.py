@@ -9,7 +9,7 @@ from aiohttp import web
 
 from bootserver.http.api.parts import parts_of
 from bootserver.http.api.problems import ProblemError
-from bootserver.http.api.requests import BootQuery, ExportQuery, read_query, utc_text
+from bootserver.http.api.requests import BootQuery, ExportQuery, next_link, read_query, utc_text
 from bootserver.selector import Selector
 from bootserver.sessions.export import FORMATS, Wanted, boots_json
 
@@ -29,7 +29,7 @@ async def list_boots(request: web.Request) -> web.Response:
     following = _url(wanted, page[-1].created_at) if len(sessions) > len(page) else None
     return web.json_response(
         {"boots": await boots_json(store, page), "next": following},
-        headers={"Link": f'<{following}>; rel="next"'} if following else {},  # RFC 8288
+        headers=next_link(following),
     )
 
 

@@ -5,25 +5,41 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict
 from typing import Any
+from urllib.parse import urlencode
 
 from aiohttp import web
 
 from bootserver.http.api.etags import changed, etag_of, require_match
 from bootserver.http.api.parts import AdminParts, parts_of, require_image
 from bootserver.http.api.problems import ProblemError
-from bootserver.http.api.requests import NewProfile, ProfileChange, read_body
+from bootserver.http.api.requests import (
+    MachineQuery,
+    NewProfile,
+    ProfileChange,
+    next_link,
+    read_body,
+    read_query,
+    utc_text,
+)
 from bootserver.model import SeenMachine
 from bootserver.sessions.profiles import Profile
-
-MACHINES_MAX = 2000
 
 
 async def list_machines(request: web.Request) -> web.Response:
     """GET /machines"""
-    parts = parts_of(request)
-    seen = await parts.sessions.machines(MACHINES_MAX)
+    wanted, parts = read_query(request, MachineQuery), parts_of(request)
+    seen = await parts.sessions.machines(wanted.limit + 1, before=wanted.before)
+    page, following = seen[: wanted.limit], None
+    if len(seen) > len(page):
+        query = {"limit": wanted.limit, "before": utc_text(page[-1].seen_at)}
+        following = f"/api/v1/machines?{urlencode(query)}"
     return web.json_response(
-        {"machines": [_seen_json(machine) for machine in seen], "configured": configured(parts)}
+        {
+            "machines": [_seen_json(machine) for machine in page],
+            "next": following,
+            "configured": configured(parts),
+        },
+        headers=next_link(following),
     )
 
 

@@ -16,6 +16,7 @@ from bootserver.http.api.requests import (
     BootQuery,
     ConsentCode,
     ExportQuery,
+    MachineQuery,
     NewImage,
     NewProfile,
     NewSettings,
@@ -180,6 +181,9 @@ OPERATIONS = (
         machines.list_machines,
         "Machines that have been here",
         {200: shapes.MachineList},
+        (400,),
+        query=MachineQuery,
+        headers=("Link",),
     ),
     Operation(
         "POST",

@@ -123,6 +123,13 @@ class BootQuery(Query):
     phase: list[BootPhase] = Field(default=[], description="In any of these phases")
 
 
+class MachineQuery(Query):
+    """Which machines."""
+
+    limit: int = Field(default=50, ge=1, le=PAGE_MAX)
+    before: When | None = Field(default=None, description="Machines that were seen before this")
+
+
 class ExportQuery(Query):
     """Which boots, and in which form."""
 
@@ -298,3 +305,8 @@ def _sentence(message: str) -> str:
 def utc_text(at: datetime) -> str:
     """A time as it goes into a URL: without a plus sign, which would be a blank there."""
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def next_link(following: str | None) -> dict[str, str]:
+    """The header that says where the next page is (RFC 8288); none after the last."""
+    return {"Link": f'<{following}>; rel="next"'} if following else {}

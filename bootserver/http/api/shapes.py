@@ -279,6 +279,7 @@ class MachineList(Shape):
     """Machines, the last seen first, and what config.toml says of some."""
 
     machines: list[SeenMachine]
+    next: str | None  # the URL of the next page
     configured: list[ConfiguredMachine]
 
 

@@ -1,6 +1,6 @@
 // The page of boots: numbers move with each event, the rest is fetched when a phase changes.
 
-import { clock, megabytes, speed } from "./format.js";
+import { clock, megabytes, progress, speed } from "./format.js";
 import { announce, on, refresh } from "./page.js";
 import { grow } from "./waterfall.js";
 
@@ -50,16 +50,17 @@ const isSame = (card, boot) =>
   ["phase", "stalled", "error", "image"].every((key) => card.dataset[key] === boot[key]);
 
 function show(card, boot) {
+  const [sent, size] = progress(boot);
   const fields = {
-    sent: megabytes(boot.sent_bytes),
-    size: megabytes(boot.image_bytes),
+    sent: megabytes(sent),
+    size: megabytes(size),
     speed: speed(boot.bytes_per_s),
     left: clock(boot.seconds_left),
   };
   for (const [name, words] of Object.entries(fields)) {
     card.querySelector(`[data-show=${name}]`).textContent = words;
   }
-  const done = boot.image_bytes ? Math.min(100, (100 * boot.sent_bytes) / boot.image_bytes) : 0;
+  const done = size ? Math.min(100, (100 * sent) / size) : 0;
   card.querySelector("[data-show=progress]").value = done;
 }
 

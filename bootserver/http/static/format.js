@@ -31,6 +31,16 @@ export function clock(seconds) {
   return hours ? `${hours}:${two(minutes % 60)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
 }
 
+/** The bytes that have come, and those to come, as bootserver/sessions/shape.py has them. */
+export function progress(boot) {
+  const underWay = boot.transfers.filter(
+    (transfer) => !transfer.outcome && transfer.protocol !== "redirection",
+  );
+  if (boot.phase !== "handed_off" || !underWay.length) return [boot.sent_bytes, boot.image_bytes];
+  const sum = (field) => underWay.reduce((total, transfer) => total + transfer[field], 0);
+  return [sum("sent_bytes"), sum("size_bytes")];
+}
+
 /** Put the times below `root` into the browser's zone. */
 export function localTimes(root) {
   for (const time of root.querySelectorAll("time[datetime]")) {

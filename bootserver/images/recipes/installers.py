@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bootserver.images.arguments import BOOT_CARD
 from bootserver.images.recipes.families import NETWORK
 from bootserver.images.recipes.offers import Chain, Kernel, Never
@@ -23,6 +25,12 @@ _DEBIAN_CD = Kernel(
 _DEBIAN_NETBOOT = Kernel(
     places=(("/linux", "/initrd.gz"),), arguments=f"interface=auto {BOOT_CARD}", room_mib=512
 )
+# UEFI of 64 bits starts no kernel of 32.
+_DEBIAN_CD_BIOS = replace(
+    _DEBIAN_CD,
+    places=(*_DEBIAN_CD.places, ("/install.386/vmlinuz", "/install.386/initrd.gz")),
+)
+_DEBIAN_KERNEL = has(*(kernel for kernel, _ in _DEBIAN_CD_BIOS.places))
 _DEBIAN_CAVEATS = (
     "the initrd of a CD looks for a CD and finds none: put the netboot kernel and initrd of the "
     "same release in their place (side-car, replace)",
@@ -32,6 +40,7 @@ _DEBIAN_CAVEATS = (
 
 _ANACONDA_PLACES = (
     ("/images/pxeboot/vmlinuz", "/images/pxeboot/initrd.img"),
+    ("/boot/x86_64/loader/linux", "/boot/x86_64/loader/initrd"),  # Fedora from 42 on
     ("/isolinux/vmlinuz", "/isolinux/initrd.img"),
 )
 _ANACONDA_BOOT = Kernel(
@@ -45,11 +54,14 @@ _ANACONDA_DVD = Kernel(
     medium=("/images/install.img",),
 )
 
+_LINUXRC_PLACES = (("/boot/x86_64/loader/linux", "/boot/x86_64/loader/initrd"),)
 _LINUXRC = Kernel(
-    places=(("/boot/x86_64/loader/linux", "/boot/x86_64/loader/initrd"),),
+    places=_LINUXRC_PLACES,
     arguments=f"install={{tree}} netsetup=dhcp {BOOT_CARD}",
     medium=("/boot/x86_64/root",),
 )
+# Its root comes from where its packages are.
+_LINUXRC_NET = Kernel(places=_LINUXRC_PLACES, arguments=f"netsetup=dhcp {BOOT_CARD}")
 
 # mkinitfs; the modules are those that the disc's own menu names.
 _ALPINE = Kernel(
@@ -79,10 +91,10 @@ INSTALLERS = (
         "kali-installer",
         "Kali installer disc (debian-installer)",
         (
-            has("/install.amd/vmlinuz", "/install.a64/vmlinuz", "/install/vmlinuz"),
+            _DEBIAN_KERNEL,
             any_of(says("/.disk/info", "kali"), volume("kali", "kali[ -]*")),
         ),
-        bios=(_DEBIAN_CD,),
+        bios=(_DEBIAN_CD_BIOS,),
         uefi=(_DEBIAN_CD,),
         caveats=_DEBIAN_CAVEATS,
     ),
@@ -90,10 +102,10 @@ INSTALLERS = (
         "debian-installer",
         "Debian installer disc",
         (
-            has("/install.amd/vmlinuz", "/install.a64/vmlinuz", "/install/vmlinuz"),
+            _DEBIAN_KERNEL,
             has("/dists", "/pool"),
         ),
-        bios=(_DEBIAN_CD,),
+        bios=(_DEBIAN_CD_BIOS,),
         uefi=(_DEBIAN_CD,),
         caveats=_DEBIAN_CAVEATS,
     ),
@@ -135,6 +147,19 @@ INSTALLERS = (
         bios=(_LINUXRC,),
         uefi=(_LINUXRC,),
         caveats=("linuxrc checks every file against the signed list on the disc: replace none",),
+    ),
+    Recipe(
+        "suse-net",
+        "openSUSE or SLE installer for the network (linuxrc)",
+        (
+            has("/boot/x86_64/loader/linux"),
+            any_of(volume("opensuse-*net*", "sle*online*"), publisher("suse*")),
+        ),
+        bios=(_LINUXRC_NET,),
+        uefi=(_LINUXRC_NET,),
+        caveats=(
+            "it has no packages: linuxrc takes them from the mirror that it knows, or asks for one",
+        ),
     ),
     Recipe(
         "proxmox",

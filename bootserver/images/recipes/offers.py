@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from bootserver.images.bootconfig import first_system
@@ -21,6 +21,7 @@ class Offer:
     loaded_bytes: int  # what the boot loader puts into memory
     needed_bytes: int  # what the machine must have
     fetched: str = ""  # what the system fetches then: a path, or {iso} for the whole image
+    guessed: bool = False  # how it fetches that is told from its arguments alone
 
 
 class Boot(Protocol):
@@ -130,7 +131,8 @@ class OwnConfig:
             return "does not tell how its system could fetch the rest over HTTP"
         arguments = " ".join(rest.arguments)
         way = Way(Method.KERNEL, entry.kernel, entry.initrds, arguments)
-        return kernel_offer(facts, way, rest.fetched, times=rest.times, room_mib=rest.room_mib)
+        cost = kernel_offer(facts, way, rest.fetched, times=rest.times, room_mib=rest.room_mib)
+        return replace(cost, guessed=bool(rest.fetched))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ _NFS_ONLY = Never(
 )
 _DBAN = Kernel(places=(("/dban.bzi", ""),), arguments="nuke=dwipe silent", room_mib=128)
 _SHREDOS = Kernel(
-    places=(("/boot/shredos", ""), ("/shredos", ""), ("/boot/bzimage", "")),
+    places=(("/boot/shredos", ""), ("/shredos", "")),
     arguments="console=tty3 loglevel=3",
     room_mib=512,
 )

@@ -9,7 +9,10 @@ from bootserver.images.recipes.signs import any_of, application, has, volume
 _BOOT_WIM = "/sources/boot.wim"
 _WHOLE = Whole(twice=_BOOT_WIM, room_mib=512)
 _WIMBOOT = Wimboot()
-_DRIVERS = "Windows PE needs a driver for the network card of its own; iPXE's is gone once it runs"
+_CAVEATS = (
+    "Windows PE has no driver for a disc in memory: what lies beside boot.wim it does not see",
+    "Windows PE needs a driver for the network card of its own; iPXE's is gone once it runs",
+)
 
 WINDOWS = (
     Recipe(
@@ -21,7 +24,7 @@ WINDOWS = (
         caveats=(
             "its boot.wim is packed as solid LZMS, into which wimboot can put no files: export it "
             "with LZX first (wimlib-imagex export boot.wim all new.wim --compress=LZX)",
-            _DRIVERS,
+            *_CAVEATS,
         ),
     ),
     Recipe(
@@ -34,9 +37,9 @@ WINDOWS = (
         bios=(_WIMBOOT, _WHOLE),
         uefi=(_WIMBOOT, _WHOLE),
         caveats=(
-            "setup does not fetch install.wim over HTTP: started by memdisk or wimboot, Windows PE "
-            "must be given it from a share (net use, then setup.exe from there)",
-            _DRIVERS,
+            "setup does not fetch install.wim over HTTP: Windows PE must be given it from a share "
+            "(net use, then setup.exe from there)",
+            *_CAVEATS,
         ),
     ),
     Recipe(
@@ -45,7 +48,7 @@ WINDOWS = (
         (has(_BOOT_WIM), volume("dvd_rom"), application("*oscdimg*")),
         bios=(Wimboot(store_needed=True), _WHOLE),
         uefi=(Wimboot(store_needed=True), _WHOLE),
-        caveats=(_DRIVERS,),
+        caveats=_CAVEATS,
     ),
     Recipe(
         "winpe",
@@ -53,6 +56,6 @@ WINDOWS = (
         (has(_BOOT_WIM),),
         bios=(_WIMBOOT, _WHOLE),
         uefi=(_WIMBOOT, _WHOLE),
-        caveats=(_DRIVERS,),
+        caveats=_CAVEATS,
     ),
 )

@@ -22,7 +22,7 @@ from bootserver.bench.fake_amt import (
     Segments,
     fake_amt,
 )
-from tests.bench.fake_amt.wire import WAIT_S, Console, Wsman, attached, console
+from tests.bench.fake_amt.wire import WAIT_S, Console, Wsman, attached, console, md5
 
 BLOCK = bytes(range(256)) * 8
 READ_16 = bytes.fromhex("28 00 00 00 00 10 00 00 01 00")
@@ -92,6 +92,24 @@ async def test_a_wrong_password_is_refused_and_logged(tmp_path: Path):
 
         assert await one.has_been_left()
         assert [event.sensor_type for event in device.state.events] == [6]
+
+
+async def test_the_older_digest_is_taken_where_it_is_offered(tmp_path: Path):
+    async with fake_amt(spec(tmp_path, auth_types=(3,))) as device, console(device) as one:
+        one.send(b"\x10\0\0\0IDER")
+        await one.expect(13)
+        one.send(b"\x13\0\0\0\x03\x1f\0\0\0\x05admin\0\0\x13/RedirectionService\0\0\0")
+        challenge = await one.expect(9 + 40 + 33)
+        realm, nonce = device.state.realm, challenge[-32:].decode()
+        # RFC 2069: no count, no cnonce, no qop
+        secret = md5("admin", realm, device.spec.password)
+        proof = md5(secret, nonce, md5("POST", "/RedirectionService"))
+        fields = ["admin", realm, nonce, "/RedirectionService", "", "", proof]
+        data = b"".join(bytes([len(field)]) + field.encode() for field in fields)
+        one.send(b"\x13\0\0\0\x03" + bytes([len(data), 0, 0, 0]) + data)
+
+        assert challenge[:10] == b"\x14\x01\0\0\x03\x49\0\0\0\x27"
+        assert await one.expect(9) == b"\x14\0\0\0\x03\0\0\0\0"
 
 
 async def test_a_password_in_clear_is_not_offered(tmp_path: Path):

@@ -220,13 +220,21 @@ class Console:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
+        self._peeked = b""
         self._sent = 0
 
     def send(self, *messages: bytes) -> None:
         self._writer.write(b"".join(messages))
 
     async def expect(self, size: int) -> bytes:
-        return await asyncio.wait_for(self._reader.readexactly(size), WAIT_S)
+        peeked, self._peeked = self._peeked, b""
+        rest = self._reader.readexactly(size - len(peeked))
+        return peeked + await asyncio.wait_for(rest, WAIT_S)
+
+    async def peek(self) -> bytes:
+        """The first byte of what `expect` will return, however long it takes to come."""
+        self._peeked = self._peeked or await self._reader.readexactly(1)
+        return self._peeked
 
     async def has_been_left(self) -> bool:
         try:
@@ -312,3 +320,27 @@ async def attached(device: FakeAmtDevice, value: int = 0x19) -> AsyncIterator[Co
         await one.open()
         assert (await one.switch(value))[8:] == b"\x03\x01\0\0\0"
         yield one
+
+
+async def serve(one: Console, disc: bytes) -> None:
+    """Be the CD drive with that disc in it, until the device leaves."""
+    while True:
+        try:
+            kind = (await one.peek())[0]
+        except asyncio.IncompleteReadError:
+            return
+        if kind == 0x46:
+            await one.expect(9)
+            one.send(one.header(0x47))
+            continue
+        command = await one.expect(28)
+        cdb = command[16:]
+        if cdb[0] == 0x25:
+            one.send(one.data(struct.pack(">II", len(disc) // 2048 - 1, 2048)))
+        else:
+            assert cdb[0] == 0x28
+            first, count = struct.unpack_from(">IxH", cdb, 2)
+            data = disc[2048 * first : 2048 * (first + count)]
+            pieces = [data[at : at + 8192] for at in range(0, len(data), 8192)]
+            last = len(pieces) - 1
+            one.send(*(one.data(piece, last=at == last) for at, piece in enumerate(pieces)))

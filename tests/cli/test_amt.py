@@ -1,0 +1,213 @@
+"""`bootserver amt`, as a technician and as a script runs it, against fake devices."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from bootserver.bench.fake_amt import ControlMode, FakeAmtDevice, FakeSpec, fake_amt
+from tests.fixtures.amt import PASSWORD, play_stub
+from tests.fixtures.isos import make_iso
+from tests.fixtures.server import COMMAND, Site, serving
+
+WAIT_S = 60
+
+
+@pytest.fixture
+async def device(tmp_path: Path) -> AsyncIterator[FakeAmtDevice]:
+    async with fake_amt(FakeSpec(tmp_path / "amt", tls=True, version="16.1.30")) as device:
+        yield device
+
+
+def site_with(path: Path, *devices: FakeAmtDevice, password: bool = True) -> Site:
+    """A site whose config.toml has these devices, and the loaders of the project."""
+    secret = path / "amt.password"
+    secret.write_text(PASSWORD)
+    tables = "".join(
+        f'[[machines]]\nasset = "PC {number}"\namt.host = "{device.host}"\n'
+        f"amt.tls = {str(device.spec.tls).lower()}\n"
+        f"amt.wsman_port = {device.wsman_port}\n"
+        f"amt.redirection_port = {device.redirection_port}\n"
+        for number, device in enumerate(devices, 7)
+    )
+    amt = f'[amt]\npassword_file = "{secret}"\n' if password else ""
+    return Site(path / "site", extra=amt + tables)
+
+
+async def test_probe_tells_a_person_what_matters_for_a_boot(tmp_path: Path, device: FakeAmtDevice):
+    site = site_with(tmp_path, device)
+
+    text = await site.command("amt", "probe", "asset=PC 7")
+
+    assert "127.0.0.1, over TLS" in text
+    assert "AMT              16.1.30" in text
+    assert device.spec.uuid in text
+    assert "control mode     admin" in text
+    assert "IDE-R on, SOL on, listener on" in text
+
+
+async def test_probe_pins_the_certificate_and_list_knows_the_machine_from_then_on(
+    tmp_path: Path, device: FakeAmtDevice
+):
+    site = site_with(tmp_path, device)
+    [before] = await site.query("amt", "list")
+    facts = await site.query("amt", "probe", device.host)
+    [after] = await site.query("amt", "list")
+
+    assert (before["facts"], before["certificate_sha256"]) == (None, "")
+    assert after["facts"] == facts
+    assert after["certificate_sha256"] == device.certificate_sha256
+    assert after["names"] == {"asset": "PC 7"}
+
+
+async def test_another_certificate_than_the_pinned_is_refused_until_it_is_forgotten(
+    tmp_path: Path,
+):
+    async with fake_amt(FakeSpec(tmp_path / "amt", tls=True)) as device:
+        site = site_with(tmp_path, device)
+        await site.command("amt", "probe", device.host)
+    anew = FakeSpec(tmp_path / "anew", tls=True, wsman_port=device.wsman_port)
+    async with fake_amt(anew):
+        refused = await site.command("amt", "probe", device.host, expect=1)
+        await site.command("amt", "forget", device.host)
+        await site.command("amt", "probe", device.host)
+
+    assert "shows another certificate than before" in refused
+    assert "forget" in refused
+
+
+async def test_power_is_told_and_changed(tmp_path: Path, device: FakeAmtDevice):
+    site = site_with(tmp_path, device)
+
+    before = await site.command("amt", "power", device.host, "state")
+    changed = await site.command("amt", "power", device.host, "on")
+    useless = await site.command("amt", "power", device.host, "on", expect=1)
+
+    assert before == "127.0.0.1 is off\n"
+    assert changed == "127.0.0.1 was off; asked for: on\n"
+    assert "is on already" in useless
+    assert device.state.is_on
+
+
+async def test_a_wrong_password_and_none_at_all_are_a_sentence_each(
+    tmp_path: Path, device: FakeAmtDevice
+):
+    site = site_with(tmp_path, device, password=False)
+    wrong = tmp_path / "wrong"
+    wrong.write_text("wrong")
+
+    none = await site.command("amt", "probe", device.host, expect=1)
+    refused = await site.command(
+        "amt", "probe", device.host, "--password-file", str(wrong), expect=1
+    )
+
+    assert "no password is kept for AMT on 127.0.0.1" in none
+    assert "BOOTSERVER_AMT_PASSWORD" in none
+    assert "does not take the password of admin" in refused
+
+
+async def test_a_machine_of_which_nobody_has_told_is_one_sentence(tmp_path: Path):
+    site = site_with(tmp_path)
+
+    told = await site.command("amt", "probe", "52:54:00:99:99:99", expect=1)
+
+    assert "where the AMT of 52:54:00:99:99:99 is, nobody has told" in told
+
+
+async def test_attach_puts_any_iso_into_the_drive_until_it_is_interrupted(
+    tmp_path: Path, device: FakeAmtDevice
+):
+    site = site_with(tmp_path, device)
+    iso = make_iso(tmp_path / "any.iso", {"README.TXT": b"hello"}, bios=True)
+    process = await asyncio.create_subprocess_exec(
+        *(*COMMAND, "amt", "attach", device.host, str(iso), "--boot"),
+        env=site.environment,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        await device.booted(timeout_s=WAIT_S)
+        blocks = await device.capacity()
+        read = b"".join([await device.read_blocks(lba, 1) for lba in range(blocks)])
+    finally:
+        process.send_signal(signal.SIGINT)
+        output, _ = await asyncio.wait_for(process.communicate(), WAIT_S)
+
+    assert read[: iso.stat().st_size] == iso.read_bytes()
+    assert process.returncode == 0
+    assert b"Ctrl-C takes it out" in output
+    await device.wait_until(lambda: device.ider is None)
+    assert device.violations == []
+
+
+async def test_a_file_of_hosts_boots_side_by_side_and_ends_in_one_list(tmp_path: Path):
+    specs = [FakeSpec(tmp_path / name, host=name) for name in ("127.0.0.2", "127.0.0.3")]
+    async with fake_amt(specs[0]) as one, fake_amt(specs[1]) as two:
+        site = site_with(tmp_path, one, two)
+        make_iso(site.path / "images" / "rescue.iso", bios=True, pad_bytes=100_000)
+        hosts = tmp_path / "lab.txt"
+        hosts.write_text("127.0.0.2  # by the window\n\n127.0.0.3\n127.0.0.4\n")
+        async with serving(site), aiohttp.ClientSession() as http:
+            boot_url = f"http://127.0.0.1:{site.boot_port}"
+            playing = asyncio.gather(*(play_stub(http, boot_url, d) for d in (one, two)))
+            output = await site.command(
+                *("amt", "boot", "--hosts", str(hosts), "--image", "rescue"),
+                *("--method", "two-stage", "--plain", "--json"),
+                expect=1,  # there is nobody at the third address
+                stream="output",
+            )
+            await playing
+
+    outcomes = {outcome["host"]: outcome for outcome in json.loads(output)}
+    assert list(outcomes) == ["127.0.0.2", "127.0.0.3", "127.0.0.4"]
+    for host in ("127.0.0.2", "127.0.0.3"):
+        assert outcomes[host]["amt_boot"]["doing"] == "done", outcomes[host]
+        assert outcomes[host]["boot"]["phase"] == "handed_off"
+    assert outcomes["127.0.0.4"]["amt_boot"]["failure"] == "unreachable"
+
+
+async def test_a_boot_ends_with_the_table_of_its_times(tmp_path: Path, device: FakeAmtDevice):
+    site = site_with(tmp_path, device)
+    make_iso(site.path / "images" / "rescue.iso", bios=True, pad_bytes=100_000)
+    async with serving(site), aiohttp.ClientSession() as http:
+        playing = asyncio.create_task(play_stub(http, f"http://127.0.0.1:{site.boot_port}", device))
+        text = await site.command(
+            "amt", "boot", device.host, "--image", "rescue", "--method", "two-stage"
+        )
+        await playing
+
+    assert "rescue runs from memory" in text
+    assert "handed_off" in text
+    assert "stub.iso" in text
+    assert PASSWORD not in text
+
+
+async def test_a_boot_without_a_server_says_to_start_one(tmp_path: Path, device: FakeAmtDevice):
+    site = site_with(tmp_path, device)
+
+    told = await site.command("amt", "boot", device.host, "--image", "rescue", expect=1)
+
+    assert "no bootserver answers" in told
+    assert "bootserver serve" in told
+
+
+async def test_in_client_mode_without_anybody_to_ask_the_boot_is_given_up(tmp_path: Path):
+    spec = FakeSpec(tmp_path / "amt", control_mode=ControlMode.CLIENT)
+    async with fake_amt(spec) as device:
+        site = site_with(tmp_path, device)
+        make_iso(site.path / "images" / "rescue.iso", bios=True)
+        async with serving(site):
+            output = await site.command(
+                *("amt", "boot", device.host, "--image", "rescue", "--json"),
+                expect=1,
+                stream="output",
+            )
+
+    [outcome] = json.loads(output)
+    assert outcome["amt_boot"]["doing"] == "cancelled"
+    assert device.boots == [] or device.boots[-1].source != "redirected-cd"

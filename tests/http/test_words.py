@@ -1,0 +1,24 @@
+"""What pages say: nothing of ours is shown by the name that programs call it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import pytest
+
+from bootserver.http import words
+from bootserver.model import BootPhase, Firmware, Method, TransferEnd
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (BootPhase, words.PHASES),
+        (Method, words.METHODS),
+        (TransferEnd, words.OUTCOMES),
+        (Firmware, words.FIRMWARE),
+    ],
+)
+def test_every_name_has_words(names: type[StrEnum], told: dict[str, str]):
+    assert set(told) - {""} == {name.value for name in names}
+    assert not any("_" in sentence for sentence in told.values())

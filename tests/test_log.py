@@ -1,0 +1,87 @@
+"""Structured logs: for people on a terminal, one JSON object a line for everybody else."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bootserver.config import PROJECT
+
+SAY = """
+import logging, structlog
+from bootserver.config import LogConfig
+from bootserver.log import configure_logging
+
+configure_logging(LogConfig({options}))
+log = structlog.get_logger("bootserver.x")
+log.debug("too.fine")
+log.info("boot.handed_off", session="0badcafe", bytes=281)
+logging.getLogger("aiohttp").warning("a library says %s", "so")
+try:
+    1 / 0
+except ZeroDivisionError:
+    log.exception("boot.broke")
+"""
+
+
+def said(stderr: int, **options: str) -> subprocess.Popen[bytes]:
+    """A program that logs there."""
+    program = SAY.format(options=", ".join(f"{name}={value!r}" for name, value in options.items()))
+    return subprocess.Popen([sys.executable, "-c", program], stderr=stderr, cwd=PROJECT)
+
+
+def in_a_file(path: Path, **options: str) -> list[str]:
+    with path.open("wb") as file:
+        assert said(file.fileno(), **options).wait() == 0
+    return path.read_text().splitlines()
+
+
+def on_a_terminal(**options: str) -> str:
+    ours, theirs = pty.openpty()
+    process = said(theirs, **options)
+    os.close(theirs)
+    text = b""
+    try:
+        while data := os.read(ours, 65536):
+            text += data
+    except OSError:  # how Linux says that the other end is closed
+        pass
+    os.close(ours)
+    assert process.wait() == 0
+    return text.decode()
+
+
+def test_elsewhere_each_line_is_a_json_object(tmp_path: Path):
+    boot, library, broke = map(json.loads, in_a_file(tmp_path / "log"))
+
+    assert boot.pop("timestamp").endswith("Z")
+    assert boot == {
+        "event": "boot.handed_off",
+        "level": "info",
+        "session": "0badcafe",
+        "bytes": 281,
+    }
+    assert (library["event"], library["level"]) == ("a library says so", "warning")
+    assert "ZeroDivisionError" in broke["exception"]
+
+
+def test_on_a_terminal_lines_are_coloured():
+    text = on_a_terminal()
+
+    assert "\x1b[" in text
+    assert "boot.handed_off" in text
+    assert '{"' not in text
+
+
+@pytest.mark.parametrize(("form", "is_json"), [("json", True), ("console", False)])
+def test_the_form_can_be_said(tmp_path: Path, form: str, is_json: bool):
+    first = in_a_file(tmp_path / "log", format=form)[0]
+
+    assert first.startswith("{") is is_json
+    assert "\x1b[" not in first  # colours are for terminals
