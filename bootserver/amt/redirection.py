@@ -200,9 +200,9 @@ class RedirectionSession(Session):
 
     def _redirected(self, message: ServiceMessage) -> Event | None:
         match message:
-            case Ping() if self.state is not State.CLOSING:  # after CLOSE we have said all
+            case Ping() if self.state is not State.CLOSING:  # CLOSE was our last word
                 self._out.append(pong(self._next()))
-            case Ping() | Pong() | Heartbeat():
+            case Pong() | Heartbeat():
                 pass  # the firmware lives, as the caller knows by having bytes of it
             case ErrorOccurred():
                 return message

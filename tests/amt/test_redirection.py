@@ -437,17 +437,24 @@ def test_the_firmware_may_end_the_session_by_itself() -> None:
     assert session.connection_lost() == []
 
 
-def test_what_crosses_our_close_is_dropped() -> None:
+def test_commands_that_cross_our_close_are_dropped() -> None:
     session = opened()
     command = commanded(session, READ)
 
     session.close()
-    session.data_to_send()
 
-    assert session.receive(numbered(READ, 2) + numbered(RESET, 3) + numbered(PING, 4)) == []
-    assert session.data_to_send() == b""
+    assert session.receive(numbered(READ, 2) + numbered(RESET, 3)) == []
     assert not session.send_data(command, b"abc")
     assert session.connection_lost() == [Closed(asked=True)]
+
+
+def test_a_ping_that_crosses_our_close_gets_no_answer() -> None:
+    session = opened()
+    session.close()
+    session.data_to_send()
+
+    assert session.receive(numbered(PING, 1)) == []
+    assert session.data_to_send() == b""
 
 
 def test_a_lost_connection_says_what_was_awaited() -> None:
