@@ -66,7 +66,8 @@ class Link(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._held_back = False
-        self._heard_at = self._moved_at = self._loop.time()
+        self._heard = True
+        self._silent_s = self._stuck_s = 0.0
         self._written_bytes = self._taken_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -155,7 +156,7 @@ class Link(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=UNSENT_BYTES_MAX, low=UNSENT_BYTES_MAX // 4)
 
     def data_received(self, data: bytes) -> None:
-        self._heard_at = self._loop.time()
+        self._heard = True
         events = self.session.receive(data)
         self.flush()
         self._tell(events)
@@ -205,29 +206,32 @@ class Link(asyncio.Protocol):
         if deaf or self._held_back:
             self._transport.pause_reading()
         else:
-            if not self._transport.is_reading():
-                self._heard_at = self._loop.time()
             self._transport.resume_reading()
 
     def _tick(self) -> None:
         """Pings, and gives a device up that has been silent, or has taken nothing, for too long."""
         if self.ended.done() or self._transport is None:
             return
-        now, limit_s = self._loop.time(), self._patience.silence_s
+        limit_s = self._patience.silence_s
+        delay_s = min(self._patience.ping_every_s, limit_s / 4)
+        # By ticks and not by the clock: when we stood still, the device is not to blame.
         unsent_bytes = self._transport.get_write_buffer_size()
         taken_bytes = self._written_bytes - unsent_bytes
-        if taken_bytes > self._taken_bytes or unsent_bytes == 0:
-            self._taken_bytes, self._moved_at = taken_bytes, now
-        if now - self._moved_at >= limit_s:
+        stuck = unsent_bytes > 0 and taken_bytes <= self._taken_bytes
+        self._taken_bytes = taken_bytes
+        self._stuck_s = self._stuck_s + delay_s if stuck else 0.0
+        silent = self._transport.is_reading() and not self._heard
+        self._heard = False
+        self._silent_s = self._silent_s + delay_s if silent else 0.0
+        if self._stuck_s >= limit_s:
             self.give_up(f"the device has taken nothing for {limit_s:g} s")
             return
-        if self._transport.is_reading() and now - self._heard_at >= limit_s:
+        if self._silent_s >= limit_s:
             self.give_up(f"nothing has come from the device for {limit_s:g} s")
             return
         if self._writable.is_set():
             self.session.ping()
             self.flush()
-        delay_s = min(self._patience.ping_every_s, limit_s / 4)
         self._timer = self._loop.call_later(delay_s, self._tick)
 
     async def _not_connected(self, err: Exception, port: int, tls: Tls | None) -> AmtError:

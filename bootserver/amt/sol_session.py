@@ -70,10 +70,10 @@ class SerialSession(Session):
                     )
                 self.state = State.OPEN
                 return message
-            case _, SerialPing():
+            case State.OPENING | State.OPEN, SerialPing():
                 self._out.append(pong(self._next()))
                 return None
-            case _, SerialLife():
+            case _, SerialPing() | SerialLife():
                 return None
             case State.OPEN | State.CLOSING, SerialData():
                 return message

@@ -74,6 +74,8 @@ def test_the_way_to_an_open_line_has_exactly_these_bytes() -> None:
         + bytes.fromhex("2b 000000 02000000  22 000000 03000000")
     )
 
+    assert session.receive(PING) == []  # it has crossed our CLOSE
+    assert session.data_to_send() == b""
     assert session.receive(SERIAL_END) == [Closed(asked=True)]
     assert session.data_to_send() == END
 
