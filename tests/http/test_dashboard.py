@@ -12,10 +12,10 @@ import pytest
 from aiohttp import web
 from sqlalchemy import event
 
-from bootserver.amt.boots import AmtBoots
+from bootserver.amt.boot.boots import AmtBoots
+from bootserver.amt.boot.remote_boot import BootParts
 from bootserver.amt.hosts import AmtHosts
 from bootserver.amt.known import KnownHosts
-from bootserver.amt.remote_boot import BootParts
 from bootserver.config import Config
 from bootserver.database import open_database
 from bootserver.http.admin_app import make_admin_app
