@@ -286,3 +286,18 @@ async def test_the_password_shows_up_nowhere(config: Config, tmp_path: Path):
     assert job["doing"] == "done"
     assert PASSWORD not in json.dumps([told, answers, logs], default=str)
     assert PASSWORD.encode() not in kept
+
+
+async def test_a_server_that_stops_takes_its_drives_away_and_gives_the_boots_up(
+    config: Config, tmp_path: Path
+):
+    async with fake_amt(FakeSpec(tmp_path / "amt", first_lbas=())) as device:
+        make_iso(config.images.path / "rescue.iso", bios=True)
+        async with running_admin(with_amt(config, device)) as admin:
+            job_id = await start(admin, device, method="two-stage")
+            await device.booted()
+            boots = admin.parts.amt_boots
+
+        progress = boots.get(job_id)
+        assert progress.doing == "cancelled"
+        await device.wait_until(lambda: device.ider is None)
