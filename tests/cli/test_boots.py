@@ -66,7 +66,8 @@ async def watching(
         "watch",
         *options,
         cwd=site.path,
-        env=site.environment | {"TERM": "xterm"},
+        # "": who runs the tests (xdist, say) may have told a width that is not this terminal's.
+        env=site.environment | {"TERM": "xterm", "COLUMNS": ""},
         stdout=stdout,
         stderr=asyncio.subprocess.PIPE,
     )
