@@ -10,11 +10,19 @@ from bootserver.amt.errors import AmtAnswerError, AmtInDoubtError, AmtRefusedErr
 from bootserver.amt.facts import CONSENTED, ConsentPolicy, ConsentState
 from bootserver.amt.power import PowerState, power_state
 from bootserver.amt.probe import consent_policy_of, consent_state_of
+from bootserver.amt.reading import optional
 from bootserver.amt.values import Instance
 from bootserver.amt.wsman import WsmanClient
 
 CODE_DIGITS = 6
 _WAITING = (ConsentState.REQUESTED, ConsentState.DISPLAYED)
+
+
+async def consent_is_missing(client: WsmanClient) -> bool:
+    """True if all redirection takes a user's consent, and it is not there."""
+    service = await optional(client.get("IPS_OptInService"))
+    demanded = consent_policy_of(service) is ConsentPolicy.ALL
+    return demanded and consent_state_of(service) not in CONSENTED
 
 
 async def request_consent(client: WsmanClient) -> ConsentState:
