@@ -19,8 +19,11 @@ def configure_logging(config: LogConfig, *, quiet: bool = False) -> None:
     level = logging.getLevelNamesMapping()[config.level.upper()]
     if quiet:
         level = max(level, logging.WARNING)
+    # A traceback as Python writes it: rich's takes a second of the loop, and shows the values of
+    # variables, passwords and tokens among them.
+    plain = structlog.dev.plain_traceback
     renderer: structlog.types.Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
         if on_terminal
         else structlog.processors.JSONRenderer()
     )

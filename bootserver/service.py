@@ -14,10 +14,10 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from bootserver.amt.boots import AmtBoots
+from bootserver.amt.boot.boots import AmtBoots
+from bootserver.amt.boot.remote_boot import BootParts
 from bootserver.amt.hosts import AmtHosts
 from bootserver.amt.known import KnownHosts
-from bootserver.amt.remote_boot import BootParts
 from bootserver.config import Config
 from bootserver.database import open_database
 from bootserver.errors import BootServerError, ServiceError

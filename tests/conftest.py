@@ -4,9 +4,18 @@ import os
 from pathlib import Path
 
 import pytest
+import structlog
 
 from bootserver.config import Config
 from bootserver.configfile import CONFIG_VARIABLE, load_config
+
+# As the server has it: rich's tracebacks would hold a test's event loop up for seconds.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 # Stand-ins of odd sizes: what is decided about loaders must not depend on what is in them.
 STAND_INS = {

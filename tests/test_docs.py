@@ -7,7 +7,11 @@ import pytest
 from aiohttp import web
 from click import Group
 
+import bootserver.http.api.problems  # and with it every error of AMT
 import bootserver.http.boot_app
+from bootserver.amt.errors import AmtError, AmtFaultError
+from bootserver.amt.failures import failure_of
+from bootserver.amt.redirection.protocol import Failure, RedirectionError
 from bootserver.cli import main
 from bootserver.config import PROJECT
 from bootserver.images.recipes import RECIPES, Recipe
@@ -28,9 +32,11 @@ def test_the_route_table_has_every_route(monkeypatch: pytest.MonkeyPatch):
     assert {route.method for route in routes} == {"GET"}  # aiohttp answers HEAD by the same
 
 
-def test_every_command_in_the_readme_exists():
-    readme = (PROJECT / "README.md").read_text()
-    for line in re.findall(r"^    bootserver (.*)$", readme, re.MULTILINE):
+@pytest.mark.parametrize("document", ["README.md", "docs/amt.md"])
+def test_every_command_in_the_document_exists(document: str):
+    lines = re.findall(r"^ {4,8}bootserver (.*)$", (PROJECT / document).read_text(), re.MULTILINE)
+    assert lines
+    for line in lines:
         command = main
         for word in line.split():
             if not isinstance(command, Group) or word == "is":
@@ -100,3 +106,21 @@ def test_the_table_of_recipes_is_the_code():
 
     table = [line for line in text.splitlines() if line.startswith("| ")][1:]
     assert table == [recipe_row(recipe) for recipe in RECIPES]
+
+
+def test_the_failures_that_the_guide_explains_are_those_that_there_are():
+    text = (PROJECT / "docs" / "amt.md").read_text()
+    table = text.partition("## What an error means")[2].partition("\n## ")[0]
+    explained = set(re.findall(r"^\|[^|]*\| `(\w+)`", table, re.MULTILINE))
+
+    def kinds(kind: type[AmtError]) -> set[type[AmtError]]:
+        return {kind}.union(*map(kinds, kind.__subclasses__()))
+
+    words = {failure.value for failure in Failure}
+    for kind in kinds(AmtError) - {RedirectionError, AmtFaultError}:
+        words.add(failure_of(kind("told")))
+
+    explained.remove("failure")  # the heading
+    assert explained <= words
+    assert {"busy", "wrong_password", "disabled", "no_reads", "no_call", "lost"} <= explained
+    assert {"consent_required", "wrong_transport", "unreachable", "in_doubt"} <= explained

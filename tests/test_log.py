@@ -23,8 +23,10 @@ log = structlog.get_logger("bootserver.x")
 log.debug("too.fine")
 log.info("boot.handed_off", session="0badcafe", bytes=281)
 logging.getLogger("aiohttp").warning("a library says %s", "so")
+def broken(password):
+    return 1 / 0
 try:
-    1 / 0
+    broken("sesame" + "open")
 except ZeroDivisionError:
     log.exception("boot.broke")
 """
@@ -77,6 +79,12 @@ def test_on_a_terminal_lines_are_coloured():
     assert "\x1b[" in text
     assert "boot.handed_off" in text
     assert '{"' not in text
+
+
+def test_a_traceback_does_not_tell_what_variables_hold(tmp_path: Path):
+    for text in (on_a_terminal(), "\n".join(in_a_file(tmp_path / "log"))):
+        assert "ZeroDivisionError: division by zero" in text
+        assert "sesameopen" not in text
 
 
 @pytest.mark.parametrize(("form", "is_json"), [("json", True), ("console", False)])

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from bootserver.amt.credentials import find_password
 from bootserver.amt.tls import Tls
-from bootserver.amt.wsman import WsmanClient
+from bootserver.amt.wsman.client import WsmanClient
 from bootserver.config import Config, MachineAmtConfig
 from bootserver.selector import Selector
 

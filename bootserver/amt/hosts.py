@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bootserver.amt.access import AmtAccess, AmtLogin, access_to, host_of
+from bootserver.amt.control.facts import AmtFacts
+from bootserver.amt.control.probe import probe
 from bootserver.amt.errors import AmtError
-from bootserver.amt.facts import AmtFacts
-from bootserver.amt.forecast import Lines
 from bootserver.amt.known import KnownHost, KnownHosts
-from bootserver.amt.probe import probe
-from bootserver.amt.wsman import WsmanClient
+from bootserver.amt.wsman.client import WsmanClient
 from bootserver.config import Config
 from bootserver.fields import parse_host
 from bootserver.selector import Selector
@@ -42,6 +41,15 @@ class AmtHost:
             "bytes_per_s": known.bytes_per_s if known else 0,
             "seen_at": known.seen_at.isoformat() if known else None,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """How fast the ways to a machine are, in bytes per second."""
+
+    slow_bytes_per_s: int  # redirection
+    fast_bytes_per_s: int  # HTTP
+    is_measured: bool = False  # the slow one, when this machine last booted
 
 
 class AmtHosts:

@@ -118,6 +118,25 @@ def _live(firmware: Firmware, rate_kb_s: int = 0, latency_ms: float = 0) -> tupl
     return direct, two_stage
 
 
+def _to_ram(image: str, rate_kb_s: int) -> tuple[Case, Case]:
+    """A disc that reads all of itself into memory, as Windows PE does, directly and in two stages.
+
+    In two stages it is our script that has it do so.
+    """
+    machine: dict[str, Any] = {
+        "firmware": Firmware.BIOS,
+        "memory_mib": 2048,
+        "marker": "LIVE-UP",
+        "rate_kb_s": rate_kb_s,
+        "timeout_s": 1800,
+    }
+    name, speed = image.removeprefix("debian-live-"), _speed(rate_kb_s)
+    direct = _case(f"{name}-bios-direct-{speed}", image, BootWay.DIRECT, **machine)
+    machine["arguments"] = "console=tty0 console=ttyS0,115200 quiet"
+    two_stage = _case(f"{name}-bios-two-stage-{speed}", image, BootWay.TWO_STAGE, **machine)
+    return direct, two_stage
+
+
 def _whole_disc(name: str, image: str, rate_kb_s: int) -> Case:
     """All of a disc is fetched, into a UEFI RAM disk: what its size costs."""
     return _case(
@@ -166,6 +185,8 @@ GROUPS: dict[str, tuple[Case, ...]] = {
         _SLOWEST_TWO_STAGE,
         *_live(Firmware.BIOS, 600, 10),
         *_live(Firmware.UEFI, 600),
+        *_to_ram("debian-live-toram", 600),
+        *_to_ram("debian-live-toram-and-100mb", 600),
         _whole_disc("whole-disc", "debian-live", 600),
         _whole_disc("whole-disc-and-100mb", "debian-live-and-100mb", 600),
         *_memtest(150),

@@ -166,13 +166,21 @@ class QemuMachine:
         Later resets, such as the guest's own, boot from `then`.
         """
         await self._choose(device)
-        await self.reset()
-        # The firmware is told at the reset, so that what is chosen after it is for the next.
-        is_guests = True
-        while is_guests:
-            event = await self.wait_for_event("RESET", timeout_s=_ANSWER_S)
-            is_guests = event["data"]["guest"]
+        with self._qmp.listener("RESET", lambda event: not _is_guests(event)) as resets:
+            await self.reset()
+            # The firmware is told at the reset, so that what is chosen after it is for the next.
+            try:
+                async with asyncio.timeout(_ANSWER_S):
+                    await resets.get()
+            except TimeoutError as err:
+                raise ServiceError(f"QEMU does not reset within {_ANSWER_S} s") from err
         await self._choose(then)
+
+    async def wait_for_guest_resets(self, reset: Callable[[], None]) -> None:
+        """Call `reset` whenever the guest resets the machine by itself; until cancelled."""
+        with self._qmp.listener("RESET", _is_guests) as resets:
+            async for _ in resets:
+                reset()
 
     async def wait_for_end(self) -> None:
         """Return when QEMU has ended, as it does when its guest switches the machine off."""
@@ -404,6 +412,11 @@ async def _ends_within(process: asyncio.subprocess.Process, seconds: float) -> b
 
 def _shows(pattern: re.Pattern[str]) -> Callable[[Seen], bool]:
     return lambda seen: bool(pattern.search(seen.screen) or pattern.search(seen.serial))
+
+
+def _is_guests(reset: Mapping[str, Any]) -> bool:
+    """Whether a RESET event tells of the guest's own doing."""
+    return bool(reset["data"]["guest"])
 
 
 def _make_directory(path: Path) -> None:

@@ -83,11 +83,12 @@ def diagnose(
     `told` is the cause that was found the last time. `looks` are at transfers under way, by their
     number. After the hand-off they alone tell anything, of a system that fetches its root.
     """
+    redirected = [transfer for transfer in transfers if transfer.is_redirected]
     fetched = [transfer for transfer in transfers if not transfer.is_redirected]
     under_way = [transfer for transfer in fetched if transfer.ended_at is None]
     match session.phase:
         case BootPhase.ATTACHED | BootPhase.POWERED:
-            return _no_call(events, transfers, now)
+            return _no_call(events, redirected, now)
         case BootPhase.SCRIPT_SERVED | BootPhase.FETCHING | BootPhase.FETCHED if not under_way:
             return _no_request(session, events, fetched, now)
         case BootPhase.FETCHING | BootPhase.FETCHED | BootPhase.HANDED_OFF if under_way:
@@ -130,11 +131,10 @@ def _slow_words(look: Look, mbit: int) -> str:
 
 
 def _no_call(
-    events: Sequence[BootEvent], transfers: Sequence[Transfer], now: datetime
+    events: Sequence[BootEvent], redirected: Sequence[Transfer], now: datetime
 ) -> Stall | None:
-    """Until its stub has called, all that a machine can have read from us is that stub."""
-    if transfers:
-        latest = max(transfers, key=_moved_at)
+    if redirected:
+        latest = max(redirected, key=_moved_at)
         waited_s = (now - _moved_at(latest)).total_seconds()
         if waited_s < NETWORK_S:
             return None

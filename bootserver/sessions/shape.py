@@ -27,12 +27,9 @@ def boot_json(
     nothing is on its way, the mean up to the hand-off.
     """
     now = now or datetime.now(UTC)
-    sent = [t for t in transfers if not t.is_redirected]
-    moving = [t for t in sent if _is_moving(t, now)]
-    if any(transfer.ended_at is None for transfer in sent):
-        rate = sum(map(_rate_now, moving))
-    else:
-        rate = fetch_bytes_per_s(events, transfers)
+    under_way = [t for t in transfers if not t.is_redirected and t.ended_at is None]
+    moving = [transfer for transfer in under_way if _is_moving(transfer, now)]
+    rate = sum(map(_rate_now, moving)) if under_way else fetch_bytes_per_s(events, transfers)
     left_bytes = max(session.image_bytes - session.sent_bytes, 0)
     if session.phase is BootPhase.HANDED_OFF:
         left_bytes = sum(max(t.size_bytes - t.sent_bytes, 0) for t in moving)
@@ -102,9 +99,7 @@ def fetch_bytes_per_s(events: Sequence[BootEvent], transfers: Sequence[Transfer]
 
 
 def _is_moving(transfer: Transfer, now: datetime) -> bool:
-    if transfer.ended_at is not None or transfer.progress_at is None:
-        return False
-    return now - transfer.progress_at < MOVING_WITHIN
+    return transfer.progress_at is not None and now - transfer.progress_at < MOVING_WITHIN
 
 
 def _rate_now(transfer: Transfer) -> float:

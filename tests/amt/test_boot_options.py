@@ -5,14 +5,23 @@ from dataclasses import replace
 
 import pytest
 
-from bootserver.amt.boot_options import (
+from bootserver.amt.control.boot_options import (
     Armed,
     boot_from_https,
     boot_from_pxe,
     boot_from_redirected_cd,
     clear_boot_options,
 )
-from bootserver.amt.boot_parameters import RecoveryParameters
+from bootserver.amt.control.boot_parameters import RecoveryParameters
+from bootserver.amt.control.facts import (
+    AmtFacts,
+    BootCapabilities,
+    ConsentPolicy,
+    ControlMode,
+    Kvm,
+    Recovery,
+)
+from bootserver.amt.control.power import PowerState
 from bootserver.amt.errors import (
     AmtConsentRequiredError,
     AmtError,
@@ -21,15 +30,6 @@ from bootserver.amt.errors import (
     AmtRefusedError,
     AmtUnreachableError,
 )
-from bootserver.amt.facts import (
-    AmtFacts,
-    BootCapabilities,
-    ConsentPolicy,
-    ControlMode,
-    Kvm,
-    Recovery,
-)
-from bootserver.amt.power import PowerState
 from tests.fakes.scripted_amt import HANGS, LOST, ScriptedAmt, fault, returns, scripted
 
 GET = "Get AMT_BootSettingData"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bootserver.amt.boot_parameters import RecoveryParameters, encode
+from bootserver.amt.control.boot_parameters import RecoveryParameters, encode
 from bootserver.amt.errors import AmtError
 
 

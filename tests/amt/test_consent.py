@@ -2,9 +2,9 @@
 
 import pytest
 
-from bootserver.amt.consent import cancel_consent, request_consent, send_consent_code
+from bootserver.amt.control.consent import cancel_consent, request_consent, send_consent_code
+from bootserver.amt.control.facts import ConsentState
 from bootserver.amt.errors import AmtInDoubtError, AmtRefusedError
-from bootserver.amt.facts import ConsentState
 from tests.fakes.scripted_amt import LOST, ScriptedAmt, returns, scripted
 
 SERVICE = "Get IPS_OptInService"

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from bootserver.amt.device import Drives, redirect
 from bootserver.amt.errors import AmtUnreachableError
-from bootserver.amt.ider import DriveKind
-from bootserver.amt.link import Patience
-from bootserver.amt.media import MemoryMedium, blank_floppy
-from bootserver.amt.protocol import Failure, RedirectionError, SwitchWhen
-from bootserver.amt.serial_line import serial_over_lan
+from bootserver.amt.redirection.device import Drives, redirect
+from bootserver.amt.redirection.ider import DriveKind
+from bootserver.amt.redirection.link import Patience
+from bootserver.amt.redirection.media import MemoryMedium, blank_floppy
+from bootserver.amt.redirection.protocol import Failure, RedirectionError, SwitchWhen
+from bootserver.amt.redirection.serial_line import serial_over_lan
 from bootserver.amt.tls import Tls
 from bootserver.bench.fake_amt import (
     FakeAmtDevice,
@@ -112,15 +112,17 @@ async def test_drives_appear_at_the_next_reset(tmp_path: Path) -> None:
 async def test_a_connection_that_is_cut_is_told_and_can_be_made_again(tmp_path: Path) -> None:
     manners = RedirectionManners(cut_after_reads=2)
     async with fake_amt(FakeSpec(tmp_path, redirection_manners=manners)) as device:
-        for _ in range(2):
-            async with redirected(device) as drives:
-                await device.drives_on()
-                assert await device.read_blocks(0, 32) == IMAGE[:65536]
-                assert await device.read_blocks(32, 32) == IMAGE[65536:131072]
-                with pytest.raises(RedirectionError, match="connection") as raised:
-                    await drives.wait_closed()
-                assert raised.value.failure is Failure.LOST
+        async with redirected(device) as drives, asyncio.timeout(20):
+            await device.drives_on()
+            assert await device.read_blocks(0, 32) == IMAGE[:65536]
+            assert await device.read_blocks(32, 32) == IMAGE[65536:131072]
+            with pytest.raises(RedirectionError, match="connection") as raised:
+                await drives.wait_closed()
+        async with redirected(device):
+            await device.drives_on()
+            assert await read_all(device) == IMAGE
 
+    assert raised.value.failure is Failure.LOST
     assert device.violations == []
 
 

@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from bootserver.amt import link as link_module
-from bootserver.amt.device import redirect
 from bootserver.amt.errors import (
     AmtCertificateError,
     AmtTlsError,
     AmtUnreachableError,
     AmtWrongTransportError,
 )
-from bootserver.amt.events import Closed
-from bootserver.amt.ider import DriveKind
-from bootserver.amt.link import Patience
-from bootserver.amt.media import MemoryMedium
-from bootserver.amt.protocol import Failure, RedirectionError
+from bootserver.amt.redirection.device import redirect
+from bootserver.amt.redirection.events import Closed
+from bootserver.amt.redirection.ider import DriveKind
+from bootserver.amt.redirection.link import Patience
+from bootserver.amt.redirection.media import MemoryMedium
+from bootserver.amt.redirection.protocol import Failure, RedirectionError
+from bootserver.amt.redirection.storage import link as link_module
 from bootserver.amt.tls import Tls
 from tests.fakes.amt_firmware import (
     END,

@@ -13,12 +13,12 @@ from contextlib import suppress
 
 import pytest
 
-from bootserver.amt.device import Drives, redirect
 from bootserver.amt.errors import AmtError
-from bootserver.amt.ider import DriveKind
-from bootserver.amt.link import Link, Patience
-from bootserver.amt.media import MemoryMedium, blank_floppy
-from bootserver.amt.redirection import COMMANDS_MAX, RedirectionSession
+from bootserver.amt.redirection.device import Drives, redirect
+from bootserver.amt.redirection.ider import DriveKind
+from bootserver.amt.redirection.link import Link, Patience
+from bootserver.amt.redirection.media import MemoryMedium, blank_floppy
+from bootserver.amt.redirection.storage import COMMANDS_MAX, RedirectionSession
 from tests.fakes.amt_firmware import (
     CHALLENGE,
     METHODS,

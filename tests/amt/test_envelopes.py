@@ -4,7 +4,6 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bootserver.amt import envelopes
 from bootserver.amt.errors import (
     AmtAnswerError,
     AmtConsentRequiredError,
@@ -12,7 +11,8 @@ from bootserver.amt.errors import (
     AmtFaultError,
     AmtRefusedError,
 )
-from bootserver.amt.values import EndpointReference, Instance, Nested, Pulled
+from bootserver.amt.wsman import envelopes
+from bootserver.amt.wsman.values import EndpointReference, Instance, Nested, Pulled
 
 HEAD = """<?xml version="1.0"?>
 <Envelope xmlns="http://www.w3.org/2003/05/soap-envelope"

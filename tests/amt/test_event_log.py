@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from bootserver.amt.control.event_log import read_event_log
+from bootserver.amt.control.event_records import AmtEvent, RecoveryEvent, Severity, decode_record
 from bootserver.amt.errors import AmtAnswerError, AmtRefusedError
-from bootserver.amt.event_log import read_event_log
-from bootserver.amt.event_records import AmtEvent, RecoveryEvent, Severity, decode_record
 from tests.fakes.scripted_amt import ScriptedAmt, returns, scripted
 
 POSITION = "AMT_MessageLog.PositionToFirstRecord"

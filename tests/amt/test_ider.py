@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bootserver.amt import ider
-from bootserver.amt.ider import Answer, Blocks, Drive, DriveKind, Event, Sense
+from bootserver.amt.redirection import ider
+from bootserver.amt.redirection.ider import Answer, Blocks, Drive, DriveKind, Event, Sense
 from tests.fixtures.scsi_probe import BAD_FIELD, CD_PROBE, FLOPPY_PROBE, NO_MEDIUM, PAST_THE_END
 
 CD = Drive(DriveKind.CD, 300)

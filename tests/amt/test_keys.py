@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bootserver.amt.keys import Keyboard, UnknownKeyError, key_bytes, text_bytes
+from bootserver.amt.serial.keys import Keyboard, UnknownKeyError, key_bytes, text_bytes
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 import pytest
 
+from bootserver.amt.control.kvm import KvmAddress, enable_kvm
 from bootserver.amt.errors import AmtFaultError, AmtRefusedError
-from bootserver.amt.kvm import KvmAddress, enable_kvm
 from tests.fakes.scripted_amt import LOST, ScriptedAmt, fault, scripted
 
 PORT = "Get CIM_KVMRedirectionSAP"

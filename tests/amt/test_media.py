@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bootserver.amt.ider import DriveKind
-from bootserver.amt.media import (
+from bootserver.amt.redirection.ider import DriveKind
+from bootserver.amt.redirection.media import (
     IN_MEMORY_BYTES_MAX,
     FileMedium,
     Medium,

@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from bootserver.amt.errors import AmtAnswerError, AmtUnreachableError
-from bootserver.amt.facts import (
+from bootserver.amt.control.facts import (
     BootCapabilities,
     ConsentPolicy,
     ConsentState,
@@ -15,8 +14,9 @@ from bootserver.amt.facts import (
     Redirection,
     WiredNetwork,
 )
-from bootserver.amt.power import PowerState
-from bootserver.amt.probe import probe
+from bootserver.amt.control.power import PowerState
+from bootserver.amt.control.probe import probe
+from bootserver.amt.errors import AmtAnswerError, AmtUnreachableError
 from tests.fakes.scripted_amt import LOST, ScriptedAmt, fault, scripted
 
 POWER = "Get CIM_AssociatedPowerManagementService"

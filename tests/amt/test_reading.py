@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from bootserver.amt.control.reading import flag, number, numbers, optional, text
 from bootserver.amt.errors import (
     AmtAnswerError,
     AmtError,
@@ -13,8 +14,7 @@ from bootserver.amt.errors import (
     AmtUnreachableError,
     AmtWrongPasswordError,
 )
-from bootserver.amt.reading import flag, number, numbers, optional, text
-from bootserver.amt.values import Instance, Nested
+from bootserver.amt.wsman.values import Instance, Nested
 
 ODD: Instance = Instance(
     "AMT_X",

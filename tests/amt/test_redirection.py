@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bootserver.amt.console import (
+from bootserver.amt.redirection.console import (
     digest_response,
 )
-from bootserver.amt.events import Authenticated, Closed, Event, Failed, State, Switched
-from bootserver.amt.firmware import (
+from bootserver.amt.redirection.events import Authenticated, Closed, Event, Failed, State, Switched
+from bootserver.amt.redirection.firmware import (
     IDER_SHAPES,
     CloseReply,
     CommandWritten,
@@ -23,14 +23,14 @@ from bootserver.amt.firmware import (
     Pong,
     ResetOccurred,
 )
-from bootserver.amt.framing import (
+from bootserver.amt.redirection.framing import (
     AuthReply,
     FirmwareMessages,
     Message,
     StartReply,
     Unintelligible,
 )
-from bootserver.amt.protocol import (
+from bootserver.amt.redirection.protocol import (
     Device,
     Failure,
     FeatureKind,
@@ -38,7 +38,7 @@ from bootserver.amt.protocol import (
     SwitchWhen,
     Timings,
 )
-from bootserver.amt.redirection import COMMANDS_MAX, RedirectionSession
+from bootserver.amt.redirection.storage import COMMANDS_MAX, RedirectionSession
 
 REALM = b"Digest:0123456789ABCDEF0123456789ABCDEF"
 NONCE = b"n0nce-of-the-device"

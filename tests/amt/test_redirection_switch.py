@@ -2,9 +2,9 @@
 
 import pytest
 
+from bootserver.amt.control.facts import Redirection
+from bootserver.amt.control.redirection_switch import enable_redirection
 from bootserver.amt.errors import AmtAnswerError, AmtRefusedError
-from bootserver.amt.facts import Redirection
-from bootserver.amt.redirection_switch import enable_redirection
 from tests.fakes.scripted_amt import LOST, ScriptedAmt, fault, returns, scripted
 
 SERVICE = "Get AMT_RedirectionService"

@@ -110,7 +110,7 @@ async def test_a_drive_that_is_to_stay_stays_until_it_is_taken_away(config: Conf
 
 
 async def test_a_small_disc_is_redirected_as_it_is(config: Config, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("bootserver.amt.remote_boot.DIRECT_QUIET_S", 0.2)
+    monkeypatch.setattr("bootserver.amt.boot.remote_boot.DIRECT_QUIET_S", 0.2)
     async with site(config, FakeSpec(tmp_path / "amt"), slow_path_kb_s=60_000) as (admin, device):
         job_id = await start(admin, device)
         job = await ended(admin, job_id)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from bootserver.amt.events import Authenticated, Closed, Event, Failed, State
-from bootserver.amt.link import Link, Patience
-from bootserver.amt.protocol import Failure, RedirectionError
-from bootserver.amt.serial_line import UNREAD_BYTES_MAX, Line, serial_over_lan
-from bootserver.amt.sol import SerialData, SerialReply
-from bootserver.amt.sol_session import SerialSession
+from bootserver.amt.redirection.events import Authenticated, Closed, Event, Failed, State
+from bootserver.amt.redirection.link import Link, Patience
+from bootserver.amt.redirection.protocol import Failure, RedirectionError
+from bootserver.amt.redirection.serial_line import UNREAD_BYTES_MAX, Line, serial_over_lan
+from bootserver.amt.redirection.sol import SerialData, SerialReply
+from bootserver.amt.redirection.sol_session import SerialSession
 from bootserver.amt.tls import Tls
 from tests.fakes.amt_firmware import (
     CHALLENGE,
@@ -74,6 +74,8 @@ def test_the_way_to_an_open_line_has_exactly_these_bytes() -> None:
         + bytes.fromhex("2b 000000 02000000  22 000000 03000000")
     )
 
+    assert session.receive(PING) == []  # it has crossed our CLOSE
+    assert session.data_to_send() == b""
     assert session.receive(SERIAL_END) == [Closed(asked=True)]
     assert session.data_to_send() == END
 

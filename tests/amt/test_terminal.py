@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bootserver.amt.terminal import COLUMNS, ROWS, SCROLLED_MAX, Row, Run, Terminal
+from bootserver.amt.serial.terminal import COLUMNS, ROWS, SCROLLED_MAX, Row, Run, Terminal
 
 
 def shown(*written: bytes) -> Terminal:

@@ -2,8 +2,8 @@
 
 import pytest
 
+from bootserver.amt.control.trust_anchor import push_root_certificate
 from bootserver.amt.errors import AmtInDoubtError, AmtRefusedError
-from bootserver.amt.trust_anchor import push_root_certificate
 from tests.fakes.scripted_amt import LOST, ScriptedAmt, fault, returns, scripted
 
 LIST = "Enumerate AMT_PublicKeyCertificate"

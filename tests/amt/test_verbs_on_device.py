@@ -11,34 +11,34 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from bootserver.amt import boot_options, power
-from bootserver.amt.boot_options import (
+from bootserver.amt.control import boot_options, power
+from bootserver.amt.control.boot_options import (
     boot_from_https,
     boot_from_pxe,
     boot_from_redirected_cd,
     clear_boot_options,
 )
-from bootserver.amt.boot_parameters import RecoveryParameters
-from bootserver.amt.consent import cancel_consent, request_consent, send_consent_code
-from bootserver.amt.device import Drives, redirect
+from bootserver.amt.control.boot_parameters import RecoveryParameters
+from bootserver.amt.control.consent import cancel_consent, request_consent, send_consent_code
+from bootserver.amt.control.event_log import read_event_log
+from bootserver.amt.control.facts import ConsentState, Kvm, Redirection, WiredNetwork
+from bootserver.amt.control.facts import ControlMode as ToldControlMode
+from bootserver.amt.control.kvm import KvmAddress, enable_kvm
+from bootserver.amt.control.power import PowerAction, PowerState, power_state, request_power
+from bootserver.amt.control.probe import probe
+from bootserver.amt.control.redirection_switch import enable_redirection
+from bootserver.amt.control.trust_anchor import push_root_certificate
 from bootserver.amt.errors import (
     AmtConsentRequiredError,
     AmtInDoubtError,
     AmtRefusedError,
     AmtWrongPasswordError,
 )
-from bootserver.amt.event_log import read_event_log
-from bootserver.amt.facts import ConsentState, Kvm, Redirection, WiredNetwork
-from bootserver.amt.facts import ControlMode as ToldControlMode
-from bootserver.amt.ider import DriveKind
-from bootserver.amt.kvm import KvmAddress, enable_kvm
-from bootserver.amt.media import MemoryMedium
-from bootserver.amt.power import PowerAction, PowerState, power_state, request_power
-from bootserver.amt.probe import probe
-from bootserver.amt.redirection_switch import enable_redirection
+from bootserver.amt.redirection.device import Drives, redirect
+from bootserver.amt.redirection.ider import DriveKind
+from bootserver.amt.redirection.media import MemoryMedium
 from bootserver.amt.tls import Tls
-from bootserver.amt.trust_anchor import push_root_certificate
-from bootserver.amt.wsman import WsmanClient
+from bootserver.amt.wsman.client import WsmanClient
 from bootserver.bench.fake_amt import (
     ConsentPolicy,
     ControlMode,

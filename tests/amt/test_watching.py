@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from bootserver.amt.progress import BootFailedError, NoCallError, NoReadsError, failure_of
-from bootserver.amt.protocol import Failure, RedirectionError
-from bootserver.amt.watching import Limits, Seen, has_handed_over, judge, what_goes_on
+from bootserver.amt.boot.progress import BootFailedError, NoCallError, NoReadsError
+from bootserver.amt.boot.watching import Limits, Seen, has_handed_over, judge, what_goes_on
+from bootserver.amt.failures import failure_of
+from bootserver.amt.redirection.protocol import Failure, RedirectionError
 from bootserver.model import BootPhase, BootSession
 
 LIMITS = Limits(no_reads_s=90, silence_s=300)

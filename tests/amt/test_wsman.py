@@ -15,9 +15,6 @@ from xml.etree import ElementTree
 import pytest
 from aiohttp import web
 
-from bootserver.amt import wsman
-from bootserver.amt.digest import DigestLogin
-from bootserver.amt.envelopes import MAX_ANSWER_BYTES
 from bootserver.amt.errors import (
     AmtAnswerError,
     AmtCertificateError,
@@ -30,8 +27,10 @@ from bootserver.amt.errors import (
     AmtWrongTransportError,
 )
 from bootserver.amt.tls import Tls
-from bootserver.amt.values import Instance
-from bootserver.amt.wsman import WsmanClient
+from bootserver.amt.wsman.client import WsmanClient
+from bootserver.amt.wsman.digest import DigestLogin
+from bootserver.amt.wsman.envelopes import MAX_ANSWER_BYTES
+from bootserver.amt.wsman.values import Instance
 from tests.fixtures.amt_tls import fingerprint, tls_server
 
 SOAP = "http://www.w3.org/2003/05/soap-envelope"
@@ -489,7 +488,7 @@ async def test_the_password_is_never_sent_as_basic(amt: Endpoint) -> None:
 
 
 def test_the_digest_is_that_of_rfc_2617(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bootserver.amt.digest.secrets.token_hex", lambda _: "0a4f113b")
+    monkeypatch.setattr("bootserver.amt.wsman.digest.secrets.token_hex", lambda _: "0a4f113b")
     digest = DigestLogin("Mufasa", "Circle Of Life")
     digest.take(
         [
@@ -591,8 +590,8 @@ async def test_tls_only_is_told(
     certificates: tuple[Path, Path], closed_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with listening(Endpoint(), tls_server(certificates[0])) as amt:
-        monkeypatch.setattr(wsman, "PLAIN_PORT", closed_port)
-        monkeypatch.setattr(wsman, "TLS_PORT", amt.port)
+        monkeypatch.setattr("bootserver.amt.wsman.client.PLAIN_PORT", closed_port)
+        monkeypatch.setattr("bootserver.amt.wsman.client.TLS_PORT", amt.port)
         async with WsmanClient("127.0.0.1", "admin", PASSWORD) as asking:
             with pytest.raises(AmtWrongTransportError, match="speaks TLS only"):
                 await asking.get("CIM_BootService")
@@ -603,8 +602,8 @@ async def test_tls_only_is_told(
 async def test_there_is_no_silent_fall_back_to_plain(
     amt: Endpoint, closed_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wsman, "PLAIN_PORT", amt.port)
-    monkeypatch.setattr(wsman, "TLS_PORT", closed_port)
+    monkeypatch.setattr("bootserver.amt.wsman.client.PLAIN_PORT", amt.port)
+    monkeypatch.setattr("bootserver.amt.wsman.client.TLS_PORT", closed_port)
 
     with pytest.raises(AmtWrongTransportError, match="speaks no TLS"):
         await WsmanClient("127.0.0.1", "admin", PASSWORD, tls=Tls()).__aenter__()

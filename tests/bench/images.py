@@ -1,7 +1,9 @@
 """The library of the founding table: `python -m tests.bench.images DIRECTORY` makes it.
 
-debian-live.iso is the live disc of the boot tests, debian-live-and-100mb.iso the same with
-100,000,000 bytes more that nobody asked for, memtest86+x64.iso a disc that reads little of itself.
+debian-live.iso is the live disc of the boot tests, memtest86+x64.iso a disc that reads little of
+itself. The others are made of debian-live.iso: `-and-100mb` has 100,000,000 bytes more that nobody
+asked for, `-toram` says so in its menu, by which it reads all of itself into memory before it goes
+on, as Windows PE reads its boot.wim.
 """
 
 from __future__ import annotations
@@ -9,12 +11,15 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from tests.fixtures.live_iso import live_iso
+from tests.fixtures.live_iso import ARGUMENTS, ISOLINUX_CONFIG, live_iso
 from tests.fixtures.packaged import MEMTEST, packaged
 
 PADDING_BYTES = 100_000_000
+TO_RAM = f"{ARGUMENTS} toram"
 
 
 def make_library(directory: Path) -> None:
@@ -23,9 +28,15 @@ def make_library(directory: Path) -> None:
     live = live_iso().path
     _link(directory / "debian-live.iso", live)
     _link(directory / MEMTEST, packaged(MEMTEST))
-    padded = directory / "debian-live-and-100mb.iso"
-    if not padded.exists() or padded.stat().st_mtime < live.stat().st_mtime:
-        _pad(live, padded)
+    with TemporaryDirectory(dir=directory) as work:
+        padding, menu = Path(work) / "padding", Path(work) / "menu"
+        padding.write_bytes(random.Random(100).randbytes(PADDING_BYTES))
+        menu.write_text(ISOLINUX_CONFIG.replace(ARGUMENTS, TO_RAM))
+        more = {"/padding.bin": padding}
+        to_ram = {"/isolinux/isolinux.cfg": menu}
+        _make(directory / "debian-live-and-100mb.iso", live, more)
+        _make(directory / "debian-live-toram.iso", live, to_ram)
+        _make(directory / "debian-live-toram-and-100mb.iso", live, more | to_ram)
 
 
 def _link(path: Path, target: Path) -> None:
@@ -33,22 +44,23 @@ def _link(path: Path, target: Path) -> None:
     path.symlink_to(target)
 
 
-def _pad(disc: Path, padded: Path) -> None:
-    """Make of `disc` one that is as bootable and has a file more."""
-    padding, part = padded.with_suffix(".padding"), padded.with_suffix(".part")
+def _make(disc: Path, live: Path, files: Mapping[str, Path]) -> None:
+    """Make of `live` a disc that is as bootable and has these files, if it is not there."""
+    if disc.exists() and disc.stat().st_mtime >= live.stat().st_mtime:
+        return
+    part = disc.with_suffix(".part")
     part.unlink(missing_ok=True)
-    padding.write_bytes(random.Random(100).randbytes(PADDING_BYTES))
+    changes = [word for path, file in files.items() for word in ("-update", file, path)]
     subprocess.run(
         [
-            *("xorriso", "-indev", disc, "-outdev", part),
-            *("-boot_image", "any", "replay", "-map", padding, "/padding.bin"),
+            *("xorriso", "-indev", live, "-outdev", part),
+            *("-boot_image", "any", "replay", *changes),
         ],
         check=True,
         capture_output=True,
         timeout=300,
     )
-    padding.unlink()
-    part.rename(padded)
+    part.rename(disc)
 
 
 if __name__ == "__main__":

@@ -21,9 +21,9 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bootserver.amt.device import redirect
-from bootserver.amt.media import IN_MEMORY_BYTES_MAX, open_cd
-from bootserver.amt.protocol import SwitchWhen
+from bootserver.amt.redirection.device import redirect
+from bootserver.amt.redirection.media import IN_MEMORY_BYTES_MAX, open_cd
+from bootserver.amt.redirection.protocol import SwitchWhen
 from bootserver.bench.fake_amt import FakeAmtDevice, FakeSpec, fake_amt
 
 READ_BLOCKS = 32

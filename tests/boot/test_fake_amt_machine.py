@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from bootserver.bench.fake_amt import (
     BootFrom,
@@ -18,12 +19,16 @@ from bootserver.bench.fake_amt import (
     RedirectionManners,
     fake_amt,
 )
+from bootserver.bench.fake_amt.certificate import make_certificate
 from bootserver.bench.qemu_command import BootDevice, QemuSpec
+from bootserver.config import PROJECT
 from bootserver.model import Firmware
+from tests.bench.fake_amt.test_recovery import GUEST_SEES_HOST_AS, https, recover
 from tests.bench.fake_amt.wire import (
     SETTINGS,
     Wsman,
     attached,
+    console,
     order,
     order_cd,
     power,
@@ -128,3 +133,66 @@ async def test_a_machine_that_switches_itself_off_is_off(tmp_path: Path, evidenc
 
         await device.wait_until(lambda: not device.state.is_on, timeout_s=BOOT_S)
         assert device.machine is None
+
+
+async def test_one_click_recovery_boots_a_program_that_it_fetched(tmp_path: Path, evidence: Path):
+    certificate = make_certificate(GUEST_SEES_HOST_AS, tmp_path / "server")
+    loader = (PROJECT / "stub" / "build" / "ipxe-amd64.efi").read_bytes()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=loader, content_type="application/efi")
+
+    async with (
+        fake_with_machine(Firmware.UEFI, tmp_path, evidence) as device,
+        https(certificate.context, answer) as port,
+    ):
+        url = f"https://{GUEST_SEES_HOST_AS}:{port}/stub.efi"
+        assert await recover(device, url, root=certificate.pem) is BootFrom.HTTPS
+        assert device.machine
+
+        await device.machine.wait_for("iPXE", timeout_s=BOOT_S)
+
+
+async def test_a_console_sees_and_types_on_the_machines_serial_line(tmp_path: Path, evidence: Path):
+    disc = loopback_iso.loopback_iso().path
+    async with (
+        fake_with_machine(Firmware.BIOS, tmp_path, evidence) as device,
+        redirected(device, disc),
+        console(device) as serial,
+    ):
+        await serial.log_in(device, b"SOL ")
+        serial.send(b"\x20" + bytes(7) + b"\x10\x27" + bytes(14))
+        await serial.expect(23)
+        await order_cd(Wsman(device))
+        await power(Wsman(device), ON)
+
+        async def seen(what: bytes) -> None:
+            shown = b""
+            while what not in shown:
+                head = await serial.expect(10, timeout_s=BOOT_S)
+                assert head[0] == 0x2A
+                shown += await serial.expect(int.from_bytes(head[8:10], "little"))
+
+        await seen(b"LOOPBACK-UP")
+        serial.send(b"\x28\0\0\0\x01\0\0\0\x06\0rescue")
+        await seen(b"rescue")  # the system's terminal echoes it
+
+
+async def test_a_console_hears_of_the_systems_own_resets(tmp_path: Path, evidence: Path):
+    disc = loopback_iso.loopback_iso().path
+    async with (
+        fake_with_machine(Firmware.BIOS, tmp_path, evidence) as device,
+        redirected(device, disc),
+    ):
+        await power(Wsman(device), ON)
+        await device.booted(timeout_s=BOOT_S)
+        assert device.machine
+        assert device.ider
+        ider = device.ider
+        await device.machine.wait_for(NOTHING_TO_BOOT, timeout_s=BOOT_S)
+        assert ider.resets == 1
+
+        await device.machine.send_keys("ctrl-alt-delete")
+
+        # SeaBIOS resets twice.
+        await device.wait_until(lambda: ider.resets >= 2, timeout_s=BOOT_S)

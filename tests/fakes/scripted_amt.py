@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from bootserver.amt.wsman import WsmanClient
+from bootserver.amt.wsman.client import WsmanClient
 
 SOAP = "http://www.w3.org/2003/05/soap-envelope"
 ENUMERATION = "http://schemas.xmlsoap.org/ws/2004/09/enumeration"

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import WSMsgType
 from structlog.testing import capture_logs
 
-from bootserver.amt.serial_line import serial_over_lan
+from bootserver.amt.redirection.serial_line import serial_over_lan
 from bootserver.bench.fake_amt import (
     ConsentPolicy,
     ControlMode,

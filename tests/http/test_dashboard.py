@@ -12,10 +12,10 @@ import pytest
 from aiohttp import web
 from sqlalchemy import event
 
-from bootserver.amt.boots import AmtBoots
+from bootserver.amt.boot.boots import AmtBoots
+from bootserver.amt.boot.remote_boot import BootParts
 from bootserver.amt.hosts import AmtHosts
 from bootserver.amt.known import KnownHosts
-from bootserver.amt.remote_boot import BootParts
 from bootserver.config import Config
 from bootserver.database import open_database
 from bootserver.http.admin_app import make_admin_app
@@ -79,15 +79,15 @@ async def dashboard(config: Config) -> AsyncIterator[Dashboard]:
         Library(config.images.path, engine, settle_s=0) as library,
         aiohttp.ClientSession() as http,
     ):
-        store = SessionStore(engine)
+        store, bus = SessionStore(engine), Bus()
         issued = IssuedStubs(engine, config.state.path)
-        bus, hosts = Bus(), AmtHosts(config, KnownHosts(engine))
-        ledger = Ledger(store, expire_after=timedelta(days=1))
-        remote = BootParts(
-            config, site_of(config), library, issued, ledger, hosts, SiteAuthority(config)
+        hosts, authority = AmtHosts(config, KnownHosts(engine)), SiteAuthority(config)
+        ledger = Ledger(store, expire_after=timedelta(days=1), bus=bus)
+        remote = BootParts(config, site_of(config), library, issued, ledger, hosts, authority)
+        parts = AdminParts(
+            *(config, library, store, bus, ProfileStore(engine), issued),
+            *({}, hosts, AmtBoots(remote, bus)),
         )
-        amt = (hosts, AmtBoots(remote, bus))
-        parts = AdminParts(config, library, store, bus, ProfileStore(engine), issued, {}, *amt)
         runner = web.AppRunner(make_admin_app(parts), access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()

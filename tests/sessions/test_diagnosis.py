@@ -84,7 +84,7 @@ def test_a_slow_link_is_not_said_anew_with_every_wave_of_its_rate(
 
 @pytest.mark.parametrize("phase", [BootPhase.ATTACHED, BootPhase.POWERED])
 def test_a_stub_that_was_read_and_does_not_call_has_no_network(phase: BootPhase):
-    stub = {"name": "stub.iso", "protocol": "ide-r", "sent_bytes": 528_384}
+    stub = {"name": "stub.iso", "protocol": REDIRECTION, "sent_bytes": 528_384}
 
     assert cause_of(phase, 600, [transfer(59, **stub)]) == (None, "")
 

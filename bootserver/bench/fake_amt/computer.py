@@ -39,7 +39,8 @@ class Computer:
 
     What its serial line prints goes to `printed`. The redirected CD is an IDE drive under BIOS and
     a USB drive under UEFI; the disc is in it during boots that start from it, until its session
-    ends. `ended` is called when the PC has switched itself off.
+    ends. `was_reset` is called when its own software has reset it, `ended` when that has switched
+    it off.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Computer:
         drive: RedirectedDrive,
         *,
         printed: Callable[[bytes], None],
+        was_reset: Callable[[], None],
         ended: Callable[[], None],
     ) -> None:
         is_bios = spec.firmware is Firmware.BIOS
@@ -64,6 +66,7 @@ class Computer:
         )
         self._drive = drive
         self._printed = printed
+        self._was_reset = was_reset
         self._ended = ended
         self._always = AsyncExitStack()
         self._powered = AsyncExitStack()
@@ -145,7 +148,12 @@ class Computer:
             self._has_disc = True
 
     async def _watch(self, machine: QemuMachine) -> None:
-        await machine.wait_for_end()
+        resets = asyncio.create_task(machine.wait_for_guest_resets(self._was_reset))
+        try:
+            await machine.wait_for_end()
+        finally:
+            resets.cancel()
+            await asyncio.gather(resets, return_exceptions=True)
         self._watching = None
         async with self._switch:
             await self._gone()

@@ -156,6 +156,7 @@ class FakeAmtDevice:
             self.spec.workdir,
             self._drive,
             printed=self.print_serial,
+            was_reset=lambda: self._power.guest_reset(),
             ended=self._switched_off,
         )
 

@@ -51,7 +51,6 @@ class HttpLogin:
                 given["username"] == self._user
                 and given["realm"] == self.realm
                 and given["qop"] == "auth"
-                and given["uri"] == path
                 and given.get("algorithm", "MD5").upper() == "MD5"
                 and bool(given["cnonce"])
                 and bool(re.fullmatch("[0-9a-f]{8}", count, re.IGNORECASE))

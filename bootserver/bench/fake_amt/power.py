@@ -72,8 +72,12 @@ class Power:
         return _OK
 
     def reset_button(self) -> None:
-        """The host is reset by its own button, or by its own software."""
+        """The host is reset by its own button."""
         self._begin(self._boot(cycle=False))
+
+    def guest_reset(self) -> None:
+        """The host's software has reset it, and QEMU did: only the console is still to know."""
+        self._begin(self._tell_console())
 
     async def stop(self) -> None:
         """End what is under way."""

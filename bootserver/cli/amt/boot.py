@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from bootserver.amt.access import AmtLogin
-from bootserver.amt.progress import BootMethod
+from bootserver.amt.boot.progress import BootMethod
 from bootserver.cli.amt.login import is_somebody_there, login_from_here, with_login
 from bootserver.cli.boots import admin_url
 from bootserver.cli.shared import as_json, print_json, with_config
@@ -70,9 +70,9 @@ async def boot(
     wanted = list(dict.fromkeys([*hosts, *(_read_hosts(hosts_file) if hosts_file else [])]))
     if not wanted:
         raise click.UsageError("give a HOST, or --hosts FILE")
-    output = Console()
+    output = Console(soft_wrap=True)
     screen, shown = screen_for(output, as_json=as_json)
-    asking = AtTheTerminal() if is_somebody_there() and not as_json else NobodyThere()
+    asking = AtTheTerminal(screen) if is_somebody_there() and not as_json else NobodyThere()
     order = {"image": image_id, "method": method, "stay": stay, **_login_body(login)}
     async with open_api(url.rstrip("/") or admin_url(config)) as api:
         with shown:

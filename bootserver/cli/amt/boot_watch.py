@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Coroutine, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,6 +13,7 @@ from urllib.parse import quote
 
 import click
 
+from bootserver.cli.amt.typed import typed_line
 from bootserver.cli.api import Api, RefusedError
 from bootserver.cli.shared import megabytes
 
@@ -52,6 +54,9 @@ class Screen(Protocol):
 
     def show(self, outcome: Outcome) -> None:
         """A boot has moved on, or not."""
+
+    def still(self) -> AbstractContextManager[Any]:
+        """Nothing moves while the block lasts: somebody is asked something."""
 
 
 class Asking(Protocol):
@@ -103,7 +108,7 @@ async def _boot(
 ) -> None:
     await _watch(api, outcome, order, screen, asking, stop)
     if outcome.job and outcome.job["failure"] == NO_PASSWORD:
-        password = await asking.password(outcome.host)
+        password = await _unless(stop, asking.password(outcome.host))
         if password:
             order = order | {"password": password}
             await _watch(api, outcome, order, screen, asking, stop)
@@ -130,7 +135,7 @@ async def _watch(
             return
         if job["doing"] == "consent" and job["sentence"] != asked:
             asked = job["sentence"]
-            code = await asking.code(outcome.host, asked)
+            code = await _unless(stop, asking.code(outcome.host, asked))
             if code is None:
                 await api.delete(f"/amt/boots/{job['id']}")
             else:
@@ -145,16 +150,26 @@ async def _watch(
         job = await api.get(f"/amt/boots/{job['id']}")
 
 
+async def _unless(stop: asyncio.Event, question: Coroutine[Any, Any, str | None]) -> str | None:
+    """The answer, or None if it is all to stop before there is one."""
+    asked, stopped = asyncio.ensure_future(question), asyncio.ensure_future(stop.wait())
+    await asyncio.wait({asked, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (asked, stopped):
+        task.cancel()
+    await asyncio.gather(asked, stopped, return_exceptions=True)
+    return None if asked.cancelled() else asked.result()
+
+
 @dataclass
 class AtTheTerminal:
     """Asks whoever sits there, one question at a time."""
 
+    screen: Screen
     one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def code(self, host: str, sentence: str) -> str | None:
         """The consent code."""
-        click.echo(f"{host}: {sentence}", err=True)
-        return await self._ask("code", hide=False)
+        return await self._ask(f"{host}: {sentence}\ncode", hide=False)
 
     async def password(self, host: str) -> str | None:
         """The password."""
@@ -162,10 +177,8 @@ class AtTheTerminal:
 
     async def _ask(self, what: str, *, hide: bool) -> str | None:
         async with self.one_at_a_time:
-            try:
-                return str(await asyncio.to_thread(click.prompt, what, hide_input=hide, err=True))
-            except click.Abort:
-                return None
+            with self.screen.still():
+                return await typed_line(what, hide=hide)
 
 
 class NobodyThere:
@@ -186,6 +199,10 @@ class Silent:
     def show(self, outcome: Outcome) -> None:
         """Nothing."""
 
+    def still(self) -> AbstractContextManager[Any]:
+        """It is."""
+        return nullcontext()
+
 
 class Lines:
     """A line whenever something new goes on: for files and pipes."""
@@ -200,17 +217,21 @@ class Lines:
             self._told[outcome.host] = text
             click.echo(f"{datetime.now():%H:%M:%S}  {outcome.host}  {text}")
 
+    def still(self) -> AbstractContextManager[Any]:
+        """It is, between two lines."""
+        return nullcontext()
+
 
 class Bars:
     """A bar for each machine."""
 
     def __init__(self, console: Console) -> None:
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+        from rich.progress import BarColumn, Progress, TextColumn
 
         def text(name: str) -> TextColumn:
             return TextColumn(f"{{task.fields[{name}]}}", markup=False)
 
-        columns = [text("host"), text("doing"), BarColumn(), DownloadColumn(), text("sentence")]
+        columns = [text("host"), text("doing"), BarColumn(), text("bytes"), text("sentence")]
         self._progress = Progress(*columns, console=console)
         self._tasks: dict[str, Any] = {}
         self._expected: set[str] = set()
@@ -222,22 +243,30 @@ class Bars:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """The bars stand, and come again below."""
+        self._progress.stop()
+        try:
+            yield
+        finally:
+            self._progress.start()
+
     def show(self, outcome: Outcome) -> None:
         """A boot has moved on, or not."""
-        job, boot = outcome.job, outcome.boot
+        job = outcome.job
         for line in _expectation(job) if job and outcome.host not in self._expected else []:
             self._expected.add(outcome.host)
             self._progress.console.print(f"{outcome.host}: {line}", markup=False, highlight=False)
-        direct = job is not None and job["taken"] == "direct"
+        done, total = _bytes(outcome)
         fields: dict[str, Any] = {
             "host": outcome.host,
             "doing": job["doing"] if job else "refused",
             "sentence": _sentence(outcome),
-            "completed": job["redirected_bytes"] if job and direct else 0,
-            "total": None,
+            "bytes": f"{megabytes(done)} of {megabytes(total)}" if total else "",
+            "completed": done,
+            "total": total or None,
         }
-        if boot and not direct:
-            fields |= {"completed": boot["sent_bytes"], "total": boot["image_bytes"] or None}
         if outcome.host not in self._tasks:
             self._tasks[outcome.host] = self._progress.add_task("", **fields)
         self._progress.update(self._tasks[outcome.host], **fields)
@@ -259,7 +288,10 @@ def table_of(outcome: Outcome) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    lines = [Text(f"{outcome.host}: {_sentence(outcome)}", "bold" if outcome.is_good else "red")]
+    seconds = seconds_to_hand_off(outcome.boot) if outcome.boot else None
+    after = "" if seconds is None else f" ({seconds:.1f} s after it was started)"
+    style = "bold" if outcome.is_good else "red"
+    lines = [Text(f"{outcome.host}: {_sentence(outcome)}{after}", style, overflow="ignore")]
     hint = outcome.hint or (outcome.job["hint"] if outcome.job else "")
     lines += [Text(f"  {hint}")] if hint else []
     boot = outcome.boot
@@ -268,8 +300,8 @@ def table_of(outcome: Outcome) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     for phase in boot["phases"]:
         at = datetime.fromisoformat(phase["at"]).astimezone()
-        seconds = f"{phase['seconds']:9.3f} s"
-        table.add_row(f"  {at:%H:%M:%S}", seconds, phase["phase"], Text(phase["detail"]))
+        took = f"{phase['seconds']:9.3f} s"
+        table.add_row(f"  {at:%H:%M:%S}", took, phase["phase"], Text(phase["detail"]))
     for transfer in boot["transfers"]:
         table.add_row(
             f"  {megabytes(transfer['sent_bytes'])}",
@@ -311,6 +343,12 @@ def seconds_to_hand_off(boot: Boot) -> float | None:
     return (at["handed_off"] - at["powered"]).total_seconds()
 
 
+def _bytes(outcome: Outcome) -> tuple[int, int]:
+    """How many bytes of the image have come over HTTP, and how many are to."""
+    boot = outcome.boot
+    return (boot["sent_bytes"], boot["image_bytes"]) if boot else (0, 0)
+
+
 def _sentence(outcome: Outcome) -> str:
     if outcome.job is None or outcome.error:
         return outcome.error
@@ -325,4 +363,5 @@ def _expectation(job: Job) -> list[str]:
     lines = [f"in two stages {expected['two-stage']['sentence']}"]
     if expected["direct"]:
         lines.append(f"directly {expected['direct']['sentence']}")
-    return [*lines, f"taken: {job['taken']}"]
+    asked = ", as asked" if job["asked"] != "auto" else ""
+    return [*lines, f"taken: {job['taken']}{asked}"]

@@ -19,7 +19,7 @@ from bootserver.cli.shared import with_config
 from bootserver.config import Config
 
 if TYPE_CHECKING:
-    from bootserver.amt.serial_line import Line
+    from bootserver.amt.redirection.serial_line import Line
 
 LEAVE = b"\x1d"  # Ctrl-], as telnet and virsh have it
 READ_BYTES = 1024
@@ -34,8 +34,8 @@ async def console(config: Config, machine: str, login: AmtLogin) -> None:
 
     The machine must send its console there: the stub does, and so do systems with console=ttyS.
     """
-    from bootserver.amt.redirection_switch import enable_redirection
-    from bootserver.amt.serial_line import serial_over_lan
+    from bootserver.amt.control.redirection_switch import enable_redirection
+    from bootserver.amt.redirection.serial_line import serial_over_lan
 
     async with open_amt(config, machine, login) as (_, client, access):
         await enable_redirection(client, ider=False, sol=True)

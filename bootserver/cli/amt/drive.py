@@ -31,11 +31,11 @@ async def attach(config: Config, machine: str, file: Path, boot: bool, login: Am
 
 
 async def _attach(config: Config, machine: str, file: Path, boot: bool, login: AmtLogin) -> None:
-    from bootserver.amt.boot_options import boot_from_redirected_cd
-    from bootserver.amt.media import open_cd
-    from bootserver.amt.power import PowerAction, request_power
-    from bootserver.amt.redirection_switch import enable_redirection
-    from bootserver.amt.remote_boot import attached
+    from bootserver.amt.boot.remote_boot import attached
+    from bootserver.amt.control.boot_options import boot_from_redirected_cd
+    from bootserver.amt.control.power import PowerAction, request_power
+    from bootserver.amt.control.redirection_switch import enable_redirection
+    from bootserver.amt.redirection.media import open_cd
 
     async with open_amt(config, machine, login) as (hosts, client, access):
         facts = await hosts.probe(client)

@@ -20,7 +20,7 @@ from bootserver.config import PASSWORD_VARIABLE, Config
 
 if TYPE_CHECKING:
     from bootserver.amt.hosts import AmtHosts
-    from bootserver.amt.wsman import WsmanClient
+    from bootserver.amt.wsman.client import WsmanClient
 
 _OPTIONS = (
     click.option("--user", default="", help="AMT's user; else [amt] user, admin."),

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import click
 
 from bootserver.amt.access import AmtLogin
+from bootserver.amt.control.power import PowerAction
 from bootserver.amt.credentials import read_password
-from bootserver.amt.power import PowerAction
 from bootserver.cli.amt.login import open_amt, open_hosts, with_login
 from bootserver.cli.shared import as_json, megabytes, print_json, with_config
 from bootserver.config import Config
 from bootserver.errors import BootServerError
 
 if TYPE_CHECKING:
-    from bootserver.amt.facts import AmtFacts
+    from bootserver.amt.control.facts import AmtFacts
 
 _host = click.argument("machine", metavar="HOST")
 
@@ -66,7 +66,7 @@ async def probe(config: Config, machine: str, login: AmtLogin, as_json: bool) ->
 @with_config
 async def power(config: Config, machine: str, action: str, login: AmtLogin) -> None:
     """Tell a machine's power state, or change it; `boot` is a reset, or power-on if it is off."""
-    from bootserver.amt.power import power_state, request_power
+    from bootserver.amt.control.power import power_state, request_power
 
     async with open_amt(config, machine, login) as (_, client, access):
         if action == "state":
@@ -82,8 +82,8 @@ async def power(config: Config, machine: str, action: str, login: AmtLogin) -> N
 @with_config
 async def pxe(config: Config, machine: str, login: AmtLogin) -> None:
     """Boot a machine from the network, this once: see docs/pxe.md for what answers it."""
-    from bootserver.amt.boot_options import boot_from_pxe, clear_boot_options
-    from bootserver.amt.power import request_power
+    from bootserver.amt.control.boot_options import boot_from_pxe, clear_boot_options
+    from bootserver.amt.control.power import request_power
 
     async with open_amt(config, machine, login) as (_, client, access):
         await boot_from_pxe(client)
@@ -108,7 +108,7 @@ async def kvm(
     config: Config, machine: str, rfb_password_file: Path | None, login: AmtLogin
 ) -> None:
     """Switch a machine's remote screen on, and say where a viewer finds it."""
-    from bootserver.amt.kvm import enable_kvm
+    from bootserver.amt.control.kvm import enable_kvm
 
     if rfb_password_file:
         rfb_password = read_password(rfb_password_file)
@@ -129,7 +129,7 @@ async def kvm(
 @with_config
 async def events(config: Config, machine: str, login: AmtLogin, as_json: bool) -> None:
     """Read AMT's event log, newest first: what the firmware did, One-Click Recovery too."""
-    from bootserver.amt.event_log import read_event_log
+    from bootserver.amt.control.event_log import read_event_log
 
     async with open_amt(config, machine, login) as (_, client, _access):
         found = await read_event_log(client)

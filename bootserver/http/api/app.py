@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
-from bootserver.amt.consoles import Consoles
+from bootserver.amt.serial.consoles import Consoles
 from bootserver.http.api.amt_console import CONSOLES
 from bootserver.http.api.events import EVENTS, EventStream, tell_of_images
 from bootserver.http.api.jobs import JOBS, Jobs

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from bootserver.amt.boots import AmtBoots
+from bootserver.amt.boot.boots import AmtBoots
 from bootserver.amt.hosts import AmtHosts
 from bootserver.config import Config
 from bootserver.errors import ImageNotFoundError, ImageNotReadyError

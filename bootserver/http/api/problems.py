@@ -11,7 +11,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from bootserver.amt.boots import (
+from bootserver.amt.boot.boots import (
     HostIsBusyError,
     NoCodeWantedError,
     NoSuchBootError,

@@ -22,8 +22,8 @@ from pydantic import (
     model_validator,
 )
 
-from bootserver.amt.power import PowerAction
-from bootserver.amt.progress import BootMethod
+from bootserver.amt.boot.progress import BootMethod
+from bootserver.amt.control.power import PowerAction
 from bootserver.fields import (
     AmtUser,
     ImageId,

@@ -247,6 +247,20 @@ async def test_a_reset_in_the_middle_of_a_read_voids_it(tmp_path: Path):
         assert device.violations == []
 
 
+async def test_no_command_comes_before_the_console_has_noted_a_reset(tmp_path: Path):
+    async with fake_amt(spec(tmp_path)) as device, attached(device) as one:
+        device.reset_host()
+        assert (await one.expect(9))[0] == 0x46
+        asked = asyncio.create_task(device.scsi(bytes(6)))
+        one.send(one.header(0x44))
+        assert (await one.expect(8))[0] == 0x45  # and not the command
+
+        one.send(one.header(0x47))
+        assert (await one.expect(28))[0] == 0x50
+        one.send(one.good())
+        assert await asked == Answer()
+
+
 async def test_a_connection_that_is_cut_leaves_the_host_without_drives(tmp_path: Path):
     async with fake_amt(spec(tmp_path, cut_after_reads=1)) as device, attached(device) as one:
         asked = asyncio.create_task(device.scsi(READ_16))

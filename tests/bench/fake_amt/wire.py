@@ -226,10 +226,10 @@ class Console:
     def send(self, *messages: bytes) -> None:
         self._writer.write(b"".join(messages))
 
-    async def expect(self, size: int) -> bytes:
+    async def expect(self, size: int, *, timeout_s: float = WAIT_S) -> bytes:
         peeked, self._peeked = self._peeked, b""
         rest = self._reader.readexactly(size - len(peeked))
-        return peeked + await asyncio.wait_for(rest, WAIT_S)
+        return peeked + await asyncio.wait_for(rest, timeout_s)
 
     async def peek(self) -> bytes:
         """The first byte of what `expect` will return, however long it takes to come."""

@@ -1,0 +1,1 @@
+"""A machine booted through AMT: foreseen, planned, done, watched."""

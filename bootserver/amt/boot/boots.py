@@ -1,0 +1,165 @@
+"""The boots over AMT that this server runs: some at once, each watched by whoever wants to."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import structlog
+
+from bootserver.amt.boot.progress import BootProgress, Doing
+from bootserver.amt.boot.remote_boot import BootOrder, BootParts, RemoteBoot
+from bootserver.amt.errors import AmtError
+from bootserver.errors import BootServerError
+from bootserver.sessions.bus import Bus
+
+ACTIVE_MAX = 512
+ENDED_KEPT = 200
+
+log = structlog.get_logger(__name__)
+
+
+class NoSuchBootError(AmtError):
+    """No boot over AMT has that id, in this run of the server."""
+
+
+class HostIsBusyError(AmtError):
+    """A machine is booted by one at a time."""
+
+
+class NoCodeWantedError(AmtError):
+    """Nobody waits for a consent code."""
+
+
+class TooManyBootsError(AmtError):
+    """More boots are waiting than anybody could have meant."""
+
+
+class AmtBoots:
+    """Runs boots over AMT; ended ones are kept for a while."""
+
+    def __init__(self, parts: BootParts, bus: Bus) -> None:
+        self._parts = parts
+        self._bus = bus
+        self._boots: dict[str, BootProgress] = {}  # in the order they came
+        self._running: dict[str, tuple[RemoteBoot, asyncio.Task[None]]] = {}
+        self._room = asyncio.Semaphore(parts.config.amt.boots_at_once)
+
+    def list(self) -> list[BootProgress]:
+        """All that are known, newest first."""
+        return list(self._boots.values())[::-1]
+
+    def get(self, boot_id: str) -> BootProgress:
+        """How far that boot is; NoSuchBootError if there is none."""
+        if boot_id not in self._boots:
+            raise NoSuchBootError(
+                f"there is no boot {boot_id[:40]!r}", hint="see /api/v1/amt/boots"
+            )
+        return self._boots[boot_id]
+
+    def start(self, order: BootOrder) -> BootProgress:
+        """A new boot, which begins when its turn comes.
+
+        Raises HostIsBusyError if that machine is being booted already.
+        """
+        if len(self._running) >= ACTIVE_MAX:
+            raise TooManyBootsError(
+                f"{len(self._running)} machines are being booted already",
+                hint="wait until some have ended",
+            )
+        for progress in self._boots.values():
+            if progress.is_active and progress.host == order.host:
+                raise HostIsBusyError(
+                    f"{order.host} is being booted already, into {progress.image}",
+                    hint=f"end that first: DELETE /api/v1/amt/boots/{progress.id}",
+                )
+        progress = BootProgress(
+            secrets.token_hex(6), order.host, order.image, order.method, datetime.now(UTC)
+        )
+        self._told(progress)
+        self._forget_old()
+        boot = RemoteBoot(order, self._parts, progress, self._told)
+        task = asyncio.create_task(self._run(boot), name=f"amt-boot-{progress.id}")
+        self._running[progress.id] = (boot, task)
+        return progress
+
+    def give_code(self, boot_id: str, code: str) -> None:
+        """The consent code that is on the machine's screen; or NoCodeWantedError."""
+        self.get(boot_id)
+        boot, _ = self._running.get(boot_id, (None, None))
+        if boot is None or not boot.wants_code:
+            raise NoCodeWantedError(
+                "this boot does not wait for a consent code", hint="see what it is doing first"
+            )
+        boot.give_code(code)
+
+    async def stop(self, boot_id: str) -> BootProgress:
+        """The boot, given up or, if its drive was to stay, brought to its end."""
+        self.get(boot_id)
+        if boot_id in self._running:
+            boot, task = self._running[boot_id]
+            await asyncio.sleep(0)  # a task that has not begun could not note its own end
+            boot.stop(task)
+            await asyncio.wait({task})
+        return self._boots[boot_id]
+
+    async def ended(self, boot_id: str) -> BootProgress:
+        """The boot, at its end."""
+        if boot_id in self._running:
+            await asyncio.wait({self._running[boot_id][1]})
+        return self.get(boot_id)
+
+    async def close(self) -> None:
+        """Gives up all."""
+        for boot_id in list(self._running):
+            await self.stop(boot_id)
+
+    async def _run(self, boot: RemoteBoot) -> None:
+        doing, problem = Doing.FAILED, None
+        try:
+            async with self._room:
+                await boot.run()
+            doing = Doing.DONE
+        except asyncio.CancelledError:
+            doing = Doing.CANCELLED
+        except BootServerError as err:
+            problem = err
+        except Exception:
+            log.exception("amt.boot_failed", boot=boot.progress.id)
+            problem = BootServerError("the server failed", hint="its log says how")
+        del self._running[boot.progress.id]
+        sentence = boot.progress.sentence
+        if problem is not None:
+            sentence = problem.message
+        elif doing is Doing.CANCELLED:
+            sentence = "given up"
+        ended = replace(
+            boot.progress,
+            doing=doing,
+            sentence=sentence,
+            problem=problem,
+            ended_at=datetime.now(UTC),
+        )
+        log.info(
+            "amt.boot_ended",
+            host=ended.host,
+            image=ended.image,
+            outcome=doing.value,
+            way=ended.taken.value if ended.taken else "",
+            session=ended.boot,
+            reads=ended.reads,
+            redirected_bytes=ended.redirected_bytes,
+            **({"reason": problem.message} if problem else {}),
+        )
+        self._told(ended)
+
+    def _told(self, progress: BootProgress) -> None:
+        self._boots[progress.id] = progress
+        self._bus.publish({"type": "amt_boot", "amt_boot": progress.as_json()})
+
+    def _forget_old(self) -> None:
+        ended = [boot.id for boot in self._boots.values() if not boot.is_active]
+        for boot_id in ended[:-ENDED_KEPT]:
+            del self._boots[boot_id]

@@ -1,0 +1,378 @@
+"""One machine booted through AMT, from the first question to its hand-off: the main path."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from bootserver.amt.access import AmtAccess, AmtLogin
+from bootserver.amt.boot.forecast import foresee
+from bootserver.amt.boot.plan import BootPlan, choose_method, order_for_machine
+from bootserver.amt.boot.progress import BootMethod, BootProgress, Doing
+from bootserver.amt.boot.recorded_drive import RecordedDrive
+from bootserver.amt.boot.watching import Limits, Seen, has_handed_over, judge, what_goes_on
+from bootserver.amt.control.asking import ConsentQuestion
+from bootserver.amt.control.boot_options import (
+    Armed,
+    boot_from_https,
+    boot_from_redirected_cd,
+    clear_boot_options,
+)
+from bootserver.amt.control.boot_parameters import RecoveryParameters
+from bootserver.amt.control.facts import AmtFacts
+from bootserver.amt.control.power import PowerAction, PowerState, power_state, request_power
+from bootserver.amt.control.redirection_switch import enable_redirection
+from bootserver.amt.control.trust_anchor import push_root_certificate
+from bootserver.amt.errors import AmtError
+from bootserver.amt.hosts import AmtHosts
+from bootserver.amt.redirection.device import Drives, redirect
+from bootserver.amt.redirection.ider import DriveKind
+from bootserver.amt.redirection.media import Medium, MemoryMedium, blank_floppy, open_cd
+from bootserver.amt.wsman.client import WsmanClient
+from bootserver.config import Config
+from bootserver.errors import BootServerError, ImageNotReadyError
+from bootserver.images.decide import Site
+from bootserver.images.library import Library
+from bootserver.model import BootPhase, BootSession, Image, Machine
+from bootserver.sessions.ledger import Ledger
+from bootserver.sessions.tracker import is_before
+from bootserver.stub.issued import IssuedStubs
+from bootserver.stub.site import plan_for_site
+from bootserver.stub.write import master
+from bootserver.tls.authority import SiteAuthority
+
+LOOK_S = 0.5
+DIRECT_QUIET_S = 30.0  # a small disc of which nothing was read for so long is in memory
+FIRST_WITH_USB = 11  # the AMT whose redirected drives are USB drives
+BETWEEN_POWER_REQUESTS_S = 10.0
+AWAKE_LOOKS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class BootOrder:
+    """What somebody wants booted, and where; `stays`: the drive is not taken away at the end."""
+
+    host: str
+    image: str
+    method: BootMethod = BootMethod.AUTO
+    stays: bool = False
+    login: AmtLogin = field(default_factory=AmtLogin)
+
+
+@dataclass(frozen=True, slots=True)
+class BootParts:
+    """The parts of a server that boots machines through AMT."""
+
+    config: Config
+    site: Site
+    library: Library
+    issued: IssuedStubs
+    ledger: Ledger
+    hosts: AmtHosts
+    authority: SiteAuthority
+
+
+class RemoteBoot:
+    """One boot over AMT; `told` gets its progress whenever that changes.
+
+    `run` ends when the machine needs us no more, and raises BootServerError with what went wrong:
+    what had been set at the machine has been taken back then, as far as that can be done.
+    """
+
+    def __init__(
+        self,
+        order: BootOrder,
+        parts: BootParts,
+        progress: BootProgress,
+        told: Callable[[BootProgress], None],
+    ) -> None:
+        self._order = order
+        self._parts = parts
+        self._told = told
+        self._question = ConsentQuestion(partial(self._does, Doing.CONSENT))
+        self._taken_away = asyncio.Event()
+        self.progress = progress
+
+    @property
+    def wants_code(self) -> bool:
+        """True while somebody at the machine is to tell the code on its screen."""
+        return self._question.is_open
+
+    def give_code(self, code: str) -> None:
+        """The code that AMT shows on the machine's screen."""
+        self._question.answer(code)
+
+    def stop(self, task: asyncio.Task[None]) -> None:
+        """Take the drive away if it stays as asked; else give the boot up."""
+        if self.progress.doing is Doing.ATTACHED:
+            self._taken_away.set()
+        else:
+            task.cancel()
+
+    async def run(self) -> None:
+        """Boot the machine."""
+        image = self._image()
+        hosts, host = self._parts.hosts, self._order.host
+        self._does(Doing.PROBING, f"AMT on {host} is asked what it can do")
+        async with hosts.client(host, self._order.login) as (client, access):
+            facts = await hosts.probe(client)
+            plan = await self._prepare(image, facts)
+            await self._get_consent(client, facts)
+            async with self._recorded(plan, facts) as session:
+                if plan.method is BootMethod.ONE_CLICK_RECOVERY:
+                    await self._boot_by_https(client, facts, plan, session)
+                else:
+                    await self._boot_redirected(client, access, facts, plan, session)
+
+    # ---- Before anything is changed at the machine ----
+
+    def _image(self) -> Image:
+        image = self._parts.library.get(self._order.image)
+        if image.problem:
+            raise AmtError(f"{image.id} cannot be booted: {image.problem}")
+        if not image.sha256:
+            raise ImageNotReadyError(f"{image.id} has just arrived and is being checked")
+        return image
+
+    async def _prepare(self, image: Image, facts: AmtFacts) -> BootPlan:
+        self._does(Doing.PREPARING, "the stub is built")
+        parts, host = self._parts, self._order.host
+        spec = order_for_machine(parts.config, image.id, host, facts)
+        stub = await parts.issued.issue(spec)
+        stub_plan = await asyncio.to_thread(plan_for_site, parts.config, stub)
+        outlook = foresee(
+            image,
+            parts.site,
+            max(stub_plan.read_bytes.values()),
+            await parts.hosts.lines(host),
+            address_is_known=bool(spec.network.address),
+        )
+        method = choose_method(
+            self._order.method,
+            facts,
+            outlook,
+            prefers_recovery=parts.config.amt.prefer_one_click_recovery,
+        )
+        self._change(outlook=outlook, taken=method)
+        return BootPlan(image, method, outlook, stub, stub_plan)
+
+    async def _get_consent(self, client: WsmanClient, facts: AmtFacts) -> None:
+        """Have somebody at the machine agree, where AMT demands that."""
+        if not facts.consent_needed:
+            return
+        if facts.power is not PowerState.ON:  # a dark screen shows no code
+            await request_power(client, PowerAction.ON)
+        await self._question.ask(client)
+
+    # ---- In the ledger ----
+
+    @asynccontextmanager
+    async def _recorded(self, plan: BootPlan, facts: AmtFacts) -> AsyncIterator[BootSession]:
+        """The boot's place in the ledger; what ends the block early is why it failed."""
+        ledger, network = self._parts.ledger, facts.network
+        machine = Machine(uuid=facts.uuid or "", mac=network.mac if network else "")
+        address = (network.address if network else "") or ""
+        session = ledger.open(plan.stub.token, plan.image.id, machine, address)
+        self._change(boot=session.id)
+        ledger.advance(session.key, BootPhase.STUB_BUILT)
+        try:
+            yield session
+        except asyncio.CancelledError:
+            ledger.advance(session.key, BootPhase.FAILED, "given up by whoever started it")
+            raise
+        except BootServerError as err:
+            ledger.advance(session.key, BootPhase.FAILED, err.message)
+            raise
+
+    # ---- Over redirection ----
+
+    async def _boot_redirected(
+        self,
+        client: WsmanClient,
+        access: AmtAccess,
+        facts: AmtFacts,
+        plan: BootPlan,
+        session: BootSession,
+    ) -> None:
+        self._does(Doing.ATTACHING, "the drive is attached")
+        await enable_redirection(client)
+        async with self._medium(plan) as medium, attached(access, medium, facts) as drives:
+            self._parts.ledger.advance(session.key, BootPhase.ATTACHED)
+            drive = RecordedDrive(drives, self._parts.ledger, session, *self._in_drive(plan))
+            try:
+                armed = await boot_from_redirected_cd(
+                    client, facts, enforce_secure_boot=self._loaders_are_signed
+                )
+                await self._power_on(client, session)
+                await self._watch(session, plan, armed, drive)
+                await self._settle(plan, drive)
+            except (BootServerError, asyncio.CancelledError):
+                if not drive.reads:  # what a boot has used, AMT has cleared itself
+                    with suppress(BootServerError):
+                        await clear_boot_options(client)
+                raise
+            finally:
+                self._look_at(drive)
+                drive.close()
+        if rate := drive.bytes_per_s:
+            await self._parts.hosts.measured(self._order.host, rate)
+
+    @asynccontextmanager
+    async def _medium(self, plan: BootPlan) -> AsyncIterator[Medium]:
+        """What lies in the drive: the stub, or the image itself."""
+        if plan.method is BootMethod.DIRECT:
+            async with open_cd(Path(plan.image.path)) as cd:
+                yield cd
+        else:
+            yield MemoryMedium(DriveKind.CD, await asyncio.to_thread(master, plan.stub_plan))
+
+    @staticmethod
+    def _in_drive(plan: BootPlan) -> tuple[str, int]:
+        """The name and size of what lies in the drive, for the ledger."""
+        if plan.method is BootMethod.DIRECT:
+            return "image.iso", plan.image.size_bytes
+        return "stub.iso", max(plan.stub_plan.read_bytes.values())
+
+    async def _settle(self, plan: BootPlan, drive: RecordedDrive) -> None:
+        """Keep the drive where the machine still needs it, or where that was asked for."""
+        is_direct = plan.method is BootMethod.DIRECT
+
+        def look() -> None:
+            self._look_at(drive)
+
+        if self._order.stays or (is_direct and not plan.outlook.reads_once):
+            self._does(Doing.ATTACHED, "the drive stays attached until it is taken away")
+            await drive.until_closed(self._taken_away, look)
+        elif is_direct:
+            self._does(Doing.WATCHING, "the machine reads the disc")
+            await drive.until_quiet(DIRECT_QUIET_S, look)
+
+    # ---- By One-Click Recovery ----
+
+    async def _boot_by_https(
+        self, client: WsmanClient, facts: AmtFacts, plan: BootPlan, session: BootSession
+    ) -> None:
+        self._does(Doing.ATTACHING, "AMT is told where the stub is")
+        authority = self._parts.authority
+        url = f"{authority.https_url()}/b/{plan.stub.token}/stub.efi"
+        await push_root_certificate(client, await asyncio.to_thread(authority.root_der))
+        armed = await boot_from_https(
+            client, facts, RecoveryParameters(url), enforce_secure_boot=self._loaders_are_signed
+        )
+        try:
+            await self._power_on(client, session)
+            await self._watch(session, plan, armed, None)
+        except (BootServerError, asyncio.CancelledError):
+            with suppress(BootServerError):
+                await clear_boot_options(client)
+            raise
+
+    # ---- Both ways ----
+
+    @property
+    def _loaders_are_signed(self) -> bool:
+        stub = self._parts.config.stub
+        return stub.signing.pair is not None or stub.shim is not None
+
+    async def _power_on(self, client: WsmanClient, session: BootSession) -> None:
+        """Start the firmware, whatever the machine does now."""
+        self._does(Doing.POWERING, "the machine is started")
+        change = await request_power(client, PowerAction.BOOT)
+        if change.before is PowerState.SLEEPING:  # that has woken it, and nothing more
+            await self._until_awake(client)
+            change = await request_power(client, PowerAction.RESET)
+        self._parts.ledger.advance(
+            session.key, BootPhase.POWERED, f"{change.asked}, it was {change.before}"
+        )
+
+    async def _until_awake(self, client: WsmanClient) -> None:
+        for _ in range(AWAKE_LOOKS):
+            await asyncio.sleep(BETWEEN_POWER_REQUESTS_S)
+            if await power_state(client) is PowerState.ON:
+                return
+        raise AmtError(
+            "the machine was asleep and does not wake",
+            hint="switch it off (bootserver amt power HOST off), and boot it again",
+        )
+
+    async def _watch(
+        self, session: BootSession, plan: BootPlan, armed: Armed, drive: RecordedDrive | None
+    ) -> None:
+        """Returns at the hand-off, or when the disc is read directly; raises when hope is gone."""
+        limits = Limits(self._parts.config.amt.no_reads_s)
+        powered_at = moved_at = monotonic()
+        last: tuple[object, ...] = ()
+        while True:
+            now, ledger = monotonic(), self._parts.ledger
+            session = await ledger.latest(session)
+            signs: tuple[object, ...] = (session.phase, session.sent_bytes)
+            if drive is not None:
+                if not is_before(session, BootPhase.STUB_STARTED):
+                    drive.noted()
+                signs = (*signs, drive.reads, drive.resets)
+            if signs != last:
+                last, moved_at = signs, now
+            seen = Seen(
+                session,
+                reads=drive.reads if drive else 0,
+                resets=drive.resets if drive else 0,
+                since_power_s=now - powered_at,
+                silent_s=now - moved_at,
+                redirected=drive is not None,
+            )
+            if has_handed_over(seen):
+                self._change(sentence=_how_it_went(session))
+                return
+            if plan.method is BootMethod.DIRECT and seen.reads:
+                ledger.advance(session.key, BootPhase.HANDED_OFF, "the disc's own loader reads it")
+                self._change(sentence="the machine boots from the redirected disc")
+                return
+            judge(seen, limits, enforces_secure_boot=armed.enforces_secure_boot)
+            if drive is not None:
+                drive.require_open()
+                self._look_at(drive)
+            self._does(Doing.WATCHING, what_goes_on(seen))
+            await asyncio.sleep(LOOK_S)
+
+    # ---- What is told ----
+
+    def _look_at(self, drive: RecordedDrive) -> None:
+        self._change(reads=drive.reads, redirected_bytes=drive.read_bytes)
+
+    def _does(self, doing: Doing, sentence: str) -> None:
+        self._change(doing=doing, sentence=sentence)
+
+    def _change(self, **values: Any) -> None:
+        changed = replace(self.progress, **values)
+        if changed != self.progress:
+            self.progress = changed
+            self._told(changed)
+
+
+def attached(
+    access: AmtAccess, medium: Medium, facts: AmtFacts
+) -> AbstractAsyncContextManager[Drives]:
+    """The medium in the machine's redirected CD drive, while the block lasts.
+
+    USB redirection (AMT 11 and newer) boots some machines only with a floppy beside the CD.
+    """
+    has_usb = (facts.major_version or 0) >= FIRST_WITH_USB
+    return redirect(
+        access.host,
+        access.user,
+        access.password,
+        medium,
+        floppy=blank_floppy() if has_usb else None,
+        port=access.redirection_port,
+        tls=access.tls,
+    )
+
+
+def _how_it_went(session: BootSession) -> str:
+    return f"{session.image} runs from memory: the machine needs nothing more from here"

@@ -1,0 +1,118 @@
+"""What a watched boot has come to: pure; what was seen goes in, a verdict comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bootserver.amt.boot.progress import BootFailedError, NoCallError, NoReadsError
+from bootserver.model import BootPhase, BootSession
+from bootserver.sessions.tracker import BAD_ENDS, is_before
+
+# A machine that has read its stub calls within seconds; firmware, memory training and DHCP on
+# several cards can take minutes. After so long without any sign of life a script is told so.
+SILENCE_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is to be seen of a boot at one moment."""
+
+    session: BootSession
+    reads: int  # of the redirected drive, since power-on
+    resets: int  # of the machine, as redirection tells them
+    since_power_s: float
+    silent_s: float  # since the last read, reset, phase or byte
+    redirected: bool = True  # False: no drive, One-Click Recovery
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long what may take."""
+
+    no_reads_s: float
+    silence_s: float = SILENCE_S
+
+
+def has_handed_over(seen: Seen) -> bool:
+    """True once the image runs and the machine needs us no more.
+
+    Raises NoReadsError, NoCallError or BootFailedError by way of `judge`.
+    """
+    return not is_before(seen.session, BootPhase.HANDED_OFF) and seen.session.phase not in BAD_ENDS
+
+
+def judge(seen: Seen, limits: Limits, *, enforces_secure_boot: bool) -> None:
+    """Nothing while there is hope; the error that ends the watching when there is none."""
+    session = seen.session
+    if session.phase in BAD_ENDS:
+        raise BootFailedError(
+            f"the boot failed: {session.error or session.phase}",
+            hint=f"bootserver boots show {session.id} tells how far it came",
+        )
+    called = not is_before(session, BootPhase.STUB_STARTED)
+    if seen.redirected and not seen.reads and not called:
+        if seen.since_power_s >= limits.no_reads_s:
+            raise _no_reads(seen, limits, enforces_secure_boot=enforces_secure_boot)
+    elif seen.silent_s >= limits.silence_s:
+        if called:
+            raise BootFailedError(
+                f"the machine has shown no sign of life for {seen.silent_s:.0f} s: "
+                f"{session.stalled or session.error or f'it stands at {session.phase}'}",
+                hint="look at its screen: bootserver amt kvm, or bootserver amt console",
+            )
+        raise _no_call(seen)
+
+
+def what_goes_on(seen: Seen) -> str:
+    """A sentence for whoever watches."""
+    session = seen.session
+    trouble = session.stalled or session.error
+    if trouble:
+        return trouble
+    match session.phase:
+        case BootPhase.STUB_STARTED | BootPhase.SCRIPT_SERVED:
+            return "the stub runs and has its script"
+        case BootPhase.FETCHING | BootPhase.FETCHED:
+            return "the image comes over HTTP"
+    if not seen.redirected:
+        return "the firmware fetches the stub by HTTPS"
+    if seen.reads:
+        return "the firmware reads the stub"
+    return "the machine starts" if seen.resets or seen.since_power_s < 10 else "no reads yet"
+
+
+def _no_reads(seen: Seen, limits: Limits, *, enforces_secure_boot: bool) -> NoReadsError:
+    after = f"within {limits.no_reads_s:.0f} s"
+    if enforces_secure_boot:
+        return NoReadsError(
+            f"the machine has read nothing of the redirected CD {after}, and Secure Boot is "
+            "enforced: its firmware starts only what it trusts",
+            hint="sign the loaders ([stub.signing], docs/secure-boot.md), or let AMT switch Secure "
+            "Boot off for one boot (admin control mode, and the BIOS's leave)",
+        )
+    if not seen.resets:
+        return NoReadsError(
+            f"the machine has read nothing of the redirected CD {after}, and AMT tells of no reset",
+            hint="is it in sleep or in its setup screen? switch it off (bootserver amt power HOST "
+            "off), and boot it again",
+        )
+    return NoReadsError(
+        f"the machine was started, but has read nothing of the redirected CD {after}",
+        hint="Secure Boot refuses unsigned loaders (docs/secure-boot.md); or the BIOS boots from "
+        "no such drive: look in its setup for USB boot, and for boot options of AMT",
+    )
+
+
+def _no_call(seen: Seen) -> NoCallError:
+    if not seen.redirected:
+        return NoCallError(
+            f"the stub has not called for {seen.silent_s:.0f} s after One-Click Recovery",
+            hint="bootserver amt events HOST tells how far the firmware came; HTTPS boot may be "
+            "off in its setup",
+        )
+    return NoCallError(
+        f"the machine has read {seen.reads} times of the redirected CD, but its stub has not "
+        f"called for {seen.silent_s:.0f} s",
+        hint="its network card has no cable, gets no DHCP answer, or does not reach this server: "
+        "the stub says so on its screen",
+    )

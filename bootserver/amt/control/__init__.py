@@ -1,0 +1,1 @@
+"""What AMT can be asked and told over WS-MAN: a function for each."""

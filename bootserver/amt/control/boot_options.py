@@ -1,0 +1,255 @@
+"""Tell AMT what the machine boots next, once. The power is the caller's; nothing resets here.
+
+The order of the steps is the one that real firmware takes: read the settings, drop the boot
+order, write the settings, mark the configuration for the next boot only, and last the boot order
+again. Options that are set and not used stay for whatever boot comes next, so when a step fails,
+or a boot is given up, they are taken back (`clear_boot_options`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass
+
+from bootserver.amt.control.boot_parameters import RecoveryParameters, encode
+from bootserver.amt.control.facts import AmtFacts, ControlMode
+from bootserver.amt.control.probe import HTTPS_BOOT_SOURCE, RECOVERY_ON
+from bootserver.amt.control.reading import flag, number
+from bootserver.amt.errors import (
+    AmtConsentRequiredError,
+    AmtError,
+    AmtFaultError,
+    AmtInDoubtError,
+    AmtRefusedError,
+)
+from bootserver.amt.wsman.client import WsmanClient
+from bootserver.amt.wsman.envelopes import pointer
+from bootserver.amt.wsman.values import Instance, Plain
+
+PXE_BOOT_SOURCE = "Intel(r) AMT: Force PXE Boot"
+_CONFIGURATION = pointer("CIM_BootConfigSetting", InstanceID="Intel(r) AMT: Boot Configuration 0")
+_NEXT_BOOT_ONLY, _NOT_NEXT = 1, 32768  # SetBootConfigRole.Role
+_ACCESS_DENIED = 6
+_RECOVERY_ONLY, _ERASE_ONLY, _BOTH = 32769, 32770, 32771  # CIM_BootService.EnabledState
+_REDIRECTED_CD = 1  # IDERBootDevice; 0 is the floppy
+
+# An ordinary boot. What a machine's settings lack, AMT does not know and would refuse.
+_ORDINARY: Mapping[str, Plain] = {
+    "BIOSPause": False,
+    "BIOSSetup": False,
+    "BootMediaIndex": 0,
+    "ConfigurationDataReset": False,
+    "FirmwareVerbosity": 0,
+    "ForcedProgressEvents": False,
+    "IDERBootDevice": 0,
+    "LockKeyboard": False,
+    "LockPowerButton": False,
+    "LockResetButton": False,
+    "LockSleepButton": False,
+    "PlatformErase": False,
+    "ReflashBIOS": False,
+    "SecureErase": False,
+    "UefiBootNumberOfParams": 0,
+    "UseIDER": False,
+    "UseSOL": False,
+    "UseSafeMode": False,
+    "UserPasswordBypass": False,
+}
+# What can be read and not written.
+_READ_ONLY = (
+    "BIOSLastStatus",
+    "BootguardStatus",
+    "OptionsCleared",
+    "RPEEnabled",
+    "RSEPassword",
+    "SecureBootControlEnabled",
+    "UEFIHTTPSBootEnabled",
+    "UEFILocalPBABootEnabled",
+    "UefiBootParametersArray",
+    "WinREBootEnabled",
+)
+
+
+@dataclass(frozen=True)
+class Armed:
+    """What the next boot is told. Where Secure Boot is enforced, only signed loaders start."""
+
+    enforces_secure_boot: bool
+
+
+async def boot_from_redirected_cd(
+    client: WsmanClient, facts: AmtFacts, *, enforce_secure_boot: bool, use_sol: bool = False
+) -> Armed:
+    """The next boot is from the CD of our redirection session, which is to be open already.
+
+    Secure Boot stays enforced where AMT may not switch it off, whatever was asked for: the
+    result tells. Raises AmtConsentRequiredError, or AmtRefusedError with a sentence.
+    """
+    if facts.boot is not None and not facts.boot.ider:
+        raise AmtRefusedError("this machine's AMT cannot boot from a redirected CD")
+    enforced = _enforced(facts, enforce_secure_boot)
+    changes: dict[str, Plain] = {
+        "UseIDER": True,
+        "IDERBootDevice": _REDIRECTED_CD,
+        "UseSOL": use_sol,
+        "EnforceSecureBoot": enforced,
+    }
+    # No boot source: AMT refuses one beside redirection.
+    await _arm(client, changes, source=None, facts=facts, adds={"UseIDER", "IDERBootDevice"})
+    return Armed(enforced)
+
+
+async def boot_from_pxe(client: WsmanClient) -> None:
+    """The next boot is from the network, by PXE. Raises AmtRefusedError with a sentence."""
+    await _arm(client, {}, source=PXE_BOOT_SOURCE)
+
+
+async def boot_from_https(
+    client: WsmanClient,
+    facts: AmtFacts,
+    parameters: RecoveryParameters,
+    *,
+    enforce_secure_boot: bool,
+) -> Armed:
+    """The next boot is from an HTTPS URL, by One-Click Recovery, which is switched on if need be.
+
+    As for `boot_from_redirected_cd`; no redirection session is needed.
+    """
+    if not facts.recovery.ready:
+        raise AmtRefusedError(
+            f"One-Click Recovery is not ready: {'; '.join(facts.recovery.obstacles)}",
+            hint="boot from the redirected CD instead",
+        )
+    await _switch_recovery_on(client)
+    enforced = _enforced(facts, enforce_secure_boot)
+    block, count = encode(parameters)
+    changes: dict[str, Plain] = {
+        "ForcedProgressEvents": True,  # else the event log does not say how far it came
+        "EnforceSecureBoot": enforced,
+        "UefiBootNumberOfParams": count,
+        "UefiBootParametersArray": block,
+    }
+    await _arm(
+        client, changes, source=HTTPS_BOOT_SOURCE, facts=facts, adds={"UefiBootParametersArray"}
+    )
+    return Armed(enforced)
+
+
+async def clear_boot_options(client: WsmanClient) -> None:
+    """The next boot is an ordinary one again, as if nobody had asked for another.
+
+    All steps are tried, for each helps; the first that failed is the error.
+    """
+    settings = await client.get("AMT_BootSettingData")
+    failed: AmtError | None = None
+    steps: tuple[Callable[[], Awaitable[None]], ...] = (
+        lambda: _change_boot_order(client, None),
+        lambda: client.put(_written(settings, {})),
+        lambda: _set_role(client, _NOT_NEXT),
+    )
+    for step in steps:
+        try:
+            await step()
+        except (AmtFaultError, AmtRefusedError, AmtInDoubtError) as err:
+            failed = failed or err
+    if failed is not None:
+        raise failed
+
+
+async def _arm(
+    client: WsmanClient,
+    changes: Mapping[str, Plain],
+    *,
+    source: str | None,
+    facts: AmtFacts | None = None,
+    adds: Collection[str] = (),
+) -> None:
+    settings = await client.get("AMT_BootSettingData")
+    if flag(settings, "UseIDER"):
+        # Left over from a boot that never came: SetBootConfigRole would fail.
+        await _take_back(client)
+        settings = await client.get("AMT_BootSettingData")
+    begun = False
+    try:
+        await _change_boot_order(client, None)
+        begun = True  # from here on there is something to take back
+        await client.put(_written(settings, changes, adds))
+        await _set_role(client, _NEXT_BOOT_ONLY)
+        await _change_boot_order(client, source)
+    except asyncio.CancelledError:
+        if begun:
+            await _take_back(client)
+        raise
+    except AmtError as err:
+        if begun:
+            await _take_back(client)
+        if _wants_consent(err, facts):
+            raise AmtConsentRequiredError(
+                "AMT lets nobody boot this machine from afar before a user there has consented",
+                return_value=_ACCESS_DENIED,
+                hint="ask for the code on the machine's screen",
+            ) from err
+        raise
+
+
+async def _take_back(client: WsmanClient) -> None:
+    try:
+        await clear_boot_options(client)
+    except AmtError:
+        return  # the step that failed, or the next one, says what is wrong
+
+
+def _wants_consent(err: AmtError, facts: AmtFacts | None) -> bool:
+    """Whether AMT says no, and that can only be for want of consent."""
+    match err:
+        case AmtRefusedError(return_value=number):
+            denied = number == _ACCESS_DENIED
+        case AmtFaultError(subcode=subcode):
+            denied = subcode == "AccessDenied"
+        case _:
+            denied = False
+    return denied and facts is not None and facts.consent_demanded
+
+
+def _enforced(facts: AmtFacts, asked: bool) -> bool:
+    """Whether Secure Boot is enforced: a switch that AMT has in admin mode, if the BIOS lets it."""
+    return asked or facts.control_mode is ControlMode.CLIENT or facts.secure_boot_control is False
+
+
+def _written(
+    settings: Instance, changes: Mapping[str, Plain], adds: Collection[str] = ()
+) -> Instance:
+    """The settings to write: an ordinary boot with changes, without what AMT only tells."""
+    wanted = {**_ORDINARY, **changes}
+    return settings.changed(
+        {name: value for name, value in wanted.items() if name in settings or name in adds},
+        without=[name for name in _READ_ONLY if name not in adds],
+    )
+
+
+async def _change_boot_order(client: WsmanClient, source: str | None) -> None:
+    # No source is no element: CSME 16.1 refuses an empty one.
+    boot_from = pointer("CIM_BootSourceSetting", InstanceID=source) if source else None
+    await client.invoke("CIM_BootConfigSetting", "ChangeBootOrder", {"Source": boot_from})
+
+
+async def _set_role(client: WsmanClient, role: int) -> None:
+    await client.invoke(
+        "CIM_BootService",
+        "SetBootConfigRole",
+        {"BootConfigSetting": _CONFIGURATION, "Role": role},
+    )
+
+
+async def _switch_recovery_on(client: WsmanClient) -> None:
+    state = number(await client.get("CIM_BootService"), "EnabledState")
+    if state in RECOVERY_ON:
+        return
+    wanted = _BOTH if state == _ERASE_ONLY else _RECOVERY_ONLY
+    try:
+        await client.invoke("CIM_BootService", "RequestStateChange", {"RequestedState": wanted})
+    except AmtInDoubtError:
+        state = number(await client.get("CIM_BootService"), "EnabledState")
+        if state not in RECOVERY_ON:
+            raise

@@ -1,0 +1,98 @@
+"""User consent: have AMT show a code on the machine's screen, and tell AMT what it was.
+
+The code is valid for some two minutes, the consent for as long as a redirection session is open
+and some two minutes more. All of it needs somebody who looks at the screen.
+"""
+
+from __future__ import annotations
+
+from bootserver.amt.control.facts import CONSENTED, ConsentPolicy, ConsentState
+from bootserver.amt.control.power import PowerState, power_state
+from bootserver.amt.control.probe import consent_policy_of, consent_state_of
+from bootserver.amt.control.reading import optional
+from bootserver.amt.errors import AmtAnswerError, AmtInDoubtError, AmtRefusedError
+from bootserver.amt.wsman.client import WsmanClient
+from bootserver.amt.wsman.values import Instance
+
+CODE_DIGITS = 6
+_WAITING = (ConsentState.REQUESTED, ConsentState.DISPLAYED)
+
+
+async def consent_is_missing(client: WsmanClient) -> bool:
+    """True if all redirection takes a user's consent, and it is not there."""
+    service = await optional(client.get("IPS_OptInService"))
+    demanded = consent_policy_of(service) is ConsentPolicy.ALL
+    return demanded and consent_state_of(service) not in CONSENTED
+
+
+async def request_consent(client: WsmanClient) -> ConsentState:
+    """Have the code shown, unless it is already, or the consent there: the state tells.
+
+    Raises AmtRefusedError where no consent is called for, or nobody could see the code.
+    """
+    service = await client.get("IPS_OptInService")
+    state = _judged(service)
+    if state in CONSENTED or state in _WAITING:
+        return state
+    if consent_policy_of(service) is ConsentPolicy.NONE:
+        raise AmtRefusedError("AMT asks nobody for consent on this machine")
+    power = await power_state(client)
+    if power not in (PowerState.ON, PowerState.UNKNOWN):
+        raise AmtRefusedError(
+            f"the machine is {power}: nobody can read a code on its screen",
+            hint="power it on, then ask for the code",
+        )
+    try:
+        await client.invoke("IPS_OptInService", "StartOptIn")
+    except AmtInDoubtError:
+        if await _state(client) not in _WAITING:
+            raise
+    return await _state(client)
+
+
+async def send_consent_code(client: WsmanClient, code: str) -> ConsentState:
+    """Tell AMT the code that is on the screen. Raises AmtRefusedError with a sentence."""
+    if not (code.isascii() and code.isdecimal() and len(code) == CODE_DIGITS):
+        raise AmtRefusedError(f"the code on the screen has {CODE_DIGITS} digits")
+    try:
+        await client.invoke("IPS_OptInService", "SendOptInCode", {"OptInCode": code})
+    except (AmtRefusedError, AmtInDoubtError) as err:
+        # The numbers differ from version to version; the state that is left says what it was.
+        state = await _state(client)
+        if state in CONSENTED:
+            return state
+        if isinstance(err, AmtInDoubtError):
+            raise
+        raise _refusal(state, err) from err
+    return await _state(client)
+
+
+async def cancel_consent(client: WsmanClient) -> None:
+    """Take the code off the screen, and the consent back. Nothing, when there is neither."""
+    if await _state(client) is not ConsentState.NOT_STARTED:
+        await client.invoke("IPS_OptInService", "CancelOptIn")
+
+
+async def _state(client: WsmanClient) -> ConsentState:
+    return _judged(await client.get("IPS_OptInService"))
+
+
+def _judged(service: Instance) -> ConsentState:
+    state = consent_state_of(service)
+    if state is None:
+        raise AmtAnswerError("AMT does not say how far the consent is")
+    return state
+
+
+def _refusal(state: ConsentState, err: AmtRefusedError) -> AmtRefusedError:
+    if state in _WAITING:
+        return AmtRefusedError(
+            "that is not the code on the machine's screen",
+            return_value=err.return_value,
+            hint="have it read out again; after some wrong ones AMT wants a new code",
+        )
+    return AmtRefusedError(
+        "there is no code to be told any more: it has timed out, or was wrong too often",
+        return_value=err.return_value,
+        hint="ask for a new code",
+    )

@@ -1,0 +1,149 @@
+"""What AMT says about a machine, as data: all that a technician wants to know before a boot."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from bootserver.amt.control.power import PowerState
+
+
+class ControlMode(StrEnum):
+    """Who may do what: in `client` mode a user at the machine has to consent to all redirection."""
+
+    ADMIN = "admin"
+    CLIENT = "client"
+    NONE = "none"
+
+
+class ConsentPolicy(StrEnum):
+    """What a user at the machine has to consent to."""
+
+    NONE = "none"
+    KVM = "kvm"
+    ALL = "all"  # storage redirection and boot options, too
+
+
+class ConsentState(StrEnum):
+    """How far a consent is."""
+
+    NOT_STARTED = "not-started"
+    REQUESTED = "requested"
+    DISPLAYED = "displayed"
+    RECEIVED = "received"
+    IN_SESSION = "in-session"
+
+
+CONSENT_POLICIES = {
+    0: ConsentPolicy.NONE,
+    1: ConsentPolicy.KVM,
+    0xFFFFFFFF: ConsentPolicy.ALL,
+}
+CONSENT_STATES = dict(enumerate(ConsentState))
+CONSENTED = (ConsentState.RECEIVED, ConsentState.IN_SESSION)
+
+
+@dataclass(frozen=True)
+class Redirection:
+    """Storage (IDE-R, USB-R) and serial (SOL) redirection, and the port that both listen on."""
+
+    ider_enabled: bool
+    sol_enabled: bool
+    listener_enabled: bool
+
+
+@dataclass(frozen=True)
+class Kvm:
+    """The remote screen: whether this machine has one, and whether it is switched on."""
+
+    available: bool
+    enabled: bool
+
+
+@dataclass(frozen=True)
+class BootCapabilities:
+    """What the machine's firmware can be told to boot; absent means no."""
+
+    ider: bool
+    sol: bool
+    pxe: bool
+    hard_drive: bool
+    cd: bool
+    https: bool
+    bios_setup: bool
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """Whether One-Click Recovery can boot from HTTPS, and in words what stands in the way.
+
+    `switched_on` is a switch of AMT's own, which `boot_from_https` turns.
+    """
+
+    obstacles: tuple[str, ...]
+    switched_on: bool
+
+    @property
+    def ready(self) -> bool:
+        """Whether nothing stands in the way."""
+        return not self.obstacles
+
+
+@dataclass(frozen=True)
+class WiredNetwork:
+    """AMT's wired port. With DHCP the addresses are those that AMT leased, if it tells them."""
+
+    mac: str  # lower-case with colons
+    link_up: bool | None
+    dhcp: bool | None
+    address: str | None
+    netmask: str | None
+    gateway: str | None
+    dns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class AmtFacts:
+    """What AMT says about its machine; None where it does not say."""
+
+    amt_version: str | None  # 16.1.30
+    sku: str | None
+    uuid: str | None  # as in SMBIOS, Linux and iPXE: lower-case with dashes
+    host_name: str | None
+    control_mode: ControlMode | None
+    consent_policy: ConsentPolicy | None
+    consent_state: ConsentState | None
+    redirection: Redirection | None
+    kvm: Kvm
+    boot: BootCapabilities | None
+    recovery: Recovery
+    secure_boot_control: bool | None  # whether AMT may switch Secure Boot off for one boot
+    power: PowerState
+    network: WiredNetwork | None
+
+    @property
+    def major_version(self) -> int | None:
+        """The 16 of 16.1.30."""
+        major = (self.amt_version or "").partition(".")[0]
+        return int(major) if major.isascii() and major.isdecimal() else None
+
+    @property
+    def consent_needed(self) -> bool:
+        """Whether a user had to consent to a redirected boot, and had not, when this was read."""
+        return self.consent_demanded and self.consent_state not in CONSENTED
+
+    @property
+    def consent_demanded(self) -> bool:
+        """Whether a redirected boot takes a user's consent, given or not."""
+        return self.control_mode is ControlMode.CLIENT or self.consent_policy is ConsentPolicy.ALL
+
+    def as_json(self) -> dict[str, Any]:
+        """These facts by their names, the nested ones as objects, enums as their words.
+
+        Besides, `recovery` has `ready`, and `consent_needed` is told. Unknown is null.
+        """
+        shape = asdict(self)
+        shape["recovery"] = {"ready": self.recovery.ready, **shape["recovery"]}
+        shape["consent_needed"] = self.consent_needed
+        return shape

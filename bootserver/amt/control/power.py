@@ -1,0 +1,210 @@
+"""A machine's power: what state it is in, and how AMT is asked to change it.
+
+A power request is sent once. When no answer comes, the state is read again, and where even that
+does not tell (a reset leaves a machine as on as before), the caller gets AmtInDoubtError.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from enum import StrEnum
+
+from bootserver.amt.control.reading import number, numbers, optional
+from bootserver.amt.errors import AmtError, AmtInDoubtError, AmtRefusedError
+from bootserver.amt.wsman.client import WsmanClient
+from bootserver.amt.wsman.envelopes import pointer
+
+# After a power-on, AMT itself takes some seconds until it says so.
+LOOKS_AGAIN = 5
+LOOKS_AGAIN_AFTER_S = 2.0
+
+
+class PowerState(StrEnum):
+    """What the machine does now. `standby` is a running system's own saving (S0ix)."""
+
+    ON = "on"
+    STANDBY = "standby"
+    SLEEPING = "sleeping"
+    HIBERNATING = "hibernating"
+    OFF = "off"
+    UNKNOWN = "unknown"
+
+
+class PowerAction(StrEnum):
+    """What can be asked for. `shutdown`, `restart`, `sleep` and `hibernate` need the system's help.
+
+    `boot` starts the firmware, whatever the state: a reset if it is on, power-on if not.
+    """
+
+    BOOT = "boot"
+    ON = "on"
+    OFF = "off"
+    RESET = "reset"
+    CYCLE = "cycle"
+    SHUTDOWN = "shutdown"
+    RESTART = "restart"
+    SLEEP = "sleep"
+    HIBERNATE = "hibernate"
+
+
+@dataclass(frozen=True)
+class PowerChange:
+    """What was asked for (never `boot`: what it came to) and the state before."""
+
+    before: PowerState
+    asked: PowerAction
+
+
+# CIM_AssociatedPowerManagementService.PowerState (DSP1027).
+_STATES = {
+    2: PowerState.ON,
+    3: PowerState.SLEEPING,
+    4: PowerState.SLEEPING,
+    6: PowerState.OFF,
+    7: PowerState.HIBERNATING,
+    8: PowerState.OFF,
+    12: PowerState.OFF,
+    13: PowerState.OFF,
+}
+_REQUESTS = {
+    PowerAction.ON: 2,
+    PowerAction.SLEEP: 4,
+    PowerAction.CYCLE: 5,
+    PowerAction.HIBERNATE: 7,
+    PowerAction.OFF: 8,
+    PowerAction.RESET: 10,  # the master bus
+    PowerAction.SHUTDOWN: 12,
+    PowerAction.RESTART: 14,
+}
+_WITH_THE_SYSTEM = {
+    PowerAction.SHUTDOWN,
+    PowerAction.RESTART,
+    PowerAction.SLEEP,
+    PowerAction.HIBERNATE,
+}
+_BUSY = 4099
+_FULL_POWER, _SAVING_POWER = 2, 3  # IPS_PowerManagementService.OSPowerSavingState
+_THE_MACHINE = pointer(
+    "CIM_ComputerSystem", CreationClassName="CIM_ComputerSystem", Name="ManagedSystem"
+)
+
+
+@dataclass(frozen=True)
+class _Power:
+    state: PowerState
+    offered: tuple[int, ...]  # what AMT says it would take now; empty when it does not say
+
+
+async def power_state(client: WsmanClient) -> PowerState:
+    """What the machine does now; `unknown` for a number that no standard knows."""
+    return (await _power(client)).state
+
+
+async def request_power(client: WsmanClient, action: PowerAction) -> PowerChange:
+    """Ask for a change, once; AmtRefusedError says why it makes no sense or AMT does not want to.
+
+    AMT has begun when this returns, and needs some seconds (10 between two requests are wise).
+    `boot` and `on` wake a sleeping machine: it goes on with what it did, and does not boot.
+    """
+    power = await _power(client)
+    asked = _meant(action, power.state)
+    _check(asked, power)
+    try:
+        if asked is PowerAction.ON and power.state is PowerState.STANDBY:
+            await _wake(client)
+        else:
+            await _request(client, asked)
+    except AmtInDoubtError as doubt:
+        await _settle(client, asked, power.state, doubt)
+    return PowerChange(power.state, asked)
+
+
+async def _power(client: WsmanClient) -> _Power:
+    service = await client.get("CIM_AssociatedPowerManagementService")
+    state = _STATES.get(service.number("PowerState"), PowerState.UNKNOWN)
+    if state is PowerState.ON:
+        # AMT before 10 has no such thing, and machines without modern standby never save.
+        saving = await optional(client.get("IPS_PowerManagementService"))
+        if number(saving, "OSPowerSavingState") == _SAVING_POWER:
+            state = PowerState.STANDBY
+    return _Power(state, numbers(service, "AvailableRequestedPowerStates"))
+
+
+def _meant(action: PowerAction, state: PowerState) -> PowerAction:
+    if action is not PowerAction.BOOT:
+        return action
+    if state is PowerState.UNKNOWN:
+        raise AmtRefusedError(
+            "AMT does not say whether the machine is on or off",
+            hint="ask again in some seconds, or say which it is: on or reset",
+        )
+    running = state in (PowerState.ON, PowerState.STANDBY)
+    return PowerAction.RESET if running else PowerAction.ON
+
+
+def _check(action: PowerAction, power: _Power) -> None:
+    """Refuse what could only be ignored: AMT takes a reset of a machine that is off, and sleeps."""
+    match action, power.state:
+        case PowerAction.ON, PowerState.ON:
+            raise AmtRefusedError("the machine is on already", hint="to boot it anew, reset it")
+        case PowerAction.ON, _:
+            return
+        case PowerAction.OFF, PowerState.OFF:
+            raise AmtRefusedError("the machine is off already")
+        case _, PowerState.OFF | PowerState.HIBERNATING if action is not PowerAction.OFF:
+            raise AmtRefusedError(
+                f"the machine is {power.state}: a {action} would do nothing",
+                hint="power it on instead",
+            )
+        case _, PowerState.SLEEPING if action is not PowerAction.OFF:
+            raise AmtRefusedError(
+                f"the machine is asleep: a {action} would do nothing", hint="wake it first"
+            )
+    if action in _WITH_THE_SYSTEM and power.offered and _REQUESTS[action] not in power.offered:
+        raise AmtRefusedError(
+            f"AMT offers no {action} now: it needs a running system with Intel's agent (LMS)",
+            hint="use off or reset, which ask nobody",
+        )
+
+
+async def _request(client: WsmanClient, action: PowerAction) -> None:
+    try:
+        await client.invoke(
+            "CIM_PowerManagementService",
+            "RequestPowerStateChange",
+            {"PowerState": _REQUESTS[action], "ManagedElement": _THE_MACHINE},
+        )
+    except AmtRefusedError as err:
+        if err.return_value == _BUSY:
+            err.hint = "wait 10 seconds after the last request, then try again"
+        elif action in (PowerAction.OFF, PowerAction.CYCLE) and not err.hint:
+            err.hint = "AMT refuses that while storage or serial redirection is open: close it"
+        raise
+
+
+async def _wake(client: WsmanClient) -> None:
+    await client.invoke(
+        "IPS_PowerManagementService",
+        "RequestOSPowerSavingStateChange",
+        {"OSPowerSavingState": _FULL_POWER, "ManagedElement": _THE_MACHINE},
+    )
+
+
+async def _settle(
+    client: WsmanClient, action: PowerAction, before: PowerState, doubt: AmtInDoubtError
+) -> None:
+    """Return when the machine's state shows that the request was heard; else raise the doubt."""
+    now = before
+    for _ in range(LOOKS_AGAIN):
+        await asyncio.sleep(LOOKS_AGAIN_AFTER_S)
+        try:
+            now = await power_state(client)
+        except AmtError:
+            continue
+        if now is not before and now is not PowerState.UNKNOWN:
+            return
+    raise AmtInDoubtError(
+        f"a {action} was asked for, and no answer came; the machine is {now} as before",
+        hint="watch the machine: if nothing happens within a minute, ask again",
+    ) from doubt

@@ -1,0 +1,284 @@
+"""Drives of ours in a remote machine: AMT's storage redirection, over a real connection.
+
+    async with open_cd(stub) as cd, redirect(host, user, password, cd) as drives:
+        ...  # now have the machine boot from its redirected CD
+        await drives.wait_until(lambda stats: stats.reads > 0)
+
+The drives are there while the block lasts, or until the session ends: `wait_closed` tells.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import structlog
+
+from bootserver.amt.redirection import ider
+from bootserver.amt.redirection.events import Authenticated, Closed, Event, Failed, Switched
+from bootserver.amt.redirection.firmware import (
+    CommandWritten,
+    ErrorOccurred,
+    OpenReply,
+    ResetOccurred,
+)
+from bootserver.amt.redirection.ider import Answer, Blocks, Drive, DriveKind
+from bootserver.amt.redirection.link import Link, Patience, over
+from bootserver.amt.redirection.media import Data, Medium
+from bootserver.amt.redirection.protocol import Device, SwitchWhen, Timings
+from bootserver.amt.redirection.storage import RedirectionSession
+from bootserver.amt.tls import Tls
+from bootserver.images.threads import in_thread
+
+# A READ goes out in one write up to this; what is longer, in several, and the device may pace us.
+PIECE_BYTES = 256 << 10
+_PACKET = 0xA0  # the ATA command that has a SCSI command in it
+_KINDS = {Device.CD: DriveKind.CD, Device.FLOPPY: DriveKind.FLOPPY}
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What the host has done with the drives so far; a READ counts once it has been answered."""
+
+    commands: int = 0
+    reads: int = 0
+    read_bytes: int = 0
+    failed_reads: int = 0  # of an image that could not be read
+    resets: int = 0
+    ejects: int = 0  # asked for: the medium stays in
+    device_errors: int = 0  # that the firmware has told of
+    first_read_at: datetime | None = None
+    last_read_at: datetime | None = None
+
+
+class Drives:
+    """A CD drive and a floppy drive that a machine has by redirection."""
+
+    def __init__(
+        self,
+        host: str,
+        session: RedirectionSession,
+        media: dict[Device, Medium | None],
+        *,
+        when: SwitchWhen,
+        attention: bool,
+        patience: Patience,
+    ) -> None:
+        self.stats = Stats()
+        self._session = session
+        self._link = Link(host, session, self._take, patience)
+        self._link.ended.add_done_callback(self._ended)
+        self._media = media
+        self._when = when
+        self._attention = attention
+        self._drives = {device: self._fresh(device) for device in Device}
+        self._commands: deque[CommandWritten] = deque()
+        self._commanded = asyncio.Event()
+        self._waiting: dict[asyncio.Future[None], Callable[[Stats], bool]] = {}
+        self._switched: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._opened: OpenReply | None = None
+
+    @property
+    def firmware(self) -> OpenReply:
+        """What the device said of itself: versions, and `read_buffer_bytes`."""
+        assert self._opened is not None, "there are no Drives before the session is open"
+        return self._opened
+
+    @property
+    def certificate_sha256(self) -> str | None:
+        """The certificate that the device has shown, None without TLS."""
+        return self._link.certificate_sha256
+
+    async def wait_until(self, reached: Callable[[Stats], bool]) -> Stats:
+        """The stats once they are so. Raises RedirectionError if the session ends before."""
+        if not reached(self.stats):
+            if self._link.ended.done():
+                raise over(self._link.ended.result())
+            waiting = asyncio.get_running_loop().create_future()
+            self._waiting[waiting] = reached
+            try:
+                await waiting
+            finally:
+                self._waiting.pop(waiting, None)
+        return self.stats
+
+    async def wait_closed(self) -> Closed:
+        """How the session has ended, here or there. Raises RedirectionError if it broke."""
+        how = await asyncio.shield(self._link.ended)
+        if isinstance(how, Failed):
+            raise over(how)
+        return how
+
+    async def detach(self) -> None:
+        """Takes the drives away from the machine and ends the session; a second call does nothing.
+
+        The host sees them go at once: not before it has what it wants.
+        """
+        await self._link.close()
+
+    async def attach(self, port: int | None, tls: Tls | None) -> None:
+        """Returns when the device has accepted to show the drives. Raises as `redirect` does."""
+        await self._link.connect(port, tls)
+        await self._link.answer(self._switched)
+        log.info(
+            "amt.redirection.attached",
+            host=self._link.host,
+            firmware=".".join(map(str, self.firmware.firmware)),
+            read_buffer_bytes=self.firmware.read_buffer_bytes,
+            write_buffer_bytes=self.firmware.write_buffer_bytes,
+        )
+
+    # ---- what the session tells
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case Authenticated():
+                pass
+            case OpenReply():
+                self._opened = event
+                if not self._session.ended:  # by what came in the same segment
+                    self._session.switch_on(self._when)
+                    self._link.flush()
+            case Switched(on=True):
+                if not self._switched.done():
+                    self._switched.set_result(None)
+            case CommandWritten():
+                self._commands.append(event)
+                self._commanded.set()
+            case ResetOccurred(mask=mask):
+                self._commands.clear()
+                self._drives = {device: self._fresh(device) for device in Device}
+                self._count(resets=self.stats.resets + 1)
+                log.info("amt.redirection.reset", host=self._link.host, mask=mask)
+            case ErrorOccurred(code=code):
+                self._count(device_errors=self.stats.device_errors + 1)
+                log.warning("amt.redirection.device_error", host=self._link.host, code=code)
+
+    def _fresh(self, device: Device) -> Drive:
+        """The drive as a host finds it that looks at it for the first time."""
+        medium = self._media[device]
+        size_blocks = medium.size_blocks if medium else None
+        return Drive(_KINDS[device], size_blocks, new_medium=True, attention=self._attention)
+
+    def _count(self, **changed: int | datetime) -> None:
+        self.stats = replace(self.stats, **changed)  # type: ignore[arg-type]
+        for waiting, reached in list(self._waiting.items()):
+            if not waiting.done() and reached(self.stats):
+                waiting.set_result(None)
+
+    def _ended(self, ended: asyncio.Future[Closed | Failed]) -> None:
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_exception(over(ended.result()))
+
+    # ---- answering
+
+    async def answer_all(self) -> None:
+        """Answers the host's commands for as long as it is let."""
+        try:
+            while True:
+                await self._commanded.wait()
+                while self._commands:
+                    await self._answer(self._commands.popleft())
+                self._commanded.clear()
+        except Exception:
+            log.exception("amt.redirection.failed", host=self._link.host)
+            self._link.give_up("this console has a fault")  # rather than leave a host waiting
+
+    async def _answer(self, command: CommandWritten) -> None:
+        drive = self._drives[command.device]
+        if command.ata_command == _PACKET:
+            answer = ider.answer(drive, ider.parse_command(command.cdb))
+        else:
+            answer = Answer(sense=ider.UNKNOWN_COMMAND)
+        self._drives[command.device] = drive.after(answer)
+        self._count(
+            commands=self.stats.commands + 1,
+            ejects=self.stats.ejects + (answer.event is ider.Event.EJECT_ASKED),
+        )
+        if answer.blocks is not None:
+            await self._send_blocks(command, answer.blocks)
+        elif answer.data:
+            self._session.send_data(command, answer.data)
+        else:
+            self._session.end_command(command, answer.sense)
+        self._link.flush()
+
+    async def _send_blocks(self, command: CommandWritten, blocks: Blocks) -> None:
+        medium = self._media[command.device]
+        assert medium is not None, "an empty drive gives no blocks"
+        block_bytes = ider.BLOCK_BYTES[_KINDS[command.device]]
+        piece_blocks = PIECE_BYTES // block_bytes
+        end = blocks.lba + blocks.count
+        for lba in range(blocks.lba, end, piece_blocks):
+            count = min(piece_blocks, end - lba)
+            await self._link.writable()
+            try:
+                data = await _read(medium, lba, count)
+            except OSError as err:
+                self._count(failed_reads=self.stats.failed_reads + 1)
+                log.error("amt.redirection.unreadable", lba=lba, blocks=count, error=str(err))
+                self._session.end_command(command, ider.UNRECOVERED_READ_ERROR)
+                return
+            if not self._session.send_data(command, data, last=lba + count == end):
+                return  # a reset, or the end, while we read or waited
+            self._link.flush()
+        now = datetime.now(UTC)
+        self._count(
+            reads=self.stats.reads + 1,
+            read_bytes=self.stats.read_bytes + blocks.count * block_bytes,
+            first_read_at=self.stats.first_read_at or now,
+            last_read_at=now,
+        )
+
+
+async def _read(medium: Medium, lba: int, count: int) -> Data:
+    data = medium.read_at_once(lba, count)
+    return data if data is not None else await in_thread(medium.read, lba, count)
+
+
+@asynccontextmanager
+async def redirect(
+    host: str,
+    user: str,
+    password: str,
+    cd: Medium | None,
+    floppy: Medium | None = None,
+    *,
+    port: int | None = None,
+    tls: Tls | None = None,
+    when: SwitchWhen = SwitchWhen.ON_RESET,
+    attention: bool = False,
+    timings: Timings | None = None,
+    patience: Patience | None = None,
+) -> AsyncIterator[Drives]:
+    """The machine has the drives, or will have them from its next reset on.
+
+    Raises AmtUnreachableError and its kin, AmtCertificateError, or RedirectionError, whose
+    `failure` says why there is no session. `attention` has the drives tell "medium may have
+    changed" first, as the standard wants and few machines need. Leaving the block detaches; it
+    raises nothing, even if the session broke long before.
+    """
+    drives = Drives(
+        host,
+        RedirectionSession(user, password, cnonce=secrets.token_hex(16), timings=timings),
+        {Device.CD: cd, Device.FLOPPY: floppy},
+        when=when,
+        attention=attention,
+        patience=patience or Patience(),
+    )
+    answering = asyncio.create_task(drives.answer_all())
+    try:
+        await drives.attach(port, tls)
+        yield drives
+    finally:
+        await drives.detach()
+        answering.cancel()
+        await asyncio.wait({answering})

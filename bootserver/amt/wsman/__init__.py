@@ -1,0 +1,1 @@
+"""WS-MAN: what is said to AMT over HTTP, and its digest login."""

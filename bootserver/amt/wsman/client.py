@@ -1,0 +1,318 @@
+"""A client for Intel AMT's WS-MAN: asks, authenticates, and says plainly what went wrong.
+
+Every message has a connection of its own. AMT closes after a 401 anyway, and on a connection that
+died while it was idle nobody could tell whether a power action was heard.
+
+Reads that are lost on the way are asked again, once. What changes something is sent with
+credentials once: when no answer comes, the caller gets AmtInDoubtError and reads the machine's
+state. (After a 401 there is no doubt: AMT did nothing.)
+"""
+
+import asyncio
+import re
+import ssl
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from types import TracebackType
+from typing import Self, TypeVar
+
+import aiohttp
+
+from bootserver.amt.errors import (
+    AmtAnswerError,
+    AmtError,
+    AmtInDoubtError,
+    AmtRefusedError,
+    AmtUnreachableError,
+    AmtWrongPasswordError,
+    AmtWrongTransportError,
+)
+from bootserver.amt.tls import (
+    Tls,
+    changed_certificate,
+    client_context,
+    fingerprint,
+    handshake_error,
+    reason,
+    wrong_transport,
+)
+from bootserver.amt.wsman import envelopes
+from bootserver.amt.wsman.digest import DigestLogin
+from bootserver.amt.wsman.values import Identity, Instance, Plain
+
+PLAIN_PORT = 16992
+TLS_PORT = 16993
+PATH = "/wsman"
+CONNECT_TIMEOUT_S = 10.0
+MAX_PULLS = 100
+
+T = TypeVar("T")
+
+
+class _Lost(Exception):
+    """No whole answer came. `heard`: AMT may have done what it was asked to."""
+
+    def __init__(self, reason: str, *, heard: bool) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.heard = heard
+
+
+class WsmanClient:
+    """WS-MAN with one machine, as an async context manager; one request at a time.
+
+    `certificate_sha256` is the certificate that this client insists on. After a first visit
+    (TLS without pin or CA) the caller keeps it, to give it as the pin from then on.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        user: str,
+        password: str,
+        *,
+        tls: Tls | None = None,
+        port: int | None = None,
+        timeout_s: float = 60.0,
+    ) -> None:
+        self.host = host
+        self.port = port if port is not None else TLS_PORT if tls else PLAIN_PORT
+        self.certificate_sha256 = tls.pin_sha256 if tls else None
+        self.firmware_version: str | None = None
+        self._tls = tls
+        self._digest = DigestLogin(user, password)
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_TIMEOUT_S)
+        self._one_at_a_time = asyncio.Lock()
+        self._context: ssl.SSLContext | None = None
+        self._session: aiohttp.ClientSession | None = None
+
+    def __repr__(self) -> str:
+        return f"WsmanClient({self.url!r})"
+
+    @property
+    def url(self) -> str:
+        """Where AMT is asked."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self._tls else 'http'}://{host}:{self.port}{PATH}"
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether AMT is asked over TLS."""
+        return self._tls is not None
+
+    async def __aenter__(self) -> Self:
+        trust: aiohttp.Fingerprint | bool = True
+        if self._tls:
+            self._context = client_context(self._tls)
+            if self._tls.ca_file is None:
+                if self.certificate_sha256 is None:
+                    self.certificate_sha256 = await self._first_certificate(self._context)
+                # aiohttp compares after the handshake, before a byte of the request is sent.
+                trust = aiohttp.Fingerprint(bytes.fromhex(self.certificate_sha256))
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=trust, force_close=True),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=self._timeout,
+            auto_decompress=False,
+            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def identify(self) -> Identity:
+        """Who answers."""
+        return envelopes.parse_identity(await self._read(envelopes.identify))
+
+    async def get(self, class_name: str, selectors: Mapping[str, str] | None = None) -> Instance:
+        """The one instance of the class, or the one with these selectors."""
+        answer = await self._read(lambda: envelopes.get(class_name, _message_id(), selectors))
+        return envelopes.parse_instance(answer)
+
+    async def enumerate(self, class_name: str) -> list[Instance]:
+        """All instances of the class."""
+        # A pull moves on the device's side, so a lost one is no use: all is begun again.
+        return await self._again_if_lost(lambda: self._enumerate(class_name))
+
+    async def put(self, instance: Instance, selectors: Mapping[str, str] | None = None) -> None:
+        """Replace the instance on the device by this one. Never sent twice."""
+        answer = await self._change(
+            f"Put {instance.resource.rpartition('/')[2]}",
+            envelopes.put(instance, _message_id(), selectors),
+        )
+        envelopes.parse_put(answer)
+
+    async def invoke(
+        self,
+        class_name: str,
+        method: str,
+        parameters: Mapping[str, Plain] | None = None,
+        selectors: Mapping[str, str] | None = None,
+    ) -> Instance:
+        """The method's output; AmtRefusedError when AMT says that it failed. Never sent twice."""
+        request = envelopes.invoke(class_name, method, _message_id(), parameters, selectors)
+        return envelopes.parse_output(await self._change(method, request), method)
+
+    async def _enumerate(self, class_name: str) -> list[Instance]:
+        answer = await self._send(envelopes.enumerate_(class_name, _message_id()))
+        context: str | None = envelopes.parse_enumerate(answer)
+        found: list[Instance] = []
+        for _ in range(MAX_PULLS):
+            if context is None:
+                return found
+            answer = await self._send(envelopes.pull(class_name, _message_id(), context))
+            pulled = envelopes.parse_pull(answer)
+            found.extend(pulled.instances)
+            context = pulled.context
+        raise AmtAnswerError(f"AMT on {self.host} finds no end of {class_name}")
+
+    async def _read(self, request: Callable[[], bytes]) -> bytes:
+        return await self._again_if_lost(lambda: self._send(request()))
+
+    async def _again_if_lost(self, ask: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await ask()
+        except _Lost:
+            try:
+                return await ask()
+            except _Lost as lost:
+                raise self._unreachable(lost) from lost
+
+    async def _change(self, what: str, request: bytes) -> bytes:
+        try:
+            return await self._send(request)
+        except _Lost as lost:
+            if not lost.heard:
+                raise self._unreachable(lost) from lost
+            raise AmtInDoubtError(
+                f"{what} was sent to AMT on {self.host}, and no answer came: {lost.reason}",
+                hint="look at the machine's state before you try again",
+            ) from lost
+
+    def _unreachable(self, lost: _Lost) -> AmtUnreachableError:
+        return AmtUnreachableError(
+            f"AMT on {self.host} does not answer: {lost.reason}",
+            hint="try again; AMT that answers nobody any more comes back after a power cut",
+        )
+
+    async def _send(self, envelope: bytes) -> bytes:
+        """The answer's body, a success or a fault; the digest's steps are in here."""
+        async with self._one_at_a_time:
+            proven = False
+            for _ in range(3):  # unasked, on the challenge, and once more if the nonce is stale
+                status, challenges, body = await self._post(envelope)
+                if status != 401:
+                    return self._judged(status, body)
+                stale = self._digest.take(challenges)
+                if proven and not stale:
+                    break
+                proven = True
+        raise AmtWrongPasswordError(
+            f"AMT on {self.host} does not take the password of {self._digest.user}",
+            hint="check user and password; AMT has its own, set in MEBx or by provisioning",
+        )
+
+    def _judged(self, status: int, body: bytes) -> bytes:
+        # Faults come with 400 and 500, and say more than the number.
+        if status == 200 or (status in (400, 500) and b"Envelope" in body):
+            return body
+        if status == 403:
+            raise AmtRefusedError(
+                f"AMT on {self.host} lets {self._digest.user} in, but not do that",
+                hint="give the user the realm, or use the administrator",
+            )
+        raise AmtAnswerError(f"AMT on {self.host} answered HTTP {status}")
+
+    async def _post(self, envelope: bytes) -> tuple[int, list[str], bytes]:
+        if self._session is None:
+            raise RuntimeError("WsmanClient is used outside its context")
+        headers = {"Content-Type": "application/soap+xml;charset=UTF-8"}
+        authorization = self._digest.authorization("POST", PATH)
+        if authorization:
+            headers["Authorization"] = authorization
+        try:
+            async with self._session.post(
+                self.url,
+                data=envelope,
+                headers=headers,
+                allow_redirects=False,
+                ssl=self._context or True,
+            ) as response:
+                self._note_version(response.headers.get("Server", ""))
+                body = await _bounded(response.content)
+                return response.status, response.headers.getall("WWW-Authenticate", []), body
+        except (
+            aiohttp.ClientConnectorError,
+            aiohttp.ServerFingerprintMismatch,
+            aiohttp.ConnectionTimeoutError,
+            aiohttp.ClientConnectorCertificateError,
+        ) as err:
+            raise await self._not_connected(err) from err
+        except (aiohttp.ClientError, TimeoutError, OSError) as err:
+            # Without credentials AMT does nothing, so there is nothing to be in doubt about.
+            raise _Lost(_reason(err), heard=bool(authorization)) from err
+
+    async def _first_certificate(self, context: ssl.SSLContext) -> str:
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                _, writer = await asyncio.open_connection(self.host, self.port, ssl=context)
+        except (OSError, TimeoutError) as err:
+            raise await self._not_connected(err) from err
+        shown = fingerprint(writer.get_extra_info("ssl_object"))
+        # What the closing handshake has to say is of no interest, and could take long.
+        writer.transport.abort()
+        return shown
+
+    async def _not_connected(self, err: Exception) -> AmtError:
+        """The error for a connection that did not come about; nothing was asked for."""
+        cause = err.os_error if isinstance(err, aiohttp.ClientConnectorError) else err
+        if isinstance(cause, aiohttp.ServerFingerprintMismatch):
+            return changed_certificate(self.host)
+        if failed := handshake_error(self.host, cause):
+            return failed
+        if wrong := await self._wrong_transport():
+            return wrong
+        return AmtUnreachableError(
+            f"AMT on {self.host} cannot be reached on port {self.port}: {_reason(cause)}",
+            hint="is the machine on mains and network, and AMT activated?",
+        )
+
+    async def _wrong_transport(self) -> AmtWrongTransportError | None:
+        if self.port != (TLS_PORT if self._tls else PLAIN_PORT):
+            return None  # a port of somebody's choice has no counterpart
+        other_port = PLAIN_PORT if self._tls else TLS_PORT
+        return await wrong_transport(
+            self.host, other_port, tls=self._tls is not None, timeout_s=CONNECT_TIMEOUT_S
+        )
+
+    def _note_version(self, server: str) -> None:
+        found = re.fullmatch(r"Intel\(R\) Active Management Technology ([0-9.]{3,20})", server)
+        if found:
+            self.firmware_version = found[1]
+
+
+async def _bounded(content: aiohttp.StreamReader) -> bytes:
+    body = bytearray()
+    async for piece in content.iter_any():
+        body += piece
+        if len(body) > envelopes.MAX_ANSWER_BYTES:
+            raise AmtAnswerError(f"AMT's answer is longer than {envelopes.MAX_ANSWER_BYTES} bytes")
+    return bytes(body)
+
+
+def _message_id() -> str:
+    return f"uuid:{uuid.uuid4()}"
+
+
+def _reason(err: Exception) -> str:
+    """The system's words where there are some; never aiohttp's repr, which holds headers."""
+    if isinstance(err, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError):
+        return "the connection was closed"
+    return reason(err)
