@@ -17,7 +17,8 @@ from bootserver.bench.fake_amt import (
     FakeSpec,
     fake_amt,
 )
-from tests.browser.conftest import Open, Shoot
+from tests.browser.conftest import PHONE, Open, Shoot
+from tests.browser.test_for_everybody import faults
 from tests.fixtures.amt import PASSWORD, STEP_S, play_stub, toml_of
 from tests.fixtures.packaged import MEMTEST, packaged
 from tests.fixtures.server import RunningServer, Site, serving
@@ -129,10 +130,16 @@ async def test_the_console_shows_what_the_machine_prints_and_takes_keys(
     await page.wait_for_selector("#console-consent:not([hidden])")
     await page.keyboard.type(device.state.consent.shown_code)
     await page.keyboard.press("Enter")
-    await text_of(page, "#line-state", "connected")
+    await text_of(page, "#line-state", "Connected")
     device.print_serial(
         b"\x1b[2J\x1b[HiPXE 1.21.1 -- Open Source Network Boot Firmware\r\n"
-        b"\x1b[32mnet0\x1b[0m: 52:54:00:12:34:56 on 0000:00:1f.6\r\n\x1b[44;97m menu \x1b[0m"
+        b"\x1b[32mnet0\x1b[0m: 52:54:00:12:34:56 on 0000:00:1f.6\r\n\r\n"
+        b"\x1b[34;47m\xda\xc4\xc4\xc4\xc4\xc4\xc4\xc4\xc4\xbf\r\n\xb3  Setup \xb3\r\n"
+        b"\xc0\xc4\xc4\xc4\xc4\xc4\xc4\xc4\xc4\xd9\r\n\x1b[0m\x1b[44;97m F10 saves \x1b[0m\r\n"
+        + b"".join(b"\x1b[%dmink %d \x1b[0m" % (n, n) for n in (*range(30, 38), *range(90, 98)))
+        + b"\r\n"
+        + b"".join(b"\x1b[%dm on %d \x1b[0m" % (n, n) for n in (*range(40, 48), *range(100, 108)))
+        + b"\r\n\x1b[7mreverse\x1b[0m \x1b[1mbold \x1b[4munderlined\x1b[0m\r\niPXE> "
     )
     await text_of(page, "#screen", "Open Source Network Boot Firmware")
     await page.click("#screen")
@@ -140,9 +147,9 @@ async def test_the_console_shows_what_the_machine_prints_and_takes_keys(
     for key in ("Enter", "ArrowUp", "F2", "Control+b", "Tab"):
         await page.keyboard.press(key)
     await device.wait_until(lambda: device.typed.endswith(b"\t"))
+    await shoot(page, "console")
     device.print_serial(b"\r\n" * 30 + b"\x1b[31mno DHCP answer\x1b[0m\r\n")
     await text_of(page, "#spoken", "no DHCP answer")
-    await shoot(page, "console")
     green = await page.locator("#scrolled .f2, #screen .f2").first.inner_text()
     await page.select_option("#keyboard", "vt100+")
     await page.click("[data-send=F10]")
@@ -166,7 +173,7 @@ async def test_a_line_that_ends_says_why_and_is_opened_again(
     await page.wait_for_selector("#console-consent:not([hidden])")
     await page.keyboard.type(device.state.consent.shown_code)
     await page.keyboard.press("Enter")
-    await text_of(page, "#line-state", "connected")
+    await text_of(page, "#line-state", "Connected")
 
     device.hang_up()
     await page.wait_for_selector("#ended:not([hidden])")
@@ -174,6 +181,124 @@ async def test_a_line_that_ends_says_why_and_is_opened_again(
     await page.click("#connect")
     await page.fill("#console-login [name=password]", PASSWORD)
     await page.click("#console-login button.primary")
-    await text_of(page, "#line-state", "connected")
+    await text_of(page, "#line-state", "Connected")
 
     assert why
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_axe_finds_no_serious_fault(
+    server: RunningServer, device: FakeAmtDevice, open_page: Open, scheme: str
+) -> None:
+    page = await open_page(server, "/amt", color_scheme=scheme, allow="4[02]")
+    base, found = page.url.removesuffix("/amt"), {"not asked yet": await faults(page)}
+    order = {"image": "memtest", "method": "two-stage", "password": PASSWORD}
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(f"{base}/api/v1/machines/{device.host}/boot", json=order) as answer,
+    ):
+        assert answer.status == 202
+    await page.wait_for_selector("[data-consent]")
+    await page.wait_for_selector("#amt-hosts .pw-on")
+
+    await page.evaluate("document.querySelectorAll('main details').forEach(d => d.open = true)")
+    found["booting"] = await faults(page)
+    for button, dialog in (
+        ("#amt-hosts [data-boot-host]", "amt-boot"),
+        ("[data-ask]", "ask"),
+        ("[data-power]", "power"),
+        ("[data-kvm]", "kvm"),
+        ("[data-forget]", "forget"),
+    ):
+        await page.click(button)
+        await page.evaluate(
+            "document.querySelectorAll('dialog details').forEach(d => d.open = true)"
+        )
+        found[dialog] = await faults(page)
+        await page.keyboard.press("Escape")
+    await page.click("[data-stop]")
+    await text_of(page, "[data-amt-boot] .badge", "Given up")
+    found["given up"] = await faults(page)
+    await page.goto(f"{base}/amt/{device.host}/console")
+    await page.wait_for_selector("#console-login:not([hidden])")
+    found["no password"] = await faults(page)
+    await page.fill("#console-login [name=password]", PASSWORD)
+    await page.click("#console-login button.primary")
+    await page.wait_for_selector("#console-consent:not([hidden])")
+    await page.keyboard.type(device.state.consent.shown_code)
+    await page.keyboard.press("Enter")
+    await text_of(page, "#line-state", "Connected")
+    colours = [b"\x1b[%d;%dmX\x1b[0m" % (ink, 40) for ink in (*range(31, 38), *range(90, 98))]
+    device.print_serial(b"".join(colours) + b"\x1b[37;44mon blue\x1b[0m\x1b[7mreverse\x1b[0m")
+    await text_of(page, "#screen", "reverse")
+    found["console"] = await faults(page)
+
+    assert {where: what for where, what in found.items() if what} == {}
+
+
+async def test_nothing_is_wider_than_a_phone(
+    server: RunningServer, device: FakeAmtDevice, open_page: Open
+) -> None:
+    page = await open_page(server, "/amt")
+    await page.set_viewport_size(PHONE)
+    too_wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+
+    hosts = await page.evaluate(too_wide)
+    await page.goto(f"{page.url}/{device.host}/console")
+    await page.wait_for_selector("#console-login:not([hidden])")
+    console = await page.evaluate(too_wide)
+
+    assert (hosts, console) == (False, False)
+
+
+async def test_a_system_is_cut_off_only_by_who_is_sure(
+    server: RunningServer, device: FakeAmtDevice, open_page: Open, shoot: Shoot
+) -> None:
+    page = await open_page(server, "/amt")
+
+    await page.click("[data-power]")
+    await page.check("#power-form [value=reset]")
+    await page.click("#power-form summary")
+    await page.fill("#power-form [name=password]", PASSWORD)
+    await page.click("#power-form button.primary")
+    await page.wait_for_selector("#power-sure:not([hidden])")
+    asked_before = list(device.asked)
+    await shoot(page, "amt-power")
+    await page.check("#power-form [value=on]")
+    assert await page.is_hidden("#power-sure")
+    await page.check("#power-form [value=reset]")
+    await page.click("#power-form button.primary")
+    await page.click("#power-form button.danger")
+    await page.wait_for_selector("dialog[open]", state="detached")
+
+    assert asked_before == []
+    assert "RequestPowerStateChange" in device.asked
+
+
+async def test_a_machine_is_added_and_forgotten(
+    server: RunningServer, device: FakeAmtDevice, open_page: Open
+) -> None:
+    page = await open_page(server, "/amt", allow="502")
+
+    await page.click("text=Add a machine")
+    await page.fill("#ask-form [name=host]", device.host)
+    await page.fill("#ask-form [name=password]", PASSWORD)
+    await page.select_option("#ask-form [name=tls]", "tls")
+    await page.click("#ask-form button.primary")
+    await text_of(page, "#ask-form .failure", "TLS")
+    await page.select_option("#ask-form [name=tls]", "plain")
+    await page.click("#ask-form button.primary")
+    await text_of(page, "#amt-hosts .what", "AMT 15.0.47")
+    await page.click("#amt-hosts summary")
+    await page.click("[data-kvm]")
+    await page.fill("#kvm-form [name=rfb_password]", "P@ssw0rd")
+    await page.click("#kvm-form summary")
+    await page.fill("#kvm-form [name=password]", PASSWORD)
+    await page.click("#kvm-form button.primary")
+    await text_of(page, "#kvm-built", f"The screen is at {device.host}:")
+    await page.keyboard.press("Escape")
+    await page.click("[data-forget]")
+    await page.click("#forget-form button.danger")
+    await text_of(page, "#amt-hosts .badge", "Not asked yet")
+
+    assert device.state.kvm_enabled

@@ -7,7 +7,12 @@ const ESCAPE_TWICE_MS = 600;
 const SPOKEN_AFTER_MS = 700;
 const SPOKEN_LINES = 12; // at once; nobody listens to more
 const SCROLLED_MAX = 1000;
-const WORDS = { consent: "Consent needed", ended: "Line closed" };
+const WORDS = {
+  opening: "Connecting",
+  consent: "Consent needed",
+  open: "Connected",
+  ended: "Line closed",
+};
 const NO_LOGIN = new Set(["no_password", "wrong_password"]);
 const NAMED = new Set([
   ...["Enter", "Backspace", "Tab", "Escape", "ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight"],
@@ -50,7 +55,7 @@ function connect(login = {}) {
 
 function tell(status) {
   state = status.state;
-  at("line-state").textContent = WORDS[state] ?? status.sentence;
+  at("line-state").textContent = WORDS[state];
   at("line-state").dataset.state = state;
   at("connect").hidden = state !== "ended";
   at("disconnect").hidden = state === "ended";
