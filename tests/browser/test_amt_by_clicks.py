@@ -161,7 +161,7 @@ async def test_the_console_shows_what_the_machine_prints_and_takes_keys(
     assert bytes(device.typed) == b"dhcp \xc3\xbc\r\x1b[A\x1bOQ\x02\t\x1b0\x1b"
     assert green == "net0"
     assert await page.evaluate("document.activeElement.id") == "terminal"
-    assert "PASSWORD" not in page.url
+    assert PASSWORD not in page.url
 
 
 async def test_a_line_that_ends_says_why_and_is_opened_again(
