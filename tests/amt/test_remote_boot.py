@@ -286,3 +286,45 @@ async def test_the_password_shows_up_nowhere(config: Config, tmp_path: Path):
     assert job["doing"] == "done"
     assert PASSWORD not in json.dumps([told, answers, logs], default=str)
     assert PASSWORD.encode() not in kept
+
+
+async def test_a_server_that_stops_takes_its_drives_away_and_gives_the_boots_up(
+    config: Config, tmp_path: Path
+):
+    async with fake_amt(FakeSpec(tmp_path / "amt", first_lbas=())) as device:
+        make_iso(config.images.path / "rescue.iso", bios=True)
+        async with running_admin(with_amt(config, device)) as admin:
+            job_id = await start(admin, device, method="two-stage")
+            await device.booted()
+            boots = admin.parts.amt_boots
+
+        progress = boots.get(job_id)
+        assert progress.doing == "cancelled"
+        await device.wait_until(lambda: device.ider is None)
+
+
+async def test_recovery_that_leads_nowhere_tells_what_amts_log_has_of_it(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("bootserver.amt.boot.remote_boot.SILENCE_S", 2.0)
+    server = config.server.model_copy(update={"url": "http://127.0.0.1:9", "https_port": 9})
+    spec = FakeSpec(tmp_path / "amt", tls=True, version="16.1.30")
+    async with site(config.model_copy(update={"server": server}), spec) as (admin, device):
+        job = await ended(admin, await start(admin, device, method="ocr"))
+        boot = await boot_of(admin, job)
+
+        assert job["failure"] == "no_call"
+        assert "AMT's log says last: One-Click Recovery: the server cannot be" in job["error"]
+        assert boot["error"] == job["error"]
+        assert [fetched.url.split("/")[2] for fetched in device.fetched] == ["127.0.0.1:9"]
+
+
+async def test_one_click_recovery_without_https_says_how_to_switch_it_on(
+    config: Config, tmp_path: Path
+):
+    spec = FakeSpec(tmp_path / "amt", tls=True, version="16.1.30")
+    async with site(config, spec) as (admin, device):
+        job = await ended(admin, await start(admin, device, method="ocr"))
+
+        assert "https_port" in job["hint"]
+        assert device.boots == []

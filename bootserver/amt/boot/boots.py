@@ -17,6 +17,7 @@ from bootserver.sessions.bus import Bus
 
 ACTIVE_MAX = 512
 ENDED_KEPT = 200
+CLOSE_S = 10.0
 
 log = structlog.get_logger(__name__)
 
@@ -112,9 +113,14 @@ class AmtBoots:
         return self.get(boot_id)
 
     async def close(self) -> None:
-        """Gives up all."""
-        for boot_id in list(self._running):
-            await self.stop(boot_id)
+        """Gives up all, at once; a machine that does not answer is not waited for long."""
+        await asyncio.sleep(0)  # as in `stop`
+        tasks = []
+        for boot, task in self._running.values():
+            boot.stop(task)
+            tasks.append(task)
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLOSE_S)
 
     async def _run(self, boot: RemoteBoot) -> None:
         doing, problem = Doing.FAILED, None

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -14,9 +15,16 @@ from typing import Any
 from bootserver.amt.access import AmtAccess, AmtLogin
 from bootserver.amt.boot.forecast import foresee
 from bootserver.amt.boot.plan import BootPlan, choose_method, order_for_machine
-from bootserver.amt.boot.progress import BootMethod, BootProgress, Doing
+from bootserver.amt.boot.progress import BootMethod, BootProgress, Doing, NoCallError
 from bootserver.amt.boot.recorded_drive import RecordedDrive
-from bootserver.amt.boot.watching import Limits, Seen, has_handed_over, judge, what_goes_on
+from bootserver.amt.boot.watching import (
+    SILENCE_S,
+    Limits,
+    Seen,
+    has_handed_over,
+    judge,
+    what_goes_on,
+)
 from bootserver.amt.control.asking import ConsentQuestion
 from bootserver.amt.control.boot_options import (
     Armed,
@@ -25,6 +33,7 @@ from bootserver.amt.control.boot_options import (
     clear_boot_options,
 )
 from bootserver.amt.control.boot_parameters import RecoveryParameters
+from bootserver.amt.control.event_log import read_event_log
 from bootserver.amt.control.facts import AmtFacts
 from bootserver.amt.control.power import PowerAction, PowerState, power_state, request_power
 from bootserver.amt.control.redirection_switch import enable_redirection
@@ -51,7 +60,8 @@ LOOK_S = 0.5
 DIRECT_QUIET_S = 30.0  # a small disc of which nothing was read for so long is in memory
 FIRST_WITH_USB = 11  # the AMT whose redirected drives are USB drives
 BETWEEN_POWER_REQUESTS_S = 10.0
-AWAKE_LOOKS = 3
+LOG_CLOCK_SPARE = timedelta(minutes=5)  # AMT's clock is its own
+ON_LOOKS, ON_LOOK_S = 30, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +178,7 @@ class RemoteBoot:
             return
         if facts.power is not PowerState.ON:  # a dark screen shows no code
             await request_power(client, PowerAction.ON)
+            await self._until_on(client)
         await self._question.ask(client)
 
     # ---- In the ledger ----
@@ -186,8 +197,9 @@ class RemoteBoot:
         except asyncio.CancelledError:
             ledger.advance(session.key, BootPhase.FAILED, "given up by whoever started it")
             raise
-        except BootServerError as err:
-            ledger.advance(session.key, BootPhase.FAILED, err.message)
+        except Exception as err:
+            words = err.message if isinstance(err, BootServerError) else "the server failed"
+            ledger.advance(session.key, BootPhase.FAILED, words)
             raise
 
     # ---- Over redirection ----
@@ -212,7 +224,7 @@ class RemoteBoot:
                 await self._power_on(client, session)
                 await self._watch(session, plan, armed, drive)
                 await self._settle(plan, drive)
-            except (BootServerError, asyncio.CancelledError):
+            except BaseException:
                 if not drive.reads:  # what a boot has used, AMT has cleared itself
                     with suppress(BootServerError):
                         await clear_boot_options(client)
@@ -265,10 +277,13 @@ class RemoteBoot:
         armed = await boot_from_https(
             client, facts, RecoveryParameters(url), enforce_secure_boot=self._loaders_are_signed
         )
+        began_at = datetime.now(UTC)
         try:
             await self._power_on(client, session)
             await self._watch(session, plan, armed, None)
-        except (BootServerError, asyncio.CancelledError):
+        except NoCallError as err:
+            raise await _with_the_events(err, client, began_at) from err
+        except BaseException:
             with suppress(BootServerError):
                 await clear_boot_options(client)
             raise
@@ -285,19 +300,21 @@ class RemoteBoot:
         self._does(Doing.POWERING, "the machine is started")
         change = await request_power(client, PowerAction.BOOT)
         if change.before is PowerState.SLEEPING:  # that has woken it, and nothing more
-            await self._until_awake(client)
+            await self._until_on(client)
+            await asyncio.sleep(BETWEEN_POWER_REQUESTS_S)
             change = await request_power(client, PowerAction.RESET)
         self._parts.ledger.advance(
             session.key, BootPhase.POWERED, f"{change.asked}, it was {change.before}"
         )
 
-    async def _until_awake(self, client: WsmanClient) -> None:
-        for _ in range(AWAKE_LOOKS):
-            await asyncio.sleep(BETWEEN_POWER_REQUESTS_S)
+    async def _until_on(self, client: WsmanClient) -> None:
+        """Returns when the machine is on, which AMT says some seconds after it is."""
+        for _ in range(ON_LOOKS):
             if await power_state(client) is PowerState.ON:
                 return
+            await asyncio.sleep(ON_LOOK_S)
         raise AmtError(
-            "the machine was asleep and does not wake",
+            f"the machine was told to be on, and is not after {ON_LOOKS * ON_LOOK_S:.0f} s",
             hint="switch it off (bootserver amt power HOST off), and boot it again",
         )
 
@@ -305,7 +322,7 @@ class RemoteBoot:
         self, session: BootSession, plan: BootPlan, armed: Armed, drive: RecordedDrive | None
     ) -> None:
         """Returns at the hand-off, or when the disc is read directly; raises when hope is gone."""
-        limits = Limits(self._parts.config.amt.no_reads_s)
+        limits = Limits(self._parts.config.amt.no_reads_s, SILENCE_S)
         powered_at = moved_at = monotonic()
         last: tuple[object, ...] = ()
         while True:
@@ -372,6 +389,21 @@ def attached(
         port=access.redirection_port,
         tls=access.tls,
     )
+
+
+async def _with_the_events(
+    err: NoCallError, client: WsmanClient, began_at: datetime
+) -> NoCallError:
+    """The error with what AMT's log has of the recovery since then, if it has anything."""
+    try:
+        events = await read_event_log(client)
+    except BootServerError:
+        return err
+    recovery = (e for e in events if e.recovery and e.at and e.at >= began_at - LOG_CLOCK_SPARE)
+    newest = next(recovery, None)
+    if newest is None:
+        return err
+    return NoCallError(f"{err.message}; AMT's log says last: {newest.text}", hint=err.hint)
 
 
 def _how_it_went(session: BootSession) -> str:

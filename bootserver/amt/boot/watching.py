@@ -30,7 +30,7 @@ class Limits:
     """How long what may take."""
 
     no_reads_s: float
-    silence_s: float = SILENCE_S
+    silence_s: float
 
 
 def has_handed_over(seen: Seen) -> bool:

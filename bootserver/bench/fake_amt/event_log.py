@@ -24,6 +24,9 @@ _RECORD = struct.Struct("<IBBBBBBBBB8s")
 _SENSOR_SPECIFIC = 0x6F
 _BIOS, _AMT = 34, 38
 _PROGRESS, _AUTHENTICATION = 0x0F, 0x06
+_RECOVERY_ERROR, _RECOVERY_PROGRESS = 3, 5  # event offsets; the data is AA 30 and a code
+# 1 no network, 2 name unknown, 3 no connection, 5 TLS, 6 login, 7 signature, 8 no such file
+_RECOVERY_ERRORS = {"CertificateError": 5, "status 401": 6, "status 40": 8}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,17 @@ class Event:
 def boot_started(at_s: int) -> Event:
     """The BIOS starts the operating system (firmware progress, code 0x13)."""
     return Event(at_s, _PROGRESS, 2, _BIOS, b"\x40\x13")
+
+
+def recovery_downloaded(at_s: int) -> Event:
+    """One-Click Recovery has its image."""
+    return Event(at_s, _PROGRESS, _RECOVERY_PROGRESS, _BIOS, b"\xaa\x30\x04")
+
+
+def recovery_failed(at_s: int, error: str) -> Event:
+    """One-Click Recovery has not: by what went wrong with the download."""
+    code = next((code for words, code in _RECOVERY_ERRORS.items() if words in error), 3)
+    return Event(at_s, _PROGRESS, _RECOVERY_ERROR, _BIOS, bytes((0xAA, 0x30, code)), severity=16)
 
 
 def login_failed(at_s: int) -> Event:

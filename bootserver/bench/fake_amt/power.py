@@ -129,8 +129,11 @@ class Power:
         fetched = await fetch(boot.recovery, self._state.roots, spec.workdir, spec.network.gateway)
         self.fetched.append(fetched)
         self._state.boot.last_status = (_STATUS_FAILED if fetched.error else _STATUS_OK, 0)
+        now_s, events = self._state.now_s(), self._state.events
         if fetched.error:
+            events.append(event_log.recovery_failed(now_s, fetched.error))
             return replace(boot, source=BootFrom.DEFAULT), None
+        events.append(event_log.recovery_downloaded(now_s))
         return boot, fetched.disc
 
     async def _first_reads(self) -> None:
