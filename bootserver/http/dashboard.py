@@ -16,7 +16,9 @@ from urllib.parse import urlencode
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from bootserver.http import page_data, words
+from bootserver.amt.errors import AmtError
+from bootserver.http import amt_page, page_data, words
+from bootserver.http.api.parts import parts_of
 from bootserver.http.waterfall import ENDS, axis, common_scale_s, length_s, waterfall
 from bootserver.images.recipes import RECIPE_NAMES
 from bootserver.sessions.shape import progress
@@ -83,6 +85,8 @@ def add_dashboard(app: web.Application) -> None:
             web.get("/boots/{id}", _boot),
             web.get("/images", _images),
             web.get("/machines", _machines),
+            web.get("/amt", _amt),
+            web.get("/amt/{host}/console", _console),
             web.static("/static", HERE / "static"),
         ]
     )
@@ -184,6 +188,37 @@ async def _machines(request: web.Request) -> web.Response:
         profiles=await page_data.profiles(request),
         configured=page_data.configured(request),
         image_names=page_data.image_names(request),
+        amt_hosts=await amt_page.hosts_by_name(request),
+        methods=amt_page.METHODS,
+    )
+
+
+async def _amt(request: web.Request) -> web.Response:
+    return await _page(
+        request,
+        "amt.html",
+        boots=await amt_page.boots(request, datetime.now(UTC)),
+        hosts=await amt_page.hosts(request),
+        image_names=page_data.image_names(request),
+        methods=amt_page.METHODS,
+        actions=amt_page.ACTIONS,
+    )
+
+
+async def _console(request: web.Request) -> web.Response:
+    try:
+        host = await parts_of(request).amt_hosts.resolve(request.match_info["host"])
+    except AmtError as err:
+        return await _page(
+            request,
+            "lost.html",
+            status_code=404,
+            heading="No such machine",
+            sentence=f"{err.message}: {err.hint}.",
+        )
+    known = {known["host"]: known for known in await amt_page.hosts(request)}
+    return await _page(
+        request, "console.html", host=host, title=known[host]["title"] if host in known else host
     )
 
 
@@ -233,6 +268,7 @@ def _environment() -> Environment:
             *("machine_name", "machine_key", "names", "selector"),
         )
     }
+    environment.filters |= {name: getattr(amt_page, name) for name in ("doing", "way", "power")}
     return environment
 
 

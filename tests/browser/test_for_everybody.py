@@ -18,7 +18,7 @@ from tests.fixtures.server import RunningServer, Site, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.interop]
 
-PAGES = ("/", "/images", "/machines")
+PAGES = ("/", "/images", "/machines", "/amt")
 FAULTS_IMPACT = {"serious", "critical"}
 
 

@@ -100,7 +100,7 @@ async def dashboard(config: Config) -> AsyncIterator[Dashboard]:
         await runner.cleanup()
 
 
-@pytest.mark.parametrize("path", ["/", "/images", "/machines"])
+@pytest.mark.parametrize("path", ["/", "/images", "/machines", "/amt"])
 async def test_an_empty_server_says_what_comes_next(dashboard: Dashboard, path: str):
     text = await dashboard.page(path)
 
@@ -110,7 +110,8 @@ async def test_an_empty_server_says_what_comes_next(dashboard: Dashboard, path: 
 
 
 async def test_pages_allow_no_inline_script_and_no_other_site(dashboard: Dashboard):
-    for path in ("/", "/images", "/machines", "/boots/0", "/static/app.css"):
+    amt = ("/amt", "/amt/pc-17/console")
+    for path in ("/", "/images", "/machines", "/boots/0", *amt, "/static/app.css"):
         async with dashboard.http.get(dashboard.url + path) as answer:
             policy = answer.headers["Content-Security-Policy"]
         assert policy.startswith("default-src 'self';")

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -24,6 +25,7 @@ from bootserver.amt.boot.watching import (
     judge,
     what_goes_on,
 )
+from bootserver.amt.control.asking import ConsentQuestion
 from bootserver.amt.control.boot_options import (
     Armed,
     boot_from_https,
@@ -31,13 +33,12 @@ from bootserver.amt.control.boot_options import (
     clear_boot_options,
 )
 from bootserver.amt.control.boot_parameters import RecoveryParameters
-from bootserver.amt.control.consent import cancel_consent, request_consent, send_consent_code
 from bootserver.amt.control.event_log import read_event_log
 from bootserver.amt.control.facts import AmtFacts
 from bootserver.amt.control.power import PowerAction, PowerState, power_state, request_power
 from bootserver.amt.control.redirection_switch import enable_redirection
 from bootserver.amt.control.trust_anchor import push_root_certificate
-from bootserver.amt.errors import AmtConsentRequiredError, AmtError, AmtRefusedError
+from bootserver.amt.errors import AmtError
 from bootserver.amt.hosts import AmtHosts
 from bootserver.amt.redirection.device import Drives, redirect
 from bootserver.amt.redirection.ider import DriveKind
@@ -56,8 +57,6 @@ from bootserver.stub.write import master
 from bootserver.tls.authority import SiteAuthority
 
 LOOK_S = 0.5
-CONSENT_S = 300.0  # AMT shows its code for so long at most
-CONSENT_TRIES = 3
 DIRECT_QUIET_S = 30.0  # a small disc of which nothing was read for so long is in memory
 FIRST_WITH_USB = 11  # the AMT whose redirected drives are USB drives
 BETWEEN_POWER_REQUESTS_S = 10.0
@@ -106,19 +105,18 @@ class RemoteBoot:
         self._order = order
         self._parts = parts
         self._told = told
-        self._code: asyncio.Future[str] | None = None
+        self._question = ConsentQuestion(partial(self._does, Doing.CONSENT))
         self._taken_away = asyncio.Event()
         self.progress = progress
 
     @property
     def wants_code(self) -> bool:
         """True while somebody at the machine is to tell the code on its screen."""
-        return self._code is not None and not self._code.done()
+        return self._question.is_open
 
     def give_code(self, code: str) -> None:
         """The code that AMT shows on the machine's screen."""
-        if self._code is not None and not self._code.done():
-            self._code.set_result(code)
+        self._question.answer(code)
 
     def stop(self, task: asyncio.Task[None]) -> None:
         """Take the drive away if it stays as asked; else give the boot up."""
@@ -181,33 +179,7 @@ class RemoteBoot:
         if facts.power is not PowerState.ON:  # a dark screen shows no code
             await request_power(client, PowerAction.ON)
             await self._until_on(client)
-        await request_consent(client)
-        asking = "AMT shows a code on the machine's screen: have somebody there read it out"
-        try:
-            for left in reversed(range(CONSENT_TRIES)):
-                try:
-                    await send_consent_code(client, await self._next_code(asking))
-                    return
-                except AmtRefusedError as err:
-                    if not left:
-                        raise
-                    asking = f"{err.message}; the code on the machine's screen, once more"
-        except (BootServerError, asyncio.CancelledError):
-            with suppress(BootServerError):
-                await cancel_consent(client)
-            raise
-
-    async def _next_code(self, asking: str) -> str:
-        self._code = asyncio.get_running_loop().create_future()
-        self._does(Doing.CONSENT, asking)
-        try:
-            async with asyncio.timeout(CONSENT_S):
-                return await self._code
-        except TimeoutError:
-            raise AmtConsentRequiredError(
-                f"nobody has told the code within {CONSENT_S:.0f} s",
-                hint="boot again, with somebody at the machine",
-            ) from None
+        await self._question.ask(client)
 
     # ---- In the ledger ----
 

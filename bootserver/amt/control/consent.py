@@ -9,12 +9,20 @@ from __future__ import annotations
 from bootserver.amt.control.facts import CONSENTED, ConsentPolicy, ConsentState
 from bootserver.amt.control.power import PowerState, power_state
 from bootserver.amt.control.probe import consent_policy_of, consent_state_of
+from bootserver.amt.control.reading import optional
 from bootserver.amt.errors import AmtAnswerError, AmtInDoubtError, AmtRefusedError
 from bootserver.amt.wsman.client import WsmanClient
 from bootserver.amt.wsman.values import Instance
 
 CODE_DIGITS = 6
 _WAITING = (ConsentState.REQUESTED, ConsentState.DISPLAYED)
+
+
+async def consent_is_missing(client: WsmanClient) -> bool:
+    """True if all redirection takes a user's consent, and it is not there."""
+    service = await optional(client.get("IPS_OptInService"))
+    demanded = consent_policy_of(service) is ConsentPolicy.ALL
+    return demanded and consent_state_of(service) not in CONSENTED
 
 
 async def request_consent(client: WsmanClient) -> ConsentState:

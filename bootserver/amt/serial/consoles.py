@@ -11,11 +11,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import structlog
 
 from bootserver.amt.access import AmtLogin
+from bootserver.amt.control.asking import ConsentQuestion
+from bootserver.amt.control.consent import consent_is_missing
 from bootserver.amt.control.redirection_switch import enable_redirection
 from bootserver.amt.errors import AmtError
 from bootserver.amt.failures import failure_of
@@ -31,6 +34,7 @@ class LineState(StrEnum):
     """How far a line is."""
 
     OPENING = "opening"
+    CONSENT = "consent"  # somebody at the machine is to tell the code on its screen
     OPEN = "open"
     ENDED = "ended"
 
@@ -85,8 +89,11 @@ class SharedLine:
         self.line: Line | None = None
         self.task: asyncio.Task[None] | None = None
         self.is_leaving = False
+        self.question = ConsentQuestion(partial(self.is_now, LineState.CONSENT))
 
-    def is_now(self, state: LineState, sentence: str, problem: BootServerError | None) -> None:
+    def is_now(
+        self, state: LineState, sentence: str, problem: BootServerError | None = None
+    ) -> None:
         """Has all know that."""
         self.status = LineStatus(state, sentence, problem)
         self.tell()
@@ -129,6 +136,10 @@ class Viewer:
         self._status, self._rows, self._scrolled = status, rows, terminal.scrolled_count
         return news
 
+    def give_code(self, code: str) -> None:
+        """The consent code on the machine's screen; nothing happens if nobody waits for it."""
+        self._line.question.answer(code)
+
     async def send(self, data: bytes) -> None:
         """Has the machine read this; nothing happens while there is no line."""
         if self._line.line is None:
@@ -170,7 +181,7 @@ class Consoles:
     async def close(self) -> None:
         """Ends all lines; whoever watches is told."""
         for line in list(self._lines.values()):
-            line.is_now(LineState.ENDED, "the server stops", None)
+            line.is_now(LineState.ENDED, "the server stops")
             await self._leave(line)
 
     async def _line(self, host: str, login: AmtLogin) -> SharedLine:
@@ -204,11 +215,13 @@ class Consoles:
     async def _serve(self, line: SharedLine, login: AmtLogin) -> None:
         async with self._hosts.client(line.host, login) as (client, access):
             await enable_redirection(client, ider=False, sol=True)
+            if await consent_is_missing(client):
+                await line.question.ask(client)
         async with serial_over_lan(
             access.host, access.user, access.password, port=access.redirection_port, tls=access.tls
         ) as opened:
             line.line = opened
-            line.is_now(LineState.OPEN, f"connected with the serial line of {line.host}", None)
+            line.is_now(LineState.OPEN, f"connected with the serial line of {line.host}")
             log.info("amt.console_opened", host=line.host)
             async for data in opened:
                 reply = line.terminal.feed(data)

@@ -136,6 +136,10 @@ class FakeAmtDevice:
         """Press the reset button of the host: the console is told, and it boots anew."""
         self._power.reset_button()
 
+    def hang_up(self) -> None:
+        """Break all redirection connections off: whoever has one has to connect anew."""
+        self._port.hang_up()
+
     async def listen(self, on: bool) -> None:
         """Open or close the redirection port (Hardware)."""
         await self._port.listen(on)

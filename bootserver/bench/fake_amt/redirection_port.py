@@ -89,6 +89,11 @@ class RedirectionPort:
             self._server = None
             self._reserve(self.port)
 
+    def hang_up(self) -> None:
+        """Break all connections off, as a cable does that is pulled."""
+        for task in self._serving:
+            task.cancel()
+
     def _reserve(self, port: int) -> None:
         # Bound, but not listening: the number is ours, and connections are refused.
         self._reserved = socket.socket(socket.AF_INET, socket.SOCK_STREAM)

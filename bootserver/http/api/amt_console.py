@@ -37,12 +37,13 @@ CONSOLES = web.AppKey("consoles", Consoles)
 log = structlog.get_logger(__name__)
 
 
-class ConsoleKeys(Body):
-    """Keys by their names, or a text that was pasted."""
+class ConsoleMessage(Body):
+    """Keys by their names, or a text that was pasted; or the consent code, where that is wanted."""
 
     keys: list[str] = Field(default=[], max_length=KEYS_MAX)
     text: str = Field(default="", max_length=MESSAGE_BYTES_MAX)
     keyboard: Keyboard = Keyboard.XTERM
+    code: str = Field(default="", pattern=r"^([0-9]{6})?$")
 
 
 async def watch_console(request: web.Request) -> web.StreamResponse:
@@ -118,7 +119,9 @@ async def _tell(socket: web.WebSocketResponse, viewer: Viewer) -> None:
 
 async def _hear(socket: web.WebSocketResponse, viewer: Viewer) -> None:
     async for message in socket:
-        given = _read(ConsoleKeys, message)
+        given = _read(ConsoleMessage, message)
+        if given.code:
+            viewer.give_code(given.code)
         try:
             keys = [
                 key_bytes(key, given.keyboard, application_keys=viewer.wants_application_keys)

@@ -7,7 +7,7 @@ import { merge } from "./merge.js";
 const RETRY_MS = 3000;
 const REFRESH_MS = 1000; // at most so often, however much happens
 
-const listeners = { boot: [], images: [], job: [], refreshed: [] };
+const listeners = { boot: [], images: [], job: [], amt_boot: [], refreshed: [] };
 let aheadMs = 0; // of this computer's clock, the server's is
 
 /** Call `listener` with the data of each event of that name; "refreshed" has none. */
@@ -118,7 +118,7 @@ function connect() {
     showLink("lost", "Connection lost, trying again");
     if (source.readyState === EventSource.CLOSED) setTimeout(connect, RETRY_MS);
   };
-  for (const name of ["boot", "images", "job"]) {
+  for (const name of ["boot", "images", "job", "amt_boot"]) {
     source.addEventListener(name, (event) => {
       const data = JSON.parse(event.data);
       for (const listener of listeners[name]) listener(data);
