@@ -213,12 +213,13 @@ async def test_scripts_and_templates_see_the_same_progress(
     server: RunningServer, open_page: Open
 ) -> None:
     page = await open_page(server)
-    loaded = {"outcome": "complete", "sent_bytes": 20, "size_bytes": 20}
-    root = {"outcome": "", "sent_bytes": 100, "size_bytes": 300}
+    loaded = {"protocol": "http", "outcome": "complete", "sent_bytes": 20, "size_bytes": 20}
+    root = {"protocol": "http", "outcome": "", "sent_bytes": 100, "size_bytes": 300}
+    drive = root | {"protocol": "redirection"}
     boots = [
         {"phase": phase, "sent_bytes": 20, "image_bytes": 40, "transfers": transfers}
         for phase in ("fetching", "handed_off", "os_up")
-        for transfers in ([], [loaded], [loaded, root], [root, root])
+        for transfers in ([], [loaded], [loaded, root], [root, root], [drive])
     ]
 
     from_script = await page.evaluate(
