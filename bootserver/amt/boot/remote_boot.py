@@ -261,9 +261,11 @@ class RemoteBoot:
         if self._order.stays or (is_direct and not plan.outlook.reads_once):
             self._does(Doing.ATTACHED, "the drive stays attached until it is taken away")
             await drive.until_closed(self._taken_away, look)
+            self._change(sentence="the drive was taken away, as asked")
         elif is_direct:
             self._does(Doing.WATCHING, "the machine reads the disc")
             await drive.until_quiet(DIRECT_QUIET_S, look)
+            self._change(sentence="the machine has all that it wanted of the disc")
 
     # ---- By One-Click Recovery ----
 

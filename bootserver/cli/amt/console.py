@@ -37,7 +37,7 @@ async def console(config: Config, machine: str, login: AmtLogin) -> None:
     from bootserver.amt.control.redirection_switch import enable_redirection
     from bootserver.amt.redirection.serial_line import serial_over_lan
 
-    async with open_amt(config, machine, login) as (_, client, access):
+    async with open_amt(config, machine, login, consents=True) as (_, client, access):
         await enable_redirection(client, ider=False, sol=True)
         async with serial_over_lan(
             access.host,

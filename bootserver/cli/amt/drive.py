@@ -37,7 +37,7 @@ async def _attach(config: Config, machine: str, file: Path, boot: bool, login: A
     from bootserver.amt.control.redirection_switch import enable_redirection
     from bootserver.amt.redirection.media import open_cd
 
-    async with open_amt(config, machine, login) as (hosts, client, access):
+    async with open_amt(config, machine, login, consents=True) as (hosts, client, access):
         facts = await hosts.probe(client)
         await enable_redirection(client)
         async with open_cd(file) as cd, attached(access, cd, facts) as drives:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -15,6 +16,7 @@ import click
 
 from bootserver.amt.access import AmtAccess, AmtLogin
 from bootserver.amt.credentials import NoPasswordError, read_password
+from bootserver.amt.errors import AmtConsentRequiredError
 from bootserver.cli.shared import open_state
 from bootserver.config import PASSWORD_VARIABLE, Config
 
@@ -77,9 +79,12 @@ async def open_hosts(config: Config) -> AsyncIterator[AmtHosts]:
 
 @asynccontextmanager
 async def open_amt(
-    config: Config, machine: str, login: AmtLogin
+    config: Config, machine: str, login: AmtLogin, *, consents: bool = False
 ) -> AsyncIterator[tuple[AmtHosts, WsmanClient, AmtAccess]]:
-    """A word with one machine's AMT; its password is asked for where none is kept."""
+    """A word with one machine's AMT; its password is asked for where none is kept.
+
+    With `consents` so is the code on its screen, where AMT demands a user's consent.
+    """
     async with open_hosts(config) as hosts:
         host = await hosts.resolve(machine)
         try:
@@ -90,4 +95,31 @@ async def open_amt(
             password = click.prompt(f"password of AMT on {host}", hide_input=True, err=True)
             login = replace(login, password=password)
         async with hosts.client(host, login) as (client, access):
+            if consents:
+                await _have_consent(client)
             yield hosts, client, access
+
+
+async def _have_consent(client: WsmanClient) -> None:
+    """Have whoever sits here ask whoever sits there, if AMT wants that."""
+    from bootserver.amt.control.asking import ConsentQuestion
+    from bootserver.amt.control.consent import consent_is_missing
+    from bootserver.cli.amt.typed import typed_line
+
+    if not await consent_is_missing(client):
+        return
+    if not is_somebody_there():
+        raise AmtConsentRequiredError(
+            f"AMT on {client.host} wants a user's consent, and nobody is here to ask for it",
+            hint="run the command in a terminal, with somebody at the machine",
+        )
+    question = ConsentQuestion(lambda sentence: click.echo(sentence, err=True))
+    asking = asyncio.create_task(question.ask(client))
+    try:
+        while not asking.done():
+            if question.is_open:
+                question.answer((await typed_line("code", hide=False) or "").strip())
+            await asyncio.wait({asking}, timeout=0.1)
+        await asking
+    finally:
+        asking.cancel()

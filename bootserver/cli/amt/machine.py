@@ -85,7 +85,7 @@ async def pxe(config: Config, machine: str, login: AmtLogin) -> None:
     from bootserver.amt.control.boot_options import boot_from_pxe, clear_boot_options
     from bootserver.amt.control.power import request_power
 
-    async with open_amt(config, machine, login) as (_, client, access):
+    async with open_amt(config, machine, login, consents=True) as (_, client, access):
         await boot_from_pxe(client)
         try:
             change = await request_power(client, PowerAction.BOOT)
@@ -116,7 +116,7 @@ async def kvm(
         rfb_password = click.prompt(
             "password for the viewer, 8 characters", hide_input=True, err=True
         )
-    async with open_amt(config, machine, login) as (_, client, _access):
+    async with open_amt(config, machine, login, consents=True) as (_, client, _access):
         address = await enable_kvm(client, rfb_password)
     viewer = "any VNC viewer" if address.vnc else "a viewer that knows AMT, such as MeshCommander"
     click.echo(f"the screen is at {address.host}:{address.port}, for {viewer}")
