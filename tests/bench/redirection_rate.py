@@ -4,7 +4,7 @@
 
 The host is the fake device: READ(10)s of 32 blocks, one after the other, over loopback, each
 checked. A console is a process of its own. MeshCentral's module is taken as it is out of its npm
-package, if the directory MESHCENTRAL has that in `package/` (and node-forge in `node_modules/`).
+package, where there are node and npm to fetch and run it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import shutil
 import statistics
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from bootserver.amt.redirection.device import redirect
 from bootserver.amt.redirection.media import IN_MEMORY_BYTES_MAX, open_cd
 from bootserver.amt.redirection.protocol import SwitchWhen
 from bootserver.bench.fake_amt import FakeAmtDevice, FakeSpec, fake_amt
+from tests.fixtures.meshcentral import CACHE, meshcentral
 
 READ_BLOCKS = 32
 READ_BYTES = READ_BLOCKS * 2048
@@ -92,7 +94,7 @@ async def running(command: Sequence[str], port: int) -> AsyncIterator[None]:
         *command,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.DEVNULL,
-        env={**os.environ, "REDIRECTION_PORT": str(port)},
+        env={**os.environ, "REDIRECTION_PORT": str(port), "MESHCENTRAL": str(CACHE)},
     )
     try:
         yield
@@ -113,10 +115,10 @@ async def serve(port: int, disc: Path) -> None:
 
 def consoles() -> tuple[Console, ...]:
     """Those that can be measured here."""
-    home = os.environ.get("MESHCENTRAL")
-    if home and (Path(home) / "package" / "amt" / "amt-ider-module.js").is_file():
+    if shutil.which("node") and shutil.which("npm"):
+        meshcentral()  # fetched now, not while it is measured
         return OURS + THEIRS
-    print("MeshCentral's console is not measured: MESHCENTRAL names no directory with its package")
+    print("MeshCentral's console is not measured: node or npm is not installed")
     return OURS
 
 
