@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 
 from bootserver.bench.fake_amt import (
     BootFrom,
@@ -19,11 +18,8 @@ from bootserver.bench.fake_amt import (
     RedirectionManners,
     fake_amt,
 )
-from bootserver.bench.fake_amt.certificate import make_certificate
 from bootserver.bench.qemu_command import BootDevice, QemuSpec
-from bootserver.config import PROJECT
 from bootserver.model import Firmware
-from tests.bench.fake_amt.test_recovery import GUEST_SEES_HOST_AS, https, recover
 from tests.bench.fake_amt.wire import (
     SETTINGS,
     Wsman,
@@ -133,24 +129,6 @@ async def test_a_machine_that_switches_itself_off_is_off(tmp_path: Path, evidenc
 
         await device.wait_until(lambda: not device.state.is_on, timeout_s=BOOT_S)
         assert device.machine is None
-
-
-async def test_one_click_recovery_boots_a_program_that_it_fetched(tmp_path: Path, evidence: Path):
-    certificate = make_certificate(GUEST_SEES_HOST_AS, tmp_path / "server")
-    loader = (PROJECT / "stub" / "build" / "ipxe-amd64.efi").read_bytes()
-
-    async def answer(request: web.Request) -> web.StreamResponse:
-        return web.Response(body=loader, content_type="application/efi")
-
-    async with (
-        fake_with_machine(Firmware.UEFI, tmp_path, evidence) as device,
-        https(certificate.context, answer) as port,
-    ):
-        url = f"https://{GUEST_SEES_HOST_AS}:{port}/stub.efi"
-        assert await recover(device, url, root=certificate.pem) is BootFrom.HTTPS
-        assert device.machine
-
-        await device.machine.wait_for("iPXE", timeout_s=BOOT_S)
 
 
 async def test_a_console_sees_and_types_on_the_machines_serial_line(tmp_path: Path, evidence: Path):
