@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from bootserver.amt.credentials import find_password
+from bootserver.amt.nouns import AmtLogin
 from bootserver.amt.tls import Tls
 from bootserver.amt.wsman.client import WsmanClient
 from bootserver.config import Config, MachineAmtConfig
@@ -25,16 +26,6 @@ class AmtAccess:
     def client(self) -> WsmanClient:
         """A WS-MAN client, to be entered."""
         return WsmanClient(self.host, self.user, self.password, tls=self.tls, port=self.wsman_port)
-
-
-@dataclass(frozen=True, slots=True)
-class AmtLogin:
-    """What somebody gives for this one time, over what is configured; "" and None: nothing."""
-
-    user: str = ""
-    password: str = field(default="", repr=False)
-    tls: bool | None = None
-    legacy_tls: bool = False
 
 
 def access_to(

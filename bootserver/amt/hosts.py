@@ -7,11 +7,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bootserver.amt.access import AmtAccess, AmtLogin, access_to, host_of
+from bootserver.amt.access import AmtAccess, access_to, host_of
 from bootserver.amt.control.facts import AmtFacts
 from bootserver.amt.control.probe import probe
 from bootserver.amt.errors import AmtError
 from bootserver.amt.known import KnownHost, KnownHosts
+from bootserver.amt.nouns import AmtLogin
 from bootserver.amt.wsman.client import WsmanClient
 from bootserver.config import Config
 from bootserver.fields import parse_host

@@ -8,10 +8,10 @@ from typing import Any
 
 from aiohttp import web
 
-from bootserver.amt.boot.progress import BootMethod, BootProgress, Doing
+from bootserver.amt.boot.progress import BootProgress, Doing
 from bootserver.amt.control.facts import ConsentPolicy, ControlMode
-from bootserver.amt.control.power import PowerAction, PowerState
 from bootserver.amt.hosts import AmtHost
+from bootserver.amt.nouns import BootMethod, PowerAction, PowerState
 from bootserver.http import page_data, words
 from bootserver.http.api.parts import parts_of
 from bootserver.http.waterfall import waterfall

@@ -21,7 +21,6 @@ from bootserver.amt.control.facts import (
     Kvm,
     Recovery,
 )
-from bootserver.amt.control.power import PowerState
 from bootserver.amt.errors import (
     AmtConsentRequiredError,
     AmtError,
@@ -30,6 +29,7 @@ from bootserver.amt.errors import (
     AmtRefusedError,
     AmtUnreachableError,
 )
+from bootserver.amt.nouns import PowerState
 from tests.fakes.scripted_amt import HANGS, LOST, ScriptedAmt, fault, returns, scripted
 
 GET = "Get AMT_BootSettingData"

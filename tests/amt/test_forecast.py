@@ -9,11 +9,10 @@ import pytest
 
 from bootserver.amt.boot.forecast import foresee
 from bootserver.amt.boot.plan import choose_method, known_network, order_for_machine
-from bootserver.amt.boot.progress import BootMethod
 from bootserver.amt.control.facts import AmtFacts, Kvm, Recovery, WiredNetwork
-from bootserver.amt.control.power import PowerState
 from bootserver.amt.errors import AmtError, AmtRefusedError
 from bootserver.amt.hosts import Lines
+from bootserver.amt.nouns import BootMethod, PowerState
 from bootserver.config import Config
 from bootserver.images.decide import Site
 from bootserver.model import ElToritoEntry, FileVersion, Image, IsoFacts, PlainDisk

@@ -14,9 +14,9 @@ from bootserver.amt.control.facts import (
     Redirection,
     WiredNetwork,
 )
-from bootserver.amt.control.power import PowerState
 from bootserver.amt.control.probe import probe
 from bootserver.amt.errors import AmtAnswerError, AmtUnreachableError
+from bootserver.amt.nouns import PowerState
 from tests.fakes.scripted_amt import LOST, ScriptedAmt, fault, scripted
 
 POWER = "Get CIM_AssociatedPowerManagementService"

@@ -24,7 +24,7 @@ from bootserver.amt.control.event_log import read_event_log
 from bootserver.amt.control.facts import ConsentState, Kvm, Redirection, WiredNetwork
 from bootserver.amt.control.facts import ControlMode as ToldControlMode
 from bootserver.amt.control.kvm import KvmAddress, enable_kvm
-from bootserver.amt.control.power import PowerAction, PowerState, power_state, request_power
+from bootserver.amt.control.power import power_state, request_power
 from bootserver.amt.control.probe import probe
 from bootserver.amt.control.redirection_switch import enable_redirection
 from bootserver.amt.control.trust_anchor import push_root_certificate
@@ -34,6 +34,7 @@ from bootserver.amt.errors import (
     AmtRefusedError,
     AmtWrongPasswordError,
 )
+from bootserver.amt.nouns import PowerAction, PowerState
 from bootserver.amt.redirection.device import Drives, redirect
 from bootserver.amt.redirection.ider import DriveKind
 from bootserver.amt.redirection.media import MemoryMedium

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -243,3 +245,14 @@ async def test_a_stub_tells_where_the_files_of_its_image_are(site: Site):
     built = await site.query("stub", "build", site.add(packaged(MEMTEST)))
 
     assert built["urls"]["tree"].endswith(f"/b/{built['token']}/tree/")
+
+
+def test_no_command_waits_for_libraries_that_another_needs():
+    heavy = ("aiohttp", "cryptography", "jinja2", "pycdlib", "pyte", "rich.console", "sqlalchemy")
+    program = f"import sys, bootserver.cli; print([m for m in {heavy} if m in sys.modules])"
+
+    output = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=True, text=True
+    ).stdout
+
+    assert output == "[]\n"

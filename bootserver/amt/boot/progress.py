@@ -10,16 +10,8 @@ from typing import Any
 from bootserver.amt.boot.forecast import Forecast, Outlook
 from bootserver.amt.errors import AmtError
 from bootserver.amt.failures import failure_of
+from bootserver.amt.nouns import BootMethod
 from bootserver.errors import BootServerError
-
-
-class BootMethod(StrEnum):
-    """How a machine gets its image; AUTO is the way that is expected to be the fastest."""
-
-    AUTO = "auto"
-    TWO_STAGE = "two-stage"  # redirected stub, image over HTTP
-    DIRECT = "direct"  # redirected image
-    ONE_CLICK_RECOVERY = "ocr"  # AMT has the firmware fetch the stub by HTTPS
 
 
 class Doing(StrEnum):

@@ -12,10 +12,10 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from bootserver.amt.access import AmtAccess, AmtLogin
+from bootserver.amt.access import AmtAccess
 from bootserver.amt.boot.forecast import foresee
 from bootserver.amt.boot.plan import BootPlan, choose_method, order_for_machine
-from bootserver.amt.boot.progress import BootMethod, BootProgress, Doing, NoCallError
+from bootserver.amt.boot.progress import BootProgress, Doing, NoCallError
 from bootserver.amt.boot.recorded_drive import RecordedDrive
 from bootserver.amt.boot.watching import (
     SILENCE_S,
@@ -35,11 +35,12 @@ from bootserver.amt.control.boot_options import (
 from bootserver.amt.control.boot_parameters import RecoveryParameters
 from bootserver.amt.control.event_log import read_event_log
 from bootserver.amt.control.facts import AmtFacts
-from bootserver.amt.control.power import PowerAction, PowerState, power_state, request_power
+from bootserver.amt.control.power import power_state, request_power
 from bootserver.amt.control.redirection_switch import enable_redirection
 from bootserver.amt.control.trust_anchor import push_root_certificate
 from bootserver.amt.errors import AmtError
 from bootserver.amt.hosts import AmtHosts
+from bootserver.amt.nouns import AmtLogin, BootMethod, PowerAction, PowerState
 from bootserver.amt.redirection.device import Drives, redirect
 from bootserver.amt.redirection.ider import DriveKind
 from bootserver.amt.redirection.media import Medium, MemoryMedium, blank_floppy, open_cd

@@ -7,10 +7,11 @@ and some two minutes more. All of it needs somebody who looks at the screen.
 from __future__ import annotations
 
 from bootserver.amt.control.facts import CONSENTED, ConsentPolicy, ConsentState
-from bootserver.amt.control.power import PowerState, power_state
+from bootserver.amt.control.power import power_state
 from bootserver.amt.control.probe import consent_policy_of, consent_state_of
 from bootserver.amt.control.reading import optional
 from bootserver.amt.errors import AmtAnswerError, AmtInDoubtError, AmtRefusedError
+from bootserver.amt.nouns import PowerState
 from bootserver.amt.wsman.client import WsmanClient
 from bootserver.amt.wsman.values import Instance
 

@@ -8,44 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from enum import StrEnum
 
 from bootserver.amt.control.reading import number, numbers, optional
 from bootserver.amt.errors import AmtError, AmtInDoubtError, AmtRefusedError
+from bootserver.amt.nouns import PowerAction, PowerState
 from bootserver.amt.wsman.client import WsmanClient
 from bootserver.amt.wsman.envelopes import pointer
 
 # After a power-on, AMT itself takes some seconds until it says so.
 LOOKS_AGAIN = 5
 LOOKS_AGAIN_AFTER_S = 2.0
-
-
-class PowerState(StrEnum):
-    """What the machine does now. `standby` is a running system's own saving (S0ix)."""
-
-    ON = "on"
-    STANDBY = "standby"
-    SLEEPING = "sleeping"
-    HIBERNATING = "hibernating"
-    OFF = "off"
-    UNKNOWN = "unknown"
-
-
-class PowerAction(StrEnum):
-    """What can be asked for. `shutdown`, `restart`, `sleep` and `hibernate` need the system's help.
-
-    `boot` starts the firmware, whatever the state: a reset if it is on, power-on if not.
-    """
-
-    BOOT = "boot"
-    ON = "on"
-    OFF = "off"
-    RESET = "reset"
-    CYCLE = "cycle"
-    SHUTDOWN = "shutdown"
-    RESTART = "restart"
-    SLEEP = "sleep"
-    HIBERNATE = "hibernate"
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,10 @@ from bootserver.amt.control.facts import (
     Redirection,
     WiredNetwork,
 )
-from bootserver.amt.control.power import PowerState, power_state
+from bootserver.amt.control.power import power_state
 from bootserver.amt.control.reading import flag, meaning, number, optional, text
 from bootserver.amt.errors import AmtAnswerError, AmtFaultError
+from bootserver.amt.nouns import PowerState
 from bootserver.amt.wsman.client import WsmanClient
 from bootserver.amt.wsman.values import Instance
 

@@ -16,13 +16,13 @@ from typing import Any
 
 import structlog
 
-from bootserver.amt.access import AmtLogin
 from bootserver.amt.control.asking import ConsentQuestion
 from bootserver.amt.control.consent import consent_is_missing
 from bootserver.amt.control.redirection_switch import enable_redirection
 from bootserver.amt.errors import AmtError
 from bootserver.amt.failures import failure_of
 from bootserver.amt.hosts import AmtHosts
+from bootserver.amt.nouns import AmtLogin
 from bootserver.amt.redirection.serial_line import Line, serial_over_lan
 from bootserver.amt.serial.terminal import COLUMNS, ROWS, Row, Terminal
 from bootserver.errors import BootServerError

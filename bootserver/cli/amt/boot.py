@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from bootserver.amt.access import AmtLogin
-from bootserver.amt.boot.progress import BootMethod
+from bootserver.amt.nouns import AmtLogin, BootMethod
 from bootserver.cli.amt.login import is_somebody_there, login_from_here, with_login
 from bootserver.cli.boots import admin_url
 from bootserver.cli.shared import as_json, print_json, with_config

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from bootserver.amt.access import AmtLogin
+from bootserver.amt.nouns import AmtLogin
 from bootserver.cli.amt.login import open_amt, with_login
 from bootserver.cli.shared import megabytes, with_config
 from bootserver.cli.watch import until_interrupted
@@ -33,8 +33,9 @@ async def attach(config: Config, machine: str, file: Path, boot: bool, login: Am
 async def _attach(config: Config, machine: str, file: Path, boot: bool, login: AmtLogin) -> None:
     from bootserver.amt.boot.remote_boot import attached
     from bootserver.amt.control.boot_options import boot_from_redirected_cd
-    from bootserver.amt.control.power import PowerAction, request_power
+    from bootserver.amt.control.power import request_power
     from bootserver.amt.control.redirection_switch import enable_redirection
+    from bootserver.amt.nouns import PowerAction
     from bootserver.amt.redirection.media import open_cd
 
     async with open_amt(config, machine, login, consents=True) as (hosts, client, access):

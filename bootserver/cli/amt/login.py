@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bootserver.amt.access import AmtAccess, AmtLogin
-from bootserver.amt.credentials import NoPasswordError, read_password
-from bootserver.amt.errors import AmtConsentRequiredError
+from bootserver.amt.nouns import AmtLogin
 from bootserver.cli.shared import open_state
 from bootserver.config import PASSWORD_VARIABLE, Config
 
 if TYPE_CHECKING:
+    from bootserver.amt.access import AmtAccess
     from bootserver.amt.hosts import AmtHosts
     from bootserver.amt.wsman.client import WsmanClient
 
@@ -47,7 +46,11 @@ def with_login(command: Callable[..., Any]) -> Callable[..., Any]:
         legacy_tls: bool,
         **named: Any,
     ) -> Any:
-        password = read_password(password_file) if password_file else ""
+        password = ""
+        if password_file:
+            from bootserver.amt.credentials import read_password
+
+            password = read_password(password_file)
         login = AmtLogin(user, password, tls, legacy_tls)
         return command(*arguments, login=login, **named)
 
@@ -85,6 +88,8 @@ async def open_amt(
 
     With `consents` so is the code on its screen, where AMT demands a user's consent.
     """
+    from bootserver.amt.credentials import NoPasswordError
+
     async with open_hosts(config) as hosts:
         host = await hosts.resolve(machine)
         try:
@@ -104,6 +109,7 @@ async def _have_consent(client: WsmanClient) -> None:
     """Have whoever sits here ask whoever sits there, if AMT wants that."""
     from bootserver.amt.control.asking import ConsentQuestion
     from bootserver.amt.control.consent import consent_is_missing
+    from bootserver.amt.errors import AmtConsentRequiredError
     from bootserver.cli.amt.typed import typed_line
 
     if not await consent_is_missing(client):

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bootserver.amt.access import AmtLogin
-from bootserver.amt.control.power import PowerAction
-from bootserver.amt.credentials import read_password
+from bootserver.amt.nouns import AmtLogin, PowerAction
 from bootserver.cli.amt.login import open_amt, open_hosts, with_login
 from bootserver.cli.shared import as_json, megabytes, print_json, with_config
 from bootserver.config import Config
@@ -109,6 +107,7 @@ async def kvm(
 ) -> None:
     """Switch a machine's remote screen on, and say where a viewer finds it."""
     from bootserver.amt.control.kvm import enable_kvm
+    from bootserver.amt.credentials import read_password
 
     if rfb_password_file:
         rfb_password = read_password(rfb_password_file)

@@ -6,11 +6,10 @@ from dataclasses import asdict
 
 from aiohttp import web
 
-from bootserver.amt.access import AmtLogin
-from bootserver.amt.boot.progress import BootMethod
 from bootserver.amt.boot.remote_boot import BootOrder
 from bootserver.amt.control.kvm import enable_kvm
-from bootserver.amt.control.power import PowerAction, request_power
+from bootserver.amt.control.power import request_power
+from bootserver.amt.nouns import AmtLogin, BootMethod, PowerAction
 from bootserver.http.api.parts import parts_of, require_image
 from bootserver.http.api.requests import (
     AmtBootOrder,

@@ -14,7 +14,7 @@ import structlog
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 from pydantic import BaseModel, Field
 
-from bootserver.amt.access import AmtLogin
+from bootserver.amt.nouns import AmtLogin
 from bootserver.amt.serial.consoles import Consoles, LineState, LineStatus, Viewer
 from bootserver.amt.serial.keys import Keyboard, UnknownKeyError, key_bytes, text_bytes
 from bootserver.http.api.parts import parts_of

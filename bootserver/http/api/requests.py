@@ -22,8 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from bootserver.amt.boot.progress import BootMethod
-from bootserver.amt.control.power import PowerAction
+from bootserver.amt.nouns import BootMethod, PowerAction
 from bootserver.fields import (
     AmtUser,
     ImageId,

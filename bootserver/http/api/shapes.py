@@ -11,9 +11,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from bootserver.amt.boot.progress import BootMethod, Doing
+from bootserver.amt.boot.progress import Doing
 from bootserver.amt.control.facts import ConsentPolicy, ConsentState, ControlMode
-from bootserver.amt.control.power import PowerAction, PowerState
+from bootserver.amt.nouns import BootMethod, PowerAction, PowerState
 from bootserver.model import BootPhase, Firmware, StubFormat, TransferEnd
 
 

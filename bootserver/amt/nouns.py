@@ -1,0 +1,56 @@
+"""What people say to AMT: a login, what is to be done with the power, a way to boot.
+
+Of the standard library only, since every command of the command line has to read it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class AmtLogin:
+    """What somebody gives for this one time, over what is configured; "" and None: nothing."""
+
+    user: str = ""
+    password: str = field(default="", repr=False)
+    tls: bool | None = None
+    legacy_tls: bool = False
+
+
+class PowerState(StrEnum):
+    """What the machine does now. `standby` is a running system's own saving (S0ix)."""
+
+    ON = "on"
+    STANDBY = "standby"
+    SLEEPING = "sleeping"
+    HIBERNATING = "hibernating"
+    OFF = "off"
+    UNKNOWN = "unknown"
+
+
+class PowerAction(StrEnum):
+    """What can be asked for. `shutdown`, `restart`, `sleep` and `hibernate` need the system's help.
+
+    `boot` starts the firmware, whatever the state: a reset if it is on, power-on if not.
+    """
+
+    BOOT = "boot"
+    ON = "on"
+    OFF = "off"
+    RESET = "reset"
+    CYCLE = "cycle"
+    SHUTDOWN = "shutdown"
+    RESTART = "restart"
+    SLEEP = "sleep"
+    HIBERNATE = "hibernate"
+
+
+class BootMethod(StrEnum):
+    """How a machine gets its image; AUTO is the way that is expected to be the fastest."""
+
+    AUTO = "auto"
+    TWO_STAGE = "two-stage"  # redirected stub, image over HTTP
+    DIRECT = "direct"  # redirected image
+    ONE_CLICK_RECOVERY = "ocr"  # AMT has the firmware fetch the stub by HTTPS
