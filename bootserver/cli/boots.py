@@ -8,7 +8,14 @@ from typing import Any
 
 import click
 
-from bootserver.cli.shared import as_json, megabytes, open_state, print_json, with_config
+from bootserver.cli.shared import (
+    as_json,
+    megabytes,
+    open_state,
+    print_json,
+    until_interrupted,
+    with_config,
+)
 from bootserver.config import Config
 from bootserver.errors import BootServerError
 
@@ -77,7 +84,7 @@ async def watch_boots(config: Config, url: str, as_json: bool) -> None:
     """Watch machines boot, live, from the server that runs; ends with Ctrl-C."""
     from rich.console import Console
 
-    from bootserver.cli.watch import screen_for, until_interrupted, watch_server
+    from bootserver.cli.watch import screen_for, watch_server
 
     screen, shown = screen_for(as_json=as_json, console=Console())
     with shown:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
-from collections.abc import AsyncIterator, Coroutine, Iterable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -242,13 +241,3 @@ def _machine(boot: Boot) -> str:
 
 def _trouble(boot: Boot) -> str:
     return str(boot["error"] or boot["stalled"])
-
-
-async def until_interrupted(work: Coroutine[Any, Any, None]) -> None:
-    """Does the work; Ctrl-C is its proper end."""
-    task = asyncio.ensure_future(work)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, task.cancel)
-    with suppress(asyncio.CancelledError):
-        await task

@@ -9,8 +9,7 @@ import click
 
 from bootserver.amt.nouns import AmtLogin
 from bootserver.cli.amt.login import open_amt, with_login
-from bootserver.cli.shared import megabytes, with_config
-from bootserver.cli.watch import until_interrupted
+from bootserver.cli.shared import megabytes, until_interrupted, with_config
 from bootserver.config import Config
 
 TOLD_EVERY_S = 5.0
