@@ -27,7 +27,7 @@ test: setup-test ## everything, QEMU boots included, two at a time
 	$(BIN)/pytest -n 2 --dist worksteal
 
 test-fast: setup-test ## under a minute: no boots, nothing slow
-	$(BIN)/pytest -m "not boot and not slow"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not boot and not slow"
 
 demo: setup ## boot an emulated machine from a stub, and watch where its time goes
 	@tools/setup-system demo

@@ -82,6 +82,7 @@ def test_a_cut_at_the_edges_of_pieces_has_nothing_empty() -> None:
     assert layout.cut(ByteRange(5, 5)) == ()
 
 
+@pytest.mark.slow
 def test_a_cut_of_a_hundred_thousand_pieces_looks_at_few() -> None:
     asked = 0  # counted, not timed
 

@@ -81,6 +81,7 @@ def test_on_a_terminal_lines_are_coloured():
     assert '{"' not in text
 
 
+@pytest.mark.slow
 def test_a_traceback_does_not_tell_what_variables_hold(tmp_path: Path):
     for text in (on_a_terminal(), "\n".join(in_a_file(tmp_path / "log"))):
         assert "ZeroDivisionError: division by zero" in text

@@ -66,6 +66,7 @@ MANNERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("manners", MANNERS)
 async def test_a_disc_is_read_as_it_is(tmp_path: Path, manners: RedirectionManners) -> None:
     read_last = bytes.fromhex("28 00 00000b3f 00 0001 00 0000")
@@ -157,6 +158,7 @@ async def test_a_listener_that_is_off_is_told(tmp_path: Path) -> None:
     assert "redirection is switched off" in raised.value.hint
 
 
+@pytest.mark.slow
 async def test_pings_keep_a_session_alive(tmp_path: Path) -> None:
     manners = RedirectionManners(rx_timeout_s=0.3)
     async with fake_amt(FakeSpec(tmp_path, redirection_manners=manners)) as device:

@@ -260,6 +260,7 @@ async def test_an_eject_is_counted_and_the_medium_stays() -> None:
     assert stats.ejects == 1
 
 
+@pytest.mark.slow
 async def test_the_session_is_the_same_at_every_split_of_the_firmwares_bytes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -394,6 +395,7 @@ async def test_a_device_that_does_not_read_is_not_read_for(links: list[Link]) ->
             await drives.wait_closed()
 
 
+@pytest.mark.slow
 async def test_a_flood_of_pings_is_answered_no_faster_than_it_is_read(links: list[Link]) -> None:
     numbers = [n.to_bytes(4, "little") for n in range(2, 200_000)]  # 1.6 MB, each way
     largest = 0

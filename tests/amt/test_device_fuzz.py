@@ -29,6 +29,8 @@ from tests.fakes.amt_firmware import (
     reset,
 )
 
+pytestmark = pytest.mark.slow
+
 CD = MemoryMedium(DriveKind.CD, bytes(2048 * 300))
 PATIENCE = Patience(answer_s=0.15, ping_every_s=0.01, silence_s=0.1, close_s=0.05)
 # A DATA_FROM_HOST, the longest message, which is never asked for.

@@ -25,6 +25,8 @@ from tests.fixtures.admin import Admin, event_of, running_admin
 from tests.fixtures.amt import PASSWORD, boot_until, play_stub, with_amt
 from tests.fixtures.isos import make_iso
 
+pytestmark = pytest.mark.slow
+
 
 @asynccontextmanager
 async def site(

@@ -67,6 +67,7 @@ def test_equal_reports_give_equal_answers():
     assert ratio(AROUND_10, AROUND_5) == ratio(AROUND_10, AROUND_5)
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_true_ratio_about_as_often_as_it_says():
     dice = random.Random(1)
     covered = 0

@@ -7,6 +7,7 @@ import pytest
 from tests.bench import redirection_rate
 
 
+@pytest.mark.slow
 async def test_the_benchmark_reads_through_our_console(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,6 +16,8 @@ from tests.fixtures.amt import PASSWORD, play_stub
 from tests.fixtures.isos import make_iso
 from tests.fixtures.server import COMMAND, Site, serving
 
+pytestmark = pytest.mark.slow
+
 WAIT_S = 60
 
 

@@ -12,6 +12,8 @@ from bootserver.bench.report import write_report
 from tests.bench.reports import case, report
 from tests.fixtures.server import Site
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:

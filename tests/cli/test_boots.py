@@ -242,6 +242,7 @@ async def _teapot(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     writer.close()
 
 
+@pytest.mark.slow
 async def test_boots_are_exported_in_every_form(site: Site):
     one, two = await record(site, "one", "two")
 
@@ -257,6 +258,7 @@ async def test_boots_are_exported_in_every_form(site: Site):
     assert {"boots", "boot_phase_seconds", "image_bytes"} <= {family.name for family in families}
 
 
+@pytest.mark.slow
 async def test_an_export_goes_into_a_file_and_may_be_of_some_boots(site: Site):
     _, two = await record(site, "one", "two")
 
@@ -271,6 +273,7 @@ async def test_an_export_goes_into_a_file_and_may_be_of_some_boots(site: Site):
     assert len(none.splitlines()) == 1
 
 
+@pytest.mark.slow
 async def test_a_file_that_cannot_be_written_is_a_sentence(site: Site):
     errors = await site.command("boots", "export", "-o", "none/out.csv", expect=1)
 
@@ -278,6 +281,7 @@ async def test_a_file_that_cannot_be_written_is_a_sentence(site: Site):
     assert "Traceback" not in errors
 
 
+@pytest.mark.slow
 async def test_a_boot_is_shown_with_its_phases(site: Site):
     [one] = await record(site, "one")
 

@@ -21,6 +21,8 @@ from tests.fixtures.packaged import MEMTEST, packaged
 from tests.fixtures.secure_boot import make_key_pair
 from tests.fixtures.server import Site
 
+pytestmark = pytest.mark.slow
+
 TOKEN = re.compile(r"[0-9a-f]{32}")
 
 

@@ -15,6 +15,8 @@ from bootserver.sessions.store import SessionStore
 from tests.fixtures.isos import make_iso
 from tests.fixtures.server import Site
 
+pytestmark = pytest.mark.slow
+
 MAC = "52:54:00:12:34:56"
 UUID = "00112233-4455-6677-8899-aabbccddeeff"
 

@@ -22,6 +22,8 @@ from tests.fixtures.discs import SECTOR, tree_of
 from tests.fixtures.isos import make_iso
 from tests.fixtures.udf import EMBEDDED, PARTITION_START, SHORT, tagged, udf_volume
 
+pytestmark = pytest.mark.slow
+
 FILES = {
     "boot/grub/grub.cfg": b"menuentry",
     "1/2/3/4/5/6/7/8/9/10/file": b"deep",

@@ -103,6 +103,7 @@ def test_properties_that_need_more_memory_than_there_is_are_refused(
     assert library.decode(compress(b"text", 3, 0, 2), properties, 4) is None
 
 
+@pytest.mark.slow
 @given(program=programs)
 @settings(max_examples=1000, deadline=None)
 def test_the_filter_can_be_undone_for_any_bytes(library: Library, program: bytes):

@@ -263,6 +263,7 @@ async def test_a_line_that_ends_says_why_to_all(bench: Bench):
     assert one.statuses[-1]["failure"] in ("ended", "lost")
 
 
+@pytest.mark.slow
 async def test_all_are_told_when_the_server_stops(config: Config, tmp_path: Path):
     async with aiohttp.ClientSession() as http:
         async with running(config, FakeSpec(tmp_path / "amt")) as bench:

@@ -46,6 +46,7 @@ async def admin(config: Config, device: FakeAmtDevice) -> AsyncIterator[Admin]:
         yield admin
 
 
+@pytest.mark.slow
 async def test_the_document_is_valid_openapi(admin: Admin):
     served = await admin.ask("/openapi.json")
 

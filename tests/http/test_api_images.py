@@ -160,6 +160,7 @@ async def test_an_upload_that_breaks_off_leaves_nothing(admin: Admin, iso: bytes
     assert in_library(admin) == ["rescue.iso"]
 
 
+@pytest.mark.slow
 async def test_a_download_tells_how_far_it_is_and_becomes_an_image(admin: Admin, mirror: Mirror):
     mirror.go_on.clear()
     async with admin.events() as events:

@@ -33,6 +33,8 @@ from bootserver.layout import Layout
 from bootserver.model import ByteRange, Content, FileVersion, TransferEnd
 from bootserver.openfile import OpenFile, open_file
 
+pytestmark = pytest.mark.slow
+
 SHA256 = "5f" * 32
 ETAG = f'"{SHA256}"'
 MTIME_NS = 784111777_600_000_000

@@ -72,6 +72,7 @@ async def begin(plane: Plane) -> str:
     return line.split("/b/")[1].split("/")[0]
 
 
+@pytest.mark.slow
 async def test_a_machine_that_does_not_read_has_a_closed_window(
     plane: Plane, monkeypatch: pytest.MonkeyPatch
 ):

@@ -193,6 +193,7 @@ async def test_downloading_the_same_content_again_is_fine(directory: Path, mirro
     assert names(directory) == ["rescue.iso"]
 
 
+@pytest.mark.slow
 def test_aiohttp_is_imported_by_a_download_only() -> None:
     code = "import sys, bootserver.images.add; print('aiohttp' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

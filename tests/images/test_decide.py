@@ -261,6 +261,7 @@ FACTS = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(FACTS, st.sampled_from(["", *sorted(RECIPE_NAMES)]))
 def test_whatever_is_on_a_disc_there_is_a_safe_way_or_a_sentence(facts: IsoFacts, recipe: str):

@@ -200,6 +200,7 @@ def test_markers_are_lower_case_absolute_paths() -> None:
     assert sorted(set(MARKERS)) == list(MARKERS)
 
 
+@pytest.mark.slow
 @pytest.mark.interop
 def test_hybrid_from_xorriso_has_both_entries(tmp_path: Path) -> None:
     facts = inspect_iso(hybrid_iso(tmp_path / "a.iso", tmp_path))
@@ -328,6 +329,7 @@ def rich_iso(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**32), flips=st.integers(1, 24), udf=st.booleans())
 def test_flipped_bytes_give_facts_or_an_image_error(

@@ -142,6 +142,7 @@ async def test_copy_that_cannot_fit_is_refused_with_both_numbers(
     assert left == "[]"
 
 
+@pytest.mark.slow
 async def test_download_that_cannot_fit_is_refused_before_it_starts(
     directory: Path, mirror: Mirror
 ) -> None:
@@ -151,6 +152,7 @@ async def test_download_that_cannot_fit_is_refused_before_it_starts(
     assert left == "[]"
 
 
+@pytest.mark.slow
 async def test_disk_that_fills_up_meanwhile_is_told_and_the_part_kept(
     directory: Path, content: bytes
 ) -> None:

@@ -71,6 +71,7 @@ def test_code_in_a_fat_boot_sector_boots(tmp_path: Path) -> None:
     assert inspect(path) == PlainDisk("floppy", boot_code=True, efi_partition=False)
 
 
+@pytest.mark.slow
 @pytest.mark.interop
 @pytest.mark.parametrize(("kind", "efi"), [("ef00", True), ("8300", False)])
 def test_gpt_has_an_efi_system_partition_by_its_type(tmp_path: Path, kind: str, efi: bool) -> None:

@@ -26,7 +26,7 @@ from bootserver.bench.fake_amt import (
 from bootserver.bench.fake_amt.event_log import boot_started, login_failed
 from tests.fixtures.meshcentral import DRIVERS, meshcentral, need_node
 
-pytestmark = [pytest.mark.interop]
+pytestmark = [pytest.mark.interop, pytest.mark.slow]
 
 WAIT_S = 60
 AT_REBOOT, AT_ONCE = 0, 2

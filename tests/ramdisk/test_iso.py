@@ -22,6 +22,8 @@ from tests.fixtures.packaged import MEMTEST, packaged
 
 from .conftest import Library
 
+pytestmark = pytest.mark.slow
+
 SECTOR = 2048
 BOOT_FILE = "EFI/BOOT/BOOTX64.EFI"
 LOADER = b"MZ" + bytes(range(256)) * 20

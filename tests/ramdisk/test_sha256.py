@@ -29,6 +29,7 @@ def test_digest_does_not_depend_on_how_the_data_comes_in_pieces(
     assert library.sha256(*pieces, portably=portably) == expected
 
 
+@pytest.mark.slow
 def test_length_in_bits_may_exceed_32_bits(library: Library, portably: bool):
     piece = bytes(64 << 20)
     pieces = [piece] * 8 + [b"x"]  # 2^32 bits, and a byte

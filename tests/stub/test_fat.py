@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from bootserver.errors import StubError
 from bootserver.stub.fat import MAX_BYTES, fat_image
 
+pytestmark = pytest.mark.slow
+
 KIB = 1024
 
 

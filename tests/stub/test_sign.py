@@ -62,6 +62,7 @@ def refusal(signing: SigningConfig, cache: Path, program: bytes = PROGRAM) -> Bo
     return caught.value
 
 
+@pytest.mark.slow
 @pytest.mark.interop
 def test_sbverify_accepts_what_was_signed_and_with_no_other_certificate(
     tmp_path: Path, signing: SigningConfig, pair: KeyPair

@@ -273,6 +273,7 @@ def test_file_that_got_shorter_is_refused_not_cut():
         transfer.start(0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("windowsize", [1, 7, 64])
 def test_block_numbers_roll_over_three_times(windowsize):
     """200,001 blocks of 8 bytes; each block is followed through the rollover by its content."""

@@ -203,6 +203,7 @@ def test_dead_network_ends_the_transfer_within_bounds(dead_after, windowsize, oa
     assert ended_at < 1 + 9 * 4.0 + 1  # WAIT_MAX_S for each wait, and a second either side
 
 
+@pytest.mark.slow
 def test_rollover_on_a_lossy_network():
     """70,001 blocks with losses on both ways, so that windows straddle 65,535 in pieces."""
     content = b"".join(i.to_bytes(8, "big") for i in range(70_000))

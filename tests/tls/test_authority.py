@@ -24,6 +24,8 @@ from bootserver.tls.authority import SiteAuthority
 from bootserver.tls.certificates import is_for, new_key
 from tests.fixtures.secure_boot import make_key_pair, run
 
+pytestmark = pytest.mark.slow
+
 KEYS = ("root.key", "server.key")
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 ROOT_DAYS, SERVER_DAYS = 3653, 400
