@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from bootserver.amt.boot.remote_boot import RemoteBoot
+from bootserver.amt.errors import AmtRefusedError
 from bootserver.bench.fake_amt import (
     ConsentPolicy,
     ControlMode,
@@ -22,7 +25,7 @@ from bootserver.bench.fake_amt import (
 )
 from bootserver.config import Config
 from tests.fixtures.admin import Admin, event_of, running_admin
-from tests.fixtures.amt import PASSWORD, boot_until, play_stub, with_amt
+from tests.fixtures.amt import PASSWORD, STEP_S, boot_until, play_stub, with_amt
 from tests.fixtures.isos import make_iso
 
 pytestmark = pytest.mark.slow
@@ -50,6 +53,10 @@ async def start(admin: Admin, device: FakeAmtDevice, **order: Any) -> str:
 
 async def ended(admin: Admin, job_id: str) -> dict[str, Any]:
     return await boot_until(admin, job_id, lambda job: job["ended_at"] is not None)
+
+
+async def job_of(admin: Admin, job_id: str) -> dict[str, Any]:
+    return await boot_until(admin, job_id, lambda job: bool(job["boot"]))
 
 
 async def boot_of(admin: Admin, job: dict[str, Any]) -> dict[str, Any]:
@@ -330,3 +337,61 @@ async def test_one_click_recovery_without_https_says_how_to_switch_it_on(
 
         assert "https_port" in job["hint"]
         assert device.boots == []
+
+
+async def test_the_stub_is_read_to_its_end_once_it_has_called(config: Config, tmp_path: Path):
+    async with site(config, FakeSpec(tmp_path / "amt")) as (admin, device):
+        job_id = await start(admin, device, method="two-stage")
+        handing_over = await play_stub(admin.http, admin.boot_url, device, hand_off=False)
+        async with asyncio.timeout(STEP_S):
+            while True:
+                transfers = (await boot_of(admin, await job_of(admin, job_id)))["transfers"]
+                ended_ones = [t for t in transfers if t["protocol"] == "redirection"]
+                if ended_ones:
+                    break
+                await asyncio.sleep(0.1)
+        [stub] = ended_ones
+        await device.read_blocks(16, 32)  # a system that finds the drive
+        async with admin.http.get(handing_over) as answer:
+            assert answer.status == 200
+        job = await ended(admin, job_id)
+        boot = await boot_of(admin, job)
+
+        assert (stub["name"], stub["outcome"]) == ("stub.iso", "complete")
+        assert boot["transfers"][0]["sent_bytes"] == stub["sent_bytes"]
+        assert job["redirected_bytes"] == stub["sent_bytes"] + 32 * 2048
+
+
+async def test_a_machine_that_does_not_start_is_left_with_an_ordinary_next_boot(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async def refuse(*_: object) -> None:
+        raise AmtRefusedError("AMT refused RequestPowerStateChange: busy")
+
+    monkeypatch.setattr("bootserver.amt.boot.remote_boot.request_power", refuse)
+    async with site(config, FakeSpec(tmp_path / "amt")) as (admin, device):
+        job = await ended(admin, await start(admin, device, method="two-stage"))
+
+        assert (job["doing"], job["failure"]) == ("failed", "refused")
+        assert device.state.boot.settings["UseIDER"] == ["false"]
+
+
+@pytest.mark.parametrize(("signed", "enforced"), [(False, "false"), (True, "true")])
+async def test_secure_boot_is_switched_off_for_loaders_that_nobody_has_signed(
+    config: Config, tmp_path: Path, signed: bool, enforced: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(RemoteBoot, "_loaders_are_signed", signed)
+    put: list[str] = []
+    async with site(config, FakeSpec(tmp_path / "amt")) as (admin, device):
+        keep = device.state.boot.put
+
+        def note(properties: dict[str, list[str]]) -> None:
+            put.extend(properties["EnforceSecureBoot"])
+            keep(properties)
+
+        monkeypatch.setattr(device.state.boot, "put", note)
+        job_id = await start(admin, device, method="two-stage")
+        await run_stub(admin, device)
+        await ended(admin, job_id)
+
+    assert put == [enforced]
