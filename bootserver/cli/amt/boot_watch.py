@@ -78,18 +78,18 @@ async def boot_all(
     """
     outcomes = [Outcome(host) for host in hosts]
     room = asyncio.Semaphore(limit)
-    stop = asyncio.Event()
+    watch = _Watch(api, screen, asking, asyncio.Event())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, watch.stop.set)
 
     async def boot(outcome: Outcome) -> None:
         async with room:
-            if stop.is_set():
+            if watch.stop.is_set():
                 outcome.error = "not begun"
                 return
             try:
-                await _boot(api, outcome, order, screen, asking, stop)
+                await watch.boot(outcome, order)
             except RefusedError as err:
                 outcome.error, outcome.hint = err.message, err.hint
             screen.show(outcome)
@@ -98,56 +98,54 @@ async def boot_all(
     return outcomes
 
 
-async def _boot(
-    api: Api,
-    outcome: Outcome,
-    order: dict[str, Any],
-    screen: Screen,
-    asking: Asking,
-    stop: asyncio.Event,
-) -> None:
-    await _watch(api, outcome, order, screen, asking, stop)
-    if outcome.job and outcome.job["failure"] == NO_PASSWORD:
-        password = await _unless(stop, asking.password(outcome.host))
-        if password:
-            order = order | {"password": password}
-            await _watch(api, outcome, order, screen, asking, stop)
+@dataclass(frozen=True)
+class _Watch:
+    """Watches boots until their ends, or until `stop` is set."""
 
+    api: Api
+    screen: Screen
+    asking: Asking
+    stop: asyncio.Event
 
-async def _watch(
-    api: Api,
-    outcome: Outcome,
-    order: dict[str, Any],
-    screen: Screen,
-    asking: Asking,
-    stop: asyncio.Event,
-) -> None:
-    """Starts the boot, and looks at it until its end."""
-    outcome.job = job = await api.post(f"/machines/{quote(outcome.host, safe='')}/boot", order)
-    asked = ""
-    while True:
-        if job["boot"]:
-            with suppress(RefusedError):  # the ledger is written a moment later
-                outcome.boot = await api.get(f"/boots/{job['boot']}")
-        outcome.job = job
-        screen.show(outcome)
-        if job["doing"] in ENDS:
+    async def boot(self, outcome: Outcome, order: dict[str, Any]) -> None:
+        """Boots one machine; where the server keeps no password for it, with one that is asked."""
+        await self._boot(outcome, order)
+        if outcome.job and outcome.job["failure"] == NO_PASSWORD:
+            password = await _unless(self.stop, self.asking.password(outcome.host))
+            if password:
+                await self._boot(outcome, order | {"password": password})
+
+    async def _boot(self, outcome: Outcome, order: dict[str, Any]) -> None:
+        """Starts the boot, and looks at it until its end."""
+        job = await self.api.post(f"/machines/{quote(outcome.host, safe='')}/boot", order)
+        path, asked = f"/amt/boots/{job['id']}", ""
+        while True:
+            outcome.job = job
+            if job["boot"]:
+                with suppress(RefusedError):  # the ledger is written a moment later
+                    outcome.boot = await self.api.get(f"/boots/{job['boot']}")
+            self.screen.show(outcome)
+            if job["doing"] in ENDS:
+                return
+            if job["doing"] == "consent" and job["sentence"] != asked:
+                asked = job["sentence"]
+                await self._tell_code(outcome.host, path, asked)
+            if self.stop.is_set():
+                job = await self.api.delete(path)
+                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await self.stop.wait()
+            job = await self.api.get(path)
+
+    async def _tell_code(self, host: str, path: str, sentence: str) -> None:
+        """Passes the consent code on; gives the boot up where there is nobody to ask."""
+        code = await _unless(self.stop, self.asking.code(host, sentence))
+        if code is None:
+            await self.api.delete(path)
             return
-        if job["doing"] == "consent" and job["sentence"] != asked:
-            asked = job["sentence"]
-            code = await _unless(stop, asking.code(outcome.host, asked))
-            if code is None:
-                await api.delete(f"/amt/boots/{job['id']}")
-            else:
-                with suppress(RefusedError):  # it has given up waiting
-                    await api.post(f"/amt/boots/{job['id']}/consent", {"code": code})
-        if stop.is_set():
-            job = await api.delete(f"/amt/boots/{job['id']}")
-            continue
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_S):
-                await stop.wait()
-        job = await api.get(f"/amt/boots/{job['id']}")
+        with suppress(RefusedError):  # it has given up waiting
+            await self.api.post(f"{path}/consent", {"code": code})
 
 
 async def _unless(stop: asyncio.Event, question: Coroutine[Any, Any, str | None]) -> str | None:

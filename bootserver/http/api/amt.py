@@ -9,7 +9,7 @@ from aiohttp import web
 from bootserver.amt.boot.remote_boot import BootOrder
 from bootserver.amt.control.kvm import enable_kvm
 from bootserver.amt.control.power import request_power
-from bootserver.amt.nouns import AmtLogin, BootMethod, PowerAction
+from bootserver.amt.nouns import BootMethod, PowerAction
 from bootserver.http.api.parts import parts_of, require_image
 from bootserver.http.api.requests import (
     AmtBootOrder,
@@ -38,7 +38,7 @@ async def probe_host(request: web.Request) -> web.Response:
     """POST /amt/hosts/{host}/probe"""
     hosts, given = parts_of(request).amt_hosts, await read_body(request, AmtCredentials)
     host = await hosts.resolve(request.match_info["host"])
-    async with hosts.client(host, _login(given)) as (client, _):
+    async with hosts.client(host, given.login) as (client, _):
         facts = await hosts.probe(client)
     return web.json_response(facts.as_json())
 
@@ -47,7 +47,7 @@ async def change_power(request: web.Request) -> web.Response:
     """POST /amt/hosts/{host}/power"""
     hosts, given = parts_of(request).amt_hosts, await read_body(request, AmtPower)
     host = await hosts.resolve(request.match_info["host"])
-    async with hosts.client(host, _login(given)) as (client, _):
+    async with hosts.client(host, given.login) as (client, _):
         change = await request_power(client, PowerAction(given.action))
     return web.json_response({"before": change.before.value, "asked": change.asked.value})
 
@@ -56,7 +56,7 @@ async def switch_kvm_on(request: web.Request) -> web.Response:
     """POST /amt/hosts/{host}/kvm"""
     hosts, given = parts_of(request).amt_hosts, await read_body(request, AmtKvmOrder)
     host = await hosts.resolve(request.match_info["host"])
-    async with hosts.client(host, _login(given)) as (client, _):
+    async with hosts.client(host, given.login) as (client, _):
         screen = await enable_kvm(client, given.rfb_password.get_secret_value())
     return web.json_response(asdict(screen))
 
@@ -67,7 +67,7 @@ async def boot_machine(request: web.Request) -> web.Response:
     require_image(parts, given.image)
     host = await parts.amt_hosts.resolve(request.match_info["id"])
     progress = parts.amt_boots.start(
-        BootOrder(host, given.image, BootMethod(given.method), given.stay, _login(given))
+        BootOrder(host, given.image, BootMethod(given.method), given.stay, given.login)
     )
     return web.json_response(
         progress.as_json(), status=202, headers={"Location": f"/api/v1/amt/boots/{progress.id}"}
@@ -97,7 +97,3 @@ async def give_code(request: web.Request) -> web.Response:
     given, boots = await read_body(request, ConsentCode), parts_of(request).amt_boots
     boots.give_code(request.match_info["id"], given.code)
     return web.json_response(boots.get(request.match_info["id"]).as_json(), status=202)
-
-
-def _login(given: AmtCredentials) -> AmtLogin:
-    return AmtLogin(given.user, given.password.get_secret_value(), given.tls, given.legacy_tls)

@@ -91,8 +91,7 @@ async def _login(socket: web.WebSocketResponse) -> AmtLogin | None:
     message = await socket.receive(timeout=LOGIN_S)
     if message.type in _ENDS:
         return None
-    given = _read(AmtCredentials, message)
-    return AmtLogin(given.user, given.password.get_secret_value(), given.tls, given.legacy_tls)
+    return _read(AmtCredentials, message).login
 
 
 async def _both_ways(socket: web.WebSocketResponse, viewer: Viewer) -> None:

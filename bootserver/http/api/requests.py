@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from bootserver.amt.nouns import BootMethod, PowerAction
+from bootserver.amt.nouns import AmtLogin, BootMethod, PowerAction
 from bootserver.fields import (
     AmtUser,
     ImageId,
@@ -189,6 +189,11 @@ class AmtCredentials(Body):
     password: SecretStr = Field(default=SecretStr(""), max_length=64)
     tls: bool | None = Field(default=None, description="TLS, or plain")
     legacy_tls: bool = Field(default=False, description="TLS 1.0, for AMT before 12")
+
+    @property
+    def login(self) -> AmtLogin:
+        """The same for who speaks to AMT."""
+        return AmtLogin(self.user, self.password.get_secret_value(), self.tls, self.legacy_tls)
 
 
 class AmtPower(AmtCredentials):
