@@ -22,6 +22,7 @@ from bootserver.fields import (
     Mac,
     MachineName,
     MemdiskArguments,
+    Network,
     OptionalPath,
     Port,
     SecondStage,
@@ -74,7 +75,22 @@ class ServerConfig(Section):
     admin_port: Port = 8081
     url: ServerUrl = ""
     grace_s: float = Field(default=60, ge=0)
+    trusted_proxies: tuple[Network, ...] = ()
     tls: TlsConfig = TlsConfig()
+
+
+class LimitsConfig(Section):
+    """`[limits]`: how long the server waits for a client, and how many it serves at once."""
+
+    header_s: float = Field(default=30, gt=0)
+    body_s: float = Field(default=60, gt=0)
+    idle_s: float = Field(default=75, gt=0)
+    stalled_s: float = Field(default=300, gt=0)
+    connections: int = Field(default=4000, ge=1)
+    connections_per_address: int = Field(default=2000, ge=1)
+    admin_connections: int = Field(default=2000, ge=1)
+    watchers: int = Field(default=1000, ge=1)
+    uploads: int = Field(default=32, ge=1)
 
 
 class TftpConfig(Section):
@@ -211,6 +227,7 @@ class Config(BaseSettings):
     )
 
     server: ServerConfig = ServerConfig()
+    limits: LimitsConfig = LimitsConfig()
     tftp: TftpConfig = TftpConfig()
     images: ImagesConfig = ImagesConfig()
     state: StateConfig = StateConfig()

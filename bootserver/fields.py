@@ -114,6 +114,11 @@ def _interface(text: str) -> str:
     return text
 
 
+def _network(text: str) -> str:
+    """One address, or a network such as 10.0.0.0/8."""
+    return str(ipaddress.ip_network(text))
+
+
 def _loopback(text: str) -> str:
     if not ipaddress.ip_address(text).is_loopback:
         raise ValueError(
@@ -139,6 +144,7 @@ ServerUrl = Annotated[str, AfterValidator(parse_server_url)]
 AmtHost = Annotated[str, AfterValidator(parse_host)]
 AmtUser = Annotated[str, AfterValidator(_amt_user)]
 Interface = Annotated[str, AfterValidator(_interface)]
+Network = Annotated[str, AfterValidator(_network)]
 Loopback = Annotated[str, AfterValidator(_loopback)]
 MemdiskArguments = Annotated[str, AfterValidator(parse_memdisk_arguments)]
 KernelArguments = Annotated[str, AfterValidator(parse_kernel_arguments)]
