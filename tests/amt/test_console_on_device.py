@@ -22,6 +22,7 @@ from bootserver.bench.fake_amt import (
     FakeSpec,
     RedirectionManners,
     Segments,
+    SystemState,
     fake_amt,
 )
 from bootserver.bench.fake_amt.ider import Drive
@@ -97,7 +98,7 @@ async def test_a_disc_is_read_over_tls(tmp_path: Path) -> None:
 
 async def test_drives_appear_at_the_next_reset(tmp_path: Path) -> None:
     async with (
-        fake_amt(FakeSpec(tmp_path, powered_on=True)) as device,
+        fake_amt(FakeSpec(tmp_path, power=SystemState.S0)) as device,
         redirected(device, when=SwitchWhen.ON_RESET) as drives,
     ):
         assert device.ider is not None

@@ -45,6 +45,7 @@ from bootserver.bench.fake_amt import (
     ControlMode,
     FakeAmtDevice,
     FakeSpec,
+    SystemState,
     WsmanManners,
     fake_amt,
 )
@@ -148,10 +149,10 @@ async def test_an_old_device_is_known_as_far_as_it_tells(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("version", ["9.5.61", "11.8.50", "16.1.30"])
-@pytest.mark.parametrize("powered_on", [True, False])
-async def test_a_redirected_cd_is_booted(tmp_path: Path, version: str, powered_on: bool) -> None:
+@pytest.mark.parametrize("power", [SystemState.S0, SystemState.S5])
+async def test_a_redirected_cd_is_booted(tmp_path: Path, version: str, power: SystemState) -> None:
     async with (
-        device_and_client(tmp_path, version=version, powered_on=powered_on) as (device, client),
+        device_and_client(tmp_path, version=version, power=power) as (device, client),
         redirected(device) as drives,
     ):
         facts = await probe(client)
@@ -162,7 +163,7 @@ async def test_a_redirected_cd_is_booted(tmp_path: Path, version: str, powered_o
 
 
 async def test_the_boot_after_a_redirected_one_is_ordinary(tmp_path: Path) -> None:
-    async with device_and_client(tmp_path, powered_on=True) as (device, client):
+    async with device_and_client(tmp_path, power=SystemState.S0) as (device, client):
         async with redirected(device):
             await boot_from_redirected_cd(client, await probe(client), enforce_secure_boot=False)
             await boots_next(device, client)
@@ -194,7 +195,7 @@ async def test_without_one_of_its_steps_the_boot_is_ordinary(
 
 
 async def test_pxe_is_booted(tmp_path: Path) -> None:
-    async with device_and_client(tmp_path, powered_on=True) as (device, client):
+    async with device_and_client(tmp_path, power=SystemState.S0) as (device, client):
         await boot_from_pxe(client)
 
         assert await boots_next(device, client) == Boot(BootFrom.PXE)
@@ -324,7 +325,7 @@ async def test_a_step_in_doubt_is_told_and_leaves_an_ordinary_boot(
 async def test_a_boot_waits_for_the_consent_of_somebody_at_the_machine(
     tmp_path: Path, policy: dict[str, Any]
 ) -> None:
-    async with device_and_client(tmp_path, powered_on=True, **policy) as (device, client):
+    async with device_and_client(tmp_path, power=SystemState.S0, **policy) as (device, client):
         facts = await probe(client)
         assert facts.consent_needed
         with pytest.raises(AmtConsentRequiredError):
@@ -342,7 +343,7 @@ async def test_a_boot_waits_for_the_consent_of_somebody_at_the_machine(
 
 
 async def test_three_wrong_codes_make_the_code_void(tmp_path: Path) -> None:
-    spec = {"powered_on": True, "consent": ConsentPolicy.ALL}
+    spec = {"power": SystemState.S0, "consent": ConsentPolicy.ALL}
     async with device_and_client(tmp_path, **spec) as (_, client):
         await request_consent(client)
         for _ in range(2):
@@ -355,7 +356,7 @@ async def test_three_wrong_codes_make_the_code_void(tmp_path: Path) -> None:
 
 
 async def test_a_consent_that_is_taken_back_is_gone(tmp_path: Path) -> None:
-    spec = {"powered_on": True, "consent": ConsentPolicy.ALL}
+    spec = {"power": SystemState.S0, "consent": ConsentPolicy.ALL}
     async with device_and_client(tmp_path, **spec) as (device, client):
         await request_consent(client)
         await cancel_consent(client)
@@ -444,7 +445,10 @@ async def test_power_goes_on_and_off(tmp_path: Path) -> None:
 async def test_power_stays_on_while_redirection_is_open_and_the_hint_says_so(
     tmp_path: Path, action: PowerAction
 ) -> None:
-    async with device_and_client(tmp_path, powered_on=True) as (device, client), redirected(device):
+    async with (
+        device_and_client(tmp_path, power=SystemState.S0) as (device, client),
+        redirected(device),
+    ):
         with pytest.raises(AmtRefusedError, match="in use") as raised:
             await request_power(client, action)
 

@@ -28,7 +28,7 @@ import structlog
 from bootserver.amt.redirection.device import redirect
 from bootserver.amt.redirection.media import IN_MEMORY_BYTES_MAX, open_cd
 from bootserver.amt.redirection.protocol import SwitchWhen
-from bootserver.bench.fake_amt import FakeAmtDevice, FakeSpec, fake_amt
+from bootserver.bench.fake_amt import FakeAmtDevice, FakeSpec, SystemState, fake_amt
 from tests.fixtures.meshcentral import CACHE, meshcentral
 
 READ_BLOCKS = 32
@@ -75,7 +75,7 @@ async def measure(console: Console, discs: Path, delay_s: float, reads: int) -> 
     disc = discs / console.disc
     expected = disc.read_bytes()[: reads * READ_BYTES]
     async with (
-        fake_amt(FakeSpec(discs / "amt", powered_on=True)) as device,
+        fake_amt(FakeSpec(discs / "amt", power=SystemState.S0)) as device,
         running(console.command(device, disc), device.redirection_port),
     ):
         await device.drives_on(timeout_s=30)

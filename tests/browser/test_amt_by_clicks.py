@@ -15,6 +15,7 @@ from bootserver.bench.fake_amt import (
     ControlMode,
     FakeAmtDevice,
     FakeSpec,
+    SystemState,
     fake_amt,
 )
 from tests.browser.conftest import PHONE, Open, Shoot
@@ -48,7 +49,7 @@ async def device(tmp_path: Path) -> AsyncIterator[FakeAmtDevice]:
         tmp_path / "amt",
         control_mode=ControlMode.CLIENT,
         consent=ConsentPolicy.ALL,
-        powered_on=True,
+        power=SystemState.S0,
         host_name="pc-17",
     )
     async with fake_amt(spec) as device:

@@ -12,7 +12,14 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from bootserver.bench.fake_amt import ConsentPolicy, ControlMode, FakeAmtDevice, FakeSpec, fake_amt
+from bootserver.bench.fake_amt import (
+    ConsentPolicy,
+    ControlMode,
+    FakeAmtDevice,
+    FakeSpec,
+    SystemState,
+    fake_amt,
+)
 from tests.fixtures.amt import PASSWORD, play_stub
 from tests.fixtures.isos import make_iso
 from tests.fixtures.server import COMMAND, Site, serving
@@ -89,7 +96,7 @@ async def device(tmp_path: Path) -> AsyncIterator[FakeAmtDevice]:
         control_mode=ControlMode.CLIENT,
         consent=ConsentPolicy.ALL,
         consent_code=CODE,
-        powered_on=True,
+        power=SystemState.S0,
     )
     async with fake_amt(spec) as device:
         yield device

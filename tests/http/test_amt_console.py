@@ -22,6 +22,7 @@ from bootserver.bench.fake_amt import (
     FakeAmtDevice,
     FakeSpec,
     Redirection,
+    SystemState,
     fake_amt,
 )
 from bootserver.config import Config
@@ -229,7 +230,7 @@ async def test_where_consent_is_demanded_the_code_opens_the_line(config: Config,
         tmp_path / "amt",
         control_mode=ControlMode.CLIENT,
         consent=ConsentPolicy.ALL,
-        powered_on=True,
+        power=SystemState.S0,
     )
     async with running(config, spec) as bench, bench.screen() as screen:
         await screen.until(lambda screen: screen.is_at("consent"))

@@ -12,6 +12,7 @@ from bootserver.bench.fake_amt import (
     ControlMode,
     FakeAmtDevice,
     FakeSpec,
+    SystemState,
     fake_amt,
 )
 from bootserver.config import Config
@@ -30,7 +31,7 @@ async def device(tmp_path: Path) -> AsyncIterator[FakeAmtDevice]:
         tmp_path / "amt",
         control_mode=ControlMode.CLIENT,
         consent=ConsentPolicy.ALL,
-        powered_on=True,
+        power=SystemState.S0,
         host_name=HOSTILE,
     )
     async with fake_amt(spec) as device:

@@ -13,7 +13,14 @@ from aiohttp import web
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
-from bootserver.bench.fake_amt import ConsentPolicy, ControlMode, FakeAmtDevice, FakeSpec, fake_amt
+from bootserver.bench.fake_amt import (
+    ConsentPolicy,
+    ControlMode,
+    FakeAmtDevice,
+    FakeSpec,
+    SystemState,
+    fake_amt,
+)
 from bootserver.config import PROJECT, Config
 from bootserver.http.api.app import add_api
 from bootserver.http.api.openapi import SELF, document
@@ -33,7 +40,7 @@ async def device(tmp_path: Path) -> AsyncIterator[FakeAmtDevice]:
         tmp_path / "amt",
         control_mode=ControlMode.CLIENT,
         consent=ConsentPolicy.ALL,
-        powered_on=True,
+        power=SystemState.S0,
     )
     async with fake_amt(spec) as device:
         yield device

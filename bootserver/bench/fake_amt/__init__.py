@@ -17,6 +17,7 @@ from bootserver.bench.fake_amt.spec import (
     Redirection,
     RedirectionManners,
     Segments,
+    SystemState,
     WsmanManners,
 )
 
@@ -36,6 +37,7 @@ __all__ = [
     "Redirection",
     "RedirectionManners",
     "Segments",
+    "SystemState",
     "WsmanManners",
     "fake_amt",
 ]

@@ -99,11 +99,12 @@ class Recovery:
 
 @dataclass(frozen=True, slots=True)
 class Boot:
-    """One boot, as set up."""
+    """One boot, as set up; `link_is_slow` when a session held the network at 10 Mb/s."""
 
     source: BootFrom = BootFrom.DEFAULT
     recovery: Recovery | None = None
     use_sol: bool = False
+    link_is_slow: bool = field(default=False, compare=False)
 
 
 class _Step(Enum):

@@ -15,8 +15,8 @@ from bootserver.bench.fake_amt.ider_session import Drives, IderSession
 from bootserver.bench.fake_amt.power import Power
 from bootserver.bench.fake_amt.recovery import Fetched
 from bootserver.bench.fake_amt.redirection_port import RedirectionPort
-from bootserver.bench.fake_amt.spec import FakeSpec
-from bootserver.bench.fake_amt.state import POWER_OFF, State
+from bootserver.bench.fake_amt.spec import FakeSpec, SystemState
+from bootserver.bench.fake_amt.state import State
 from bootserver.bench.fake_amt.wsman import WsmanPort
 from bootserver.bench.qemu import QemuMachine
 
@@ -166,7 +166,7 @@ class FakeAmtDevice:
             self._computer.type(data)
 
     def _switched_off(self) -> None:
-        self.state.power = POWER_OFF
+        self.state.power = SystemState.S5
 
     async def _drives_lost(self) -> None:
         if self._computer:
@@ -182,7 +182,7 @@ class FakeAmtDevice:
             context = self.certificate.context
         if self._computer:
             await self._computer.start()
-            if self.state.is_on:
+            if self.state.power.counts_as_on:
                 self._power.reset_button()
         await self._port.start(context)
         await self._port.listen(self.state.listener)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from bootserver.bench.fake_amt.boot import SOURCES
 from bootserver.bench.fake_amt.consent import OptInState
 from bootserver.bench.fake_amt.soap import FaultError, Properties, Reference
-from bootserver.bench.fake_amt.spec import ControlMode
-from bootserver.bench.fake_amt.state import POWER_OFF, POWER_ON, State
+from bootserver.bench.fake_amt.spec import ControlMode, SystemState
+from bootserver.bench.fake_amt.state import State
 
 _SYSTEM = {"SystemCreationClassName": "CIM_ComputerSystem", "SystemName": "Intel(r) AMT"}
 MANAGED_SYSTEM = {"CreationClassName": "CIM_ComputerSystem", "Name": "ManagedSystem"}
@@ -274,12 +274,13 @@ def _boot_sources(state: State) -> list[Properties]:
 
 
 def _power(state: State) -> list[Properties]:
-    possible = ("8", "2", "5", "10") if state.is_on else ("2",)
+    cim = state.power.cim
+    possible = ("8", "2", "5", "10") if state.power.counts_as_on else ("2",)
     return [
         {
             "AvailableRequestedPowerStates": list(possible),
-            "PowerState": str(state.power),
-            "RequestedPowerState": str(POWER_ON if state.is_on else POWER_OFF),
+            "PowerState": str(cim),
+            "RequestedPowerState": str(cim),
             "ServiceProvided": Reference("CIM_PowerManagementService", _POWER_SERVICE),
             "UserOfService": Reference("CIM_ComputerSystem", MANAGED_SYSTEM),
         }
@@ -292,13 +293,14 @@ def _power_service(state: State) -> list[Properties]:
 
 
 def _os_power_service(state: State) -> list[Properties]:
+    saving = {SystemState.S0: "2", SystemState.MODERN_STANDBY: "3"}
     return [
         {
             "CreationClassName": "IPS_PowerManagementService",
             "ElementName": "Intel(r) AMT Power Management Service",
             "EnabledState": "5",
             "Name": "Intel(r) AMT Power Management Service",
-            "OSPowerSavingState": "2" if state.is_on else "0",
+            "OSPowerSavingState": saving.get(state.power, "0"),
             **_SYSTEM,
         }
     ]

@@ -19,7 +19,7 @@ from bootserver.bench.fake_amt.soap import (
     Value,
     schema_violation,
 )
-from bootserver.bench.fake_amt.spec import ConsentPolicy, ControlMode, Redirection
+from bootserver.bench.fake_amt.spec import ConsentPolicy, ControlMode, Redirection, SystemState
 from bootserver.bench.fake_amt.state import (
     BOOT_SERVICE_ALL,
     BOOT_SERVICE_NONE,
@@ -31,6 +31,7 @@ NOT_SUPPORTED = 1
 INVALID_REFERENCE = 4
 INVALID_PARAMETER = 5
 ACCESS_DENIED = 6
+NOT_PERMITTED = 0x10
 CONSENT_REQUIRED = 0x821
 _RECORDS_LIMIT = 390
 
@@ -163,9 +164,13 @@ def _boot_service_state(state: State, given: Input) -> int:
 def _redirection_state(state: State, given: Input) -> int:
     given.only("RequestedState", "TimeoutPeriod")
     try:
-        state.redirection = Redirection(given.number("RequestedState"))
+        requested = Redirection(given.number("RequestedState"))
     except ValueError:
         return INVALID_PARAMETER
+    # By which value firmware says so, is not known: this is our guess.
+    if requested & ~state.spec.mebx:
+        return NOT_PERMITTED
+    state.redirection = requested
     if state.spec.wsman_manners.listener_follows_state:
         state.listener = state.redirection is not Redirection.NONE
     return OK
@@ -173,7 +178,12 @@ def _redirection_state(state: State, given: Input) -> int:
 
 def _os_power(state: State, given: Input) -> int:
     given.only("OSPowerSavingState", "ManagedElement", "Time", "TimeoutPeriod")
-    return OK if given.number("OSPowerSavingState") in (2, 3) else INVALID_PARAMETER
+    requested = given.number("OSPowerSavingState")
+    if requested not in (2, 3):
+        return INVALID_PARAMETER
+    if requested == 2 and state.power is SystemState.MODERN_STANDBY:
+        state.power = SystemState.S0
+    return OK
 
 
 def _start_opt_in(state: State, given: Input) -> int:
@@ -262,6 +272,8 @@ def _put_redirection(state: State, given: Input) -> None:
     listener, enabled = given.text("ListenerEnabled"), given.number("EnabledState")
     if listener not in ("true", "false") or enabled not in list(Redirection):
         raise schema_violation(f"ListenerEnabled {listener}, EnabledState {enabled}")
+    if enabled & ~state.spec.mebx:
+        raise FaultError("wsman:AccessDenied", "that is off in MEBx")
     state.listener = listener == "true"
     state.redirection = Redirection(enabled)
 

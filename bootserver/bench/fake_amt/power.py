@@ -17,7 +17,8 @@ from bootserver.bench.fake_amt.drive import RedirectedDrive
 from bootserver.bench.fake_amt.ider_session import Drives, HostResetError, NoDriveError
 from bootserver.bench.fake_amt.recovery import Fetched, fetch
 from bootserver.bench.fake_amt.redirection_port import RedirectionPort
-from bootserver.bench.fake_amt.state import POWER_OFF, POWER_ON, State
+from bootserver.bench.fake_amt.spec import SystemState
+from bootserver.bench.fake_amt.state import State
 
 log = structlog.get_logger()
 
@@ -49,6 +50,7 @@ class Power:
         self._acting: set[asyncio.Task[None]] = set()
         self._one_at_a_time = asyncio.Lock()
         self._acted_at_s = float("-inf")
+        self._is_rising = False
 
     def request(self, power: int) -> int:
         """Begin a power action; CIM's return value. It is done some time after the answer."""
@@ -59,15 +61,19 @@ class Power:
         if power in (_CYCLE, _OFF) and self._state.sessions:
             return _IN_USE
         self._acted_at_s = monotonic()
-        # A reset of a machine that is off does nothing, as field experience has it; nor does
-        # power for one that is on.
-        if (power == _POWER_ON) == self._state.is_on:
+        # A reset of a machine that sleeps or is off does nothing, as field experience has it; nor
+        # does power for one that is on, and be it in modern standby.
+        was = self._state.power
+        if self._is_rising or (power == _POWER_ON) == was.counts_as_on:
             return _OK
         if power == _OFF:
-            self._state.power = POWER_OFF
+            self._state.power = SystemState.S5
             self._begin(self._power_off())
+        elif was in (SystemState.S3, SystemState.S4):
+            self._is_rising = True
+            self._begin(self._wake(was))
         else:
-            self._state.power = POWER_ON
+            self._is_rising = power != _RESET
             self._begin(self._boot(cycle=power == _CYCLE))
         return _OK
 
@@ -95,11 +101,31 @@ class Power:
             if self._computer:
                 await self._computer.power_off()
 
+    async def _wake(self, was: SystemState) -> None:
+        """The system goes on where it fell asleep: no boot, though S4 ends in the BIOS's reset.
+
+        What firmware makes of boot options at that is not known: here they are gone.
+        """
+        async with self._one_at_a_time:
+            await self._rise()
+            self._state.boot.clear()
+            if was is SystemState.S4:
+                await self._tell_console()
+            if self._computer:
+                await try_boot(self._computer, BootFrom.DEFAULT, None)
+
+    async def _rise(self) -> None:
+        if self._is_rising:
+            await asyncio.sleep(self._state.spec.power_up_s)
+        self._state.power = SystemState.S0
+        self._is_rising = False
+
     async def _boot(self, *, cycle: bool) -> None:
         async with self._one_at_a_time:
             if cycle and self._computer:
                 await self._computer.power_off()
-            boot = self._state.boot.take()
+            await self._rise()
+            boot = replace(self._state.boot.take(), link_is_slow=bool(self._state.slow_sessions))
             await self._tell_console()
             boot, disc = await self._really(boot)
             self._state.events.append(event_log.boot_started(self._state.now_s()))

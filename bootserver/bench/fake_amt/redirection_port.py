@@ -107,7 +107,8 @@ class RedirectionPort:
         task.add_done_callback(self._serving.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        link = Link(reader, writer, self._state.spec.redirection_manners.segments)
+        manners = self._state.spec.redirection_manners
+        link = Link(reader, writer, manners.segments, lambda: bool(self._state.slow_sessions))
         tag = b""
         try:
             tag = await self._start_session(link)
@@ -128,6 +129,8 @@ class RedirectionPort:
     async def _session(self, link: Link, tag: bytes, admitted: bytes) -> None:
         manners, name = self._state.spec.redirection_manners, tag.decode().strip()
         self._state.sessions.add(name)
+        if self._state.spec.network.slow_from_sleep and not self._state.is_on:
+            self._state.slow_sessions.add(name)
         self._state.consent.session_opened()
         try:
             if tag == _IDER:
@@ -138,6 +141,7 @@ class RedirectionPort:
                 await self.sol.run(admitted)
         finally:
             self._state.sessions.discard(name)
+            self._state.slow_sessions.discard(name)
             if self.ider and tag == _IDER:
                 self._reads += self.ider.reads
                 self.ider = None

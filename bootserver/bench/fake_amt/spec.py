@@ -44,6 +44,26 @@ class Redirection(IntEnum):
         return self in (Redirection.SOL, Redirection.BOTH)
 
 
+class SystemState(StrEnum):
+    """What the machine does, as ACPI names it."""
+
+    S0 = "s0"  # it works
+    MODERN_STANDBY = "s0ix"  # it sleeps, and counts as on
+    S3 = "s3"  # it sleeps
+    S4 = "s4"  # it hibernates
+    S5 = "s5"  # it is off
+
+    @property
+    def cim(self) -> int:
+        """CIM_AssociatedPowerManagementService.PowerState."""
+        return {SystemState.S3: 4, SystemState.S4: 7, SystemState.S5: 8}.get(self, 2)
+
+    @property
+    def counts_as_on(self) -> bool:
+        """Whether AMT shows the machine as switched on."""
+        return self.cim == SystemState.S0.cim
+
+
 class Segments(StrEnum):
     """How bytes leave the redirection port."""
 
@@ -56,7 +76,9 @@ class Segments(StrEnum):
 class Network:
     """What AMT knows of its own network (AMT_EthernetPortSettings).
 
-    As delivered: the addresses that QEMU's user-mode network gives its guest.
+    As delivered: the addresses that QEMU's user-mode network gives its guest. `slow_from_sleep` is
+    a known trap of I217 and I219: while a redirection session lives that began outside S0, the
+    link has 10 Mb/s (Intel: start the session in S0; MeshCommander#16).
     """
 
     mac: str = "52:54:00:12:34:56"
@@ -66,6 +88,7 @@ class Network:
     gateway: str = "10.0.2.2"
     dns: tuple[str, ...] = ("10.0.2.3",)
     link_up: bool = True
+    slow_from_sleep: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +146,8 @@ class FakeSpec:
     `workdir` takes the files of the device and of its machine. Without `machine` power is only a
     state, and a boot from the redirected CD reads `first_lbas` of it. `machine` says what the PC
     is made of and what its BIOS boots by itself; the redirected CD drive comes on top, and reads
-    no faster than `line`.
+    no faster than `line`. What `mebx` leaves out of redirection is off in the firmware's setup, and
+    cannot be switched on from afar. AMT shows S0 `power_up_s` after it was asked to switch on.
     """
 
     workdir: Path
@@ -145,9 +169,11 @@ class FakeSpec:
     control_mode: ControlMode = ControlMode.ADMIN
     consent: ConsentPolicy = ConsentPolicy.NONE
     consent_code: str = "123456"
+    mebx: Redirection = Redirection.BOTH
     redirection: Redirection = Redirection.BOTH
     listener: bool = True
-    powered_on: bool = False
+    power: SystemState = SystemState.S5
+    power_up_s: float = 0.0
     machine: QemuSpec | None = None
     line: Line = field(default_factory=Line)
     first_lbas: tuple[int, ...] = (16, 17, 18)

@@ -8,23 +8,27 @@ from bootserver.bench.fake_amt.boot import BootConfiguration
 from bootserver.bench.fake_amt.consent import Consent
 from bootserver.bench.fake_amt.event_log import Event
 from bootserver.bench.fake_amt.login import make_realm
-from bootserver.bench.fake_amt.spec import FakeSpec
+from bootserver.bench.fake_amt.spec import FakeSpec, Redirection, SystemState
 
-POWER_ON, POWER_OFF = 2, 8
 BOOT_SERVICE_NONE, BOOT_SERVICE_RECOVERY, BOOT_SERVICE_ALL = 32768, 32769, 32771
 
 
 class State:
-    """One device's memory; `sessions` are the tags of the redirection sessions now open."""
+    """One device's memory.
+
+    `sessions` are the tags of the redirection sessions now open, `slow_sessions` those of them
+    that hold the link at 10 Mb/s.
+    """
 
     def __init__(self, spec: FakeSpec) -> None:
         self.spec = spec
         self.realm = make_realm()
-        self.power = POWER_ON if spec.powered_on else POWER_OFF
-        self.redirection = spec.redirection
+        self.power = spec.power
+        self.redirection = Redirection(spec.redirection & spec.mebx)
         self.listener = spec.listener
         self.consent = Consent(spec.consent, spec.control_mode, spec.consent_code)
         self.sessions: set[str] = set()
+        self.slow_sessions: set[str] = set()
         self.kvm_enabled = False
         self.kvm_password = ""
         self.roots: list[bytes] = []  # DER
@@ -34,8 +38,8 @@ class State:
 
     @property
     def is_on(self) -> bool:
-        """Whether the machine has power."""
-        return self.power == POWER_ON
+        """Whether the machine is in S0, and shows it."""
+        return self.power is SystemState.S0
 
     @property
     def has_recovery(self) -> bool:

@@ -13,6 +13,8 @@ from bootserver.bench.fake_amt import (
     ControlMode,
     FakeAmtDevice,
     FakeSpec,
+    Redirection,
+    SystemState,
     WsmanManners,
     fake_amt,
 )
@@ -107,7 +109,7 @@ async def test_a_machine_that_is_off_knows_no_reset(tmp_path: Path):
 
 @pytest.mark.parametrize("action", [CYCLE, OFF])
 async def test_power_is_not_cut_under_an_open_session(tmp_path: Path, action: int):
-    fake = FakeSpec(tmp_path, powered_on=True)
+    fake = FakeSpec(tmp_path, power=SystemState.S0)
     async with fake_amt(fake) as device:
         async with attached(device) as one:
             assert (await power(Wsman(device), action)).returned == 6
@@ -120,10 +122,106 @@ async def test_power_is_not_cut_under_an_open_session(tmp_path: Path, action: in
 
 
 async def test_power_actions_want_a_pause(tmp_path: Path):
-    fake = FakeSpec(tmp_path, powered_on=True, wsman_manners=WsmanManners(power_gap_s=3600))
+    fake = FakeSpec(tmp_path, power=SystemState.S0, wsman_manners=WsmanManners(power_gap_s=3600))
     async with fake_amt(fake) as device:
         assert (await power(Wsman(device), RESET)).returned == 0
         assert (await power(Wsman(device), RESET)).returned == 4099
+
+
+@pytest.mark.parametrize(
+    ("power_state", "cim"), [(SystemState.S3, "4"), (SystemState.S4, "7"), (SystemState.S5, "8")]
+)
+async def test_what_sleeps_can_only_be_switched_on(
+    tmp_path: Path, power_state: SystemState, cim: str
+):
+    async with fake_amt(FakeSpec(tmp_path, power=power_state)) as device:
+        shown = await Wsman(device).get("CIM_AssociatedPowerManagementService")
+        refused = [(await power(Wsman(device), action)).returned for action in (CYCLE, OFF, RESET)]
+
+        assert shown.text("PowerState") == cim
+        assert shown.texts("AvailableRequestedPowerStates") == ["2"]
+        assert refused == [0, 0, 0]  # it is taken, and does nothing
+        assert (device.state.power, device.boots) == (power_state, [])
+
+
+@pytest.mark.parametrize("asleep", [SystemState.S3, SystemState.S4])
+async def test_what_sleeps_wakes_without_a_boot_and_without_boot_options(
+    tmp_path: Path, asleep: SystemState
+):
+    async with fake_amt(FakeSpec(tmp_path, power=asleep)) as device:
+        wsman = Wsman(device)
+        await order_cd(wsman)
+        assert (await power(wsman, ON)).returned == 0
+        await device.wait_until(lambda: device.state.is_on, timeout_s=WAIT_S)
+        assert device.boots == []
+
+        async with attached(device) as one:
+            await power(wsman, RESET)
+            await take_reset(one)
+            assert (await device.booted(timeout_s=WAIT_S)).source is BootFrom.DEFAULT
+
+
+async def test_modern_standby_counts_as_on_until_the_system_is_woken(tmp_path: Path):
+    async with fake_amt(FakeSpec(tmp_path, power=SystemState.MODERN_STANDBY)) as device:
+        wsman = Wsman(device)
+        assert await power_state(wsman) == "2"
+        service = await wsman.get("IPS_PowerManagementService")
+        assert service.text("OSPowerSavingState") == "3"
+        assert (await power(wsman, ON)).returned == 0
+        assert device.state.power is SystemState.MODERN_STANDBY
+
+        inside = "<r:OSPowerSavingState>2</r:OSPowerSavingState>"
+        woken = await wsman.invoke(
+            "IPS_PowerManagementService", "RequestOSPowerSavingStateChange", inside
+        )
+
+        assert woken.returned == 0
+        assert device.state.is_on
+
+
+async def test_s0_is_shown_once_it_is_reached(tmp_path: Path):
+    async with fake_amt(FakeSpec(tmp_path, power_up_s=3600)) as device:
+        wsman = Wsman(device)
+        assert [(await power(wsman, ON)).returned for _ in range(2)] == [0, 0]
+
+        assert await power_state(wsman) == "8"
+        assert device.boots == []
+
+
+async def test_what_is_off_in_mebx_stays_off(tmp_path: Path):
+    async with fake_amt(FakeSpec(tmp_path, mebx=Redirection.IDER)) as device:
+        wsman = Wsman(device)
+        asked = "<r:RequestedState>{}</r:RequestedState>"
+        returned = [
+            (
+                await wsman.invoke(
+                    "AMT_RedirectionService", "RequestStateChange", asked.format(wanted.value)
+                )
+            ).returned
+            for wanted in (Redirection.BOTH, Redirection.SOL, Redirection.IDER)
+        ]
+        put = await wsman.put(
+            "AMT_RedirectionService", ListenerEnabled="true", EnabledState="32771"
+        )
+
+        assert returned == [0x10, 0x10, 0]
+        assert put.fault == "AccessDenied"
+        told = await wsman.get("AMT_RedirectionService")
+        assert told.text("EnabledState") == "32769"
+
+
+async def test_a_session_that_began_outside_s0_holds_the_link_at_10_mbit(tmp_path: Path):
+    async with fake_amt(FakeSpec(tmp_path)) as device:
+        async with attached(device) as one:
+            await power(Wsman(device), ON)
+            await take_reset(one)
+            assert (await device.booted(timeout_s=WAIT_S)).link_is_slow
+        await device.wait_until(lambda: not device.state.sessions, timeout_s=WAIT_S)
+
+        async with attached(device) as one:
+            await power(Wsman(device), RESET)
+            await take_reset(one)
+            assert not (await device.booted(2, timeout_s=WAIT_S)).link_is_slow
 
 
 async def test_unknown_power_states_and_other_machines_are_refused(tmp_path: Path):
@@ -148,7 +246,7 @@ async def test_settings_that_are_read_only_are_refused_with_400(tmp_path: Path):
 
 @pytest.mark.parametrize(("mode", "refusal"), [(ControlMode.ADMIN, 0x821), (ControlMode.CLIENT, 6)])
 async def test_boot_options_want_consent(tmp_path: Path, mode: ControlMode, refusal: int):
-    fake = FakeSpec(tmp_path, control_mode=mode, consent=ConsentPolicy.ALL, powered_on=True)
+    fake = FakeSpec(tmp_path, control_mode=mode, consent=ConsentPolicy.ALL, power=SystemState.S0)
     async with fake_amt(fake) as device:
         wsman = Wsman(device)
         assert (await order(wsman)).returned == refusal
@@ -195,7 +293,7 @@ async def test_a_code_needs_a_screen_and_three_guesses_are_the_end(tmp_path: Pat
 
 
 async def test_what_was_set_up_lapses_with_the_consent(tmp_path: Path):
-    fake = FakeSpec(tmp_path, consent=ConsentPolicy.ALL, powered_on=True, first_lbas=())
+    fake = FakeSpec(tmp_path, consent=ConsentPolicy.ALL, power=SystemState.S0, first_lbas=())
     async with fake_amt(fake) as device:
         await consent(device)
         async with attached(device) as one:
