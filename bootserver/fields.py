@@ -102,8 +102,11 @@ def _amt_user(text: str) -> str:
 
 def _image_id(text: str) -> str:
     """What can be an image's id; whether there is one of that id is the library's to say."""
-    if not text.isprintable() or "/" in text:
-        raise ValueError(f"{text!r} is not the id of an image: its file's name without .iso")
+    if not text.isprintable() or (text and {"", ".", ".."} & set(text.split("/"))):
+        raise ValueError(
+            f"{text!r} is not the id of an image: its file's name without .iso, behind the folders "
+            "that it is in"
+        )
     return text
 
 

@@ -167,6 +167,11 @@ class ImageSettings:
     inject: Mapping[str, str] = field(default_factory=dict)
     replace: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def own_files(self) -> set[str]:
+        """The absolute paths of the site's files that it names."""
+        return {*self.inject.values(), *self.replace.values()}
+
 
 @dataclass(frozen=True, slots=True)
 class Image:
@@ -176,7 +181,7 @@ class Image:
     is empty.
     """
 
-    id: str  # file name without `.iso` or `.img`
+    id: str  # its file's path in the library, without `.iso` or `.img`
     path: str
     version: FileVersion
     title: str = ""

@@ -215,7 +215,7 @@ def test_a_machine_is_known_by_its_asset_tag_and_uuid_however_written(tmp_path: 
         ("[boot]\nmenu_timeout_s = -1", "boot.menu_timeout_s"),
         ("[boot]\nmenu_timeout_s = 3601", "boot.menu_timeout_s"),
         ("[boot]\nmenu_timeout_s = 1.5", "boot.menu_timeout_s"),
-        ('[boot]\nmenu_default = "a/b"', "boot.menu_default"),
+        ('[boot]\nmenu_default = "a//b"', "boot.menu_default"),
     ],
 )
 def test_what_cannot_be_meant_is_a_mistake(tmp_path: Path, table: str, key: str):

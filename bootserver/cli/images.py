@@ -40,7 +40,7 @@ async def list_images(config: Config, as_json: bool) -> None:
     """List the images; digests that are not known yet are computed first."""
     async with open_state(config) as engine, open_library(config, engine) as library:
         await _wait_for(library)
-        found = library.images()
+        found, ignored = library.images(), library.ignored
     if as_json:
         print_json([_summary(image, config) for image in found])
         return
@@ -51,6 +51,8 @@ async def list_images(config: Config, as_json: bool) -> None:
     for image in found:
         state = image.problem or _outlook(image, config)
         click.echo(f"{image.id:<{width}}  {megabytes(image.size_bytes):>12}  {state}")
+    for name, reason in ignored.items():
+        click.echo(f"No image: {name} {reason}")
 
 
 @images.command("show")
@@ -104,6 +106,7 @@ async def add(
 ) -> None:
     """Copy an ISO into the library, or download it; a download that was cut goes on."""
     from bootserver.images.add import add_image
+    from bootserver.images.directory import image_id_of
 
     config.images.path.mkdir(parents=True, exist_ok=True)
     with ProgressBar(f"adding {source.rpartition('/')[2]}") as progress:
@@ -112,7 +115,7 @@ async def add(
         )
     async with open_state(config) as engine, open_library(config, engine) as library:
         await _wait_for(library)
-        image = library.get(path.stem)
+        image = library.get(image_id_of(path, config.images.path))
     if as_json:
         print_json(_summary(image, config))
     else:

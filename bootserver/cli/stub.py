@@ -105,7 +105,7 @@ async def build(
         spec = order_stub(config, image_id, servers=_urls(servers), network=network)
         issued = await IssuedStubs(engine, config.state.path).issue(spec)
     plan = plan_for_site(config, issued, StubFormat(stub_format))
-    path = output or Path(f"{image_id or 'menu'}.stub.{stub_format}")
+    path = output or Path(spec.file_name(StubFormat(stub_format)))
     data = write_stub(plan, path)
 
     base = f"{spec.servers[0]}/b/{issued.token}"

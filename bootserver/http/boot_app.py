@@ -45,7 +45,7 @@ def make_boot_app(plane: BootPlane) -> web.Application:
     app.add_routes(
         [
             web.get("/b/{token}/boot.ipxe", _script),
-            web.get("/b/{token}/pick/{image}/boot.ipxe", _script),
+            web.get("/b/{token}/pick/{image:.+}/boot.ipxe", _script),
             web.get("/b/{token}/image.iso", _image),
             web.get("/b/{token}/tree/{path:.*}", _tree),
             web.get("/b/{token}/stub.iso", _stub_iso),

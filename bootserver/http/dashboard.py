@@ -169,6 +169,7 @@ async def _images(request: web.Request) -> web.Response:
         request,
         "images.html",
         images=page_data.images(request),
+        ignored=page_data.ignored(request),
         images_path=page_data.images_path(request),
         jobs=page_data.jobs(request, datetime.now(UTC)),
         machines=machines,

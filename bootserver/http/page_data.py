@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from bootserver.http.api.images import image_json
+from bootserver.http.api.images import ignored_json, image_json
 from bootserver.http.api.jobs import JOBS
 from bootserver.http.api.machines import configured as configured_json
 from bootserver.http.api.machines import profile_json
@@ -132,6 +132,11 @@ def images(request: web.Request) -> list[Json]:
         }
         for image in parts.library.images()
     ]
+
+
+def ignored(request: web.Request) -> list[Json]:
+    """What lies in the library and is no image."""
+    return list(ignored_json(parts_of(request)))
 
 
 def images_path(request: web.Request) -> str:

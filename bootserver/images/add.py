@@ -42,7 +42,7 @@ async def add_image(
     is_url = _is_url(source)
     expected = _expected_digest(sha256)
     target = directory / _file_name(name, source, is_url)
-    existing = await in_thread(_existing, target)
+    existing = await in_thread(_existing, target, directory)
     if existing is not None and (expected or not is_url):
         # Known before a byte has moved: it is this content, or the name is taken.
         wanted = expected or await cancellable(_digest_like, Path(source), existing)
@@ -76,7 +76,7 @@ async def add_upload(
     """
     expected = _expected_digest(sha256)
     target = directory / _file_name(name, "", is_url=False)
-    existing = await in_thread(_existing, target)
+    existing = await in_thread(_existing, target, directory)
     with open_part(target, existing) as part:
         part.restart()
         if size_bytes is not None:
@@ -117,15 +117,21 @@ def _file_name(name: str | None, source: str, is_url: bool) -> str:
     """The name of the image's file: its id and `.iso` or `.img`; refuses what is not safe."""
     came_as = unquote(urlsplit(source).path.rpartition("/")[2]) if is_url else Path(source).name
     image_id, suffix = _split(came_as if name is None else name)
-    if not image_id:
+    parts = image_id.split("/")
+    if not parts[-1]:
         raise ImageError("there is no name for the image", hint="give one with --name")
-    if image_id.startswith(".") or not image_id.isprintable() or {"/", "\\"} & set(image_id):
+    if (
+        not image_id.isprintable()
+        or "\\" in image_id
+        or any(part[:1] in ("", ".") for part in parts)
+    ):
         raise ImageError(
             f"{image_id!r} cannot be an image's name",
-            hint="a name has no slash, no control character and no dot at its start; use --name",
+            hint="it has no control character, and nothing in it is empty or begins with a dot; "
+            "use --name",
         )
     file_name = image_id + (suffix or _split(came_as)[1] or ".iso")
-    if len(f".{file_name}.part.json".encode()) > 255:
+    if len(f".{file_name.rpartition('/')[2]}.part.json".encode()) > 255:
         raise ImageError("the image's name is too long", hint="give a shorter one with --name")
     return file_name
 
@@ -136,8 +142,16 @@ def _split(name: str) -> tuple[str, str]:
     return name.removesuffix(name[len(name) - len(suffix) :]), suffix
 
 
-def _existing(target: Path) -> Path | None:
-    """The file that has the target's id already."""
+def _existing(target: Path, directory: Path) -> Path | None:
+    """The file that has the target's id already; makes the folder that the id names."""
+    try:
+        if directory.is_dir():  # else the error is that it cannot be read
+            target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise ImageError(
+            f"the folder {target.parent} cannot be made: {err.strerror}",
+            hint=f"check who may write to {directory}, or use --name",
+        ) from err
     return next((path for path in image_paths(target.parent) if path.stem == target.stem), None)
 
 

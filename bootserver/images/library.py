@@ -64,7 +64,7 @@ class Library:
         self._settle_s = settle_s
         self._files: dict[str, _File] = {}
         self._images: dict[str, Image] = {}
-        self._ignored: dict[str, str] = {}
+        self.ignored: dict[str, str] = {}  # files of the directory that are no images, with why
         self._looked = False
         self._scanning = asyncio.Lock()
         self._worker: asyncio.Task[None] | None = None
@@ -112,15 +112,16 @@ class Library:
         async with self._scanning:
             looked, ignored = await asyncio.to_thread(look, self._directory)
             for name, reason in ignored.items():
-                if name not in self._ignored:
-                    log.warning("images.ignored", file=name, reason=reason)
-            self._ignored = ignored
+                if name not in self.ignored:
+                    log.info("images.ignored", file=name, reason=reason)
+            is_news = ignored != self.ignored
+            self.ignored = ignored
             self._take(looked)
             for file in list(self._files.values()):
                 if file.settled and file.finding is None and not file.due:
                     await self._recall(file)
             self._looked = True
-            self._publish()
+            self._publish(is_news=is_news)
             self._start_worker()
 
     async def watch(self, interval_s: float) -> None:
@@ -255,14 +256,14 @@ class Library:
         except SQLAlchemyError as err:  # costs another hashing after the next start, no more
             log.error("images.database_failed", problem=str(err))
 
-    def _publish(self) -> None:
+    def _publish(self, *, is_news: bool = False) -> None:
         """Renews the listing; tells the log of new problems and the server of any change."""
         images = {
             image_id: _image(image_id, file)
             for image_id, file in self._files.items()
             if file.settled
         }
-        if images == self._images:
+        if images == self._images and not is_news:
             return
         before, self._images = self._images, images
         for image_id, image in images.items():

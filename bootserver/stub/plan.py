@@ -50,6 +50,10 @@ class StubSpec:
     shim_loads: str = ""  # what the site's shim starts; "" is a stub without shim
     machine: str = ""  # for which it is made: gives it a token of its own; "" = for any
 
+    def file_name(self, stub_format: StubFormat) -> str:
+        """What its file is called where no other name is given."""
+        return f"{self.image.rpartition('/')[2] or 'menu'}.stub.{stub_format}"
+
     def script_urls(self, token: str) -> tuple[str, ...]:
         """Where the stub asks for its boot script, in order."""
         urls = [f"{server}/b/{token}/boot.ipxe" for server in self.servers]

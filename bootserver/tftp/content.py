@@ -34,8 +34,9 @@ async def _open(plane: BootPlane, request: TftpRequest) -> TftpFile:
         case ["b", token, "boot.ipxe"]:
             # TFTP has no query: the machine's memory and names stay unknown.
             return _Text((await plane.script(token, {}, request.client, origin())).encode())
-        case ["b", token, "pick", image, "boot.ipxe"]:
-            script = await plane.script(token, {}, request.client, origin(), unquote(image))
+        case ["b", token, "pick", *image, "boot.ipxe"]:
+            picked = unquote("/".join(image))
+            script = await plane.script(token, {}, request.client, origin(), picked)
             return _Text(script.encode())
         case ["boot.ipxe" | "autoexec.ipxe"] | ["nbp", "autoexec.ipxe"]:
             return _Text(plane.open_script(origin()).encode())

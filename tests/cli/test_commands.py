@@ -116,14 +116,24 @@ async def test_images_are_listed_with_their_digests(site: Site):
     assert "is not an ISO" in text["problem"]
 
 
+async def test_what_is_no_image_is_listed_with_what_to_do(site: Site):
+    (site.path / "images" / "debian.iso.xz").touch()
+
+    text = await site.command("images", "list")
+
+    assert "No image: debian.iso.xz is compressed: run bootserver images add " in text
+
+
 async def test_an_image_is_added_shown_and_removed(site: Site):
     make_iso(site.path / "new.iso", bios=True)
 
-    added = await site.query("images", "add", "new.iso", "--name", "fresh")
-    shown = await site.query("images", "show", "fresh")
-    await site.command("images", "remove", "fresh")
+    added = await site.query("images", "add", "new.iso", "--name", "tools/fresh")
+    shown = await site.query("images", "show", "tools/fresh")
+    stub = await site.query("stub", "build", "tools/fresh")
+    await site.command("images", "remove", "tools/fresh")
 
     assert added["sha256"] == shown["sha256"]
+    assert stub["file"] == "fresh.stub.iso"
     assert shown["boot_entries"][0].startswith("platform 0x00, no emulation")
     assert [image["id"] for image in await site.query("images", "list")] == ["rescue"]
 

@@ -93,6 +93,48 @@ async def test_an_upload_becomes_an_image(admin: Admin, iso: bytes):
     assert (image["sha256"], image["title"]) == (digest, "NEW")
 
 
+async def test_an_image_in_a_folder_is_asked_for_changed_and_deleted(admin: Admin, iso: bytes):
+    url = "/images/windows%2F11"
+
+    status, headers, _ = await admin.raw(
+        "/images?name=windows/11.iso", "POST", data=chunks(iso), headers=UPLOAD
+    )
+    job = await admin.ask(headers["Location"].removeprefix("/api/v1"))
+    await admin.look_again()
+    image = await admin.ask(url)
+    explanation = await admin.ask(f"{url}/explain")
+    _, headers, _ = await admin.raw(f"{url}/settings")
+    changed = await admin.ask(
+        f"{url}/settings", "PUT", json={"title": "Eleven"}, headers={"If-Match": headers["ETag"]}
+    )
+    stub = await admin.ask("/stubs", "POST", json={"image": "windows/11"}, expect=201)
+    profile = await admin.ask(
+        "/profiles", "POST", json={"serial": "S1", "image": "windows/11"}, expect=201
+    )
+    folder = admin.parts.config.images.path / "windows"
+    sidecar = (folder / "11.toml").read_text()
+    deleted, _, _ = await admin.raw(url, "DELETE")
+
+    assert status == 201
+    assert (job["image"], image["id"], explanation["image"]) == ("windows/11",) * 3
+    assert changed["title"] == "Eleven"
+    assert "Eleven" in sidecar
+    assert stub["file_name"] == "11.stub.iso"
+    assert profile["image"] == "windows/11"
+    assert deleted == 204
+    assert list(folder.iterdir()) == []
+
+
+async def test_what_is_no_image_is_listed_with_what_to_do(admin: Admin):
+    (admin.parts.config.images.path / "debian.iso.xz").touch()
+    await admin.parts.library.scan()
+
+    [ignored] = (await admin.ask("/images"))["ignored"]
+
+    assert ignored["file"] == "debian.iso.xz"
+    assert "bootserver images add" in ignored["reason"]
+
+
 async def test_an_upload_is_seen_growing_and_is_not_in_the_library_yet(admin: Admin, iso: bytes):
     stop = asyncio.Event()
     upload = asyncio.ensure_future(

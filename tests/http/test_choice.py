@@ -79,6 +79,25 @@ async def test_what_was_chosen_is_booted(plane: Plane):
     ]
 
 
+async def test_an_image_in_a_folder_is_offered_and_booted(plane: Plane):
+    folder = plane.config.images.path / "windows"
+    folder.mkdir()
+    make_iso(folder / "rescue.iso", bios=True, volume_id="WINDOWS")
+    await plane.look_again()
+    token = await plane.token("")
+
+    menu = await plane.script(token)
+    encoded = await plane.script(token, picked="windows/rescue")
+    # iPXE before 2021 decodes what it was given in a path.
+    decoded = (await plane.body(f"/b/{token}/pick/windows/rescue/boot.ipxe")).decode()
+
+    assert items(menu)["windows%2Frescue"].startswith("WINDOWS")
+    await plane.ledger.flush()
+    assert (await plane.store.recent(1))[0].image == "windows/rescue"
+    assert "/nbp/memdisk" in encoded
+    assert "/nbp/memdisk" in decoded
+
+
 async def test_a_stub_for_one_image_opens_no_other(plane: Plane):
     script = await plane.script(await plane.token("rescue"), picked="both & more")
 

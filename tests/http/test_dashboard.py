@@ -57,6 +57,7 @@ class Dashboard:
     http: aiohttp.ClientSession
     store: SessionStore
     statements: list[str]
+    library: Library
 
     async def save(self, *sessions: BootSession) -> None:
         """Put boots into the ledger."""
@@ -96,7 +97,8 @@ async def dashboard(config: Config) -> AsyncIterator[Dashboard]:
             "before_cursor_execute",
             lambda _c, _cursor, statement, *_rest: statements.append(statement),
         )
-        yield Dashboard(f"http://127.0.0.1:{runner.addresses[0][1]}", http, store, statements)
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield Dashboard(url, http, store, statements, library)
         await runner.cleanup()
 
 
@@ -107,6 +109,18 @@ async def test_an_empty_server_says_what_comes_next(dashboard: Dashboard, path: 
     assert 'class="empty"' in text
     assert "<script>" not in text
     assert " style=" not in text
+
+
+async def test_an_empty_library_says_what_lies_in_it_and_is_no_image(
+    dashboard: Dashboard, config: Config
+):
+    (config.images.path / "debian.iso.xz").touch()
+    await dashboard.library.scan()
+
+    text = await dashboard.page("/images")
+
+    assert "No images yet" in text
+    assert "<code>debian.iso.xz</code> is compressed: run bootserver images add " in text
 
 
 async def test_pages_allow_no_inline_script_and_no_other_site(dashboard: Dashboard):

@@ -24,6 +24,27 @@ async def test_other_name_can_be_given(directory: Path, tmp_path: Path, content:
     assert path.name == "rescue 2.0.iso"
 
 
+async def test_name_may_have_a_folder_which_is_made(
+    directory: Path, tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "a.iso").write_bytes(content)
+
+    path = await add_image(str(tmp_path / "a.iso"), directory, name="windows/11/setup")
+    again = await add_image(str(tmp_path / "a.iso"), directory, name="windows/11/setup.iso")
+
+    assert path == again == directory / "windows" / "11" / "setup.iso"
+
+
+async def test_folder_that_cannot_be_made_is_told(
+    directory: Path, tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "a.iso").write_bytes(content)
+    (directory / "windows").touch()
+
+    with pytest.raises(ImageError, match=r"the folder .*windows cannot be made"):
+        await add_image(str(tmp_path / "a.iso"), directory, name="windows/setup")
+
+
 @pytest.mark.parametrize(
     ("source", "name", "file_name"),
     [
@@ -56,7 +77,22 @@ async def test_name_of_a_disc_is_not_given_to_a_disk(
 
 
 @pytest.mark.parametrize(
-    "name", ["", ".iso", ".hidden", "../up", "a/b", "a\\b", "two\nlines", "\x1b[0m", "x" * 250]
+    "name",
+    [
+        "",
+        ".iso",
+        ".hidden",
+        "../up",
+        "a/../b",
+        "/a",
+        "a//b",
+        "a/",
+        "a/.b",
+        "a\\b",
+        "two\nlines",
+        "\x1b[0m",
+        "x" * 250,
+    ],
 )
 async def test_unsafe_name_is_refused(
     directory: Path, tmp_path: Path, content: bytes, name: str

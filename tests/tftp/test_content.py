@@ -54,6 +54,21 @@ async def test_a_whole_image_is_a_complete_transfer(plane: Plane):
     assert (transfer.name, transfer.protocol, transfer.outcome) == ("image.iso", "tftp", "complete")
 
 
+@pytest.mark.parametrize("name", ["windows/rescue", "windows%2Frescue"])
+async def test_an_image_in_a_folder_is_picked_over_tftp(plane: Plane, name: str):
+    folder = plane.config.images.path / "windows"
+    folder.mkdir()
+    make_iso(folder / "rescue.iso", bios=True)
+    await plane.look_again()
+    token = await plane.token("")
+
+    text = await open_on_plane(plane.boot, asking_for(f"b/{token}/pick/{name}/boot.ipxe"))
+
+    assert b"/image.iso" in text.read(0, text.size_bytes)
+    await plane.ledger.flush()
+    assert (await plane.store.recent(1))[0].image == "windows/rescue"
+
+
 async def test_a_transfer_that_ends_early_is_the_clients(plane: Plane):
     file = await open_on_plane(plane.boot, asking_for(await begin(plane) + "image.iso"))
     file.progress(1000)

@@ -28,7 +28,7 @@ from bootserver.http.api.requests import (
 )
 from bootserver.http.api.shapes import JobKind, JobState
 from bootserver.images.add import add_image, add_upload
-from bootserver.images.directory import image_paths
+from bootserver.images.directory import image_id_of, image_paths
 from bootserver.images.download import shown_url
 from bootserver.images.explain import explain
 from bootserver.images.part import Progress
@@ -62,7 +62,16 @@ def image_json(parts: AdminParts, image: Image) -> dict[str, Any]:
 
 def images_json(parts: AdminParts) -> dict[str, Any]:
     """The library for the API and its event stream."""
-    return {"images": [image_json(parts, image) for image in parts.library.images()]}
+    return {
+        "images": [image_json(parts, image) for image in parts.library.images()],
+        "ignored": ignored_json(parts),
+    }
+
+
+def ignored_json(parts: AdminParts) -> list[dict[str, str]]:
+    """What lies in the library and is no image, for the API and the pages."""
+    ignored = parts.library.ignored
+    return [{"file": name, "reason": reason} for name, reason in ignored.items()]
 
 
 async def list_images(request: web.Request) -> web.Response:
@@ -99,7 +108,7 @@ async def add(request: web.Request) -> web.Response:
 async def _download(request: web.Request) -> web.Response:
     parts, wanted = parts_of(request), await read_body(request, NewImage)
 
-    async def work(progress: Progress) -> Path:
+    async def work(progress: Progress) -> str:
         path = await add_image(
             wanted.url,
             parts.config.images.path,
@@ -108,7 +117,7 @@ async def _download(request: web.Request) -> web.Response:
             progress=progress,
         )
         await parts.library.scan()
-        return path
+        return image_id_of(path, parts.config.images.path)
 
     job = request.config_dict[JOBS].start(JobKind.DOWNLOAD, shown_url(wanted.url), work)
     return _job_response(job, 202)
@@ -117,7 +126,7 @@ async def _download(request: web.Request) -> web.Response:
 async def _upload(request: web.Request) -> web.Response:
     parts, wanted = parts_of(request), read_query(request, UploadQuery)
 
-    async def work(progress: Progress) -> Path:
+    async def work(progress: Progress) -> str:
         path = await add_upload(
             _body(request),
             parts.config.images.path,
@@ -127,7 +136,7 @@ async def _upload(request: web.Request) -> web.Response:
             progress=progress,
         )
         await parts.library.scan()
-        return path
+        return image_id_of(path, parts.config.images.path)
 
     jobs = request.config_dict[JOBS]
     job = jobs.start(JobKind.UPLOAD, wanted.name, work)

@@ -8,7 +8,6 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -27,7 +26,7 @@ PROGRESS_INTERVAL_S = 0.5
 
 log = structlog.get_logger(__name__)
 
-Work = Callable[[Progress], Awaitable[Path]]  # adds the image and returns its file
+Work = Callable[[Progress], Awaitable[str]]  # adds the image and returns its id
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +131,8 @@ class Jobs:
         try:
             async with self._room:
                 self._update(replace(self._jobs[job_id], state=JobState.RUNNING))
-                path = await work(self._meter(job_id))
-            state, image = JobState.DONE, path.stem
+                image = await work(self._meter(job_id))
+            state = JobState.DONE
         except asyncio.CancelledError:
             state = JobState.CANCELLED
         except BootServerError as err:

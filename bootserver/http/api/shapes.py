@@ -150,10 +150,18 @@ class Image(Shape):
     stub: bool  # its standing stub is on disk
 
 
+class IgnoredFile(Shape):
+    """A file in the library's directory that may be meant as an image, and is none."""
+
+    file: str  # its path in the library
+    reason: str  # why, and what to do with it
+
+
 class ImageList(Shape):
     """The library."""
 
     images: list[Image]
+    ignored: list[IgnoredFile]
 
 
 class Outlook(Shape):

@@ -73,7 +73,7 @@ async def download_stub(request: web.Request) -> web.Response:
     return web.Response(
         body=built.data,
         content_type=CONTENT_TYPES[stub_format],
-        headers={"Content-Disposition": _attachment(_file_name(issued, stub_format))},
+        headers={"Content-Disposition": _attachment(issued.spec.file_name(stub_format))},
     )
 
 
@@ -101,12 +101,8 @@ def _stub_json(issued: IssuedStub, stub_format: StubFormat, built: _Built) -> di
             "stub": f"{base}/stub.{'efi' if stub_format is StubFormat.EFI else 'iso'}",
         },
         "download": f"/api/v1/stubs/{issued.token}.{stub_format}",
-        "file_name": _file_name(issued, stub_format),
+        "file_name": issued.spec.file_name(stub_format),
     }
-
-
-def _file_name(issued: IssuedStub, stub_format: StubFormat) -> str:
-    return f"{issued.spec.image or 'menu'}.stub.{stub_format}"
 
 
 def _attachment(name: str) -> str:
