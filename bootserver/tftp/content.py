@@ -1,7 +1,8 @@
-"""The boot plane's names over TFTP: the same as over HTTP, with or without the leading slash."""
+"""The boot plane's names over TFTP: the same as over HTTP, whatever separates their parts."""
 
 from __future__ import annotations
 
+import re
 from urllib.parse import unquote
 
 from bootserver.errors import BootServerError, ImageNotReadyError
@@ -30,7 +31,7 @@ async def _open(plane: BootPlane, request: TftpRequest) -> TftpFile:
     def origin() -> str:
         return plane.http_url(request.local_address)
 
-    match request.name.lstrip("/").split("/"):
+    match [part for part in re.split(r"[/\\]", request.name) if part not in ("", ".")]:
         case ["b", token, "boot.ipxe"]:
             # TFTP has no query: the machine's memory and names stay unknown.
             return _Text((await plane.script(token, {}, request.client, origin())).encode())

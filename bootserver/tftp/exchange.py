@@ -73,6 +73,11 @@ class Exchange:
         except Exception as err:
             self._stop(err)
 
+    def catch_up(self) -> None:
+        """Takes in what the client has sent so far, before its next request is judged by that."""
+        if self._pause is not None:
+            self._on_readable()
+
     async def _read_ahead(self) -> None:
         """Has what the next call to the transfer may read in memory."""
         start, stop = self.transfer.span

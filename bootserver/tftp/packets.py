@@ -1,4 +1,4 @@
-"""The TFTP packets on the wire: what a request asks for, and the bytes of our answers.
+r"""The TFTP packets on the wire: what a request asks for, and the bytes of our answers.
 
     offset  RRQ, WRQ            DATA           ACK            ERROR          OACK
     0       opcode 1, 2         opcode 3       opcode 4       opcode 5       opcode 6
@@ -6,25 +6,48 @@
     4       option, 0,          bytes          -              message, 0     ...
     ...     value, 0, ...
 
-Option lists, OACK and ERROR go through tftpy's codec. It is kept away from the rest: it decodes
-names as ASCII only, logs every ERROR it sees, walks a 64 KiB datagram byte by byte, and takes
-several microseconds for a DATA or an ACK, of which there are tens of thousands in a second.
+What we send is exact: OACK and ERROR go through tftpy's codec. Cisco switches refuse an OACK with a
+byte too many (uftpd#43). tftpy is kept away from the rest: it refuses what old firmware sends, logs
+every ERROR it sees, and takes several microseconds for each of very many DATA packets and ACKs.
+
+What we read need not be. This is what firmware sends, who sends it, and how it is read:
+
+    the request                          is sent by                             is read as
+    name, 0xFF, perhaps more bytes       ROMs that take DHCP option 67 for a C  the name
+                                         string: Lenovo T460, Jetway
+                                         (netboot.xyz#1198), Intel PXE-2.0 on
+                                         Realtek RTL8139 (uClibc bug 6146)
+    name, code and length of an option   the same, if option 67 is not the      the name
+                                         last one (tftp-hpa: "y", 10, "; o")
+    no NUL behind the last field         SGI PROM (booterizer#44), RTL8139      the last field
+    netascii                             HP ProCurve (tftpy#4), tftp-hpa        netascii
+    option with an empty value           Grandstream phones (tftpy#141)         an unknown option
+    \ for /, //, / at the start          Windows (rs-tftpd#24), FreeBSD loader  one / between parts
+                                         (kayak#246), iPXE (ipxe#31)
+    multicast                            clients by RFC 2090                    an unknown option
+    option name that is not ASCII        not known: from our own trials         an unknown option
+    option without a value               not known: from our own trials         an empty value
+    no mode, "nameoctet", other modes    not known: from our own trials         octet
+    NULs between or behind the fields    not known: from our own trials         nothing
+
+An unknown option is passed over (RFC 2347), and the file is served.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from tftpy.TftpPacketTypes import TftpPacketERR, TftpPacketOACK, TftpPacketRRQ
-from tftpy.TftpShared import TftpException
+from tftpy.TftpPacketTypes import TftpPacketERR, TftpPacketOACK
 
 from bootserver.errors import BootServerError
 
-REQUEST_BYTES_MAX = 512  # RFC 2347, "Packet Formats"
+REQUEST_BYTES_MAX = 1472  # an Ethernet frame; RFC 2347 has 512, without a ROM's padding
 ERROR_TEXT_MAX = 100
+LOGGED_NAME_MAX = 100
 
 RRQ, WRQ = 1, 2
 DATA = 3
@@ -62,6 +85,7 @@ class ReadRequest:
 
     name: str
     options: Mapping[str, str] = field(default_factory=dict)
+    netascii: bool = False
 
 
 def is_request(datagram: bytes) -> bool:
@@ -75,36 +99,44 @@ def is_request(datagram: bytes) -> bool:
 def parse_request(datagram: bytes) -> ReadRequest:
     """The read request in a datagram for which `is_request` holds; else raises TftpRefusal."""
     if len(datagram) > REQUEST_BYTES_MAX:
-        raise TftpRefusal(ErrorCode.ILLEGAL_OPERATION, "malformed request: over 512 bytes")
+        raise TftpRefusal(ErrorCode.ILLEGAL_OPERATION, "malformed request: too long")
     if datagram[1] == WRQ:
         raise TftpRefusal(ErrorCode.ACCESS_VIOLATION, "access violation: this server is read-only")
-    fields = datagram[2:].split(b"\0", 2)
-    if len(fields) < 3:
-        raise TftpRefusal(ErrorCode.ILLEGAL_OPERATION, "malformed request: cut short")
-    name, mode, options = fields
-    if mode.lower() != b"octet":  # firmware asks for nothing else
-        raise TftpRefusal(ErrorCode.ILLEGAL_OPERATION, "only octet (binary) mode is served")
-    return ReadRequest(_decode_name(name), _decode_options(options))
+    raw_name, *rest = datagram[2:].split(b"\0")
+    fields = iter(rest)
+    mode = next(filter(None, fields), b"").lower()
+    if not mode and raw_name[-5:].lower() == b"octet":
+        raw_name = raw_name[:-5]
+    if mode == b"mail":  # RFC 1350 §1: obsolete
+        raise TftpRefusal(ErrorCode.ILLEGAL_OPERATION, "mail mode is not served")
+    options: dict[str, str] = {}
+    for option in filter(None, fields):  # `filter` leaves an empty value to its option
+        options.setdefault(option.decode("latin-1"), next(fields, b"").decode("latin-1"))
+    return ReadRequest(_decode_name(raw_name), options, netascii=mode == b"netascii")
 
 
 def _decode_name(raw: bytes) -> str:
+    """The name up to the first byte that is not printable UTF-8: what follows is DHCP's."""
     try:
-        name = raw.decode("utf-8")
+        name = raw.decode()
     except UnicodeDecodeError as err:
-        raise TftpRefusal(ErrorCode.FILE_NOT_FOUND, "file not found: name is not UTF-8") from err
-    if not name:
+        name = raw[: err.start].decode()
+    end = next((i for i, char in enumerate(name) if not char.isprintable()), len(name))
+    if name[end : end + 1] and (name[end + 1 : end + 2] or "x").isprintable():
+        end -= 1  # a DHCP option's length, and before it its code, which happens to be printable
+    if end <= 0:
         raise TftpRefusal(ErrorCode.ILLEGAL_OPERATION, "malformed request: no file name")
-    if not name.isprintable():
-        raise TftpRefusal(ErrorCode.ILLEGAL_OPERATION, "malformed request: unprintable file name")
-    return name
+    return name[:end]
 
 
-def _decode_options(raw: bytes) -> dict[str, str]:
-    try:
-        options: dict[str, str] = TftpPacketRRQ().decode_options(raw)
-    except (TftpException, struct.error, UnicodeDecodeError) as err:
-        raise TftpRefusal(ErrorCode.ILLEGAL_OPERATION, "malformed request: options") from err
-    return options
+def name_for_log(datagram: bytes) -> str:
+    """The last part of a request's name as the client sent it, printable: `boot.efi\\xff`.
+
+    The parts before it may be a token.
+    """
+    last = re.split(rb"[/\\]", datagram[2:].partition(b"\0")[0])[-1]
+    text = last[:LOGGED_NAME_MAX].decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def encode_data(block: int, data: bytes) -> bytes:

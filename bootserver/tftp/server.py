@@ -14,6 +14,7 @@ import structlog
 
 from bootserver.tftp import packets
 from bootserver.tftp.exchange import Exchange, TftpFile
+from bootserver.tftp.netascii import as_netascii
 from bootserver.tftp.options import Limits, negotiate
 from bootserver.tftp.packets import ErrorCode, ReadRequest
 from bootserver.tftp.sockets import Arrival, RequestSocket, SocketAddress, bind_request_sockets
@@ -53,6 +54,11 @@ class _Running:
     sock: socket.socket
     task: asyncio.Task[None] | None = None
     exchange: Exchange | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """True once the client has all or has sent an ERROR; its task may have yet to learn it."""
+        return self.exchange is not None and self.exchange.transfer.outcome is not None
 
     def refuse(self, refusal: TftpRefusal) -> None:
         with contextlib.suppress(OSError):
@@ -129,7 +135,8 @@ class TftpServer:
             try:
                 self._take(request_socket, arrival)
             except TftpRefusal as refusal:
-                log.info("tftp.refused", client=client, reason=refusal.message)
+                name = packets.name_for_log(arrival.datagram)
+                log.info("tftp.refused", client=client, name=name, reason=refusal.message)
                 answer = packets.encode_error(refusal.code, refusal.message)
                 request_socket.reply(arrival, answer)
 
@@ -139,7 +146,7 @@ class TftpServer:
         if earlier is not None and self._is_repeated(earlier, arrival):
             return
         request = packets.parse_request(arrival.datagram)
-        if earlier is not None and earlier.task is not None:
+        if earlier is not None and earlier.task is not None and not earlier.has_ended:
             earlier.task.cancel()  # the client has moved on: firmware keeps its port
         if len(self._running) >= self._transfers_max:
             raise TftpRefusal(ErrorCode.UNDEFINED, "too busy, try again")
@@ -156,7 +163,9 @@ class TftpServer:
 
     def _is_repeated(self, earlier: _Running, arrival: Arrival) -> bool:
         """True if the request is already being served; answers it again where that is due."""
-        if earlier.arrival.datagram != arrival.datagram:
+        if earlier.exchange is not None:
+            earlier.exchange.catch_up()  # an ERROR or the last ACK (raspberrypi/firmware#1700)
+        if earlier.has_ended or earlier.arrival.datagram != arrival.datagram:
             return False
         if earlier.exchange is None:
             return True
@@ -174,8 +183,8 @@ class TftpServer:
 
     async def _serve(self, running: _Running, request: ReadRequest) -> None:
         """Sends the file; every way in which that can fail ends here, in one log line."""
-        last = request.name.rpartition("/")[2]  # what stands before it may be a token
-        line = log.bind(client=running.arrival.client[0], name=last)
+        name = packets.name_for_log(running.arrival.datagram)
+        line = log.bind(client=running.arrival.client[0], name=name)
         try:
             await self._send_file(running, request, line)
         except TftpRefusal as refusal:
@@ -202,6 +211,8 @@ class TftpServer:
             )
         outcome: Outcome | None = None
         try:
+            if request.netascii:
+                file = await as_netascii(file, self._threads)
             terms = negotiate(request.options, file.size_bytes, self._limits)
             exchange = Exchange(running.sock, file, terms, self._limits, self._threads)
             running.exchange = exchange

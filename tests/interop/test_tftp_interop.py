@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import random
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,6 +35,17 @@ def tftp_hpa(host: str, port: int, remote: str, local: str) -> list[str]:
     return ["tftp", "-m", "binary", host, str(port), "-c", "get", remote, local]
 
 
+def tftp_hpa_netascii(host: str, port: int, remote: str, local: str) -> list[str]:
+    return ["tftp", "-m", "ascii", host, str(port), "-c", "get", remote, local]
+
+
+def tftpy_client(host: str, port: int, remote: str, local: str) -> list[str]:
+    fetching = (
+        "import sys, tftpy; tftpy.TftpClient(sys.argv[1], int(sys.argv[2])).download(*sys.argv[3:])"
+    )
+    return [sys.executable, "-c", fetching, host, str(port), remote, local]
+
+
 def busybox(*flags: str) -> Command:
     return lambda host, port, remote, local: [
         "busybox", "tftp", "-g", *flags, "-r", remote, "-l", local, host, str(port)
@@ -61,6 +73,7 @@ CLIENTS: dict[str, Command] = {
     "busybox-b1468": busybox("-b", "1468"),
     "busybox-b65464": busybox("-b", "65464"),
     "tftp-hpa": tftp_hpa,
+    "tftpy": tftpy_client,
 }
 SMALL_BLOCKS = ("atftp-b8", "curl-b8", "busybox-b64")
 COMMON = {name: command for name, command in CLIENTS.items() if name not in SMALL_BLOCKS}
@@ -113,6 +126,16 @@ async def test_file_arrives_whole(name, size_bytes, tmp_path):
 
     assert (tmp_path / "fetched").read_bytes() == content
     assert [file.closed for file in shelf.opened] == [True]
+
+
+async def test_netascii_arrives_as_it_was_at_a_client_that_translates(tmp_path):
+    """tftp-hpa's default mode. Line ends of all kinds, also across two blocks."""
+    content = random.Random(9).randbytes(20_000) + b"\r\n\r\0\n\r" * 3_000
+
+    async with serving(Shelf(file=content).open_file) as server:
+        await fetch(tftp_hpa_netascii, server.addresses[0][1], tmp_path)
+
+    assert (tmp_path / "fetched").read_bytes() == content
 
 
 @pytest.mark.parametrize("name", SMALL_BLOCKS)

@@ -102,3 +102,14 @@ async def test_a_file_that_changes_ends_its_transfer_as_changed(plane: Plane):
     _, [transfer] = await transfers(plane)
 
     assert transfer.outcome == "file_changed"
+
+
+async def test_parts_of_a_name_are_separated_in_any_way(plane: Plane):
+    token = await plane.token()
+    for name in (
+        "b/{}/boot.ipxe", "/b/{}/boot.ipxe", "//b//{}///boot.ipxe", "./b/{}/./boot.ipxe",
+        "\\b\\{}\\boot.ipxe", "/b\\{}\\\\boot.ipxe",
+    ):  # fmt: skip
+        text = await open_on_plane(plane.boot, asking_for(name.format(token)))
+
+        assert text.read(0, 6) == b"#!ipxe"

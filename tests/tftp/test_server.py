@@ -175,10 +175,12 @@ async def test_refusal_reaches_the_client_with_its_code_and_words():
     [
         (b"\x00\x02file\x00octet\x00",
          b"\x00\x05\x00\x02access violation: this server is read-only\x00"),
-        (b"\x00\x01file\x00netascii\x00",
-         b"\x00\x05\x00\x04only octet (binary) mode is served\x00"),
         (b"\x00\x01nothing\x00octet\x00", b"\x00\x05\x00\x01file not found\x00"),
-        (b"\x00\x01f\xe4le\x00octet\x00", b"\x00\x05\x00\x01file not found: name is not UTF-8\x00"),
+        (b"\x00\x01f\xe4le\x00octet\x00", b"\x00\x05\x00\x01file not found\x00"),
+        (b"\x00\x01file\xff\x00octet\x00", FIRST_BLOCK),
+        (b"\x00\x01file\x00octet\x00tsize\x000", b"\x00\x06tsize\x001280\x00"),
+        (b"\x00\x01file\x00octet\x00multicast\x00\x00", FIRST_BLOCK),
+        (b"\x00\x01file\x00octet\x00v\xe9ndor\x00\x00tsize\x000\x00", b"\x00\x06tsize\x001280\x00"),
         (b"\x00\x01file\x00octet\x00blksize\x00abc\x00", FIRST_BLOCK),
         (b"\x00\x01file\x00octet\x00tsize\x000\x00", b"\x00\x06tsize\x001280\x00"),
         (b"\x00\x01file\x00octet\x00BlkSize\x00600\x00", b"\x00\x06BlkSize\x00600\x00"),
@@ -193,6 +195,76 @@ async def test_first_answer(request_bytes, answer):
 
             assert await client.receive() == answer
         await assert_serves(server)
+
+
+async def test_log_has_the_name_as_it_was_sent():
+    async with serving(Shelf(file=FILE).open_file) as server:
+        with Client(server) as client, structlog.testing.capture_logs() as logs:
+            for name in (b"/TOKEN/file\xff\xd13", b"/TOKEN/no\xff", b"\xff"):
+                client.request(b"\x00\x01" + name + b"\x00octet\x00")
+                await client.receive()
+            await server.stop()
+    assert {line["name"] for line in logs} == {"\\xff", "no\\xff", "file\\xff\\xd13"}
+
+
+async def test_netascii_has_its_line_ends():
+    shelf = Shelf(file=b"a\nb\r\nc\r\0")
+    async with serving(shelf.open_file) as server:
+        with Client(server) as client:
+            client.request(b"\x00\x01file\x00netascii\x00tsize\x000\x00")
+            assert await client.receive() == b"\x00\x06tsize\x0012\x00"
+            client.send(ack(0))
+            assert await client.receive() == b"\x00\x03\x00\x01a\r\nb\r\0\r\nc\r\0\0"
+            client.send(ack(1))
+            await asyncio.wait_for(shelf.opened[0].closing.wait(), 5)
+    assert (shelf.opened[0].closed, shelf.opened[0].sent_bytes) == (True, 8)
+
+
+async def test_netascii_of_what_does_not_fit_into_memory_is_refused():
+    shelf = Shelf(file=bytes(2**19 + 1))
+    async with serving(shelf.open_file) as server:
+        with Client(server) as client:
+            client.request(b"\x00\x01file\x00netascii\x00")
+            assert await client.receive() == (
+                b"\x00\x05\x00\x04too large for netascii: ask for octet mode\x00"
+            )
+    assert shelf.opened[0].closed is False
+
+
+@pytest.mark.parametrize("request_bytes", [RRQ, b"\x00\x01file\x00octet\x00tsize\x000\x00"])
+@pytest.mark.parametrize("blocks", [0, 1])
+async def test_request_right_behind_an_error_is_answered(request_bytes, blocks):
+    """raspberrypi/firmware#1700; and firmware that asks for the size first."""
+    shelf = Shelf(file=FILE)
+    async with serving(shelf.open_file) as server:
+        with Client(server) as client:
+            client.request(request_bytes)
+            first = await client.receive()
+            if blocks:
+                client.send(b"\x00\x04" + (first[2:4] if first == FIRST_BLOCK else b"\x00\x00"))
+                await client.receive()
+
+            client.send(b"\x00\x05\x00\x00Early Terminate\x00")
+            client.request(request_bytes)
+
+            assert await client.receive() == first
+            await asyncio.wait_for(shelf.opened[0].closing.wait(), 5)
+            assert [file.closed for file in shelf.opened] == [False, None]
+
+
+async def test_request_right_behind_the_last_ack_leaves_the_file_complete():
+    shelf = Shelf(file=b"short", other=b"other")
+    async with serving(shelf.open_file) as server:
+        with Client(server) as client:
+            client.request()
+            assert await client.receive() == b"\x00\x03\x00\x01short"
+
+            client.send(ack(1))
+            client.request(b"\x00\x01other\x00octet\x00")
+
+            assert await client.receive() == b"\x00\x03\x00\x01other"
+            await asyncio.wait_for(shelf.opened[0].closing.wait(), 5)
+            assert shelf.opened[0].closed is True
 
 
 async def test_largest_blocks_of_a_large_file():
@@ -494,7 +566,7 @@ async def test_what_is_no_request_gets_no_answer_and_one_line(datagram):
 async def test_garbage_of_every_opcode_leaves_the_server_serving():
     chance = random.Random(20)
     shelf = Shelf(file=FILE)
-    async with serving(shelf.open_file, transfers_max=10) as server:
+    async with serving(shelf.open_file) as server:
         with Client(server) as vandal:
             for opcode in (*range(10), 255, 256, 511, 65535):
                 head = opcode.to_bytes(2, "big")
