@@ -15,7 +15,7 @@ from enum import Enum, StrEnum, auto
 
 from bootserver.bench.fake_amt.soap import FaultError, schema_violation
 
-OK, NOT_SUPPORTED, INVALID_REFERENCE, INVALID_PARAMETER = 0, 1, 4, 5
+OK, NOT_SUPPORTED, UNKNOWN_ERROR, INVALID_REFERENCE, INVALID_PARAMETER = 0, 1, 2, 4, 5
 IS_NEXT_SINGLE_USE, IS_NOT_NEXT = 1, 32768
 
 SOURCES = {
@@ -120,8 +120,9 @@ class _Step(Enum):
 class BootConfiguration:
     """AMT_BootSettingData and what CIM makes of it for the next boot."""
 
-    def __init__(self, *, read_only: dict[str, str]) -> None:
+    def __init__(self, *, read_only: dict[str, str], insists_on_secure_boot: bool = False) -> None:
         self._read_only = read_only
+        self._insists_on_secure_boot = insists_on_secure_boot
         self.settings: dict[str, list[str]] = {}
         self._source = ""
         self._step = _Step.STALE
@@ -180,6 +181,9 @@ class BootConfiguration:
             return INVALID_PARAMETER
         if boot_from is BootFrom.HTTPS and not has_recovery:
             return NOT_SUPPORTED
+        is_enforced = _is_set(self.settings, "EnforceSecureBoot")
+        if boot_from is BootFrom.HTTPS and self._insists_on_secure_boot and not is_enforced:
+            return UNKNOWN_ERROR
         self._source = source
         if self._step is _Step.CHOSEN:
             self._ready = self._boot(boot_from)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 
 from bootserver.bench.fake_amt.boot import Boot
 from bootserver.bench.fake_amt.certificate import Certificate, make_certificate
@@ -15,7 +16,7 @@ from bootserver.bench.fake_amt.ider_session import Drives, IderSession
 from bootserver.bench.fake_amt.power import Power
 from bootserver.bench.fake_amt.recovery import Fetched
 from bootserver.bench.fake_amt.redirection_port import RedirectionPort
-from bootserver.bench.fake_amt.spec import FakeSpec, SystemState
+from bootserver.bench.fake_amt.spec import FakeSpec, Reach, SystemState
 from bootserver.bench.fake_amt.state import State
 from bootserver.bench.fake_amt.wsman import WsmanPort
 from bootserver.bench.qemu import QemuMachine
@@ -34,6 +35,7 @@ class FakeAmtDevice:
         self._computer = self._make_computer()
         self._power = Power(self.state, self._port, self._drive, self._computer)
         self._wsman = WsmanPort(self.state, self)
+        self._mute = ExitStack()
 
     @property
     def host(self) -> str:
@@ -174,6 +176,10 @@ class FakeAmtDevice:
 
     async def _start(self) -> None:
         self.spec.workdir.mkdir(parents=True, exist_ok=True)
+        if self.spec.reach is not Reach.ANSWERS:
+            self._wsman.port = self._mute_port(self.spec.wsman_port)
+            self._port.port = self._mute_port(self.spec.redirection_port)
+            return
         context = None
         if self.spec.tls:
             self.certificate = await asyncio.to_thread(
@@ -188,7 +194,18 @@ class FakeAmtDevice:
         await self._port.listen(self.state.listener)
         await self._wsman.start(context)
 
+    def _mute_port(self, port: int) -> int:
+        """Listen where no connection is ever accepted; the port's number."""
+        is_hole = self.spec.reach is Reach.BLACK_HOLE
+        listening = socket.create_server((self.host, port), backlog=0 if is_hole else None)
+        self._mute.enter_context(listening)
+        if is_hole:
+            # This one fills the backlog. Linux drops each SYN after it.
+            self._mute.enter_context(socket.create_connection(listening.getsockname()))
+        return int(listening.getsockname()[1])
+
     async def _stop(self) -> None:
+        self._mute.close()
         await self._wsman.stop()
         await self._power.stop()
         await self._port.stop()

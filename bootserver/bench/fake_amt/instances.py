@@ -276,9 +276,10 @@ def _boot_sources(state: State) -> list[Properties]:
 def _power(state: State) -> list[Properties]:
     cim = state.power.cim
     possible = ("8", "2", "5", "10") if state.power.counts_as_on else ("2",)
+    known = state.spec.wsman_manners.power_capabilities
     return [
         {
-            "AvailableRequestedPowerStates": list(possible),
+            "AvailableRequestedPowerStates": list(possible) if known else [],
             "PowerState": str(cim),
             "RequestedPowerState": str(cim),
             "ServiceProvided": Reference("CIM_PowerManagementService", _POWER_SERVICE),

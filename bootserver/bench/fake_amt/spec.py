@@ -64,6 +64,14 @@ class SystemState(StrEnum):
         return self.cim == SystemState.S0.cim
 
 
+class Reach(StrEnum):
+    """What becomes of a connection to the device's ports."""
+
+    ANSWERS = "answers"
+    SILENT = "silent"  # it is taken, and no byte ever comes
+    BLACK_HOLE = "black-hole"  # each SYN is dropped
+
+
 class Segments(StrEnum):
     """How bytes leave the redirection port."""
 
@@ -97,7 +105,8 @@ class WsmanManners:
 
     `stays_open` keeps connections that AMT would close; `power_gap_s` is how long after a power
     action the next is refused as too early; `lost_answers` are actions ("ChangeBootOrder",
-    "Get AMT_BootSettingData") that are done, but whose answer never goes out. `ider` and
+    "Get AMT_BootSettingData") that are done, but whose answer never goes out; every
+    `unavailable_every`th request is answered by 503, and not done. `ider` and
     `secure_boot_control` are of AMT_BootCapabilities.
     """
 
@@ -105,10 +114,15 @@ class WsmanManners:
     stays_open: bool = False
     power_gap_s: float = 0.0
     lost_answers: frozenset[str] = frozenset()
+    unavailable_every: int = 0
+    power_capabilities: bool = True  # AvailableRequestedPowerStates
     ider: bool = True
     kvm: bool = True
     one_click_recovery: bool = True  # for AMT 15 and newer
     secure_boot_control: bool = True
+    # AMT 16.1.30: One-Click Recovery with EnforceSecureBoot=false is answered by 2
+    # (device-management-toolkit/deployment#466).
+    insists_on_secure_boot: bool = False
     # What RequestStateChange of AMT_RedirectionService does on CSME 16: the Put is then refused.
     listener_follows_state: bool = False
 
@@ -164,6 +178,7 @@ class FakeSpec:
     host: str = "127.0.0.1"
     wsman_port: int = 0
     redirection_port: int = 0
+    reach: Reach = Reach.ANSWERS
     tls: bool = False
     network: Network = field(default_factory=Network)
     control_mode: ControlMode = ControlMode.ADMIN

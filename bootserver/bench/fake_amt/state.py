@@ -34,7 +34,10 @@ class State:
         self.roots: list[bytes] = []  # DER
         self.events: list[Event] = []
         self.boot_service = BOOT_SERVICE_RECOVERY if self.has_recovery else BOOT_SERVICE_NONE
-        self.boot = BootConfiguration(read_only=self._boot_facts())
+        self.boot = BootConfiguration(
+            read_only=self._boot_facts(),
+            insists_on_secure_boot=spec.wsman_manners.insists_on_secure_boot,
+        )
 
     @property
     def is_on(self) -> bool:

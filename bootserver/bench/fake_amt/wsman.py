@@ -40,6 +40,7 @@ class WsmanPort:
         self._hardware = hardware
         self._login = HttpLogin(state.spec.user, state.spec.password, state.realm)
         self._numbers = itertools.count(1)
+        self._requests = itertools.count(1)
         self._seen_ids: deque[tuple[str, str]] = deque(maxlen=_MESSAGE_IDS_KEPT)
         self._contexts: dict[str, list[str]] = {}  # instances not pulled yet, as XML
         self._runner: web.AppRunner | None = None
@@ -63,6 +64,9 @@ class WsmanPort:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         version = self._state.spec.version
         headers = {"Server": f"Intel(R) Active Management Technology {version}"}
+        every = self._state.spec.wsman_manners.unavailable_every
+        if every and next(self._requests) % every == 0:
+            return self._closing(web.Response(status=503, headers=headers))
         authorization = request.headers.get("Authorization", "")
         nonce = self._login.admits(authorization, request.method, request.path)
         if not nonce:

@@ -187,11 +187,12 @@ def parameter(kind: int, value: bytes) -> bytes:
 URL = b"https://10.0.2.2:8443/b/token/stub.efi"
 
 
-def recover(boot: BootConfiguration, *, has_recovery: bool = True) -> int:
+def recover(boot: BootConfiguration, *, has_recovery: bool = True, enforced: str = "false") -> int:
     told = parameter(1, URL) + parameter(20, b"\x01") + parameter(30, b"\0\0")
     array = base64.b64encode(told).decode()
     clear(boot)
-    boot.put({"UefiBootParametersArray": [array], "UefiBootNumberOfParams": ["3"]})
+    parameters = {"UefiBootParametersArray": [array], "UefiBootNumberOfParams": ["3"]}
+    boot.put(parameters | {"EnforceSecureBoot": [enforced]})
     choose(boot)
     return boot.change_order(HTTPS, has_recovery=has_recovery)
 
@@ -206,6 +207,13 @@ def test_one_click_recovery_that_is_off_is_not_supported(boot: BootConfiguration
     assert recover(boot, has_recovery=False) == 1
 
     assert boot.take() == Boot(BootFrom.DEFAULT)
+
+
+@pytest.mark.parametrize(("enforced", "returned"), [("false", 2), ("true", 0)])
+def test_firmware_may_insist_on_secure_boot(enforced: str, returned: int):
+    boot = BootConfiguration(read_only={}, insists_on_secure_boot=True)
+
+    assert recover(boot, enforced=enforced) == returned
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import errno
+import socket
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from bootserver.bench.fake_amt import (
     ControlMode,
     FakeAmtDevice,
     FakeSpec,
+    Reach,
     Redirection,
     SystemState,
     WsmanManners,
@@ -34,6 +37,7 @@ from tests.bench.fake_amt.wire import (
 
 ON, CYCLE, OFF, RESET = 2, 5, 8, 10
 BLOCK = bytes(2048)
+ESTABLISHED, SYN_SENT = 1, 2
 
 
 async def power_state(wsman: Wsman) -> str:
@@ -222,6 +226,38 @@ async def test_a_session_that_began_outside_s0_holds_the_link_at_10_mbit(tmp_pat
             await power(Wsman(device), RESET)
             await take_reset(one)
             assert not (await device.booted(2, timeout_s=WAIT_S)).link_is_slow
+
+
+def ports(device: FakeAmtDevice) -> list[tuple[str, int]]:
+    return [(device.host, device.wsman_port), (device.host, device.redirection_port)]
+
+
+async def test_a_silent_host_takes_connections_and_never_answers(tmp_path: Path):
+    async with fake_amt(FakeSpec(tmp_path, reach=Reach.SILENT)) as device:
+        for address in ports(device):
+            with socket.create_connection(address, WAIT_S) as asking:
+                asking.sendall(b"POST /wsman HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
+                assert tcp_info(asking)[0] == ESTABLISHED
+                asking.setblocking(False)
+                with pytest.raises(BlockingIOError):
+                    asking.recv(1)
+
+
+async def test_a_black_hole_drops_each_syn(tmp_path: Path):
+    with socket.socket() as first, socket.socket() as second:
+        async with fake_amt(FakeSpec(tmp_path, reach=Reach.BLACK_HOLE)) as device:
+            both = list(zip((first, second), ports(device), strict=True))
+            for one, address in both:
+                one.setblocking(False)
+                assert one.connect_ex(address) == errno.EINPROGRESS
+            for one, _ in both:
+                # struct tcp_info: 0 state, 2 retransmits
+                await device.wait_until(lambda one=one: tcp_info(one)[2] > 0, timeout_s=WAIT_S)
+                assert tcp_info(one)[0] == SYN_SENT
+
+
+def tcp_info(one: socket.socket) -> bytes:
+    return one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 8)
 
 
 async def test_unknown_power_states_and_other_machines_are_refused(tmp_path: Path):

@@ -306,6 +306,24 @@ async def test_an_answer_may_be_lost_when_all_is_done(tmp_path: Path):
     assert told.text("EnabledState") == "32769"
 
 
+async def test_every_nth_request_may_be_answered_by_503_and_is_not_done(tmp_path: Path):
+    manners = WsmanManners(unavailable_every=4)
+    async with fake_amt(FakeSpec(tmp_path, wsman_manners=manners)) as device:
+        statuses = [(await Wsman(device).ask(IDENTIFY)).status for _ in range(4)]
+
+    assert statuses == [200, 503, 200, 503]  # and a 401 before each
+    assert device.asked == ["Identify"] * 2
+
+
+async def test_power_capabilities_may_be_missing(tmp_path: Path):
+    manners = WsmanManners(power_capabilities=False)
+    async with fake_amt(FakeSpec(tmp_path, wsman_manners=manners)) as device:
+        told = await Wsman(device).get("CIM_AssociatedPowerManagementService")
+
+    assert told.texts("AvailableRequestedPowerStates") == []
+    assert told.text("PowerState") == "8"
+
+
 async def test_a_reference_must_be_one(tmp_path: Path):
     async with fake_amt(FakeSpec(tmp_path)) as device:
         wsman = Wsman(device)
