@@ -19,11 +19,19 @@ from bootserver.images.overlay import Served, served_file, served_image
 from bootserver.images.recipes import recipe_of
 from bootserver.images.tree import ImageTrees
 from bootserver.model import BootPhase, BootSession, Image, Machine, Method, Way
+from bootserver.quoting import ipxe_arguments
 from bootserver.sessions.ledger import Ledger
 from bootserver.sessions.profiles import MachineProfile, ProfileStore, effective
 from bootserver.stub.issued import IssuedStub
 from bootserver.stub.machine import parse_machine
-from bootserver.stub.render import BootScript, MenuChoice, render_hook, render_menu, render_message
+from bootserver.stub.render import (
+    BootScript,
+    MenuChoice,
+    menu_titles,
+    render_hook,
+    render_menu,
+    render_message,
+)
 
 RETRY_SOON_S = 5  # what the machine waits for comes by itself
 RETRY_LATER_S = 30  # somebody has to do something first
@@ -96,16 +104,17 @@ class Scripts:
 
     def _menu(self, machine: Machine) -> str:
         bootable, refusals = [], []
-        for image in sorted(self._library.images(), key=lambda image: image.title.lower()):
+        images = sorted(self._library.images(), key=lambda image: image.title.lower())
+        for image, title in zip(images, menu_titles(images), strict=True):
             try:
                 decision = decide(self.ready_image(image.id), machine, site_of(self._config))
             except ImageError as err:
-                refusals.append(f"{image.title}: {err.message}")
+                refusals.append(f"{title}: {err.message}")
                 continue
             if decision.way is None:
-                refusals.append(f"{image.title}: {decision.refusal}")
+                refusals.append(f"{title}: {decision.refusal}")
             else:
-                label = f"{image.title}  ({image.size_bytes / 1e6:,.0f} MB)"
+                label = f"{title}  ({image.size_bytes / 1e6:,.0f} MB)"
                 bootable.append(MenuChoice(quote(image.id, safe=""), label))
         boot = self._config.boot
         return render_menu(
@@ -127,13 +136,13 @@ class Scripts:
         pieces = await self._fetched(image, way, tree_url, hooks(way, f"{origin}{base}"))
         whole = pieces[0] if way.method is Method.RAMDISK else None
         own = fill(way.arguments, tree_url=tree_url, iso_url=iso_url)
-        said = (own, image.settings.arguments, profile.arguments)
+        said = map(ipxe_arguments, (image.settings.arguments, profile.arguments))
         return BootScript(
             image,
             way,
             base,
             expected_bytes=sum(piece.size_bytes for piece in pieces),
-            arguments=" ".join(filter(None, said)),
+            arguments=" ".join(filter(None, (own, *said))),
             memdisk=self._memdisk(image, way, profile),
             sha256=image.sha256 if whole and whole.is_whole else "",
         )

@@ -210,7 +210,7 @@ def test_a_machine_is_known_by_its_asset_tag_and_uuid_however_written(tmp_path: 
         ('[[machines]]\nserial = "two\\nlines"', "machines.0.serial"),
         (f'[[machines]]\nasset = "{"x" * 81}"', "machines.0.asset"),
         ('[[machines]]\nserial = "S"\nimage = "../rescue"', "machines.0.image"),
-        ('[[machines]]\nserial = "S"\narguments = "a && b"', "machines.0.arguments"),
+        ('[[machines]]\nserial = "S"\narguments = "a ${b}"', "machines.0.arguments"),
         ('[[machines]]\nserial = "S"\nmemdisk = "iso; reboot"', "machines.0.memdisk"),
         ("[boot]\nmenu_timeout_s = -1", "boot.menu_timeout_s"),
         ("[boot]\nmenu_timeout_s = 3601", "boot.menu_timeout_s"),
@@ -230,6 +230,7 @@ def test_what_cannot_be_meant_is_a_mistake(tmp_path: Path, table: str, key: str)
         "console=ttyS0,115200n8 quiet --- splash",
         "ds=nocloud-net;s=http://192.0.2.1/x/?a=b&c=d",
         "rd.break=pre-mount#1 root=LABEL=A|B $x {y}",
+        'a || b && c ; #d "e  f" ${ g }',
     ],
 )
 def test_kernel_arguments_that_ipxe_passes_on_are_kept(text: str):
@@ -240,26 +241,19 @@ def test_kernel_arguments_that_ipxe_passes_on_are_kept(text: str):
     "text",
     [
         "a ${net0/mac}",
-        "a || shell",
-        "a||b",
-        "a && shell",
-        "a ; shell",
-        ";",
-        "a # b",
-        "#b",
         "a\nshell",
         "a\tb",
         "caf\u00e9",
         "x" * (ARGUMENTS_LIMIT + 1),
     ],
 )
-def test_kernel_arguments_that_mean_something_to_ipxe_are_refused(text: str):
+def test_kernel_arguments_that_ipxe_cannot_pass_on_are_refused(text: str):
     with pytest.raises(ValueError, match="has"):
         parse_kernel_arguments(text)
 
 
-def test_kernel_arguments_have_one_blank_between_them():
-    assert parse_kernel_arguments("  quiet   splash ") == "quiet splash"
+def test_kernel_arguments_have_no_blanks_around_them():
+    assert parse_kernel_arguments("  quiet   splash ") == "quiet   splash"
     assert len(parse_kernel_arguments("x" * ARGUMENTS_LIMIT)) == ARGUMENTS_LIMIT
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from bootserver.images.arguments import safe_words
+from bootserver.images.arguments import is_plain
 
 MAX_ENTRIES = 64  # of one file: a menu for people has fewer
 MENUS_KEPT = 256  # parsed: a library's images are asked about each time a machine boots
@@ -177,5 +177,5 @@ def _kept(words: list[str]) -> list[str]:
     return [
         word
         for word in words
-        if word not in _SEPARATORS and not _OF_A_MEDIUM.match(word) and safe_words(word) == [word]
+        if word not in _SEPARATORS and not _OF_A_MEDIUM.match(word) and is_plain(word)
     ]

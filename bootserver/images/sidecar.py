@@ -28,7 +28,7 @@ RULES = {
     "memdisk": 'memdisk\'s arguments in a text, such as "iso raw": '
     "letters, digits, spaces and = , . _ - only",
     "arguments": f"kernel arguments in a text of at most {ARGUMENTS_LIMIT:,} characters: printable "
-    "ASCII without ${ || &&, without a word ; and without words that start with #",
+    "ASCII without ${...} in a word",
     "recipe": "the name of a recipe in a text, as images explain prints it",
     "inject": 'a table of files for the initramfs: "path/in/it" = "file beside the image"',
     "replace": 'a table of files for the disc: "/path/on/disc" = "file beside the image"',

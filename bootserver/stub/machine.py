@@ -23,10 +23,10 @@ def parse_machine(query: Mapping[str, str]) -> Machine:
     return Machine(
         mac=_or_nothing(parse_mac, query.get("mac", "")),
         uuid=_or_nothing(parse_uuid, query.get("uuid", "")),
-        serial=_text(query.get("serial", "")),
-        asset=_text(query.get("asset", "")),
-        manufacturer=_text(query.get("manufacturer", "")),
-        product=_text(query.get("product", "")),
+        serial=_told(query, "serial"),
+        asset=_told(query, "asset"),
+        manufacturer=_told(query, "manufacturer"),
+        product=_told(query, "product"),
         firmware=PLATFORMS.get(query.get("platform", "")),
         architecture=_text(query.get("buildarch", "")),
         memory_mib=_number(query.get("memsize", "")) or _installed_mib(query.get("dimms", "")),
@@ -58,6 +58,14 @@ def _or_nothing(parse: Callable[[str], str], text: str) -> str:
 
 def _number(text: str) -> int | None:
     return int(text) if re.fullmatch(r"[0-9]{1,9}", text) and int(text) else None
+
+
+def _told(query: Mapping[str, str], name: str) -> str:
+    """What a maker or a site wrote into the machine: in hex, or plain from the stubs of before."""
+    in_hex = query.get(f"{name}.hex", "")
+    if re.fullmatch(r"([0-9a-fA-F]{2})+", in_hex):
+        return _text(bytes.fromhex(in_hex).decode("utf-8", "replace"))
+    return _text(query.get(name, ""))
 
 
 def _text(text: str) -> str:

@@ -11,6 +11,7 @@ import pycdlib
 from pycdlib.pycdlibexception import PyCdlibException
 
 from bootserver.errors import StubError
+from bootserver.quoting import IPXE_NOTHING
 from bootserver.stub.plan import ESP_PATH, ISOLINUX_PATH, VOLUME_ID
 
 SCRIPT_START = b"#!ipxe\n# bootserver's stub"
@@ -47,7 +48,7 @@ def read_stub(path: Path) -> dict[str, Any]:
     return {
         "file": str(path),
         "size_bytes": path.stat().st_size,
-        "image": image[1] if image else "",
+        "image": image[1].replace(IPXE_NOTHING, "") if image else "",
         "servers": list(dict.fromkeys(called)),  # twice, where a known address goes first
         "bios": ISOLINUX_PATH[1:] in files,
         "uefi": _uefi(esp.getvalue()),

@@ -1,13 +1,12 @@
 """Scripts and configuration files from the templates in stub/templates.
 
-iPXE has no quoting: a value is split at blanks, `${` expands, `||` and `&&` end a command. Text
-for `echo` therefore passes the `ipxe` filter; everything else in a script is a checked value.
+Text from outside passes a filter of `bootserver.quoting`; everything else is a checked value.
 """
 
 from __future__ import annotations
 
-import re
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,10 +16,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from bootserver.config import PROJECT
 from bootserver.model import Image, Way
+from bootserver.quoting import ascii_text, ipxe_arguments, ipxe_text
 from bootserver.stub.network import NetworkSpec
 
 OWN_DISK = "/"  # in the menu; no image's key has a slash
 SCREEN_COLUMNS = 79 - len("bootserver: ")
+TITLE_COLUMNS = 60  # of a line in iPXE's menu, which has 78 and cuts off the rest
 HOOKS = {"live-boot": "usr/lib/live/boot/0000-bootserver.sh"}
 TEMPLATES = PROJECT / "stub" / "templates"
 
@@ -48,7 +49,7 @@ class BootScript:
     way: Way
     base: str
     expected_bytes: int  # what the script fetches of the image
-    arguments: str = ""
+    arguments: str = ""  # as words of an iPXE script
     memdisk: str = ""
     sha256: str = ""  # of the whole image as it is served; "" where that is not known
 
@@ -64,6 +65,31 @@ class MenuChoice:
 
     key: str
     label: str
+
+
+def menu_titles(images: Sequence[Image]) -> list[str]:
+    """What the menu calls each image: no two the same, none empty, none cut off by the screen.
+
+    Discs of one maker often have one volume id, so a title that is not the only one, or has nothing
+    that the screen can show, has the image's id behind it; where that does not help, a number.
+    """
+    titles = [_elided(ascii_text(image.title)) for image in images]
+    seen = Counter(titles)
+    for index, image in enumerate(images):
+        if not titles[index] or seen[titles[index]] > 1:
+            named = f"{ascii_text(image.title)} [{ascii_text(image.id)}]"
+            titles[index] = _elided(named.strip())
+    seen = Counter(titles)
+    return [
+        title if seen[title] == 1 else f"{title} #{number}"
+        for number, title in enumerate(titles, 1)
+    ]
+
+
+def _elided(title: str) -> str:
+    """The title, of a long one the beginning and the end: what tells two apart may be in either."""
+    half = (TITLE_COLUMNS - 3) // 2
+    return title if len(title) <= TITLE_COLUMNS else f"{title[:half]}...{title[-half:]}"
 
 
 def render_menu(
@@ -105,13 +131,7 @@ def render_message(lines: Sequence[str], *, retry_s: int) -> str:
 
 
 def _on_screen(lines: Sequence[str]) -> list[str]:
-    return [short for line in lines for short in textwrap.wrap(ipxe_text(line), SCREEN_COLUMNS)]
-
-
-def ipxe_text(text: str) -> str:
-    """Text that iPXE's `echo` shows as it is and that cannot become a command or a setting."""
-    printable = re.sub(r"[^\x20-\x7e]+", " ", text)
-    return printable.replace("${", "$ {").replace("||", "| |").replace("&&", "& &")
+    return [short for line in lines for short in textwrap.wrap(ascii_text(line), SCREEN_COLUMNS)]
 
 
 @cache
@@ -124,7 +144,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701 (these are not HTML)
     )
-    environment.filters["ipxe"] = ipxe_text
+    environment.filters |= {"ipxe_text": ipxe_text, "ipxe_arguments": ipxe_arguments}
     environment.filters["basename"] = lambda path: path.rpartition("/")[2]
     return environment
 

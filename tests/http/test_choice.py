@@ -27,7 +27,7 @@ async def plane(config: Config) -> AsyncIterator[Plane]:
 
 def items(script: str) -> dict[str, str]:
     """The menu's items that can be chosen: key -> label."""
-    return dict(re.findall(r"^item ([^-]\S*) (.+)$", script, re.MULTILINE))
+    return dict(re.findall(r"^item -- (\S+) (.+)$", script, re.MULTILINE))
 
 
 def gaps(script: str) -> str:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bootserver.images.arguments import is_safe
+from bootserver.images.arguments import fill
 from bootserver.images.decide import Site, decide, ways_of
 from bootserver.images.markers import MARKERS, TEXTS
 from bootserver.images.recipes import RECIPE_NAMES
@@ -274,7 +274,7 @@ def test_whatever_is_on_a_disc_there_is_a_safe_way_or_a_sentence(facts: IsoFacts
 
         assert bool(decision.way) is not bool(decision.refusal)
         if decision.way:
-            assert is_safe(decision.way.arguments)
+            assert fill(decision.way.arguments, tree_url="http://a/t/", iso_url="http://a/i.iso")
             paths = (decision.way.program, *decision.way.initrds)
             assert all(facts.markers[path] for path in paths if path)
             assert 0 < decision.needed_mib <= (machine.memory_mib or 1 << 30)

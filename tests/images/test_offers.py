@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from bootserver.images.arguments import fill, is_safe
+from bootserver.images.arguments import PLACES, fill
 from bootserver.images.recipes import RECIPES, Recipe, identify
 from bootserver.images.recipes.offers import Kernel, Offer, OwnConfig, Wimboot
 from bootserver.model import Firmware, IsoFacts, Method, PlainDisk, Way
 from tests.images.corpus import BY_NAME, DISCS, Disc, facts_of
 
 MIB = 1 << 20
-NIC = "BOOTIF=01-${netX/mac:hexhyp}"
+NIC = "BOOTIF=01-{card}"
 ROWS = {recipe.name: recipe for recipe in RECIPES}
 NOT_EVERYWHERE = {"kaspersky", "dban", "esxi", "debian-i386", "kali-install.386"}
 
@@ -28,11 +28,18 @@ def offer(facts: IsoFacts, firmware: Firmware = Firmware.BIOS) -> Offer:
     return offered
 
 
+def no_braces(arguments: str) -> bool:
+    """True if nothing is left to fill in but the boot's own values."""
+    for place in PLACES:
+        arguments = arguments.replace(place, "")
+    return "{" not in arguments
+
+
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 def test_arguments_of_every_row_reach_the_kernel_as_they_are(recipe: Recipe):
     for boot in (*recipe.bios, *recipe.uefi):
         arguments = getattr(boot, "arguments", "").replace("{medium}", "m").replace("{base}", "b")
-        assert is_safe(arguments), arguments
+        assert no_braces(arguments), arguments
 
 
 @pytest.mark.parametrize("disc", DISCS, ids=lambda disc: disc.name)
@@ -49,10 +56,10 @@ def test_every_way_names_files_that_are_on_the_disc(disc: Disc, firmware: Firmwa
         way = offered.way
         paths = [*filter(None, [way.program]), *way.initrds, *(path for _, path in way.files)]
         assert all(facts.markers[path] > 0 for path in paths)
-        assert is_safe(way.arguments)
         # Nothing is left to fill in but the boot's own URLs.
         filled = fill(way.arguments, tree_url="http://192.0.2.1:80/t/", iso_url="http://a/i.iso")
-        assert "{" not in filled.replace("${netX/mac:hexhyp}", "")
+        assert no_braces(way.arguments)
+        assert filled == filled.replace("${}", "")
 
 
 KERNELS = [(row, boot) for row in RECIPES for boot in row.bios if isinstance(boot, Kernel)]

@@ -32,7 +32,7 @@ def test_all_keys_are_read(tmp_path: Path) -> None:
         """
         title = "Rescue disc"
         memdisk = "iso raw mem=3500M"
-        arguments = "console=ttyS0,115200  ds=nocloud;s=http://192.0.2.1/"
+        arguments = "console=ttyS0,115200 ds=nocloud;s=http://192.0.2.1/"
         recipe = "disc"
         [inject]
         "preseed.cfg" = "preseed.cfg"
@@ -69,7 +69,7 @@ def test_byte_order_mark_of_notepad_is_no_mistake(tmp_path: Path) -> None:
         ('memdisk = "iso\\n"', "'memdisk' has a value", "letters"),
         ("memdisk = 1", "'memdisk' has a value", "text"),
         ('title = "two\\nlines"', "'title' has a value", "one line"),
-        ('arguments = "quiet || shell"', "'arguments' has a value", "1,000 characters"),
+        ('arguments = "quiet ${shell}"', "'arguments' has a value", "1,000 characters"),
         ("recipe = true", "'recipe' has a value", "images explain"),
         ('recipe = "debian-life"', "'recipe' is 'debian-life', which is no", "mean debian-live?"),
         ('recipe = "?"', "'recipe' is '\\?', which is no recipe", "one of agama, alpine"),

@@ -7,18 +7,22 @@ import subprocess
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
+from urllib.parse import quote
 
 import pytest
 
 from bootserver.model import FileVersion, Image, Method, Way
 from bootserver.stub.render import (
+    TITLE_COLUMNS,
     BootScript,
     MenuChoice,
+    menu_titles,
     render_hook,
     render_menu,
     render_message,
     render_open,
 )
+from tests.fixtures.readers import hostile_names, ipxe_commands
 
 IMAGE = Image("live", "/images/live.iso", FileVersion(1, 1, 1), title="Live ${x} && more")
 BASE = "/b/KEY"
@@ -104,7 +108,7 @@ def test_the_ram_disk_is_checked_where_the_digest_is_known():
 def test_a_title_cannot_become_a_command_and_every_method_comes_back(method: Method):
     lines = script(Way(method, program="/x"))
 
-    assert "echo bootserver: Live $ {x} & & more (2.0 MB to fetch)" in lines
+    assert "echo bootserver: Live $ {x} ${}&& more (2.0 MB to fetch)" in lines
     assert ":retry" in lines
     assert "isset ${who} && chain --replace boot.ipxe?${who} ||" in lines
 
@@ -117,10 +121,66 @@ def test_a_menu_offers_what_boots_and_gives_the_reason_for_what_does_not():
         timeout_s=30,
     )
 
-    assert "\nitem a%20b A B (12 MB)\n" in text
-    assert "\nitem --gap -- Other: it has | | no boot entry\n" in text
+    assert "\nitem -- a%20b A B (12 MB)\n" in text
+    assert "\nitem --gap -- Other: it has ${}|| no boot entry\n" in text
     assert "\nchoose --timeout 30000 --default a%20b picked || goto menu\n" in text
     assert "\nisset ${who} && chain --replace pick/${picked}/boot.ipxe?${who} ||\n" in text
+
+
+def test_every_name_in_a_menu_is_text():
+    names = [name for name in hostile_names(400) if name and name.isprintable()]
+    keys = ["--help", *(quote(name, safe="") for name in names[1:])]
+    text = render_menu(
+        [MenuChoice(key, name) for key, name in zip(keys, names, strict=True)],
+        [f"{name}: no" for name in names],
+        default="--help",
+        timeout_s=0,
+    )
+
+    commands = ipxe_commands(text, {"picked": "PICKED"})
+
+    chosen = [words[1:3] for words in commands if words[:2] == ["item", "--"]]
+    assert chosen == [["--", key] for key in keys]
+    known = {"menu", "item", "choose", "goto", "iseq", "shell", "isset", "chain", "set", "sanboot"}
+    assert {words[0] for words in commands} <= known | {"exit"}
+    gaps = [words[2:3] for words in commands if words[:2] == ["item", "--gap"]]
+    assert all(after in ([], ["--"]) for after in gaps)
+
+
+def titles(*images: tuple[str, str]) -> list[str]:
+    version = FileVersion(1, 1, 1)
+    return menu_titles([Image(key, "/x", version, title=title) for key, title in images])
+
+
+def test_discs_with_one_volume_id_are_told_apart_by_their_ids():
+    made = [(f"disc-{number:02}", "DVD_ROM") for number in range(24)]
+
+    assert titles(*made, ("x", "Other")) == [*(f"DVD_ROM [{key}]" for key, _ in made), "Other"]
+
+
+def test_a_title_that_the_screen_cannot_show_is_the_images_id():
+    assert titles(("rescue", "\ue000\ue001")) == ["[rescue]"]
+    assert titles(("\ue000", "\ue000"), ("\ue001", "\ue001")) == ["[] #1", "[] #2"]
+
+
+def test_titles_that_differ_where_the_screen_cuts_them_off_are_told_apart():
+    long = "Debian GNU/Linux 13.1.0 live for amd64 with firmware, desktop and "
+    first, second = titles(("a", long + "GNOME"), ("b", long + "KDE Plasma"))
+
+    assert first != second
+    assert first.endswith("desktop and GNOME")
+    assert len(first) <= TITLE_COLUMNS
+    same = titles(("a" * 240 + "1", long), ("a" * 240 + "2", long))
+    assert [len(title) <= TITLE_COLUMNS for title in same] == [True, True]
+    assert same[0] != same[1]
+
+
+def test_letters_beyond_ascii_are_transliterated_in_whatever_form_they_come():
+    composed, decomposed = titles(("a", "Système Müller"), ("b", "Syste\u0300me Mu\u0308ller"))
+
+    assert composed == "Systeme Muller [a]"
+    assert decomposed == "Systeme Muller [b]"
+    assert titles(("c", "Диск восстановления")) == ["Disk vosstanovleniya"]
 
 
 def test_a_default_that_does_not_boot_here_is_the_machines_own_disk():
@@ -138,7 +198,7 @@ def test_a_machine_without_a_stub_is_sent_on_over_http_first():
         "chain --autofree http://192.0.2.1:8080/b/TOKEN/boot.ipxe?${who} ||",
         "chain --autofree /b/TOKEN/boot.ipxe ||",
     ]
-    assert "\nset who mac=${${nic}/mac:hexhyp}&uuid=${uuid}&serial=" in text
+    assert "\nset who mac=${${nic}/mac:hexhyp}&uuid=${uuid}&serial.hex=" in text
     assert text.index("set nic netX") < text.index("set who")
 
 
