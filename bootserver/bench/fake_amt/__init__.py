@@ -19,6 +19,7 @@ from bootserver.bench.fake_amt.spec import (
     RedirectionManners,
     Segments,
     SystemState,
+    TlsSuites,
     WsmanManners,
 )
 
@@ -40,6 +41,7 @@ __all__ = [
     "RedirectionManners",
     "Segments",
     "SystemState",
+    "TlsSuites",
     "WsmanManners",
     "fake_amt",
 ]

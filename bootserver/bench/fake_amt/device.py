@@ -6,9 +6,10 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
 
 from bootserver.bench.fake_amt.boot import Boot
-from bootserver.bench.fake_amt.certificate import Certificate, make_certificate
+from bootserver.bench.fake_amt.certificate import CLIENT_FILE, Certificate, make_certificate
 from bootserver.bench.fake_amt.computer import Computer
 from bootserver.bench.fake_amt.drive import RedirectedDrive
 from bootserver.bench.fake_amt.ider import Answer, Drive
@@ -61,6 +62,11 @@ class FakeAmtDevice:
     def certificate_sha256(self) -> str:
         """The certificate's fingerprint, 64 hex digits; "" without TLS."""
         return self.certificate.sha256 if self.certificate else ""
+
+    @property
+    def client_certificate(self) -> Path:
+        """Certificate and key, as PEM, of a console that mutual TLS lets in."""
+        return self.spec.workdir / CLIENT_FILE
 
     @property
     def violations(self) -> list[str]:
@@ -182,9 +188,7 @@ class FakeAmtDevice:
             return
         context = None
         if self.spec.tls:
-            self.certificate = await asyncio.to_thread(
-                make_certificate, self.spec.host, self.spec.workdir
-            )
+            self.certificate = await asyncio.to_thread(make_certificate, self.spec)
             context = self.certificate.context
         if self._computer:
             await self._computer.start()

@@ -388,7 +388,7 @@ def _tls(state: State) -> list[Properties]:
             "ElementName": f"Intel(r) AMT {where} TLS Settings",
             "Enabled": _text(state.spec.tls),
             "InstanceID": f"Intel(r) AMT {where} TLS Settings",
-            "MutualAuthentication": "false",
+            "MutualAuthentication": _text(state.spec.mutual_tls),
         }
         for where in ("802.3", "LMS")
     ]

@@ -72,6 +72,15 @@ class Reach(StrEnum):
     BLACK_HOLE = "black-hole"  # each SYN is dropped
 
 
+class TlsSuites(StrEnum):
+    """Which suites the device's TLS has, in OpenSSL's names; old firmware has TLS 1.2 at most."""
+
+    MODERN = ""
+    RSA_KEY_EXCHANGE = "AES256-GCM-SHA384:AES128-GCM-SHA256:AES256-SHA256:AES128-SHA256"
+    CBC = "ECDHE-RSA-AES256-SHA384:ECDHE-RSA-AES128-SHA256:ECDHE-RSA-AES256-SHA"
+    RSA_AND_CBC = "AES256-SHA:AES128-SHA"
+
+
 class Segments(StrEnum):
     """How bytes leave the redirection port."""
 
@@ -180,6 +189,8 @@ class FakeSpec:
     redirection_port: int = 0
     reach: Reach = Reach.ANSWERS
     tls: bool = False
+    tls_suites: TlsSuites = TlsSuites.MODERN
+    mutual_tls: bool = False  # it wants a certificate, too: `FakeAmtDevice.client_certificate`
     network: Network = field(default_factory=Network)
     control_mode: ControlMode = ControlMode.ADMIN
     consent: ConsentPolicy = ConsentPolicy.NONE

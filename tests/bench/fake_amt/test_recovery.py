@@ -61,7 +61,7 @@ async def https(context: ssl.SSLContext, answer: Answer = whole) -> AsyncIterato
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Certificate:
-    return make_certificate(GUEST_SEES_HOST_AS, tmp_path / "server")
+    return make_certificate(FakeSpec(tmp_path / "server", host=GUEST_SEES_HOST_AS))
 
 
 def parameter(kind: int, value: bytes) -> bytes:
@@ -136,7 +136,7 @@ async def test_a_server_that_nothing_vouches_for_is_not_booted(
 
 
 async def test_a_certificate_for_another_host_is_refused(tmp_path: Path):
-    other = make_certificate("10.9.9.9", tmp_path / "server")
+    other = make_certificate(FakeSpec(tmp_path / "server", host="10.9.9.9"))
     async with fake_amt(FakeSpec(tmp_path)) as device, https(other.context) as port:
         url = f"https://{GUEST_SEES_HOST_AS}:{port}/image.iso"
 
