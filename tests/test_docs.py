@@ -17,8 +17,8 @@ from bootserver.config import PROJECT
 from bootserver.images.recipes import RECIPES, Recipe
 from bootserver.model import Firmware
 from bootserver.sessions.diagnosis import Cause
-from bootserver.stub.collect import ORIGINS, SOURCES
-from bootserver.stub.loaders import LOADERS, OPTIONAL, SERVED
+from bootserver.stub.collect import ORIGINS
+from bootserver.stub.loaders import COMPILED, LOADERS, OPTIONAL, SERVED
 
 
 def test_the_route_table_has_every_route(monkeypatch: pytest.MonkeyPatch):
@@ -71,7 +71,7 @@ def test_the_guide_has_every_cause_of_a_stall():
 
 
 def test_every_loader_can_be_collected():
-    assert set(ORIGINS) | set(SOURCES) == set(LOADERS)
+    assert set(ORIGINS) | set(COMPILED) == set(LOADERS)
     assert set(LOADERS) | set(OPTIONAL) >= SERVED
 
 

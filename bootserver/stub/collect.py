@@ -17,8 +17,18 @@ import click
 
 from bootserver.config import PROJECT
 from bootserver.errors import BootServerError, StubError
-from bootserver.stub.loaders import LOADERS, Loader, read_manifest, sha256_of, write_manifest
+from bootserver.stub.loaders import (
+    COMPILED,
+    LOADERS,
+    Loader,
+    compiling_hint,
+    read_manifest,
+    sha256_of,
+    write_manifest,
+)
 from bootserver.stub.packages import PackageSource, Unpacked
+from bootserver.stub.pe_from_elf import pe_from_elf
+from bootserver.wholefile import put
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +61,8 @@ ORIGINS = {
     "snponly.efi": Origin("ipxe", "usr/lib/ipxe/snponly.efi", _knows_autoexec),
 }
 
-# Ours, compiled from the C source in these folders of stub/.
-SOURCES = {"ramdisk.efi": "ramdisk", "efi-loader.efi": "efi"}
+# What ours are compiled with. Not the host's package: that has the headers of the host's processor.
+HEADERS = {"gnu-efi": Origin("gnu-efi", "usr/include/efi")}
 
 ISOS = {
     "memtest86+x64.iso": Origin("memtest86+", "usr/lib/memtest86+/memtest86+x64.iso"),
@@ -67,12 +77,16 @@ def collect_loaders(build: Path) -> list[Loader]:
     missing = {
         name: origin for name, origin in ORIGINS.items() if not _is_whole(manifest.get(name))
     }
+    missing |= {name: origin for name, origin in HEADERS.items() if not (build / name).exists()}
     found = {
         name: Loader(name, path, package.package, package.version, sha256_of(path))
         for name, path, package in _extract(missing, build)
+        if name in ORIGINS
     }
-    for name, folder in SOURCES.items():
-        found[name] = _compile(name, folder, build)
+    _compile(build)
+    for name in COMPILED:
+        path = build / name
+        found[name] = Loader(name, path, "bootserver", version("bootserver"), sha256_of(path))
     new = [loader for name, loader in found.items() if manifest.get(name) != loader]
     if new:
         kept = {name: loader for name, loader in manifest.items() if name in LOADERS}
@@ -87,22 +101,22 @@ def collect_isos(names: Iterable[str], directory: Path) -> list[Path]:
     return [path for _, path, _ in _extract(missing, directory)]
 
 
-def _compile(name: str, folder: str, build: Path) -> Loader:
-    """One of our own loaders, compiled where its source is newer."""
-    target = (build / name).resolve()
-    command = ["make", "--silent", "-C", str(PROJECT / "stub" / folder), f"OUT={target}"]
+def _compile(build: Path) -> None:
+    """Our own loaders, compiled where their source is newer."""
+    command = ["make", "--silent", "-C", str(PROJECT / "stub"), f"BUILD={build.resolve()}"]
     try:
         subprocess.run(command, check=True, capture_output=True, text=True)
     except (OSError, subprocess.CalledProcessError) as err:
         reason = getattr(err, "stderr", "") or str(err)
         raise StubError(
-            f"{name} cannot be compiled: {reason.strip()}", hint="run: make setup"
+            f"our UEFI loaders cannot be compiled: {reason.strip()}", hint=compiling_hint()
         ) from err
-    return Loader(name, build / name, "bootserver", version("bootserver"), sha256_of(target))
+    for name in COMPILED:
+        put(build / name, pe_from_elf((build / name).with_suffix(".elf").read_bytes()), mode=0o644)
 
 
 def _extract(wanted: dict[str, Origin], directory: Path) -> list[tuple[str, Path, Unpacked]]:
-    """Each wanted file copied into `directory` in one step, with the package it came from."""
+    """Each wanted file or folder in `directory`, complete, with the package it came from."""
     if not wanted:
         return []
     extracted = []
@@ -116,7 +130,11 @@ def _extract(wanted: dict[str, Origin], directory: Path) -> list[tuple[str, Path
             package = packages[origin.package]
             target = directory / name
             partial = directory / f".{name}.part"
-            shutil.copyfile(package.root / origin.member, partial)
+            member = package.root / origin.member
+            if member.is_dir():
+                shutil.copytree(member, partial, dirs_exist_ok=True)
+            else:
+                shutil.copyfile(member, partial)
             partial.rename(target)
             extracted.append((name, target, package))
     return extracted

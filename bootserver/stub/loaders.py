@@ -7,9 +7,11 @@ a site's own in place of any of them.
 from __future__ import annotations
 
 import hashlib
+import platform
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import which
 
 import tomli_w
 
@@ -35,6 +37,10 @@ LOADERS = {
     "ramdisk.efi": (X64, "boots an ISO from RAM"),
     "ipxe-arm64.efi": (ARM64, "is iPXE, the stub's network"),
 }
+
+# Ours, from the C source in stub/; and what compiles it for PCs, on whatever machine.
+COMPILED = ("ramdisk.efi", "efi-loader.efi")
+COMPILER = "x86_64-linux-gnu-gcc"
 
 # Loaders that only a site can supply, in [stub.loaders]: nothing is missing without them, and they
 # are served as they are. Upstream's wimboot bears Microsoft's signature, and ours would break it.
@@ -72,9 +78,21 @@ def find_loader(stub: StubConfig, name: str) -> Path:
     if name not in (LOADERS | OPTIONAL) or not path.is_file():
         raise LoaderMissingError(
             f"the loader {name} is missing ({path})",
-            hint=f"check [stub.loaders] {name}" if own else "run: make setup",
+            hint=f"check [stub.loaders] {name}" if own else _setup_hint(name),
         )
     return path
+
+
+def _setup_hint(name: str) -> str:
+    return compiling_hint() if name in COMPILED else "run: make setup"
+
+
+def compiling_hint() -> str:
+    """What to do when our own loaders are not compiled: it names the compiler that is missing."""
+    if which(COMPILER):
+        return "run: make setup"
+    package = "gcc" if platform.machine() == "x86_64" else "gcc-x86-64-linux-gnu"
+    return f"{COMPILER} is missing: apt install {package}, then run: make setup"
 
 
 def read_loader(stub: StubConfig, name: str) -> bytes:

@@ -72,7 +72,7 @@ static EFI_STATUS file_size(EFI_FILE_PROTOCOL *file, UINTN *size)
     /* The file's name follows the structure: ours are short. */
     union {
         EFI_FILE_INFO info;
-        UINT8 room[SIZE_OF_EFI_FILE_INFO + 256 * sizeof(CHAR16)];
+        UINT8 room[sizeof(EFI_FILE_INFO) + 256 * sizeof(CHAR16)];
     } answer;
     EFI_GUID guid = EFI_FILE_INFO_ID;
     UINTN answer_size = sizeof answer;

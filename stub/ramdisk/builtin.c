@@ -1,5 +1,4 @@
-/* What a C library and its start-up code would bring: functions that gcc calls on its own account,
- * and the word that a loader wants to read. */
+/* What a C library would bring: functions that compilers call on their own account. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -35,13 +34,3 @@ int memcmp(const void *one, const void *other, size_t length)
             return *a - *b;
     return 0;
 }
-
-/*
- * A table of two relocations that do nothing: firmware takes a program without a table for one that
- * must lie at its first address. (PE format, "The .reloc Section")
- */
-static const struct {
-    uint32_t page;
-    uint32_t size;
-    uint16_t entries[2];
-} relocations __attribute__((section(".reloc"), used)) = {0, 12, {0, 0}};

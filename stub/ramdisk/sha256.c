@@ -68,8 +68,8 @@ static void compress_portably(uint32_t state[8], const uint8_t *blocks, size_t c
 }
 
 /*
- * The same by the processor's SHA extensions, which most PCs since 2018 have. In gcc's own vector
- * types, for <immintrin.h> wants a C library's headers.
+ * The same by the processor's SHA extensions, which most PCs since 2018 have. In vector
+ * types that gcc and clang share, for <immintrin.h> wants a C library's headers.
  */
 typedef int vector __attribute__((vector_size(16)));
 typedef char bytes16 __attribute__((vector_size(16)));
@@ -95,8 +95,8 @@ compress_by_processor(uint32_t state[8], const uint8_t *blocks, size_t count)
     const bytes16 swap = {3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12};
     const vector abcd = load(state), efgh = load(state + 4);
     /* The instructions want the state as ABEF and CDGH, first word highest. */
-    vector abef = __builtin_shuffle(abcd, efgh, (vector){5, 4, 1, 0});
-    vector cdgh = __builtin_shuffle(abcd, efgh, (vector){7, 6, 3, 2});
+    vector abef = __builtin_shufflevector(abcd, efgh, 5, 4, 1, 0);
+    vector cdgh = __builtin_shufflevector(abcd, efgh, 7, 6, 3, 2);
 
     for (; count; count--, blocks += SHA256_BLOCK) {
         const vector abef_before = abef, cdgh_before = cdgh;
@@ -108,21 +108,20 @@ compress_by_processor(uint32_t state[8], const uint8_t *blocks, size_t count)
                 *now = (vector)__builtin_ia32_pshufb128((bytes16)load(blocks + 16 * i), swap);
             } else {
                 /* w[t-16] + s0(w[t-15]), then + w[t-7], then + s1(w[t-2]) */
-                vector t_7 = __builtin_shuffle(w[(i + 2) % 4], w[(i + 3) % 4],
-                                               (vector){1, 2, 3, 4});
+                vector t_7 = __builtin_shufflevector(w[(i + 2) % 4], w[(i + 3) % 4], 1, 2, 3, 4);
                 *now = __builtin_ia32_sha256msg1(*now, w[(i + 1) % 4]);
                 *now = __builtin_ia32_sha256msg2(*now + t_7, w[(i + 3) % 4]);
             }
             vector added = *now + load(&K[4 * i]);
             cdgh = __builtin_ia32_sha256rnds2(cdgh, abef, added);
-            added = __builtin_shuffle(added, (vector){2, 3, 0, 0});
+            added = __builtin_shufflevector(added, added, 2, 3, 0, 0);
             abef = __builtin_ia32_sha256rnds2(abef, cdgh, added);
         }
         abef += abef_before;
         cdgh += cdgh_before;
     }
-    store(state, __builtin_shuffle(abef, cdgh, (vector){3, 2, 7, 6}));
-    store(state + 4, __builtin_shuffle(abef, cdgh, (vector){1, 0, 5, 4}));
+    store(state, __builtin_shufflevector(abef, cdgh, 3, 2, 7, 6));
+    store(state + 4, __builtin_shufflevector(abef, cdgh, 1, 0, 5, 4));
 }
 
 /* Whether this processor has the instructions that were used above (Intel SDM, CPUID). */

@@ -26,15 +26,17 @@ def small_pe(*, magic: int = 0x20B, headers_bytes: int = HEADERS_BYTES) -> bytes
 
 def sections(file: bytes) -> list[tuple[str, int, int, int, int]]:
     """Name, size and address in memory, size and offset in the file of each section."""
-    (count,) = struct.unpack_from("<H", file, PE + 6)
-    table = PE + 24 + OPTIONAL_BYTES
+    (pe,) = struct.unpack_from("<I", file, 0x3C)
+    (count,) = struct.unpack_from("<H", file, pe + 6)
+    table = pe + 24 + OPTIONAL_BYTES
     entries = [struct.unpack_from("<8sIIII", file, table + 40 * n) for n in range(count)]
     return [(name.rstrip(b"\0").decode(), *numbers) for name, *numbers in entries]
 
 
 def in_memory(file: bytes) -> bytes:
     """The image as firmware loads it: the headers, and every section at its address."""
-    size, headers = struct.unpack_from("<II", file, PE + 24 + 56)
+    (pe,) = struct.unpack_from("<I", file, 0x3C)
+    size, headers = struct.unpack_from("<II", file, pe + 24 + 56)
     image = bytearray(size)
     image[:headers] = file[:headers]
     for _, memory_size, address, file_size, offset in sections(file):

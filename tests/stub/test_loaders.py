@@ -1,5 +1,6 @@
 """Loaders: what is missing, and what only a site can supply."""
 
+import platform
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,20 @@ def test_a_loader_that_the_site_names_and_that_is_not_there_is_told(build: Path)
 
 def test_every_loader_is_either_collected_or_supplied_by_the_site():
     assert not LOADERS.keys() & OPTIONAL.keys()
+
+
+@pytest.mark.parametrize(
+    ("machine", "package"), [("x86_64", "gcc"), ("aarch64", "gcc-x86-64-linux-gnu")]
+)
+def test_a_missing_compiler_is_named_with_its_package(
+    build: Path, monkeypatch: pytest.MonkeyPatch, machine: str, package: str
+):
+    (build / "ramdisk.efi").unlink()
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.setenv("PATH", str(build))  # there is no program in it
+
+    [problem] = problems(StubConfig(build=build))
+
+    assert problem.endswith(
+        f"x86_64-linux-gnu-gcc is missing: apt install {package}, then run: make setup"
+    )
