@@ -15,7 +15,6 @@ setup: $(VENV)/.installed ## install what running needs: system packages, .venv,
 	@$(BIN)/python -m bootserver.stub.collect stub/build
 
 setup-test: setup $(VENV)/.installed-dev ## the same, and what the tests need
-	@tools/setup-system test
 	@$(BIN)/python -m bootserver.stub.collect tests/isos --iso memtest86+x64.iso --iso grub-rescue-cdrom.iso
 
 run: setup ## serve; with an empty images/ Memtest86+ comes first
@@ -61,6 +60,7 @@ $(VENV)/.installed: pyproject.toml tools/setup-system
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
+	@PYTHON=$(PYTHON) tools/setup-system test
 	@echo "installing the tests' Python packages"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
