@@ -1,37 +1,94 @@
-"""Small files that are there whole or not at all, whoever else is writing them."""
+"""The one writer of small files: they are there whole or not at all, whoever else writes them.
+
+A file gets its bytes under a hidden name of its own, is forced to the disk, and then takes its
+place. What a killed writer has left is told from what is being written by its lock.
+"""
 
 from __future__ import annotations
 
-import contextlib
+import fcntl
 import os
+import re
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+
+PRIVATE = 0o600
+
+_HIDDEN = re.compile(r"\.[0-9a-f]{16}\.bootserver")
 
 
-def make_once(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+def put(path: Path, data: bytes, *, shared: bool = False) -> None:
+    """Write the file anew; who reads it meanwhile gets the old or the new one. Raises OSError.
+
+    It is its owner's only, or if `shared` whoever's the umask lets read it.
+    """
+    with _written(path.parent, data, shared=shared) as written:
+        written.replace(path)
+        sync_directory(path.parent)
+
+
+def make_once(path: Path, data: bytes) -> None:
     """Make the file, its owner's only, unless somebody was quicker; raises OSError.
 
     Of two processes that start at once, both find the same afterwards.
     """
-    with NamedTemporaryFile(dir=path.parent) as file:
-        Path(file.name).chmod(mode)
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())  # else a power cut leaves the name, and no bytes
-        with contextlib.suppress(FileExistsError):
-            path.hardlink_to(file.name)
+    with _written(path.parent, data) as written, suppress(FileExistsError):
+        path.hardlink_to(written)
+        sync_directory(path.parent)
 
 
-def put(path: Path, data: bytes, *, mode: int) -> None:
-    """Write the file anew; who reads it meanwhile gets the old or the new one. Raises OSError."""
-    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        written = Path(file.name)
+def sweep(files: Iterable[Path]) -> list[Path]:
+    """Remove, of these, what killed writers have left; returns what that was."""
+    gone = []
+    for path in files:
+        if _HIDDEN.fullmatch(path.name):
+            with suppress(OSError), path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while it is being written
+                path.unlink()
+                gone.append(path)
+    return gone
+
+
+def sync_directory(directory: Path) -> None:
+    """Force the directory's names to the disk, where its file system can do so."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):  # some network file systems sync no directories
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _written(directory: Path, data: bytes, *, shared: bool = False) -> Iterator[Path]:
+    """A file with these bytes, on the disk, that is gone at the end unless it has been renamed."""
+    path, fd = _open(directory, 0o666 if shared else PRIVATE)
+    try:
+        if not shared:
+            os.fchmod(fd, PRIVATE)  # whatever the umask
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(fd, rest) :]
+        os.fsync(fd)  # else a power cut leaves the name, and no bytes
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(fd)
+
+
+def _open(directory: Path, mode: int) -> tuple[Path, int]:
+    """A new hidden file, open and locked."""
+    while True:
+        path = directory / f".{secrets.token_hex(8)}.bootserver"
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         try:
-            file.write(data)
-            written.chmod(mode)
-            file.flush()
-            os.fsync(file.fileno())
-            written.replace(path)
-        except BaseException:
-            written.unlink(missing_ok=True)
-            raise
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists():
+                return path, fd
+        except BlockingIOError:
+            pass  # a sweep takes it for a leftover: it came between the two calls
+        except OSError:
+            return path, fd  # no locks on this file system: nothing is swept there either
+        os.close(fd)

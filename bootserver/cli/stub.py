@@ -106,7 +106,7 @@ async def build(
         issued = await IssuedStubs(engine, config.state.path).issue(spec)
     plan = plan_for_site(config, issued, StubFormat(stub_format))
     path = output or Path(spec.file_name(StubFormat(stub_format)))
-    data = write_stub(plan, path)
+    data = write_stub(plan, path, shared=True)
 
     base = f"{spec.servers[0]}/b/{issued.token}"
     sha256 = hashlib.sha256(data).hexdigest()

@@ -79,7 +79,7 @@ def look(directory: Path) -> tuple[dict[str, Seen], dict[str, str]]:
     """
     seen: dict[str, Seen] = {}
     ignored: dict[Path, str] = {}
-    for path in _files(directory, ignored):
+    for path in files(directory, ignored):
         if not is_image(path):
             if reason := _advice(path):
                 ignored[path] = reason
@@ -120,7 +120,7 @@ def image_paths(directory: Path) -> list[Path]:
         raise _unreadable(directory, err) from err
 
 
-def _files(directory: Path, ignored: dict[Path, str]) -> Iterator[Path]:
+def files(directory: Path, ignored: dict[Path, str]) -> Iterator[Path]:
     """All that is no folder, by name, the upper levels first; notes in `ignored` what is not read.
 
     A folder is entered once, so links in a circle end; and by its own name, if it has one here.

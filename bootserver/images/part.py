@@ -1,7 +1,9 @@
 """The file that is still arriving: hidden, locked, and with a record of how to go on after a cut.
 
-`.NAME.iso.part` becomes `NAME.iso` once it is whole; `.NAME.iso.part.json` says which version of
-which URL its bytes are from.
+`.NAME.iso.part` becomes `NAME.iso` once it is whole. A record beside it says which version of which
+URL its bytes are from: `.NAME.iso.part.open` while they come, `.NAME.iso.part.json` once they have
+stopped in good order. What was killed has no such record and is swept away: nobody knows which of
+its bytes have come to the disk.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +23,10 @@ from pathlib import Path
 import structlog
 
 from bootserver.errors import ImageError
+from bootserver.images.directory import IMAGE_SUFFIXES
+from bootserver.wholefile import put, sync_directory
+
+KEPT_S = 7 * 24 * 3600.0  # how long a download that was cut may be gone on with
 
 Progress = Callable[[int, int | None], None]  # bytes that are here, bytes in all if known
 
@@ -39,8 +46,13 @@ class Part:
 
     @property
     def record_path(self) -> Path:
-        """Where it is kept what a later download needs to go on."""
+        """What a later download needs to go on, once this one has stopped in good order."""
         return self.path.with_name(f"{self.path.name}.json")
+
+    @property
+    def open_record_path(self) -> Path:
+        """The same while the bytes come."""
+        return self.path.with_name(f"{self.path.name}.open")
 
     @property
     def size_bytes(self) -> int:
@@ -52,6 +64,7 @@ class Part:
         try:
             record = json.loads(self.record_path.read_text())
             if record["url_sha256"] == _url_digest(url):
+                self.record_path.replace(self.open_record_path)
                 self.validator = str(record["validator"])
         except (OSError, ValueError, KeyError, TypeError):
             pass  # no record, or not ours: nothing to go on with
@@ -62,7 +75,7 @@ class Part:
     def restart(self, url: str = "", validator: str = "") -> None:
         """Empties the file and notes what the coming bytes can be continued with."""
         # In this order a stop in between never leaves old bytes under a new validator.
-        self.record_path.unlink(missing_ok=True)
+        self._remove_records()
         os.ftruncate(self.fd, 0)
         os.lseek(self.fd, 0, os.SEEK_SET)
         self.validator = validator
@@ -70,7 +83,7 @@ class Part:
             # A URL may hold a password or a signature: its digest is enough to know it again.
             record = {"url_sha256": _url_digest(url), "validator": validator}
             try:
-                self.record_path.write_text(json.dumps(record))
+                put(self.open_record_path, json.dumps(record).encode(), shared=True)
             except OSError as err:
                 raise self.disk_error(err) from err
 
@@ -99,7 +112,7 @@ class Part:
             os.fsync(self.fd)
             self._rename()
             self.remove()
-            _sync_directory(self.path.parent)
+            sync_directory(self.path.parent)
         except FileExistsError:
             return self.target
         except OSError as err:
@@ -116,14 +129,26 @@ class Part:
             # exFAT and some shares know no hard links; only here two adders could meet.
             if self.target.exists():
                 raise FileExistsError from None
-            self.record_path.unlink(missing_ok=True)
+            self._remove_records()
             self.path.rename(self.target)
 
     def remove(self) -> None:
         """Takes the file and its record away, unless the path is another file's by now."""
         if self.in_place():
-            self.record_path.unlink(missing_ok=True)
+            self._remove_records()
             self.path.unlink()
+
+    def keep(self) -> None:
+        """Leaves the file for a later call to go on with, if it can be; else takes it away."""
+        try:
+            os.fsync(self.fd)
+            self.open_record_path.replace(self.record_path)
+        except OSError:
+            self.remove()
+
+    def _remove_records(self) -> None:
+        self.record_path.unlink(missing_ok=True)
+        self.open_record_path.unlink(missing_ok=True)
 
     def in_place(self) -> bool:
         """True while the path leads to this file."""
@@ -181,11 +206,37 @@ def open_part(target: Path, existing: Path | None = None) -> Iterator[Part]:
             try:
                 yield part
             finally:
-                if not part.validator or not part.size_bytes:
+                if part.validator and part.size_bytes and part.in_place():
+                    part.keep()
+                else:
                     part.remove()
             return
         finally:
             os.close(fd)
+
+
+def sweep_parts(files: Iterable[Path]) -> list[Path]:
+    """Remove, of these, the part files that killed adders have left, and those kept too long.
+
+    Returns what that was. What an adder still has is locked, and stays. Blocks.
+    """
+    gone = []
+    for path in files:
+        target = path.with_name(path.name.removeprefix(".").removesuffix(".part"))
+        if path.name != f".{target.name}.part" or target.suffix.lower() not in IMAGE_SUFFIXES:
+            continue
+        with suppress(OSError):
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                part = Part(path, target, fd, None)
+                age_s = time.time() - os.fstat(fd).st_mtime
+                if not part.record_path.exists() or age_s > KEPT_S:
+                    part.remove()
+                    gone.append(path)
+            finally:
+                os.close(fd)
+    return gone
 
 
 def name_taken(existing: Path) -> ImageError:
@@ -210,12 +261,3 @@ def _lock(fd: int, image_id: str) -> None:
 
 def _url_digest(url: str) -> str:
     return hashlib.sha256(url.encode()).hexdigest()
-
-
-def _sync_directory(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        with suppress(OSError):  # some network file systems sync no directories
-            os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -7,13 +7,13 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import tomli_w
 
 from bootserver.errors import ImageError
 from bootserver.images.sidecar import read_sidecar
+from bootserver.wholefile import put
 
 KEYS = ("title", "memdisk", "arguments", "recipe")
 
@@ -97,10 +97,7 @@ def _bytes(image: Path) -> bytes:
 def _write(path: Path, text: str) -> None:
     """In one step: the library reads it at any moment."""
     try:
-        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            file.write(text.encode())
-        Path(file.name).chmod(0o644)
-        Path(file.name).replace(path)
+        put(path, text.encode(), shared=True)
     except OSError as err:
         raise ImageError(
             f"{path.name} cannot be written: {err.strerror}",

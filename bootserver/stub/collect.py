@@ -112,7 +112,7 @@ def _compile(build: Path) -> None:
             f"our UEFI loaders cannot be compiled: {reason.strip()}", hint=compiling_hint()
         ) from err
     for name in COMPILED:
-        put(build / name, pe_from_elf((build / name).with_suffix(".elf").read_bytes()), mode=0o644)
+        put(build / name, pe_from_elf((build / name).with_suffix(".elf").read_bytes()), shared=True)
 
 
 def _extract(wanted: dict[str, Origin], directory: Path) -> list[tuple[str, Path, Unpacked]]:
@@ -129,13 +129,13 @@ def _extract(wanted: dict[str, Origin], directory: Path) -> list[tuple[str, Path
                 packages[origin.package] = _capable(source, origin)
             package = packages[origin.package]
             target = directory / name
-            partial = directory / f".{name}.part"
             member = package.root / origin.member
             if member.is_dir():
+                partial = directory / f".{name}.part"
                 shutil.copytree(member, partial, dirs_exist_ok=True)
+                partial.rename(target)
             else:
-                shutil.copyfile(member, partial)
-            partial.rename(target)
+                put(target, member.read_bytes(), shared=True)
             extracted.append((name, target, package))
     return extracted
 

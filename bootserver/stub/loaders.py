@@ -18,6 +18,7 @@ import tomli_w
 from bootserver.config import StubConfig
 from bootserver.errors import LoaderMissingError
 from bootserver.model import Architecture
+from bootserver.wholefile import put
 
 MANIFEST = "MANIFEST.toml"
 
@@ -160,4 +161,4 @@ def write_manifest(build: Path, loaders: list[Loader]) -> None:
         {"name": x.name, "package": x.package, "version": x.version, "sha256": x.sha256}
         for x in sorted(loaders, key=lambda x: x.name)
     ]
-    (build / MANIFEST).write_text(tomli_w.dumps({"loader": tables}), encoding="utf-8")
+    put(build / MANIFEST, tomli_w.dumps({"loader": tables}).encode(), shared=True)

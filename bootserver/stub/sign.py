@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives import hashes
 from bootserver.config import SigningConfig, StubConfig
 from bootserver.errors import BootServerError, CertificateError, StubError
 from bootserver.keypair import load_pair, read_certificates
+from bootserver.wholefile import make_once
 
 log = structlog.get_logger(__name__)
 
@@ -121,30 +122,21 @@ def _signed_path(program: bytes, key: Path, certificate: Path, cache: Path) -> P
     _require_sbsign()
     _check_pair(key, certificate, facts)
     try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=cache, prefix=".signing-") as workdir:
+        cache.mkdir(0o700, parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix="bootserver-") as workdir:
             plain, made = Path(workdir) / "plain.efi", Path(workdir) / "signed.efi"
             plain.write_bytes(program)
             if _bears_signature(plain, certificate):
                 made = plain
             else:
                 _sign(plain, made, key, certificate)
-            _keep(made, kept)
+            make_once(kept, made.read_bytes())  # where another was quicker, theirs stays
     except OSError as err:
         raise StubError(
             f"{cache} cannot take signed loaders: {err.strerror}", hint="check its permissions"
         ) from err
     log.info("loader.signed", sha256=hashlib.sha256(program).hexdigest(), signed=str(kept))
     return kept
-
-
-def _keep(made: Path, kept: Path) -> None:
-    """Put a signed program into the cache; where somebody was quicker, theirs stays."""
-    made.chmod(0o644)
-    try:
-        kept.hardlink_to(made)
-    except FileExistsError:
-        return
 
 
 def _sign(plain: Path, made: Path, key: Path, certificate: Path) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from bootserver.config import Config
 from bootserver.errors import LoaderMissingError
@@ -18,6 +17,7 @@ from bootserver.stub.loaders import OPTIONAL, find_loader, read_loader, sha256_o
 from bootserver.stub.pack import MAGIC, pack
 from bootserver.stub.plan import SHIM, StubPlan, plan_program, plan_stub
 from bootserver.stub.sign import sign_program, signed, signed_file
+from bootserver.wholefile import put
 
 
 def site_loader(config: Config) -> Callable[[str], bytes]:
@@ -76,10 +76,8 @@ def _packed(config: Config, program: bytes) -> bytes:
         return path.read_bytes()
     packed = pack(program)
     with suppress(OSError):
-        cache.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=cache, delete=False) as file:
-            file.write(packed)
-        Path(file.name).replace(path)
+        cache.mkdir(0o700, parents=True, exist_ok=True)
+        put(path, packed)
     return packed
 
 

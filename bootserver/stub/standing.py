@@ -58,7 +58,7 @@ class StandingStubs:
         path = self._shelf / f"{image.id}.iso"
 
         def write() -> None:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(0o700, parents=True, exist_ok=True)
             plan = plan_for_site(self._config, stub)
             if not is_stub_of(plan, path):
                 write_stub(plan, path)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from threading import Lock
 from types import SimpleNamespace
 from typing import Any
@@ -34,6 +33,7 @@ from bootserver.stub.plan import (
     UEFI_PLATFORM,
     StubPlan,
 )
+from bootserver.wholefile import put
 
 BLOCKS_PER_SECTOR = CD_SECTOR_BYTES // BLOCK_BYTES
 
@@ -90,14 +90,14 @@ def _iso(plan: StubPlan) -> tuple[bytes, dict[str, int]]:
     return buffer.getvalue(), lba
 
 
-def write_stub(plan: StubPlan, path: Path) -> bytes:
-    """Write the stub to `path` in one step and return its bytes; raises StubError."""
+def write_stub(plan: StubPlan, path: Path, *, shared: bool = False) -> bytes:
+    """Write the stub to `path` in one step and return its bytes; raises StubError.
+
+    A stub has a token in it, so the file is its owner's only; if `shared` the umask decides.
+    """
     data = master(plan)
     try:
-        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            file.write(data)
-        Path(file.name).chmod(0o644)
-        Path(file.name).replace(path)
+        put(path, data, shared=shared)
     except OSError as err:
         raise StubError(
             f"{path} cannot be written: {err.strerror}", hint="choose another file with -o"
@@ -109,7 +109,7 @@ def shelve(plan: StubPlan, shelf: Path) -> Path:
     """The stub in a file on the shelf, which keeps the newest by digest."""
     path = shelf / f"{plan.digest}.{plan.format}"
     if not path.exists():
-        shelf.mkdir(parents=True, exist_ok=True)
+        shelf.mkdir(0o700, parents=True, exist_ok=True)
         write_stub(plan, path)
         oldest_first = sorted(shelf.iterdir(), key=lambda stub: stub.stat().st_mtime_ns)
         for stub in oldest_first[:-SHELF_STUBS]:

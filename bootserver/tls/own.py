@@ -1,11 +1,11 @@
 """A small CA of our own in the state directory, and the certificate that it gives this server.
 
-| file in `var/ca/` | what it is                                          | mode |
-|-------------------|-----------------------------------------------------|------|
-| `root.key`        | the CA's private key; whoever has it can be this CA | 0600 |
-| `root.crt`        | the CA's certificate, for those who are to trust it | 0644 |
-| `server.key`      | this server's private key                           | 0600 |
-| `server.crt`      | this server's certificate                           | 0644 |
+| file in `var/ca/` | what it is                                          |
+|-------------------|-----------------------------------------------------|
+| `root.key`        | the CA's private key; who has it can be this CA     |
+| `root.crt`        | the CA's certificate, for those who are to trust it |
+| `server.key`      | this server's private key                           |
+| `server.crt`      | this server's certificate                           |
 
 Keys are made once and stay. Certificates are made again when they near their end, when the server
 is called by another name, and when somebody has taken the key away.
@@ -36,19 +36,17 @@ from bootserver.wholefile import make_once, put
 
 log = structlog.get_logger(__name__)
 
-PUBLIC = 0o644
-
 
 def own_root(directory: Path, now: datetime) -> Authority:
     """The CA in `directory`, made at first use; raises CertificateError. Blocks."""
     path = directory / "root.crt"
     with _complaining(directory):
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(0o700, parents=True, exist_ok=True)
         key = _key(directory / "root.key")
         if not path.exists():
-            make_once(path, make_root(key, now), mode=PUBLIC)
+            make_once(path, make_root(key, now))
         if not is_good_root(path.read_bytes(), key, now):
-            put(path, make_root(key, now), mode=PUBLIC)
+            put(path, make_root(key, now))
             log.info("certificate.renewed", path=str(path))
         return Authority(x509.load_pem_x509_certificate(path.read_bytes()), key)
 
@@ -61,7 +59,7 @@ def own_pair(directory: Path, host: str, now: datetime) -> tuple[Path, Path]:
         key = _key(key_path)
         there = path.read_bytes() if path.exists() else b""
         if not is_good_server(there, key, root.certificate, host, now):
-            put(path, make_server(root, key, host, now), mode=PUBLIC)
+            put(path, make_server(root, key, host, now))
             log.info("certificate.made", path=str(path), host=host)
         return path, key_path
 

@@ -45,7 +45,7 @@ async def test_image_is_not_listed_before_it_is_whole(directory: Path, mirror: M
 
     await add_image(mirror.url, directory, progress=look)
 
-    assert listings == {(".rescue.iso.part", ".rescue.iso.part.json")}
+    assert listings == {(".rescue.iso.part", ".rescue.iso.part.open")}
 
 
 @pytest.mark.parametrize(

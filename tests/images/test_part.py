@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import subprocess
 import sys
 import textwrap
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,7 +18,7 @@ from aiohttp import web
 
 from bootserver.errors import ImageError
 from bootserver.images.add import add_image
-from bootserver.images.part import open_part
+from bootserver.images.part import open_part, sweep_parts
 from tests.fixtures.isos import make_iso
 from tests.images.files import names
 from tests.images.mirror import ETAG, Mirror, serving
@@ -169,3 +173,79 @@ async def test_disk_that_fills_up_meanwhile_is_told_and_the_part_kept(
 
     assert message.startswith("there is no room for a.iso: 0 bytes are free")
     assert left == "['.a.iso.part', '.a.iso.part.json']"
+
+
+# -- after a kill -9
+
+ADDER = textwrap.dedent("""
+    import asyncio, sys
+    from pathlib import Path
+    from bootserver.images.add import add_image
+
+    asyncio.run(add_image(sys.argv[1], Path(sys.argv[2])))
+""")
+
+
+@contextmanager
+def adder_of(source: str, directory: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that adds an image, from when its part file has bytes."""
+    part = directory / f".{Path(source).name}.part"
+    with subprocess.Popen([sys.executable, "-c", ADDER, source, str(directory)]) as adder:
+        try:
+            while not part.exists() or not part.stat().st_size:
+                assert adder.poll() is None
+                time.sleep(0.01)
+            yield adder
+        finally:
+            adder.kill()
+
+
+async def test_a_part_that_a_killed_adder_left_is_swept_and_one_that_grows_is_not(
+    directory: Path, content: bytes
+) -> None:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        """Half of the file, and then silence."""
+        response = web.StreamResponse(headers={"ETag": ETAG, "Content-Length": str(len(content))})
+        await response.prepare(request)
+        await response.write(content[:500_000])
+        await asyncio.sleep(600)
+        return response
+
+    def kill_and_sweep(url: str) -> tuple[list[Path], list[Path]]:
+        with adder_of(url, directory):
+            before = sweep_parts(directory.iterdir())
+        return before, sweep_parts(directory.iterdir())
+
+    async with serving(handle) as address:
+        before, after = await asyncio.to_thread(kill_and_sweep, f"{address}/a.iso")
+
+    assert before == []
+    assert after == [directory / ".a.iso.part"]
+    assert names(directory) == []
+
+
+async def test_a_download_that_was_cut_is_kept_for_a_week(directory: Path, mirror: Mirror) -> None:
+    mirror.cuts = [500_000, 0, 0, 0]
+    with pytest.raises(ImageError, match=r"500,000 bytes are here"):
+        await add_image(mirror.url, directory)
+
+    assert sweep_parts(directory.iterdir()) == []
+    os.utime(directory / ".rescue.iso.part", (time.time() - 8 * 86400,) * 2)
+    assert sweep_parts(directory.iterdir()) == [directory / ".rescue.iso.part"]
+    assert names(directory) == []
+
+
+def test_other_programs_parts_are_left_alone(directory: Path) -> None:
+    for name in (".film.mkv.part", "rescue.iso.part"):
+        (directory / name).write_bytes(b"theirs")
+
+    assert sweep_parts(directory.iterdir()) == []
+
+
+def test_a_part_that_is_an_image_already_leaves_the_image(directory: Path) -> None:
+    make_iso(directory / "rescue.iso")
+    (directory / ".rescue.iso.part").hardlink_to(directory / "rescue.iso")
+
+    sweep_parts(directory.iterdir())
+
+    assert names(directory) == ["rescue.iso"]

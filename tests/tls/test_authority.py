@@ -144,7 +144,7 @@ def test_the_certificates_are_what_old_firmware_can_read(config: Config):
     assert "Not After : Dec 27 12:00:00 2027 GMT" in server
 
 
-def test_private_keys_are_their_owners_only(fresh: Config):
+def test_what_it_keeps_is_its_owners_only(fresh: Config):
     ours = authority(https(fresh))
     ours.server_context()
 
@@ -153,8 +153,8 @@ def test_private_keys_are_their_owners_only(fresh: Config):
     assert modes == {
         "root.key": 0o600,
         "server.key": 0o600,
-        "root.crt": 0o644,
-        "server.crt": 0o644,
+        "root.crt": 0o600,
+        "server.crt": 0o600,
     }
 
 
