@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
+from typing import Any, TextIO
 
 import structlog
 
 from bootserver.config import LogConfig
+from bootserver.quoting import printable
 
 
 def configure_logging(config: LogConfig, *, quiet: bool = False) -> None:
@@ -19,11 +22,8 @@ def configure_logging(config: LogConfig, *, quiet: bool = False) -> None:
     level = logging.getLevelNamesMapping()[config.level.upper()]
     if quiet:
         level = max(level, logging.WARNING)
-    # A traceback as Python writes it: rich's takes a second of the loop, and shows the values of
-    # variables, passwords and tokens among them.
-    plain = structlog.dev.plain_traceback
     renderer: structlog.types.Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_traceback)
         if on_terminal
         else structlog.processors.JSONRenderer()
     )
@@ -33,7 +33,7 @@ def configure_logging(config: LogConfig, *, quiet: bool = False) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     as_text: list[structlog.types.Processor] = (
-        [] if on_terminal else [structlog.processors.format_exc_info]
+        [_in_one_line] if on_terminal else [structlog.processors.format_exc_info]
     )
     structlog.configure(
         processors=[*shared, *as_text, renderer],
@@ -54,6 +54,23 @@ def configure_logging(config: LogConfig, *, quiet: bool = False) -> None:
     )
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)
     logging.getLogger("aiohttp.server").addFilter(_one_line)
+
+
+def _in_one_line(
+    _logger: Any, _method: str, event: structlog.types.EventDict
+) -> structlog.types.EventDict:
+    """The event with texts that stay in their line; values of other types are shown by repr."""
+    return {key: printable(v) if isinstance(v, str) else v for key, v in event.items()}
+
+
+def _traceback(file: TextIO, error: structlog.types.ExcInfo) -> None:
+    """As Python writes it, each line set in.
+
+    rich's takes a second of the loop, and shows what variables hold, passwords among them.
+    """
+    text = io.StringIO()
+    structlog.dev.plain_traceback(text, error)
+    file.write("\n".join(f"  {printable(line)}" for line in text.getvalue().splitlines()))
 
 
 def _one_line(record: logging.LogRecord) -> bool:

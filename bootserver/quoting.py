@@ -1,8 +1,8 @@
 r"""Text from outside, written so that its reader takes it for text: one function per language.
 
 Where a library has the function, the library's own is used: jinja2's autoescape for HTML,
-`xml.sax.saxutils.escape` for XML, `urllib.parse.quote` for URLs, `tomli_w` for TOML, `json`,
-prometheus_client for labels.
+`xml.sax.saxutils.escape` for XML, `urllib.parse.quote` for URLs, `tomli_w` for TOML,
+`json`, whose texts are ASCII, prometheus_client for labels.
 
 How iPXE reads a script (seen in QEMU with 1.21.1):
 

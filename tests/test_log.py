@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -94,3 +95,36 @@ def test_the_form_can_be_said(tmp_path: Path, form: str, is_json: bool):
 
     assert first.startswith("{") is is_json
     assert "\x1b[" not in first  # colours are for terminals
+
+
+SAY_HOSTILE = r"""
+import logging, sys, structlog
+from bootserver.config import LogConfig
+from bootserver.log import configure_logging
+
+configure_logging(LogConfig(format={form!r}))
+name = "x\x1b[31m\x9b2J\x7f\udcff\u202e\r\n2026-11-28 forged"
+log = structlog.get_logger("bootserver.x")
+log.warning(name, name=name, names=[name])
+logging.getLogger("aiohttp").warning("%s left", name)
+try:
+    raise ValueError(name)
+except ValueError:
+    log.exception("broke")
+"""
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_a_name_from_outside_stays_in_its_line_and_moves_no_cursor(form: str):
+    program = SAY_HOSTILE.format(form=form)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=PROJECT, check=True, stderr=subprocess.PIPE
+    )
+
+    text = done.stderr.decode()
+    assert text.count("forged") >= 5
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text)
+    assert not [line for line in text.splitlines() if line.startswith("2026-11-28 forged")]
+    if form == "json":
+        [event, *_] = map(json.loads, text.splitlines())
+        assert event["name"].startswith("x\x1b[31m\x9b2J\x7f")
