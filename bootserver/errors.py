@@ -38,6 +38,10 @@ class StubError(BootServerError):
     """A stub cannot be planned or written as asked."""
 
 
+class ServerFullError(BootServerError):
+    """The server has as many of something as it is to have at once."""
+
+
 class UnknownTokenError(BootServerError):
     """A boot-plane path bears a token that no stub and no session has."""
 

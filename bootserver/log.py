@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import logging
 import sys
+from collections.abc import Callable
 from typing import Any, TextIO
 
 import structlog
 
 from bootserver.config import LogConfig
 from bootserver.quoting import printable
+
+GATHER_S = 60.0
 
 
 def configure_logging(config: LogConfig, *, quiet: bool = False) -> None:
@@ -53,7 +57,6 @@ def configure_logging(config: LogConfig, *, quiet: bool = False) -> None:
         )
     )
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)
-    logging.getLogger("aiohttp.server").addFilter(_one_line)
 
 
 def _in_one_line(
@@ -73,12 +76,33 @@ def _traceback(file: TextIO, error: structlog.types.ExcInfo) -> None:
     file.write("\n".join(f"  {printable(line)}" for line in text.getvalue().splitlines()))
 
 
-def _one_line(record: logging.LogRecord) -> bool:
-    """Keep to one line what aiohttp says of a request that is not HTTP: no traceback."""
-    error = record.exc_info[1] if record.exc_info else None
-    if type(error).__module__.startswith("aiohttp.http"):
-        record.exc_info = None
-        record.levelno, record.levelname = logging.WARNING, "WARNING"
-        record.msg = f"{record.getMessage()}: {type(error).__name__}"
-        record.args = ()
-    return True
+class Gathered:
+    """Says the first of many equal events at once, and once a minute how many more there were.
+
+    `say` is a method of a logger with the event's name. To be called in the event loop.
+    """
+
+    def __init__(self, say: Callable[..., object]) -> None:
+        self._say = say
+        self._more = 0
+        self._waits: asyncio.TimerHandle | None = None
+
+    def __call__(self, **values: object) -> None:
+        """It has happened once more; the line that is written has the values of the last time."""
+        self._last = values
+        if self._waits is None:
+            self._say(**values)
+            self._wait()
+        else:
+            self._more += 1
+
+    def _wait(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._waits = loop.call_later(GATHER_S, self._tell)
+
+    def _tell(self) -> None:
+        self._waits = None
+        if self._more:
+            self._say(**self._last, more=self._more)
+            self._more = 0
+            self._wait()

@@ -72,6 +72,11 @@ class BootPlane:
         host = f"[{local_address}]" if ":" in local_address else local_address
         return f"http://{host}:{server.boot_port}"
 
+    @property
+    def stalled_s(self) -> float:
+        """How long a client may take nothing of an answer."""
+        return self._config.limits.stalled_s
+
     # ---- Scripts ----
 
     async def script(

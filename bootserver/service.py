@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import ssl
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, suppress
 from datetime import timedelta
@@ -24,9 +23,12 @@ from bootserver.errors import BootServerError, ServiceError
 from bootserver.http.admin_app import make_admin_app
 from bootserver.http.api.parts import AdminParts
 from bootserver.http.boot_app import make_boot_app
+from bootserver.http.connections import Connections
+from bootserver.http.port import Port
 from bootserver.images.explain import explain
 from bootserver.images.library import Library
 from bootserver.images.tree import ImageTrees
+from bootserver.limits import ServerLimits
 from bootserver.model import Image
 from bootserver.plane import BootPlane
 from bootserver.scripts import Scripts, site_of
@@ -46,7 +48,6 @@ from bootserver.tls.authority import SiteAuthority
 
 log = structlog.get_logger(__name__)
 
-BACKLOG = 1024  # a whole site that powers on at once
 ADMIN_GRACE_S = 1.0
 OVER_HTTPS = "boot plane over HTTPS"
 FIRST_LOOK_S = 5.0  # how long the announcement waits for images that have just come
@@ -62,6 +63,7 @@ async def run(config: Config, announce: Announce) -> None:
     Raises ServiceError when no machine could be served.
     """
     _make_directories(config)
+    limits = ServerLimits.for_process(config.limits, config.tftp.max_transfers)
     for problem in problems(config.stub):
         log.warning("loader.missing", problem=problem)
     signals: asyncio.Queue[str] = asyncio.Queue()
@@ -107,9 +109,10 @@ async def run(config: Config, announce: Announce) -> None:
                     standing.files,
                     hosts,
                     AmtBoots(remote, bus),
+                    limits,
                 )
             )
-            stops = await _start_planes(config, plane, authority, admin_app)
+            stops = await _start_planes(config, plane, authority, admin_app, limits)
             async with asyncio.TaskGroup() as tasks:
                 background = [
                     tasks.create_task(library.watch(config.images.scan_interval_s)),
@@ -133,19 +136,28 @@ async def run(config: Config, announce: Announce) -> None:
 
 
 async def _start_planes(
-    config: Config, plane: BootPlane, authority: SiteAuthority, admin_app: web.Application
+    config: Config,
+    plane: BootPlane,
+    authority: SiteAuthority,
+    admin_app: web.Application,
+    limits: ServerLimits,
 ) -> dict[str, Stop]:
     """Start all that can be started; what cannot is one line. Returns how to stop each."""
     server = config.server
-    boot = _serve_http(
-        make_boot_app(plane), server.address, server.boot_port, grace_s=server.grace_s
+    boots = Connections(
+        limits.config, limits.connections, limits.connections_per_address, server.trusted_proxies
     )
-    admin = _serve_http(admin_app, server.admin_address, server.admin_port, grace_s=ADMIN_GRACE_S)
-    starts = {"boot plane": boot, "dashboard": admin}
+    admins = Connections(limits.config, limits.admin_connections)
+    boot = Port(make_boot_app(plane), boots, grace_s=server.grace_s)
+    admin = Port(admin_app, admins, grace_s=ADMIN_GRACE_S)
+    starts = {
+        "boot plane": _serve_http(boot, server.address, server.boot_port),
+        "dashboard": _serve_http(admin, server.admin_address, server.admin_port),
+    }
     if server.https_port:
-        starts[OVER_HTTPS] = _serve_https(config, plane, authority)
+        starts[OVER_HTTPS] = _serve_https(config, plane, authority, boots)
     if config.tftp.enabled:
-        starts["tftp"] = _serve_tftp(config, plane)
+        starts["tftp"] = _serve_tftp(config, plane, limits.transfers.max)
     stops: dict[str, Stop] = {}
     for name, start in starts.items():
         try:
@@ -164,40 +176,31 @@ async def _start_planes(
     return stops
 
 
-async def _serve_https(config: Config, plane: BootPlane, authority: SiteAuthority) -> Stop:
+async def _serve_https(
+    config: Config, plane: BootPlane, authority: SiteAuthority, boots: Connections
+) -> Stop:
     """Serve the boot plane once more, for firmware that fetches over HTTPS only."""
     server = config.server
     tls = await asyncio.to_thread(authority.server_context)  # the first time, it makes keys
     for problem in authority.problems():
         log.warning("certificate.problem", problem=problem)
-    app, port = make_boot_app(plane), server.https_port
-    return await _serve_http(app, server.address, port, grace_s=server.grace_s, tls=tls)
+    port = Port(make_boot_app(plane), boots, grace_s=server.grace_s, tls=tls)
+    return await _serve_http(port, server.address, server.https_port)
 
 
-async def _serve_http(
-    app: web.Application,
-    address: str,
-    port: int,
-    *,
-    grace_s: float,
-    tls: ssl.SSLContext | None = None,
-) -> Stop:
-    """Serve `app`; returns how to stop it, which waits up to `grace_s` for running answers."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=grace_s)
-    await runner.setup()
-    host = None if address == "*" else address
+async def _serve_http(port: Port, address: str, number: int) -> Stop:
+    """Serve there; returns how to stop it."""
     try:
-        await web.TCPSite(runner, host, port, backlog=BACKLOG, ssl_context=tls).start()
+        await port.start(address, number)
     except OSError as err:
-        await runner.cleanup()
         raise ServiceError(
-            f"port {port} cannot be had: {_reason(err)}",
+            f"port {number} cannot be had: {_reason(err)}",
             hint="end the program that has it, or choose another port in config.toml",
         ) from err
-    return runner.cleanup
+    return port.stop
 
 
-async def _serve_tftp(config: Config, plane: BootPlane) -> Stop:
+async def _serve_tftp(config: Config, plane: BootPlane, max_transfers: int) -> Stop:
     tftp = config.tftp
     server = TftpServer(
         partial(open_on_plane, plane),
@@ -209,7 +212,7 @@ async def _serve_tftp(config: Config, plane: BootPlane) -> Stop:
             timeout_s=tftp.timeout_s,
             retries=tftp.retries,
         ),
-        transfers_max=tftp.max_transfers,
+        transfers_max=max_transfers,
     )
     await server.start()
     return partial(server.stop, config.server.grace_s)

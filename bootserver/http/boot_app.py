@@ -16,13 +16,12 @@
 
 from __future__ import annotations
 
-import ipaddress
-
 from aiohttp import hdrs, web
 
 from bootserver.fields import parse_server_url
 from bootserver.http.errors import plain_errors
 from bootserver.http.files import send_file
+from bootserver.http.incoming import plain_address
 from bootserver.http.listing import render_listing
 from bootserver.http.tcp_info import tcp_facts
 from bootserver.images.overlay import Served
@@ -124,7 +123,13 @@ async def _send_for_boot(
     try:
         with await open_file(served.content, served.layout) as file:
             on_sent = fetch.sent if fetch else _uncounted
-            sent = await send_file(request, file, content_type=content_type, on_sent=on_sent)
+            sent = await send_file(
+                request,
+                file,
+                content_type=content_type,
+                on_sent=on_sent,
+                stalled_s=plane.stalled_s,
+            )
         end, status = sent.end, sent.response.status
     finally:
         if session and fetch:
@@ -160,7 +165,13 @@ async def _send_static(
     request: web.Request, content: Content, content_type: str
 ) -> web.StreamResponse:
     with await open_file(content) as file:
-        sent = await send_file(request, file, content_type=content_type, on_sent=_uncounted)
+        sent = await send_file(
+            request,
+            file,
+            content_type=content_type,
+            on_sent=_uncounted,
+            stalled_s=request.app[PLANE].stalled_s,
+        )
     return sent.response
 
 
@@ -189,16 +200,10 @@ def _origin(request: web.Request) -> str:
 
 def _address(request: web.Request) -> str:
     """The client's IP address; IPv4 as such, also where it came in on an IPv6 socket."""
-    return _plain(request.remote or "::")
+    return plain_address(request.remote or "::")
 
 
 def _own_address(request: web.Request) -> str:
     """Our own address that the client has called, likewise; "" if it has gone."""
     name = request.transport.get_extra_info("sockname") if request.transport else None
-    return _plain(name[0]) if name else ""
-
-
-def _plain(text: str) -> str:
-    address = ipaddress.ip_address(text.partition("%")[0])
-    mapped = getattr(address, "ipv4_mapped", None)
-    return str(mapped or address)
+    return plain_address(name[0]) if name else ""

@@ -11,6 +11,7 @@ from bootserver.errors import (
     ImageNotFoundError,
     ImageNotReadyError,
     LoaderMissingError,
+    ServerFullError,
     UnknownTokenError,
 )
 
@@ -21,6 +22,7 @@ STATUS = {
     ImageNotFoundError: 404,
     LoaderMissingError: 404,
     ImageNotReadyError: 503,
+    ServerFullError: 503,
 }
 
 

@@ -3,9 +3,9 @@
 What is served may be pieces of the file on disk with bytes of ours between them (layout.py). All
 is decided in positions of what is served; only what is handed to sendfile is looked up on disk.
 
-Bulk goes out with os.sendfile on a duplicate of the connection's descriptor, which the loop can
-watch beside aiohttp's own. Unlike loop.sendfile this tells exactly how much went out, tells the
-client's failures from the disk's, and lets one slow reader cost one system call per wake.
+Bulk goes out with os.sendfile on the connection's own descriptor. Unlike loop.sendfile this tells
+exactly how much went out, tells the client's failures from the disk's, and lets one slow reader
+cost one system call per wake. A slow reader holds two descriptors, its connection and the file.
 
 sendfile queues *references* to the page cache: an image that is overwritten in place changes bytes
 already queued. So the last piece of every answer is a copy, read when the client's kernel has
@@ -23,6 +23,7 @@ import fcntl
 import os
 import secrets
 import select
+import selectors
 import socket
 import struct
 import termios
@@ -41,8 +42,8 @@ from bootserver.openfile import OpenFile
 
 WINDOW_BYTES = 2 << 20  # most that one system call may send while the others wait
 HELD_BACK_BYTES = 64 << 10  # the copied last piece; an answer this small is that piece alone
+STALL_LOOKS = 4  # in the time that a client may take nothing
 UNSENT_BYTES = 256 << 10  # per connection in the kernel; else 2 MB each for 1,000 slow clients
-IDLE_TIMEOUT_S = 120.0
 
 # What a socket says when the other side is gone and Python has no ConnectionError for it; anything
 # else from sendfile is the disk's.
@@ -68,7 +69,7 @@ class SendOutcome:
 
 
 class _StalledError(Exception):
-    """The client took nothing for the idle time-out."""
+    """The client took nothing for as long as it may."""
 
 
 async def send_file(
@@ -77,7 +78,7 @@ async def send_file(
     *,
     content_type: str,
     on_sent: Callable[[int], None],
-    idle_timeout_s: float = IDLE_TIMEOUT_S,
+    stalled_s: float,
 ) -> SendOutcome:
     """Answer a GET or HEAD for `file`, and tell how it ended.
 
@@ -95,7 +96,7 @@ async def send_file(
             content_type=content_type,
             boundary=secrets.token_hex(16),  # 128 random bits do not occur in the file
         )
-        answer = _Sending(request, file, on_sent, idle_timeout_s)
+        answer = _Sending(request, file, on_sent, stalled_s)
         return await answer.send(reply)
 
 
@@ -124,12 +125,12 @@ class _Sending:
         request: web.Request,
         file: OpenFile,
         on_sent: Callable[[int], None],
-        idle_timeout_s: float,
+        stalled_s: float,
     ) -> None:
         self.request = request
         self.file = file
         self.on_sent = on_sent
-        self.idle_timeout_s = idle_timeout_s
+        self.stalled_s = stalled_s
         self.sent_bytes = 0
 
     async def send(self, reply: Reply) -> SendOutcome:
@@ -184,20 +185,19 @@ class _Sending:
         # The copies at the end keep the line busy while all before them is being acknowledged, and
         # make the client's kernel do so at once: it may keep one segment's ACK back for 40 ms.
         references, copies = hold_back(pieces, HELD_BACK_BYTES)
-        with _socket_of(transport) as socket_fd:
+        with _only_writing(transport):
             for piece in references:
                 if isinstance(piece, ByteRange):
-                    await self._send_part(transport, socket_fd, response, piece)
+                    await self._send_part(transport, response, piece)
                 else:
                     await self._send_copies(transport, response, piece)
             for piece in copies:
                 await self._send_copies(transport, response, piece)
-            await self._acknowledged(socket_fd, all_but=sum(map(len, copies)))
+            await self._acknowledged(transport, all_but=sum(map(len, copies)))
 
     async def _send_part(
         self,
         transport: asyncio.Transport,
-        socket_fd: int,
         response: web.StreamResponse,
         part: ByteRange,
     ) -> None:
@@ -206,9 +206,7 @@ class _Sending:
         for piece in self.file.layout.cut(part):
             if isinstance(piece, ByteRange) and len(piece) > HELD_BACK_BYTES:
                 await self._send_copies(transport, response, ByteRange(sent_to, offset))
-                sent_to = offset + await self._send_by_reference(
-                    transport, socket_fd, offset, piece
-                )
+                sent_to = offset + await self._send_by_reference(transport, offset, piece)
             offset += len(piece)
         await self._send_copies(transport, response, ByteRange(sent_to, offset))
 
@@ -229,7 +227,7 @@ class _Sending:
             await asyncio.sleep(0)  # nothing above waits for anybody while the client keeps up
 
     async def _send_by_reference(
-        self, transport: asyncio.Transport, socket_fd: int, offset: int, piece: ByteRange
+        self, transport: asyncio.Transport, offset: int, piece: ByteRange
     ) -> int:
         """Hand a piece of the file on disk to the kernel by sendfile, a window at each wake.
 
@@ -244,8 +242,7 @@ class _Sending:
         def push() -> None:
             nonlocal sent, ahead
             try:
-                if transport.is_closing():
-                    raise ConnectionResetError("the connection is closing")
+                socket_fd = _descriptor(transport)
                 if sent + WINDOW_BYTES > ahead:
                     start = offset + ahead
                     self.file.read_ahead(ByteRange(start, start + WINDOW_BYTES))
@@ -258,16 +255,17 @@ class _Sending:
                 return
             except Exception as err:
                 done.set_exception(err)
-            loop.remove_writer(socket_fd)
+            wakes.remove(number, push)
 
-        loop.add_writer(socket_fd, push)
+        wakes, number = _Wakes.of(loop), _descriptor(transport)
+        wakes.add(number, push)
         try:
-            await _while_progressing(done, lambda: sent, self.idle_timeout_s)
+            await _while_progressing(done, lambda: sent, self.stalled_s)
         except OSError as err:
             if err.errno not in _NO_SENDFILE:
                 raise
         finally:
-            loop.remove_writer(socket_fd)
+            wakes.remove(number, push)
         return sent
 
     def _send_window(self, socket_fd: int, rest: ByteRange) -> int:
@@ -285,16 +283,16 @@ class _Sending:
         self._count(sent)
         return sent
 
-    async def _acknowledged(self, socket_fd: int, *, all_but: int) -> None:
+    async def _acknowledged(self, transport: asyncio.Transport, *, all_but: int) -> None:
         """Return once the client's kernel has all that was sent but the last `all_but` bytes.
 
         Nothing announces that, so ask: soon at first, for the usual client needs a round trip.
         """
         loop = asyncio.get_running_loop()
         pause_s, queued, deadline = 0.0005, 0, 0.0
-        while (now_queued := _unacknowledged_bytes(socket_fd)) > all_but:
+        while (now_queued := _unacknowledged_bytes(_descriptor(transport))) > all_but:
             if now_queued != queued:
-                queued, deadline = now_queued, loop.time() + self.idle_timeout_s
+                queued, deadline = now_queued, loop.time() + self.stalled_s
             elif loop.time() >= deadline:
                 raise _StalledError
             await asyncio.sleep(pause_s)
@@ -318,7 +316,7 @@ class _Sending:
         if transport.get_write_buffer_size():
             transport.set_write_buffer_limits(high=0)  # now drain() waits for the last byte
             drained = asyncio.ensure_future(self.request.writer.drain())
-            await _while_progressing(drained, transport.get_write_buffer_size, self.idle_timeout_s)
+            await _while_progressing(drained, transport.get_write_buffer_size, self.stalled_s)
             transport.set_write_buffer_limits()
 
     def _count(self, sent_bytes: int) -> None:
@@ -327,9 +325,62 @@ class _Sending:
             self.on_sent(sent_bytes)
 
 
+class _Wakes:
+    """Calls back while a connection can take more.
+
+    asyncio lets nobody else watch the descriptor of a transport, and a duplicate of it would be one
+    more for each slow reader. So these are watched by a selector of our own, and that by the loop.
+    It is there while anything is sent.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._selector = selectors.DefaultSelector()
+        loop.add_reader(self._selector, self._wake)
+
+    @classmethod
+    def of(cls, loop: asyncio.AbstractEventLoop) -> _Wakes:
+        """The one of that loop."""
+        if loop not in _WAKES:
+            _WAKES[loop] = cls(loop)
+        return _WAKES[loop]
+
+    def add(self, socket_fd: int, push: Callable[[], None]) -> None:
+        """Call `push` whenever that descriptor can be written to."""
+        with suppress(KeyError):  # of a connection that is gone, which had the same number
+            self._selector.unregister(socket_fd)
+        self._selector.register(socket_fd, selectors.EVENT_WRITE, push)
+
+    def remove(self, socket_fd: int, push: Callable[[], None]) -> None:
+        """Do so no more; nothing happens if it is done already."""
+        known = self._selector.get_map()
+        if not known or socket_fd not in known or known[socket_fd].data is not push:
+            return
+        self._selector.unregister(socket_fd)
+        if not known:
+            del _WAKES[self._loop]
+            self._loop.remove_reader(self._selector)
+            self._selector.close()
+
+    def _wake(self) -> None:
+        for key, _ in self._selector.select(0):
+            key.data()
+
+
+_WAKES: dict[asyncio.AbstractEventLoop, _Wakes] = {}
+
+
+def _descriptor(transport: asyncio.Transport) -> int:
+    """The connection's descriptor, not to be kept: its number may soon be another connection's."""
+    if transport.is_closing():
+        raise ConnectionResetError("the connection is closing")
+    number: int = transport.get_extra_info("socket").fileno()
+    return number
+
+
 @contextmanager
-def _socket_of(transport: asyncio.Transport) -> Iterator[int]:
-    """A descriptor of the connection that is ours to write to; the transport does not read.
+def _only_writing(transport: asyncio.Transport) -> Iterator[None]:
+    """The transport does not read until the end of the block.
 
     A client that has sent its request and closed its half would otherwise be hung up on.
     """
@@ -339,13 +390,11 @@ def _socket_of(transport: asyncio.Transport) -> Iterator[int]:
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):
         with suppress(OSError):  # not TCP
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
-    socket_fd = os.dup(connection.fileno())
     was_reading = transport.is_reading()
     transport.pause_reading()
     try:
-        yield socket_fd
+        yield
     finally:
-        os.close(socket_fd)
         if was_reading:
             transport.resume_reading()
 
@@ -370,17 +419,18 @@ def _unacknowledged_bytes(socket_fd: int) -> int:
 
 
 async def _while_progressing(
-    work: asyncio.Future[None], progress: Callable[[], int], idle_timeout_s: float
+    work: asyncio.Future[None], progress: Callable[[], int], stalled_s: float
 ) -> None:
-    """Wait for `work`; raise _StalledError when `progress()` stood still from look to look."""
+    """Wait for `work`; raise _StalledError when `progress()` has stood still for so long."""
+    looks_standing = 0
     try:
-        while True:
+        while looks_standing < STALL_LOOKS:
             before = progress()
-            await asyncio.wait((work,), timeout=idle_timeout_s)
+            await asyncio.wait((work,), timeout=stalled_s / STALL_LOOKS)
             if work.done():
                 return work.result()
-            if progress() == before:
-                raise _StalledError
+            looks_standing = looks_standing + 1 if progress() == before else 0
+        raise _StalledError
     finally:
         if not work.cancel() and not work.cancelled():
             work.exception()  # seen, even if we are cancelled at the same moment

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 
 import structlog
 from aiohttp import hdrs, web
 from prometheus_client import Gauge, Info
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
 
 from bootserver.http.api.events import EVENTS
 from bootserver.http.api.jobs import JOBS
 from bootserver.http.api.parts import AdminParts
 from bootserver.images.recipes import RECIPE_NAMES, recipe_of
+from bootserver.limits import ServerLimits
 from bootserver.model import Image
 from bootserver.sessions.export import boots_json
 from bootserver.sessions.metrics import OTHER, BootMetrics
@@ -38,6 +42,7 @@ class ServerMetrics:
         self._ledger_boots = Gauge("ledger_boots", "Boots in the ledger", registry=registry)
         self._watchers = Gauge("event_watchers", "Who watches the event stream", registry=registry)
         self._jobs = Gauge("image_jobs", "Images that are being added", registry=registry)
+        registry.register(_LimitCollector(parts.limits))
         Info("bootserver", "The server", registry=registry).info({"version": version("bootserver")})
 
     async def follow(self) -> None:
@@ -82,6 +87,26 @@ class ServerMetrics:
         if image not in self._known:
             self._look_at_images()
         return image if image in self._known else OTHER
+
+
+class _LimitCollector(Collector):
+    """Each limit of the server: what may be, what is, and what was refused."""
+
+    def __init__(self, limits: ServerLimits) -> None:
+        self._limits = limits
+
+    def collect(self) -> Iterator[Metric]:
+        """The three of all limits."""
+        used = GaugeMetricFamily("limit_used", "How much of a limit is in use", labels=["limit"])
+        most = GaugeMetricFamily("limit_max", "The limit", labels=["limit"])
+        refused = CounterMetricFamily(
+            "limit_refused", "How many the limit has refused, or ended for others", labels=["limit"]
+        )
+        for name, limit in self._limits.by_name().items():
+            used.add_metric([name], limit.used)
+            most.add_metric([name], limit.max)
+            refused.add_metric([name], limit.refused)
+        yield from (used, most, refused)
 
 
 def _recipe_label(recipe: str) -> str:

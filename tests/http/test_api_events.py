@@ -29,6 +29,14 @@ async def admin(config: Config) -> AsyncIterator[Admin]:
         yield admin
 
 
+@pytest.fixture
+async def impatient_admin(config: Config) -> AsyncIterator[Admin]:
+    make_iso(config.images.path / "rescue.iso", bios=True, pad_bytes=1 << 20)
+    limits = config.limits.model_copy(update={"stalled_s": 2})
+    async with running_admin(config.model_copy(update={"limits": limits})) as admin:
+        yield admin
+
+
 async def test_each_phase_of_a_boot_is_an_event_at_once(admin: Admin):
     async with admin.events() as events:
         session = admin.ledger.start("token", "rescue", PC, "192.0.2.9")
@@ -78,8 +86,8 @@ async def test_a_watcher_that_leaves_is_forgotten(admin: Admin):
             await asyncio.sleep(0.02)
 
 
-async def test_too_many_watchers_are_told_so(admin: Admin, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(events_module, "WATCHERS_MAX", 1)
+async def test_too_many_watchers_are_told_so(admin: Admin):
+    admin.parts.limits.watchers.max = 1
     async with admin.events():
         problem = await admin.ask("/events", expect=503)
 
@@ -120,10 +128,10 @@ async def until_cut_off(client: socket.socket) -> None:
 
 @pytest.mark.slow
 async def test_nobody_waits_for_slow_watchers_and_the_ledger_misses_nothing(
-    admin: Admin, monkeypatch: pytest.MonkeyPatch
+    impatient_admin: Admin,
 ):
     """500 watchers, 20 more that sleep, 200 machines: each fetches the image by HTTP."""
-    monkeypatch.setattr(events_module, "SEND_TIMEOUT_S", 2.0)
+    admin = impatient_admin
     stub = await admin.ask("/stubs", "POST", expect=201, json={"image": "rescue"})
     size_bytes = (admin.parts.config.images.path / "rescue.iso").stat().st_size
 

@@ -244,10 +244,8 @@ async def test_a_download_is_cancelled_and_goes_on_later_or_not_at_all(
     assert "new.iso" not in in_library(admin)
 
 
-async def test_only_so_many_images_are_added_at_once(
-    admin: Admin, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(jobs_module, "ACTIVE_MAX", 6)
+async def test_only_so_many_images_are_added_at_once(admin: Admin, mirror: Mirror):
+    admin.parts.limits.uploads.max = 6
     mirror.go_on.clear()
     for number in range(6):
         order = {"url": mirror.url, "name": f"n{number}"}

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 
 import aiohttp
 import pytest
-from aiohttp import web
 from sqlalchemy import event
 
 from bootserver.amt.boot.boots import AmtBoots
@@ -20,8 +19,11 @@ from bootserver.config import Config
 from bootserver.database import open_database
 from bootserver.http.admin_app import make_admin_app
 from bootserver.http.api.parts import AdminParts
+from bootserver.http.connections import Connections
 from bootserver.http.page_data import is_live
+from bootserver.http.port import Port
 from bootserver.images.library import Library
+from bootserver.limits import ServerLimits
 from bootserver.model import BootEvent, BootPhase, BootSession, Machine, Transfer
 from bootserver.scripts import site_of
 from bootserver.sessions.bus import Bus
@@ -87,19 +89,18 @@ async def dashboard(config: Config) -> AsyncIterator[Dashboard]:
         remote = BootParts(config, site_of(config), library, issued, ledger, hosts, authority)
         parts = AdminParts(
             *(config, library, store, bus, ProfileStore(engine), issued),
-            *({}, hosts, AmtBoots(remote, bus)),
+            *({}, hosts, AmtBoots(remote, bus), ServerLimits(config.limits)),
         )
-        runner = web.AppRunner(make_admin_app(parts), access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        connections = Connections(config.limits, parts.limits.admin_connections)
+        port = Port(make_admin_app(parts), connections, grace_s=60)
+        number = await port.start("127.0.0.1", 0)
         event.listen(
             engine.sync_engine,
             "before_cursor_execute",
             lambda _c, _cursor, statement, *_rest: statements.append(statement),
         )
-        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        yield Dashboard(url, http, store, statements, library)
-        await runner.cleanup()
+        yield Dashboard(f"http://127.0.0.1:{number}", http, store, statements, library)
+        await port.stop()
 
 
 @pytest.mark.parametrize("path", ["/", "/images", "/machines", "/amt"])

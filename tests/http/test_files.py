@@ -73,7 +73,7 @@ class Plane:
 async def plane_for(
     file: OpenFile,
     *,
-    idle_timeout_s: float = 30,
+    stalled_s: float = 30,
     tls: ssl.SSLContext | None = None,
     interim: bytes = b"",
 ) -> AsyncIterator[Plane]:
@@ -96,7 +96,7 @@ async def plane_for(
                 file,
                 content_type="application/x-iso9660-image",
                 on_sent=count,
-                idle_timeout_s=idle_timeout_s,
+                stalled_s=stalled_s,
             )
         except ImageNotReadyError:
             return web.Response(status=503)
@@ -802,7 +802,7 @@ async def test_a_slow_reader_gets_every_byte_and_is_not_taken_for_a_stalled_one(
     content = content_of(6 * MIB)
     with await opened(make_file(tmp_path / "a.iso", content)) as file:
         async with (
-            plane_for(file, idle_timeout_s=0.5) as plane,
+            plane_for(file, stalled_s=0.5) as plane,
             connected(plane.port, receive_buffer=4096) as client,
         ):
             await client.ask()
@@ -920,7 +920,7 @@ async def test_a_reader_that_leaves_at_once_is_an_ordinary_end(tmp_path: Path) -
 async def test_a_reader_that_takes_nothing_is_given_up(tmp_path: Path, size_bytes: int) -> None:
     content = content_of(size_bytes)
     with await opened(make_file(tmp_path / "a.iso", content)) as file:
-        async with plane_for(file, idle_timeout_s=0.1) as plane:
+        async with plane_for(file, stalled_s=0.1) as plane:
             before = open_descriptors()
             async with connected(plane.port, receive_buffer=4096) as client:
                 await client.ask()
@@ -1215,7 +1215,7 @@ async def test_a_tls_reader_that_takes_nothing_does_not_fill_the_memory(
 ) -> None:
     content = content_of(64 * MIB)
     with await opened(make_file(tmp_path / "a.iso", content)) as file:
-        async with plane_for(file, idle_timeout_s=0.3, tls=server_tls) as plane:
+        async with plane_for(file, stalled_s=0.3, tls=server_tls) as plane:
             _, writer = await asyncio.open_connection(
                 "127.0.0.1", plane.port, ssl=client_tls, limit=1024
             )

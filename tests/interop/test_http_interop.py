@@ -49,7 +49,11 @@ async def url(tmp_path: Path) -> AsyncIterator[str]:
     async def handle(request: web.Request) -> web.StreamResponse:
         file = files[request.match_info["name"]]
         outcome = await send_file(
-            request, file, content_type="application/octet-stream", on_sent=lambda _: None
+            request,
+            file,
+            content_type="application/octet-stream",
+            on_sent=lambda _: None,
+            stalled_s=30,
         )
         return outcome.response
 

@@ -157,11 +157,6 @@ class Consoles:
         self._hosts = hosts
         self._lines: dict[str, SharedLine] = {}
 
-    @property
-    def viewers(self) -> int:
-        """How many watch."""
-        return sum(len(line.viewers) for line in self._lines.values())
-
     @asynccontextmanager
     async def view(self, host: str, login: AmtLogin) -> AsyncIterator[Viewer]:
         """A viewer of that machine's line while the block lasts.

@@ -26,8 +26,8 @@ def add_api(app: web.Application, parts: AdminParts) -> None:
     """Mount the API, and have what it works with in `app`, for other routes too."""
     app[PARTS] = parts
     app[STARTED_AT] = datetime.now(UTC)
-    app[JOBS] = Jobs(parts.bus)
-    app[EVENTS] = EventStream(parts.bus)
+    app[JOBS] = Jobs(parts.bus, parts.limits.uploads)
+    app[EVENTS] = EventStream(parts.bus, parts.limits.watchers)
     app[CONSOLES] = Consoles(parts.amt_hosts)
     app[METRICS] = ServerMetrics(parts)
     app[LOADER_CHECK] = LoaderCheck()

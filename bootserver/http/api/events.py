@@ -1,7 +1,7 @@
 """What happens, as server-sent events (HTML Living Standard, 9.2), to everybody who watches.
 
 The bus gives each watcher a bounded number of unread messages and drops whoever falls behind. A
-watcher whose connection takes nothing is cut off after a while: nobody waits for it meanwhile.
+watcher whose connection takes nothing is cut off like every other client (`[limits] stalled_s`).
 """
 
 from __future__ import annotations
@@ -18,14 +18,12 @@ from aiohttp import web
 
 from bootserver.http.api.images import images_json
 from bootserver.http.api.parts import AdminParts
-from bootserver.http.api.problems import ProblemError
+from bootserver.limits import Limit
 from bootserver.sessions.bus import Bus, Subscription
 
 UNREAD_MAX = 512
-WATCHERS_MAX = 2000
 UNSENT_BYTES = 64 << 10  # per watcher in the kernel, which doubles it
 HEARTBEAT_S = 15.0
-SEND_TIMEOUT_S = 20.0
 RECONNECT_MS = 2000
 LOOK_INTERVAL_S = 1.0
 
@@ -35,8 +33,9 @@ log = structlog.get_logger(__name__)
 class EventStream:
     """The watchers of this server, and each message in the form that they all get."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, places: Limit) -> None:
         self._bus = bus
+        self._places = places
         self._watching: set[Subscription] = set()
         self._written: OrderedDict[int, tuple[Mapping[str, Any], bytes]] = OrderedDict()
         self._number = 0
@@ -48,15 +47,8 @@ class EventStream:
 
     async def send(self, request: web.Request) -> web.StreamResponse:
         """Sends what happens until the watcher leaves, is too slow, or the server stops."""
-        if self.watchers >= WATCHERS_MAX:
-            raise ProblemError(
-                503,
-                f"{self.watchers} are watching already",
-                hint="close some",
-                headers={"Retry-After": "30"},
-            )
         # From before the answer begins: who has its first line misses nothing.
-        with self._bus.subscribe(UNREAD_MAX) as subscription:
+        with self._places.place(), self._bus.subscribe(UNREAD_MAX) as subscription:
             self._watching.add(subscription)
             try:
                 response = web.StreamResponse(
@@ -77,17 +69,14 @@ class EventStream:
     async def _send(
         self, request: web.Request, response: web.StreamResponse, subscription: Subscription
     ) -> None:
-        text, is_slow = b"retry: %d\n\n" % RECONNECT_MS, False
+        text = b"retry: %d\n\n" % RECONNECT_MS
         try:
             while text:
-                async with asyncio.timeout(SEND_TIMEOUT_S):
-                    await response.write(text)
+                await response.write(text)
                 text = await self._next(subscription)
-        except TimeoutError:
-            is_slow = True
         except ConnectionError:
             return
-        if (is_slow or subscription.was_dropped) and request.transport is not None:
+        if subscription.was_dropped and request.transport is not None:
             log.info("events.watcher_dropped", client=request.remote)
             request.transport.abort()  # or aiohttp would wait until all is sent
 

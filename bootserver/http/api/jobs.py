@@ -17,10 +17,10 @@ from bootserver.errors import BootServerError
 from bootserver.http.api.problems import ProblemError
 from bootserver.http.api.shapes import JobKind, JobState
 from bootserver.images.part import Progress
+from bootserver.limits import Limit
 from bootserver.sessions.bus import Bus
 
 RUNNING_MAX = 4  # more would only share the disk and the line
-ACTIVE_MAX = 32
 ENDED_KEPT = 50
 PROGRESS_INTERVAL_S = 0.5
 
@@ -71,8 +71,9 @@ class Job:
 class Jobs:
     """The jobs of this run of the server; ended ones are kept for a while."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, limit: Limit) -> None:
         self._bus = bus
+        self._limit = limit
         self._jobs: dict[str, Job] = {}  # in the order they came
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._room = asyncio.Semaphore(RUNNING_MAX)
@@ -93,14 +94,8 @@ class Jobs:
         return len(self._tasks)
 
     def start(self, kind: JobKind, source: str, work: Work, *, image: str = "") -> Job:
-        """A new job that does `work` when its turn comes; ProblemError 503 if too many wait."""
-        if self.active >= ACTIVE_MAX:
-            raise ProblemError(
-                503,
-                f"{self.active} images are being added already",
-                hint="wait until one has ended",
-                headers={"Retry-After": "30"},
-            )
+        """A new job that does `work` when its turn comes; ServerFullError if too many wait."""
+        self._limit.take()
         job = Job(secrets.token_hex(6), kind, source, datetime.now(UTC), image)
         self._update(job)
         self._forget_old()
@@ -141,6 +136,7 @@ class Jobs:
             log.exception("job.failed", job=job_id)
             problem = BootServerError("the server failed", hint="its log says how")
         del self._tasks[job_id]
+        self._limit.give_back()
         log.info("job.ended", job=job_id, state=state, image=image)
         ended = replace(self._jobs[job_id], state=state, image=image, problem=problem)
         self._update(replace(ended, ended_at=datetime.now(UTC)))

@@ -15,6 +15,7 @@ from bootserver.config import Config
 from bootserver.errors import ImageNotFoundError, ImageNotReadyError
 from bootserver.http.api.problems import mistake
 from bootserver.images.library import Library
+from bootserver.limits import ServerLimits
 from bootserver.sessions.bus import Bus
 from bootserver.sessions.profiles import ProfileStore
 from bootserver.sessions.store import SessionStore
@@ -34,6 +35,7 @@ class AdminParts:
     stubs: Mapping[str, Path]  # each image's standing stub, by image id
     amt_hosts: AmtHosts
     amt_boots: AmtBoots
+    limits: ServerLimits
 
 
 PARTS = web.AppKey("parts", AdminParts)

@@ -1,0 +1,329 @@
+"""The connections of a plane: how many, for how long, and which one makes way for another.
+
+A connection waits for a request, from its first byte on or between two requests, or it is busy with
+one. At the limit, the one that has waited longest makes way for the new one: an honest client sends
+its request at once, and one that rests between two can connect again. While all are busy, new ones
+wait in the kernel until one of them is free: a machine whose connection is refused gives up, one
+that waits boots later. For the limit of one address nobody knows whose is next, so where all of its
+connections are busy, a new one is closed.
+
+A client has so long for a whole header, however slowly its bytes come, and so long between two
+requests. One that takes nothing of its answer is cut off. What a handler waits for (a body) is its
+own affair.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+import structlog
+from aiohttp import web
+
+from bootserver.config import LimitsConfig
+from bootserver.errors import ServerFullError
+from bootserver.http.incoming import Networks, is_among
+from bootserver.limits import Limit
+from bootserver.log import Gathered
+
+NO_DESCRIPTOR_S = 1.0
+LOOK_S = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Crowd:
+    """The connections of one address, or all of them."""
+
+    open: dict[Connection, None] = field(default_factory=dict)
+    waiting: dict[Connection, None] = field(default_factory=dict)  # those that wait longest first
+
+
+class Listening(Protocol):
+    """A port, as far as its connections have a say in it."""
+
+    def listen(self) -> None:
+        """Accept connections; a second call does nothing."""
+
+    def pause(self) -> None:
+        """Accept none for now."""
+
+
+class Connections:
+    """The connections of one plane, however many ports it has."""
+
+    def __init__(
+        self,
+        config: LimitsConfig,
+        limit: Limit,
+        per_address: Limit | None = None,
+        trusted_proxies: Sequence[str] = (),
+    ) -> None:
+        self.config = config
+        self.trusted: Networks = [ipaddress.ip_network(text) for text in trusted_proxies]
+        self._limit = limit
+        self._per_address = per_address
+        self._all = _Crowd()
+        self._by_address: dict[str, _Crowd] = {}
+        self._forwarded: Counter[str] = Counter()
+        self._ports: set[Listening] = set()
+        self._watching: asyncio.Task[None] | None = None
+        self._full = Gathered(partial(log.warning, "connections.full"))
+        self._starved = Gathered(partial(log.error, "connections.no_descriptor"))
+        self.bad_request = Gathered(partial(log.warning, "http.bad_request"))
+
+    # ---- Ports ----
+
+    def begin(self, port: Listening) -> None:
+        """Accept what comes to that port."""
+        self._ports.add(port)
+        port.listen()
+        if self._watching is None:
+            self._watching = asyncio.create_task(self._watch(), name="connections")
+
+    async def end(self, port: Listening) -> None:
+        """Nothing more comes from that port."""
+        self._ports.discard(port)
+        if not self._ports and self._watching is not None:
+            self._watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._watching
+            self._watching = None
+
+    def has_room(self) -> bool:
+        """True if one more can be admitted; if not, all ports stop listening until it can."""
+        if len(self._all.open) < self._limit.max or self._all.waiting:
+            return True
+        self._full(limit=self._limit.max, busy=len(self._all.open))
+        self._pause()
+        return False
+
+    def no_descriptor(self, err: OSError) -> None:
+        """A connection cannot be accepted for want of a descriptor: make room, try again soon."""
+        self._starved(reason=err.strerror, connections=len(self._all.open))
+        self._make_way(self._all)
+        self._pause()
+        asyncio.get_running_loop().call_later(NO_DESCRIPTOR_S, self._resume)
+
+    def _pause(self) -> None:
+        for port in self._ports:
+            port.pause()
+
+    def _resume(self) -> None:
+        for port in self._ports:
+            port.listen()
+
+    # ---- Connections ----
+
+    def admit(self, address: str) -> bool:
+        """Make room for one of that address; False if it has too many that are busy."""
+        mine = self._by_address.get(address)
+        one = None if is_among(address, self.trusted) else self._per_address
+        if mine and one and len(mine.open) >= one.max:
+            one.refused += 1
+            self._full(limit=one.max, address=address)
+            if not self._make_way(mine):
+                return False
+        if len(self._all.open) >= self._limit.max:
+            self._limit.refused += 1
+            self._full(limit=self._limit.max)
+            self._make_way(self._all)
+        return True
+
+    def enter(self, connection: Connection) -> None:
+        """A connection is there, and waits for its first request."""
+        for crowd in (self._all, self._by_address.setdefault(connection.address, _Crowd())):
+            crowd.open[connection] = None
+            crowd.waiting[connection] = None
+        self._limit.used = len(self._all.open)
+        if one := self._per_address:
+            one.used = max(one.used, len(self._by_address[connection.address].open))
+
+    def leave(self, connection: Connection) -> None:
+        """A connection is gone; a second call does nothing."""
+        if connection not in self._all.open:
+            return
+        mine = self._by_address[connection.address]
+        for crowd in (self._all, mine):
+            del crowd.open[connection]
+            crowd.waiting.pop(connection, None)
+        if not mine.open:
+            del self._by_address[connection.address]
+        self._limit.used = len(self._all.open)
+        if (one := self._per_address) and one.used > len(mine.open):
+            one.used = max((len(crowd.open) for crowd in self._by_address.values()), default=0)
+        self._resume()
+
+    def is_waiting(self, connection: Connection) -> bool:
+        """True if it waits for a request."""
+        return connection in self._all.waiting
+
+    @contextmanager
+    def answering(self, connection: Connection, client: str) -> Iterator[None]:
+        """The connection is busy with a request of that client, who may be behind a proxy.
+
+        Raises ServerFullError if that client has too many requests under way.
+        """
+        crowds = (self._all, self._by_address.get(connection.address, self._all))
+        for crowd in crowds:
+            crowd.waiting.pop(connection, None)
+        try:
+            if client == connection.address or self._per_address is None:
+                yield
+                return
+            if self._forwarded[client] >= self._per_address.max:
+                self._per_address.refused += 1
+                raise ServerFullError(f"{client} has {self._per_address.max} requests here already")
+            self._forwarded[client] += 1
+            try:
+                yield
+            finally:
+                self._forwarded[client] -= 1
+                if not self._forwarded[client]:
+                    del self._forwarded[client]
+        finally:
+            if connection in self._all.open:
+                for crowd in crowds:
+                    crowd.waiting[connection] = None
+                self._resume()
+
+    def _make_way(self, crowd: _Crowd) -> bool:
+        """End the connection that has waited longest; False if none waits."""
+        for connection in crowd.waiting:
+            connection.drop()
+            return True
+        return False
+
+    async def _watch(self) -> None:
+        """End what takes too long, for ever."""
+        config = self.config
+        pause_s = min(LOOK_S, config.header_s / 4, config.stalled_s / 4)
+        while True:
+            await asyncio.sleep(pause_s)
+            for connection in list(self._all.open):
+                connection.look()
+
+
+class Connection(web.RequestHandler):
+    """A client's connection, from accept() on: over TLS, its handshake counts as waiting."""
+
+    __slots__ = ("_accepting", "_header_by", "_pool", "_unsent", "_wire", "address")
+
+    def __init__(self, pool: Connections, server: web.Server, address: str) -> None:
+        self._pool = pool
+        config = pool.config
+        loop = asyncio.get_running_loop()
+        super().__init__(
+            server,
+            loop=loop,
+            keepalive_timeout=config.idle_s,
+            access_log=None,  # type: ignore[arg-type]
+        )
+        self.address = address
+        self._accepting: asyncio.Task[Any] | None = None
+        self._wire: asyncio.Transport | None = None
+        self._header_by: float | None = loop.time() + config.header_s
+        self._unsent = (0, 0.0)  # bytes, and since when it has been so many
+        self._pool.enter(self)
+
+    def accept(self, connection: socket.socket, tls: ssl.SSLContext | None) -> None:
+        """Serve what has been accepted."""
+        accepting = self._loop.connect_accepted_socket(
+            lambda: self,
+            connection,
+            ssl=tls,
+            ssl_handshake_timeout=self._pool.config.header_s if tls else None,
+        )
+        self._accepting = self._loop.create_task(accepting)
+        self._accepting.add_done_callback(self._accepted)
+
+    def _accepted(self, accepting: asyncio.Task[Any]) -> None:
+        self._accepting = None
+        if accepting.cancelled() or accepting.exception() is not None:  # no TLS, or gone
+            self._pool.leave(self)
+
+    def drop(self) -> None:
+        """End the connection now, whatever is unsent."""
+        self._pool.leave(self)
+        if self._wire is not None:
+            self._wire.abort()
+        elif self._accepting is not None:
+            self._loop.call_soon(self._accepting.cancel)  # once it has begun, it closes the socket
+
+    def look(self) -> None:
+        """End the connection if it takes too long."""
+        now = self._loop.time()
+        if self._header_by is not None and now >= self._header_by:
+            self.drop()
+        elif self._wire is not None:
+            size_bytes, since = self._unsent
+            now_bytes = _unsent_bytes(self._wire)
+            if not now_bytes or now_bytes != size_bytes:
+                self._unsent = (now_bytes, now)
+            elif now - since >= 1.5 * self._pool.config.stalled_s:  # files.py notices first
+                self.drop()
+
+    # ---- What asyncio and aiohttp call ----
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection is there, its TLS handshake done."""
+        assert isinstance(transport, asyncio.Transport)
+        self._wire = transport
+        self._header_by = self._loop.time() + self._pool.config.header_s
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """A request, or a part of one."""
+        if self._header_by is None and self._pool.is_waiting(self):
+            self._header_by = self._loop.time() + self._pool.config.header_s
+        super().data_received(data)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The connection is gone."""
+        self._pool.leave(self)
+        super().connection_lost(exc)
+
+    @contextmanager
+    def answering(self, request: web.BaseRequest) -> Iterator[None]:
+        """The connection is busy until the end of the block."""
+        self._header_by = None
+        with self._pool.answering(self, request.remote or self.address):
+            yield
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to what is no HTTP, and to what a handler did not foresee."""
+        if isinstance(exc, ConnectionError):
+            log.info("http.client_left", method=request.method, client=self.address)
+            raise exc
+        if status >= 500:
+            log.error("http.failed", method=request.method, exc_info=exc)
+            text = "the server failed; its log says how\n"
+        else:
+            self._pool.bad_request(client=self.address, reason=type(exc).__name__)
+            text = "this is no HTTP request that can be answered here\n"
+        if request.writer.output_size > 0:
+            raise ConnectionResetError("the answer has begun already")
+        response = web.Response(status=status, text=text)
+        response.force_close()
+        return response
+
+
+def _unsent_bytes(transport: asyncio.Transport) -> int:
+    if transport.is_closing() and transport.get_extra_info("sslcontext"):
+        return 0  # asyncio's TLS ends by itself, and can't be asked any more
+    return transport.get_write_buffer_size()
