@@ -2,6 +2,7 @@
 
 The order that is known to work on machines of all ages is the only one that works here: clear
 the boot order, put the settings, choose the boot configuration for the next boot, give the order.
+A source of the machine's own (network, disk, CD) may also be ordered first and then chosen.
 What comes too early or too late is taken, and has no effect; that is how a wrong order shows.
 """
 
@@ -45,10 +46,10 @@ _FLAGS = (
     "UserPasswordBypass",
 )
 _NUMBERS = ("BootMediaIndex", "FirmwareVerbosity", "IDERBootDevice", "UefiBootNumberOfParams")
+# What Device Management Toolkit puts back as it got it, and AMT takes.
+_IGNORED = ("BIOSLastStatus", "OptionsCleared")
 READ_ONLY = (
-    "BIOSLastStatus",
     "BootguardStatus",
-    "OptionsCleared",
     "RPEEnabled",
     "RSEPassword",
     "SecureBootControlEnabled",
@@ -139,6 +140,7 @@ class BootConfiguration:
 
     def put(self, properties: dict[str, list[str]]) -> None:
         """Take an AMT_BootSettingData; raises FaultError for one that AMT refuses."""
+        properties = {name: texts for name, texts in properties.items() if name not in _IGNORED}
         for name, texts in properties.items():
             _check(name, texts)
         for name in _TEXTS:
@@ -168,8 +170,13 @@ class BootConfiguration:
             return INVALID_PARAMETER
         if self._armed:
             return INVALID_PARAMETER
+        boot_from = _BOOT_FROM.get(self._source)
         if self._step is _Step.SET:
             self._step = _Step.CHOSEN
+        elif boot_from and boot_from is not BootFrom.HTTPS:
+            # A local source may be ordered first: so OpenStack's driver and PyPI's amt do it.
+            self._ready = self._boot(boot_from)
+            self._step = _Step.ORDERED
         return OK
 
     def change_order(self, source: str, *, has_recovery: bool) -> int:

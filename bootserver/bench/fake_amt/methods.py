@@ -117,7 +117,9 @@ def _returned(returned: Properties | int) -> Properties:
 async def _request_power(hardware: Hardware, given: Input) -> int:
     given.only("PowerState", "ManagedElement", "Time", "TimeoutPeriod")
     elements = given.references("ManagedElement", "CIM_ComputerSystem")
-    if [element.selectors for element in elements] != [MANAGED_SYSTEM]:
+    # By its Name alone, too: so PyPI's amt has it.
+    named = [{"CreationClassName": "CIM_ComputerSystem", **one.selectors} for one in elements]
+    if named != [MANAGED_SYSTEM]:
         return INVALID_PARAMETER
     return await hardware.request_power(given.number("PowerState"))
 

@@ -145,9 +145,12 @@ def _value(element: Element) -> Value:
 def _selectors(selector_set: Element) -> dict[str, str]:
     selectors: dict[str, str] = {}
     for selector in selector_set:
-        if selector.tag != f"{{{WSMAN}}}Selector" or "Name" not in selector.attrib:
+        # Name has no namespace in DSP0226. PyPI's amt gives it WS-Management's, and so did
+        # OpenStack's driver, whose requests AMT took for years.
+        name = selector.attrib.get("Name") or selector.attrib.get(f"{{{WSMAN}}}Name")
+        if selector.tag != f"{{{WSMAN}}}Selector" or not name:
             raise schema_violation("a SelectorSet has Selectors with Names")
-        selectors[selector.attrib["Name"]] = (selector.text or "").strip()
+        selectors[name] = (selector.text or "").strip()
     return selectors
 
 

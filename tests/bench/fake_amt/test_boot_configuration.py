@@ -143,7 +143,7 @@ def test_a_former_order_is_disarmed(boot: BootConfiguration, disarm: Step):
 @pytest.mark.parametrize(
     "name",
     [
-        *("BIOSLastStatus", "BootguardStatus", "OptionsCleared", "RPEEnabled", "RSEPassword"),
+        *("BootguardStatus", "RPEEnabled", "RSEPassword"),
         *("SecureBootControlEnabled", "UEFIHTTPSBootEnabled", "UEFILocalPBABootEnabled"),
         "WinREBootEnabled",
     ],
@@ -154,6 +154,32 @@ def test_a_put_of_what_is_read_only_violates_the_schema(boot: BootConfiguration,
 
     assert refused.value.subcode == "wsman:SchemaValidationError"
     assert refused.value.status == 400
+
+
+def test_what_the_toolkit_puts_back_is_ignored(boot: BootConfiguration):
+    before = boot.properties()
+
+    boot.put({"BIOSLastStatus": ["2", "0"], "OptionsCleared": ["true"]})
+
+    assert boot.properties() == before
+
+
+@pytest.mark.parametrize("source", [PXE, "Intel(r) AMT: Force Hard-drive Boot"])
+def test_a_local_source_may_be_ordered_before_it_is_chosen(boot: BootConfiguration, source: str):
+    assert boot.change_order(source, has_recovery=True) == 0
+    assert boot.take() == Boot(BootFrom.DEFAULT)
+
+    assert boot.change_order(source, has_recovery=True) == 0
+    assert choose(boot) == 0
+
+    assert boot.take().source in (BootFrom.PXE, BootFrom.HARD_DRIVE)
+
+
+def test_one_click_recovery_is_not_ordered_before_it_is_chosen(boot: BootConfiguration):
+    assert boot.change_order(HTTPS, has_recovery=True) == 0
+    assert choose(boot) == 0
+
+    assert boot.take() == Boot(BootFrom.DEFAULT)
 
 
 @pytest.mark.parametrize(

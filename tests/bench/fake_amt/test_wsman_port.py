@@ -306,6 +306,18 @@ async def test_an_answer_may_be_lost_when_all_is_done(tmp_path: Path):
     assert told.text("EnabledState") == "32769"
 
 
+async def test_a_selectors_name_may_have_ws_managements_namespace(tmp_path: Path):
+    async with fake_amt(FakeSpec(tmp_path)) as device:
+        asked = envelope(
+            GET,
+            f"{CIM}CIM_SoftwareIdentity",
+            selectors='<w:Selector w:Name="InstanceID">AMT</w:Selector>',
+        )
+        told = await Wsman(device).ask(asked)
+
+    assert told.text("VersionString") == "15.0.47"
+
+
 async def test_every_nth_request_may_be_answered_by_503_and_is_not_done(tmp_path: Path):
     manners = WsmanManners(unavailable_every=4)
     async with fake_amt(FakeSpec(tmp_path, wsman_manners=manners)) as device:
