@@ -7,8 +7,9 @@ columns, which therefore have a server default. Nothing is ever renamed or taken
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -195,9 +196,10 @@ async def open_database(url: str) -> AsyncIterator[AsyncEngine]:
             f"[state] database is no database URL that can be used: {err}",
             hint="write it like sqlite+aiosqlite:///var/bootserver.db",
         ) from err
-    if engine.dialect.name == "sqlite":
-        event.listen(engine.sync_engine, "connect", _tune_sqlite)
     try:
+        if engine.dialect.name == "sqlite":
+            event.listen(engine.sync_engine, "connect", _tune_sqlite)
+            _make_private(engine.url.database)
         try:
             async with engine.begin() as connection:
                 await connection.run_sync(_bring_up_to_date)
@@ -210,6 +212,13 @@ async def open_database(url: str) -> AsyncIterator[AsyncEngine]:
         yield engine
     finally:
         await engine.dispose()
+
+
+def _make_private(path: str | None) -> None:
+    """Make SQLite's file its owner's only if there is none; those beside it get the same rights."""
+    if path and path != ":memory:":
+        with suppress(OSError):  # it is there, or SQLite will say what is wrong
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _bring_up_to_date(connection: Connection) -> None:

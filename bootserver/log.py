@@ -7,7 +7,8 @@ import io
 import logging
 import sys
 from collections.abc import Callable
-from typing import Any, TextIO
+from contextlib import suppress
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -42,7 +43,7 @@ def configure_logging(config: LogConfig, *, quiet: bool = False) -> None:
     structlog.configure(
         processors=[*shared, *as_text, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _StandardError())),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -106,3 +107,18 @@ class Gathered:
             self._say(**self._last, more=self._more)
             self._more = 0
             self._wait()
+
+
+class _StandardError:
+    """Standard error as long as it is there.
+
+    A terminal may be closed and a pipe lose its reader; then lines are lost, and no answer fails.
+    """
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stderr.flush()

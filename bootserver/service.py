@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, suppress
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -19,7 +20,7 @@ from bootserver.amt.hosts import AmtHosts
 from bootserver.amt.known import KnownHosts
 from bootserver.config import Config
 from bootserver.database import open_database
-from bootserver.errors import BootServerError, ServiceError
+from bootserver.errors import BootServerError, ServiceError, StubError
 from bootserver.http.admin_app import make_admin_app
 from bootserver.http.api.parts import AdminParts
 from bootserver.http.boot_app import make_boot_app
@@ -27,6 +28,7 @@ from bootserver.http.connections import Connections
 from bootserver.http.port import Port
 from bootserver.images.explain import explain
 from bootserver.images.library import Library
+from bootserver.images.part import sweep_library
 from bootserver.images.tree import ImageTrees
 from bootserver.limits import ServerLimits
 from bootserver.model import Image
@@ -37,6 +39,7 @@ from bootserver.sessions.ledger import Ledger
 from bootserver.sessions.profiles import ProfileStore
 from bootserver.sessions.retention import keep_pruned
 from bootserver.sessions.store import SessionStore
+from bootserver.state import held_state
 from bootserver.stub.issued import IssuedStubs
 from bootserver.stub.loaders import problems
 from bootserver.stub.order import order_stub, own_url
@@ -49,7 +52,10 @@ from bootserver.tls.authority import SiteAuthority
 log = structlog.get_logger(__name__)
 
 ADMIN_GRACE_S = 1.0
+NOWHERE = "http://localhost"
 OVER_HTTPS = "boot plane over HTTPS"
+ENDING = (signal.SIGTERM, signal.SIGINT)
+IGNORED = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 FIRST_LOOK_S = 5.0  # how long the announcement waits for images that have just come
 
 Announce = Callable[[Mapping[str, str]], None]
@@ -62,13 +68,16 @@ async def run(config: Config, announce: Announce) -> None:
     `announce` gets what a person wants to know once all is up: what -> where.
     Raises ServiceError when no machine could be served.
     """
-    _make_directories(config)
+    _make_library(config.images.path)
     limits = ServerLimits.for_process(config.limits, config.tftp.max_transfers)
     for problem in problems(config.stub):
         log.warning("loader.missing", problem=problem)
     signals: asyncio.Queue[str] = asyncio.Queue()
     with _signals_into(signals):
         async with AsyncExitStack() as parts:
+            parts.enter_context(held_state(config.state.path))
+            if swept := await asyncio.to_thread(sweep_library, config.images.path):
+                log.info("images.swept", files=[path.name for path in swept])
             engine = await parts.enter_async_context(open_database(config.state.database_url))
             sessions = SessionStore(engine)
             bus = Bus()
@@ -93,7 +102,10 @@ async def run(config: Config, announce: Announce) -> None:
             parts.callback(trees.close)
             profiles = ProfileStore(engine)
             scripts = Scripts(config, library, trees, ledger, profiles)
-            open_stub = await issued.issue(order_stub(config)) if config.boot.open_menu else None
+            address = _own_address(config)
+            open_stub = None
+            if config.boot.open_menu:  # its machines go on calling where they have called already
+                open_stub = await issued.issue(order_stub(config, servers=[address or NOWHERE]))
             plane = BootPlane(config, scripts, trees, issued, ledger, profiles, open_stub)
             authority = SiteAuthority(config)
             hosts = AmtHosts(config, KnownHosts(engine))
@@ -129,7 +141,7 @@ async def run(config: Config, announce: Announce) -> None:
                     async with asyncio.timeout(FIRST_LOOK_S):
                         await library.settled()
                 await standing.update(bootable())
-                announce(_places(config, authority, standing, stops))
+                announce(_places(config, address, authority, standing, stops))
                 await _serve_until_told(signals, stops, config.server.grace_s)
                 for task in background:
                     task.cancel()
@@ -236,8 +248,21 @@ async def _serve_until_told(
     log.info("server.stopped")
 
 
+def _own_address(config: Config) -> str:
+    """The URL by which machines reach this server; "", and a line in the log, if none is known."""
+    try:
+        return own_url(config)
+    except StubError as err:
+        log.warning("server.address_unknown", reason=err.message, hint=err.hint)
+        return ""
+
+
 def _places(
-    config: Config, authority: SiteAuthority, standing: StandingStubs, stops: Mapping[str, Stop]
+    config: Config,
+    address: str,
+    authority: SiteAuthority,
+    standing: StandingStubs,
+    stops: Mapping[str, Stop],
 ) -> dict[str, str]:
     """Where a person finds what."""
     server = config.server
@@ -245,7 +270,7 @@ def _places(
     if "dashboard" in stops:
         places["dashboard"] = f"http://{_in_url(server.admin_address)}:{server.admin_port}/"
     if "boot plane" in stops:
-        places["machines call"] = own_url(config)
+        places["machines call"] = address or "an address that is unknown: set [server] url"
     if OVER_HTTPS in stops:
         places["over HTTPS"] = authority.https_url()
     places["images"] = f"{config.images.path}/"
@@ -254,28 +279,36 @@ def _places(
     return places
 
 
-def _make_directories(config: Config) -> None:
-    for key, path in (("images", config.images.path), ("state", config.state.path)):
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as err:
-            raise ServiceError(
-                f"{path} cannot be made: {err.strerror}", hint=f"check [{key}] path in config.toml"
-            ) from err
+def _make_library(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise ServiceError(
+            f"{directory} cannot be made: {err.strerror}", hint="check [images] path in config.toml"
+        ) from err
 
 
 @contextmanager
 def _signals_into(queue: asyncio.Queue[str]) -> Iterator[None]:
-    """SIGTERM and SIGINT become names in `queue`."""
+    """SIGTERM and SIGINT become names in `queue`.
+
+    What a closed terminal or a log rotation sends is a line in the log, and no end. (Python itself
+    ignores SIGPIPE and SIGXFSZ; SIGQUIT stays the way to end a process that hangs.)
+    """
     loop = asyncio.get_running_loop()
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    for number in numbers:
+    for number in ENDING:
         loop.add_signal_handler(number, queue.put_nowait, number.name)
+    for number in IGNORED:
+        loop.add_signal_handler(number, _ignore, number.name)
     try:
         yield
     finally:
-        for number in numbers:
+        for number in (*ENDING, *IGNORED):
             loop.remove_signal_handler(number)
+
+
+def _ignore(name: str) -> None:
+    log.warning("server.signal_ignored", signal=name, hint="a restart takes up a new config.toml")
 
 
 def _in_url(address: str) -> str:

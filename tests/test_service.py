@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import random
 import re
 import signal
 import socket
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
 import pytest
 
 from tests.fixtures.isos import make_iso
-from tests.fixtures.server import RunningServer, Site, free_port, serving
+from tests.fixtures.server import COMMAND, RunningServer, Site, free_port, serving
 
 EVENT_S = 60
 
@@ -250,6 +252,148 @@ async def test_a_download_that_takes_too_long_is_cut(tmp_path: Path, hurry: str)
                 assert await server.process.wait() == 0
             with pytest.raises(aiohttp.ClientError):
                 await answer.read()
+
+
+async def test_a_signal_that_is_no_end_cuts_no_download(site: Site):
+    """A closed terminal sends SIGHUP, log rotation SIGUSR1, a reader that left SIGPIPE."""
+    iso = site.path / "images" / "rescue.iso"
+    iso.write_bytes(iso.read_bytes() + bytes(64 << 20))
+    ignored = [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2]
+    async with serving(site) as server, aiohttp.ClientSession() as http:
+        token = (await site.query("stub", "build", "rescue"))["token"]
+        await until_logged(server, "image.hashed")
+        async with http.get(local(site, token, "image.iso")) as answer:
+            digest = hashlib.sha256(await answer.content.readexactly(100_000))
+            for number in (*ignored, signal.SIGPIPE):
+                server.stop(number)
+            async with asyncio.timeout(EVENT_S):
+                while len(lines := [line for line in server.log_lines if "signal" in line]) < 3:
+                    await asyncio.sleep(0.05)
+            while piece := await answer.content.read(1 << 20):
+                digest.update(piece)
+
+    assert sorted(line["signal"] for line in lines) == sorted(number.name for number in ignored)
+    assert {line["event"] for line in lines} == {"server.signal_ignored"}
+    assert digest.hexdigest() == hashlib.sha256(iso.read_bytes()).hexdigest()
+
+
+async def test_a_log_that_nobody_reads_any_more_stops_nothing(site: Site):
+    """The terminal is closed, or the program at the other end of the pipe has gone."""
+    reader, writer = os.pipe()
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, "serve", cwd=site.path, env=site.environment, stdout=writer, stderr=writer
+    )
+    os.close(writer)
+    os.close(reader)
+    try:
+        async with asyncio.timeout(EVENT_S), aiohttp.ClientSession() as http:
+            while True:
+                with suppress(aiohttp.ClientConnectorError):
+                    async with http.get(local(site, "0" * 32, "boot.ipxe")) as answer:
+                        text = await answer.text()
+                        break
+                await asyncio.sleep(0.1)
+                assert process.returncode is None
+        process.terminate()
+        async with asyncio.timeout(EVENT_S):
+            code = await process.wait()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+    assert "not known to this server" in text
+    assert code == 0
+
+
+IN_AN_EMPTY_NETWORK = (
+    *("unshare", "--net", *(["--map-root-user"] if os.geteuid() else [])),
+    *("sh", "-c", 'ip link set lo up && exec "$@"', "sh"),
+)
+
+
+@pytest.mark.interop
+async def test_without_a_default_route_one_sentence_says_so_and_the_rest_serves(tmp_path: Path):
+    site = Site(
+        tmp_path / "site",
+        entering=IN_AN_EMPTY_NETWORK,
+        extra="[boot]\nopen_menu = true\n",
+        https_port=free_port(),
+    )
+    make_iso(site.path / "images" / "rescue.iso", bios=True)
+    written = (site.path / "config.toml").read_text()
+    own = f'url = "http://{site.host}:{site.boot_port}"\n'
+    (site.path / "config.toml").write_text(
+        written.replace(own, "").replace('address = "127.0.0.1"', 'address = "*"', 1)
+    )
+
+    async with serving(site) as server:
+        await until_logged(server, "image.hashed")
+        entering = ["nsenter", f"--net=/proc/{server.process.pid}/ns/net"]
+        if os.geteuid():
+            entering += [f"--user=/proc/{server.process.pid}/ns/user", "--preserve-credentials"]
+        url = f"http://127.0.0.1:{site.boot_port}"
+        boot = ["curl", "-sS", "--max-time", "30", f"{url}/boot.ipxe"]
+        page = [*boot[:-1], f"http://127.0.0.1:{site.admin_port}/healthz"]
+        menu = await asyncio.to_thread(subprocess.check_output, [*entering, *boot], text=True)
+        token = re.findall(r"/b/(\w+)/boot.ipxe", menu)[0]
+        script = [*boot[:-1], f"{url}/b/{token}/boot.ipxe?platform=pcbios"]
+        shown = await asyncio.to_thread(subprocess.check_output, [*entering, *script], text=True)
+        health = await asyncio.to_thread(subprocess.check_output, [*entering, *page], text=True)
+        lines = server.log_lines
+
+    [said] = [line for line in lines if line["event"] == "server.address_unknown"]
+    assert said["reason"] == "this machine has no default route, so its own address is unknown"
+    assert "[server] url" in said["hint"]
+    assert "machines call" in server.announced
+    assert "rescue" in shown
+    assert health == "ok\n"
+    assert not [line for line in lines if "exception" in line or "Traceback" in str(line)]
+
+
+async def test_a_second_server_on_one_state_ends_and_says_who_has_it(site: Site):
+    second = Site(site.path / "second", extra=f'[state]\npath = "{site.path / "var"}"\n')
+    async with serving(site) as server:
+        errors = await second.command("serve", expect=1)
+        await site.command("machines", "set", "52:54:00:00:00:01", "--image", "rescue")
+        server.stop(signal.SIGKILL)
+        await server.process.wait()
+        async with serving(second):
+            pass
+
+    assert f"process {server.process.pid}" in errors
+    assert "[state] path" in errors
+    assert "Traceback" not in errors
+
+
+async def test_the_state_is_its_owners_only_whatever_it_was_before(tmp_path: Path):
+    site = Site(tmp_path / "site", https_port=free_port())
+    make_iso(site.path / "images" / "rescue.iso", bios=True)
+    state = site.path / "var"
+    async with serving(site) as server, aiohttp.ClientSession() as http:
+        token = (await site.query("stub", "build", "rescue"))["token"]
+        async with http.get(local(site, token, "stub.iso")) as answer:
+            await answer.read()
+        await until_logged(server, "stub.written")
+        new = readable_by_others(state)
+    for path in (state, *state.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    left = state / "shelf" / f".{'0' * 16}.bootserver"
+    left.write_bytes(b"half")
+    async with serving(site) as server:
+        tightened = readable_by_others(state)
+        lines = server.log_lines
+
+    assert {path.name for path in state.iterdir()} >= {"bootserver.db", "ca", "secret", "shelf"}
+    assert new == tightened == []
+    assert [line["event"] for line in lines].count("state.was_readable_by_others") == 1
+    assert not left.exists()
+
+
+def readable_by_others(directory: Path) -> list[str]:
+    """What in the directory other users have any right to, itself included."""
+    there = (directory, *directory.rglob("*"))
+    return [str(path) for path in there if path.stat().st_mode & 0o077]
 
 
 async def test_the_same_names_are_served_over_tftp(site: Site):

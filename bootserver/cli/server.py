@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 
 import click
 import tomli_w
@@ -24,9 +25,10 @@ async def serve(config: Config) -> None:
 
 def _announce(places: Mapping[str, str]) -> None:
     width = max(map(len, places))
-    click.echo("bootserver is up; end it with Ctrl-C")
-    for what, where in places.items():
-        click.echo(f"  {what:<{width}}  {where}")
+    with suppress(OSError):  # a pipe without a reader
+        click.echo("bootserver is up; end it with Ctrl-C")
+        for what, where in places.items():
+            click.echo(f"  {what:<{width}}  {where}")
 
 
 @click.command()

@@ -15,7 +15,6 @@ import click
 
 from bootserver.config import Config
 from bootserver.configfile import load_config
-from bootserver.errors import ServiceError
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -54,14 +53,9 @@ def with_config(command: Callable[..., Coroutine[Any, Any, None] | None]) -> Cal
 async def open_state(config: Config) -> AsyncIterator[AsyncEngine]:
     """The database, in a state directory that exists."""
     from bootserver.database import open_database
+    from bootserver.state import make_state
 
-    try:
-        config.state.path.mkdir(parents=True, exist_ok=True)
-    except OSError as err:
-        raise ServiceError(
-            f"{config.state.path} cannot be made: {err.strerror}",
-            hint="check [state] path in config.toml",
-        ) from err
+    make_state(config.state.path)
     async with open_database(config.state.database_url) as engine:
         yield engine
 

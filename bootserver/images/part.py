@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +23,8 @@ from pathlib import Path
 import structlog
 
 from bootserver.errors import ImageError
-from bootserver.images.directory import IMAGE_SUFFIXES
-from bootserver.wholefile import put, sync_directory
+from bootserver.images.directory import IMAGE_SUFFIXES, files
+from bootserver.wholefile import put, sweep, sync_directory
 
 KEPT_S = 7 * 24 * 3600.0  # how long a download that was cut may be gone on with
 
@@ -215,13 +215,15 @@ def open_part(target: Path, existing: Path | None = None) -> Iterator[Part]:
             os.close(fd)
 
 
-def sweep_parts(files: Iterable[Path]) -> list[Path]:
-    """Remove, of these, the part files that killed adders have left, and those kept too long.
+def sweep_library(directory: Path) -> list[Path]:
+    """Remove what killed adders and writers have left, and downloads that were cut long ago.
 
-    Returns what that was. What an adder still has is locked, and stays. Blocks.
+    Returns what that was. What an adder still has is locked, and stays. Blocks; raises ImageError
+    if the directory cannot be read.
     """
-    gone = []
-    for path in files:
+    there = list(files(directory, {}))
+    gone = sweep(there)
+    for path in there:
         target = path.with_name(path.name.removeprefix(".").removesuffix(".part"))
         if path.name != f".{target.name}.part" or target.suffix.lower() not in IMAGE_SUFFIXES:
             continue

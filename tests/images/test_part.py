@@ -18,7 +18,7 @@ from aiohttp import web
 
 from bootserver.errors import ImageError
 from bootserver.images.add import add_image
-from bootserver.images.part import open_part, sweep_parts
+from bootserver.images.part import open_part, sweep_library
 from tests.fixtures.isos import make_iso
 from tests.images.files import names
 from tests.images.mirror import ETAG, Mirror, serving
@@ -213,8 +213,8 @@ async def test_a_part_that_a_killed_adder_left_is_swept_and_one_that_grows_is_no
 
     def kill_and_sweep(url: str) -> tuple[list[Path], list[Path]]:
         with adder_of(url, directory):
-            before = sweep_parts(directory.iterdir())
-        return before, sweep_parts(directory.iterdir())
+            before = sweep_library(directory)
+        return before, sweep_library(directory)
 
     async with serving(handle) as address:
         before, after = await asyncio.to_thread(kill_and_sweep, f"{address}/a.iso")
@@ -229,9 +229,9 @@ async def test_a_download_that_was_cut_is_kept_for_a_week(directory: Path, mirro
     with pytest.raises(ImageError, match=r"500,000 bytes are here"):
         await add_image(mirror.url, directory)
 
-    assert sweep_parts(directory.iterdir()) == []
+    assert sweep_library(directory) == []
     os.utime(directory / ".rescue.iso.part", (time.time() - 8 * 86400,) * 2)
-    assert sweep_parts(directory.iterdir()) == [directory / ".rescue.iso.part"]
+    assert sweep_library(directory) == [directory / ".rescue.iso.part"]
     assert names(directory) == []
 
 
@@ -239,13 +239,13 @@ def test_other_programs_parts_are_left_alone(directory: Path) -> None:
     for name in (".film.mkv.part", "rescue.iso.part"):
         (directory / name).write_bytes(b"theirs")
 
-    assert sweep_parts(directory.iterdir()) == []
+    assert sweep_library(directory) == []
 
 
 def test_a_part_that_is_an_image_already_leaves_the_image(directory: Path) -> None:
     make_iso(directory / "rescue.iso")
     (directory / ".rescue.iso.part").hardlink_to(directory / "rescue.iso")
 
-    sweep_parts(directory.iterdir())
+    sweep_library(directory)
 
     assert names(directory) == ["rescue.iso"]
