@@ -131,6 +131,7 @@ async def run(config: Config, announce: Announce) -> None:
                     tasks.create_task(standing.keep(bootable)),
                     tasks.create_task(ledger.run()),
                     tasks.create_task(authority.keep_current()),
+                    tasks.create_task(hosts.keep_taking_back()),
                     tasks.create_task(
                         keep_pruned(
                             sessions, ledger, config.state.keep_boots, config.state.keep_days

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
+
+import structlog
 
 from bootserver.amt.access import AmtAccess, access_to, host_of
+from bootserver.amt.armed import ArmedRecords, BeingArmedError
+from bootserver.amt.control.boot_options import clear_boot_options
 from bootserver.amt.control.facts import AmtFacts
 from bootserver.amt.control.probe import probe
-from bootserver.amt.errors import AmtError
+from bootserver.amt.errors import AmtError, AmtInDoubtError, AmtUnreachableError
 from bootserver.amt.known import KnownHost, KnownHosts
 from bootserver.amt.nouns import AmtLogin
 from bootserver.amt.wsman.client import WsmanClient
 from bootserver.config import Config
+from bootserver.errors import BootServerError
 from bootserver.fields import parse_host
 from bootserver.selector import Selector
+
+LEFT_ARMED_AGAIN_S = 300.0
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
 
 
 class UnknownMachineError(AmtError):
@@ -59,6 +71,7 @@ class AmtHosts:
     def __init__(self, config: Config, known: KnownHosts) -> None:
         self._config = config
         self._known = known
+        self._armed = ArmedRecords(config.state.path / "amt-armed")
 
     async def list(self) -> list[AmtHost]:
         """All of them, those of config.toml first."""
@@ -125,6 +138,59 @@ class AmtHosts:
         )
         return facts
 
+    @asynccontextmanager
+    async def arming(
+        self,
+        client: WsmanClient,
+        arm: Callable[[], Awaitable[T]],
+        is_used: Callable[[], bool] = lambda: False,
+    ) -> AsyncIterator[T]:
+        """What `arm` tells the next boot is taken back if the block fails before it `is_used`.
+
+        `arm` is of `boot_options`, which take back themselves what they do not finish. Where the
+        machine does not answer, `take_back_left` does it later; a process that is killed leaves
+        it to that as well. Raises BeingArmedError if the machine is being armed already.
+        """
+        is_armed = False
+        with self._armed.hold(client.host) as record:
+            try:
+                armed = await arm()
+                is_armed = True
+                yield armed
+            except BaseException as err:
+                if not is_armed:
+                    is_over = not isinstance(err, AmtUnreachableError | AmtInDoubtError)
+                else:
+                    is_over = is_used() or await _taken_back(client)
+                if is_over:
+                    record.drop()
+                raise
+            record.drop()
+
+    async def keep_taking_back(self) -> None:
+        """Take back what was left armed, now and every few minutes."""
+        while True:
+            await self.take_back_left()
+            await asyncio.sleep(LEFT_ARMED_AGAIN_S)
+
+    async def take_back_left(self) -> None:
+        """Take back what was armed by processes that are gone; what cannot be is kept for later."""
+        for host in self._armed.left():
+            try:
+                await self._take_back(host)
+            except BeingArmedError:
+                continue  # by a boot that goes on
+            except BootServerError as err:
+                log.warning("amt.still_armed", host=host, reason=err.message, hint=err.hint)
+
+    async def _take_back(self, host: str) -> None:
+        with self._armed.hold(host) as record:
+            async with self.client(host) as (client, _):
+                if not await _taken_back(client):
+                    return
+            record.drop()
+        log.warning("amt.taken_back", host=host, what="a boot that was armed, and never came")
+
     async def lines(self, host: str) -> Lines:
         """How fast the ways to that host are: as it was met, else as config.toml expects."""
         known, amt = await self._known.get(host), self._config.amt
@@ -140,3 +206,15 @@ class AmtHosts:
     async def forget(self, host: str) -> bool:
         """Forget what was met there, its certificate too; False if nothing was."""
         return await self._known.forget(host)
+
+
+async def _taken_back(client: WsmanClient) -> bool:
+    """False where it is worth another try later."""
+    try:
+        await clear_boot_options(client)
+    except (AmtUnreachableError, AmtInDoubtError) as err:
+        log.warning("amt.still_armed", host=client.host, reason=err.message)
+        return False
+    except AmtError as err:  # AMT says no, and will
+        log.warning("amt.not_taken_back", host=client.host, reason=err.message)
+    return True

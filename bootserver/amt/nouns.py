@@ -54,3 +54,12 @@ class BootMethod(StrEnum):
     TWO_STAGE = "two-stage"  # redirected stub, image over HTTP
     DIRECT = "direct"  # redirected image
     ONE_CLICK_RECOVERY = "ocr"  # AMT has the firmware fetch the stub by HTTPS
+
+
+class BootTarget(StrEnum):
+    """What a machine of its own can boot next, once: nothing of ours."""
+
+    BIOS_SETUP = "bios-setup"
+    DISK = "disk"
+    CD = "cd"  # a drive of its own
+    PXE = "pxe"

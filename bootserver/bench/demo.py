@@ -13,7 +13,7 @@ from pathlib import Path
 import aiohttp
 
 from bootserver.bench.cases import KB, BootWay, Case
-from bootserver.bench.fake_amt import FakeSpec, fake_amt
+from bootserver.bench.fake_amt import FakeSpec, SystemState, fake_amt
 from bootserver.bench.qemu import QemuMachine, launch
 from bootserver.bench.qemu_command import QemuSpec
 from bootserver.bench.site import BenchSite, lay_out_site, run_command, serving
@@ -147,9 +147,15 @@ async def _in_the_drive(
 async def _redirected(
     case: Case, image: Path, firmware: Firmware, line: Line, directory: Path, config: Config
 ) -> AsyncIterator[tuple[BenchSite, _Stage]]:
-    """A machine that is off, and whose AMT is asked to boot it."""
+    """A machine that is on, and whose AMT is asked to boot it."""
     secret = directory / "amt.password"
-    spec = FakeSpec(directory / "amt", tls=True, machine=QemuSpec(firmware), line=line)
+    spec = FakeSpec(
+        directory / "amt",
+        tls=True,
+        power=SystemState.S0,
+        machine=QemuSpec(firmware),
+        line=line,
+    )
     secret.write_text(spec.password, encoding="utf-8")
     async with fake_amt(spec) as device:
         amt = {

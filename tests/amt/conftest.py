@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from bootserver.amt.control import power
+
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
@@ -32,3 +34,10 @@ def closed_port() -> Iterator[int]:
     with socket.socket() as bound:  # and not listening: nobody else gets it, connecting is refused
         bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()[1]
+
+
+@pytest.fixture(autouse=True)
+def _machines_settle_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fake machine is ready as soon as it says so."""
+    monkeypatch.setattr(power, "SETTLE_S", 0.0)
+    monkeypatch.setattr(power, "ON_LOOK_S", 0.01)

@@ -8,8 +8,8 @@ import pytest
 from bootserver.amt.control.boot_options import (
     Armed,
     boot_from_https,
-    boot_from_pxe,
     boot_from_redirected_cd,
+    boot_target,
     clear_boot_options,
 )
 from bootserver.amt.control.boot_parameters import RecoveryParameters
@@ -29,13 +29,14 @@ from bootserver.amt.errors import (
     AmtRefusedError,
     AmtUnreachableError,
 )
-from bootserver.amt.nouns import PowerState
+from bootserver.amt.nouns import BootTarget, PowerState
 from tests.fakes.scripted_amt import HANGS, LOST, ScriptedAmt, fault, returns, scripted
 
 GET = "Get AMT_BootSettingData"
 ORDER = "CIM_BootConfigSetting.ChangeBootOrder"
 PUT = "Put AMT_BootSettingData"
 ROLE = "CIM_BootService.SetBootConfigRole"
+CAPABILITIES = "Get AMT_BootCapabilities"
 ANONYMOUS = "http://schemas.xmlsoap.org/ws/2004/08/addressing/role/anonymous"
 NO_SOURCE = "<r:ChangeBootOrder_INPUT></r:ChangeBootOrder_INPUT>"
 
@@ -73,11 +74,12 @@ def written(
     sol: str = "false",
     secure_boot: str = "true",
     events: str = "false",
+    setup: str = "false",
     parameters: str = "<r:UefiBootNumberOfParams>0</r:UefiBootNumberOfParams>",
 ) -> str:
     return (
         "<r:AMT_BootSettingData>"
-        "<r:BIOSPause>false</r:BIOSPause><r:BIOSSetup>false</r:BIOSSetup>"
+        f"<r:BIOSPause>false</r:BIOSPause><r:BIOSSetup>{setup}</r:BIOSSetup>"
         "<r:BootMediaIndex>0</r:BootMediaIndex>"
         "<r:ConfigurationDataReset>false</r:ConfigurationDataReset>"
         "<r:ElementName>Intel(r) AMT Boot Configuration Settings</r:ElementName>"
@@ -319,19 +321,41 @@ async def test_access_denied_is_no_matter_of_consent_elsewhere() -> None:
     assert not isinstance(raised.value, AmtConsentRequiredError)
 
 
-async def test_pxe_is_armed_with_its_boot_source() -> None:
+@pytest.mark.parametrize(
+    ("target", "put", "boot_source"),
+    [
+        (BootTarget.PXE, written(), "Intel(r) AMT: Force PXE Boot"),
+        (BootTarget.DISK, written(), "Intel(r) AMT: Force Hard-drive Boot"),
+        (BootTarget.CD, written(), "Intel(r) AMT: Force CD/DVD Boot"),
+        (BootTarget.BIOS_SETUP, written(setup="true"), ""),
+    ],
+)
+async def test_a_target_is_armed_by_its_boot_source_or_its_setting(
+    target: BootTarget, put: str, boot_source: str
+) -> None:
     amt = ScriptedAmt({GET: SETTINGS})
 
     async with scripted(amt) as client:
-        await boot_from_pxe(client)
+        await boot_target(client, target)
 
     assert amt.heard == [
+        (CAPABILITIES, ""),
         (GET, ""),
         (ORDER, NO_SOURCE),
-        (PUT, written()),
+        (PUT, put),
         (ROLE, role(1)),
-        (ORDER, source("Intel(r) AMT: Force PXE Boot")),
+        (ORDER, source(boot_source) if boot_source else NO_SOURCE),
     ]
+
+
+async def test_a_target_that_the_machine_does_not_have_is_refused_before_anything_changes() -> None:
+    amt = ScriptedAmt({GET: SETTINGS, CAPABILITIES: "<g:BIOSSetup>false</g:BIOSSetup>"})
+
+    async with scripted(amt) as client:
+        with pytest.raises(AmtRefusedError, match="cannot have it boot to bios-setup"):
+            await boot_target(client, BootTarget.BIOS_SETUP)
+
+    assert amt.changes == []
 
 
 async def test_https_is_armed_with_its_parameters_and_boot_source() -> None:

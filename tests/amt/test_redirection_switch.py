@@ -25,7 +25,7 @@ async def test_what_is_on_already_is_left_alone() -> None:
     amt = ScriptedAmt({SERVICE: service(32771, "true")})
 
     async with scripted(amt) as client:
-        assert await enable_redirection(client) == ALL_ON
+        assert await enable_redirection(client, ider=True, sol=True) == ALL_ON
 
     assert amt.asked == [SERVICE]
 
@@ -34,7 +34,7 @@ async def test_new_firmware_opens_the_port_with_the_request_alone() -> None:
     amt = ScriptedAmt({SERVICE: [service(32768, "false"), service(32771, "true")]})
 
     async with scripted(amt) as client:
-        assert await enable_redirection(client) == ALL_ON
+        assert await enable_redirection(client, ider=True, sol=True) == ALL_ON
 
     assert amt.heard == [
         (SERVICE, ""),
@@ -59,7 +59,7 @@ async def test_old_firmware_opens_the_port_with_the_whole_instance() -> None:
     )
 
     async with scripted(amt) as client:
-        assert await enable_redirection(client) == ALL_ON
+        assert await enable_redirection(client, ider=True, sol=True) == ALL_ON
 
     assert amt.asked == [SERVICE, REQUEST, SERVICE, PUT, SERVICE]
     assert amt.body(PUT) == (
@@ -80,7 +80,7 @@ async def test_a_put_that_fails_is_no_matter_when_the_port_is_open_after_it(mish
     )
 
     async with scripted(amt) as client:
-        assert await enable_redirection(client) == ALL_ON
+        assert await enable_redirection(client, ider=True, sol=True) == ALL_ON
 
 
 async def test_a_port_that_stays_closed_is_told() -> None:
@@ -88,7 +88,7 @@ async def test_a_port_that_stays_closed_is_told() -> None:
 
     async with scripted(amt) as client:
         with pytest.raises(AmtRefusedError, match="leaves its redirection port closed"):
-            await enable_redirection(client)
+            await enable_redirection(client, ider=True, sol=True)
 
 
 async def test_storage_that_stays_off_is_told_with_where_the_switch_is() -> None:
@@ -96,7 +96,7 @@ async def test_storage_that_stays_off_is_told_with_where_the_switch_is() -> None
 
     async with scripted(amt) as client:
         with pytest.raises(AmtRefusedError, match="leaves its storage redirection") as raised:
-            await enable_redirection(client)
+            await enable_redirection(client, ider=True, sol=True)
 
     assert "MEBx" in raised.value.hint
 
@@ -106,7 +106,7 @@ async def test_a_refused_request_is_told_with_where_the_switch_is() -> None:
 
     async with scripted(amt) as client:
         with pytest.raises(AmtRefusedError, match="RequestStateChange: not supported") as raised:
-            await enable_redirection(client)
+            await enable_redirection(client, ider=True, sol=True)
 
     assert "MEBx" in raised.value.hint
 
@@ -115,7 +115,7 @@ async def test_a_lost_request_is_seen_in_what_is_read_next() -> None:
     amt = ScriptedAmt({SERVICE: [service(32768, "true"), service(32771, "true")], REQUEST: LOST})
 
     async with scripted(amt) as client:
-        assert await enable_redirection(client) == ALL_ON
+        assert await enable_redirection(client, ider=True, sol=True) == ALL_ON
 
     assert amt.asked == [SERVICE, REQUEST, SERVICE]
 
@@ -124,7 +124,7 @@ async def test_serial_redirection_that_is_on_is_not_switched_off() -> None:
     amt = ScriptedAmt({SERVICE: [service(32770, "true"), service(32771, "true")]})
 
     async with scripted(amt) as client:
-        await enable_redirection(client, sol=False)
+        await enable_redirection(client, ider=True)
 
     assert "<r:RequestedState>32771</r:RequestedState>" in amt.body(REQUEST)
 
@@ -133,7 +133,7 @@ async def test_only_what_is_asked_for_is_switched_on() -> None:
     amt = ScriptedAmt({SERVICE: [service(32768, "false"), service(32769, "true")]})
 
     async with scripted(amt) as client:
-        now = await enable_redirection(client, sol=False)
+        now = await enable_redirection(client, ider=True)
 
     assert "<r:RequestedState>32769</r:RequestedState>" in amt.body(REQUEST)
     assert now == Redirection(ider_enabled=True, sol_enabled=False, listener_enabled=True)
@@ -142,4 +142,4 @@ async def test_only_what_is_asked_for_is_switched_on() -> None:
 async def test_a_service_that_tells_no_state_is_told() -> None:
     async with scripted(ScriptedAmt({SERVICE: "<g:Name>x</g:Name>"})) as client:
         with pytest.raises(AmtAnswerError, match="does not say"):
-            await enable_redirection(client)
+            await enable_redirection(client, ider=True, sol=True)

@@ -15,12 +15,15 @@ from structlog.testing import capture_logs
 from bootserver.amt.boot.remote_boot import RemoteBoot
 from bootserver.amt.errors import AmtRefusedError
 from bootserver.bench.fake_amt import (
+    Boot,
+    BootFrom,
     ConsentPolicy,
     ControlMode,
     FakeAmtDevice,
     FakeSpec,
     Redirection,
     RedirectionManners,
+    SystemState,
     fake_amt,
 )
 from bootserver.config import Config
@@ -73,7 +76,8 @@ async def run_stub(admin: Admin, device: FakeAmtDevice) -> None:
 
 @pytest.mark.parametrize("tls", [False, True])
 async def test_a_machine_boots_in_two_stages(config: Config, tmp_path: Path, tls: bool):
-    async with site(config, FakeSpec(tmp_path / "amt", tls=tls)) as (admin, device):
+    spec = FakeSpec(tmp_path / "amt", tls=tls, power=SystemState.S0)
+    async with site(config, spec) as (admin, device):
         job_id = await start(admin, device, method="two-stage")
         await run_stub(admin, device)
         job = await ended(admin, job_id)
@@ -92,6 +96,47 @@ async def test_a_machine_boots_in_two_stages(config: Config, tmp_path: Path, tls
         assert image["name"] == "image.iso"
         assert boot["machine"]["uuid"] == device.spec.uuid
         await device.wait_until(lambda: device.ider is None)
+
+
+@pytest.mark.parametrize("power", list(SystemState))
+async def test_the_redirection_of_any_machine_begins_in_s0(
+    config: Config, tmp_path: Path, power: SystemState
+):
+    spec = FakeSpec(tmp_path / "amt", power=power, power_up_s=0.1)
+    async with site(config, spec) as (admin, device):
+        job_id = await start(admin, device, method="two-stage")
+        await run_stub(admin, device)
+        job = await ended(admin, job_id)
+        boot = await boot_of(admin, job)
+
+        assert job["doing"] == "done", job
+        assert device.boots[-1] == Boot(BootFrom.REDIRECTED_CD)  # and so its link is not slow
+        assert "reset" in next(p["detail"] for p in boot["phases"] if p["phase"] == "powered")
+
+
+async def test_a_machine_without_serial_redirection_boots(config: Config, tmp_path: Path):
+    spec = FakeSpec(
+        tmp_path / "amt", mebx=Redirection.IDER, redirection=Redirection.NONE, listener=False
+    )
+    async with site(config, spec) as (admin, device):
+        job_id = await start(admin, device, method="two-stage")
+        await run_stub(admin, device)
+        job = await ended(admin, job_id)
+
+        assert job["doing"] == "done", job
+
+
+@pytest.mark.parametrize("power", list(SystemState))
+async def test_recovery_begins_whatever_the_machine_does(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, power: SystemState
+):
+    monkeypatch.setattr("bootserver.amt.boot.remote_boot.SILENCE_S", 0.5)
+    server = config.server.model_copy(update={"url": "http://127.0.0.1:9", "https_port": 9})
+    spec = FakeSpec(tmp_path / "amt", tls=True, version="16.1.30", power=power)
+    async with site(config.model_copy(update={"server": server}), spec) as (admin, device):
+        await ended(admin, await start(admin, device, method="ocr"))
+
+        assert len(device.fetched) == 1
 
 
 async def test_the_session_is_gone_as_soon_as_the_stub_has_handed_over(
@@ -142,7 +187,7 @@ async def test_a_small_disc_is_redirected_as_it_is(config: Config, tmp_path: Pat
 async def test_what_redirection_refuses_is_a_sentence_and_takes_the_order_back(
     config: Config, tmp_path: Path, manners: RedirectionManners, failure: str, words: str
 ):
-    spec = FakeSpec(tmp_path / "amt", redirection_manners=manners)
+    spec = FakeSpec(tmp_path / "amt", redirection_manners=manners, power=SystemState.S0)
     async with site(config, spec) as (admin, device):
         job = await ended(admin, await start(admin, device))
         boot = await boot_of(admin, job)
@@ -152,7 +197,6 @@ async def test_what_redirection_refuses_is_a_sentence_and_takes_the_order_back(
         assert job["hint"]
         assert (boot["phase"], boot["error"]) == ("failed", job["error"])
         assert device.boots == []
-        assert not device.state.is_on
 
 
 async def test_a_wrong_password_is_told_before_anything_is_done(config: Config, tmp_path: Path):

@@ -14,8 +14,8 @@ from aiohttp import web
 from bootserver.amt.control import boot_options, power
 from bootserver.amt.control.boot_options import (
     boot_from_https,
-    boot_from_pxe,
     boot_from_redirected_cd,
+    boot_target,
     clear_boot_options,
 )
 from bootserver.amt.control.boot_parameters import RecoveryParameters
@@ -34,7 +34,7 @@ from bootserver.amt.errors import (
     AmtRefusedError,
     AmtWrongPasswordError,
 )
-from bootserver.amt.nouns import PowerAction, PowerState
+from bootserver.amt.nouns import BootTarget, PowerAction, PowerState
 from bootserver.amt.redirection.device import Drives, redirect
 from bootserver.amt.redirection.ider import DriveKind
 from bootserver.amt.redirection.media import MemoryMedium
@@ -196,7 +196,7 @@ async def test_without_one_of_its_steps_the_boot_is_ordinary(
 
 async def test_pxe_is_booted(tmp_path: Path) -> None:
     async with device_and_client(tmp_path, power=SystemState.S0) as (device, client):
-        await boot_from_pxe(client)
+        await boot_target(client, BootTarget.PXE)
 
         assert await boots_next(device, client) == Boot(BootFrom.PXE)
 
@@ -274,7 +274,7 @@ async def test_a_boot_that_was_given_up_leaves_an_ordinary_one(tmp_path: Path, a
         if arm == "cd":
             await boot_from_redirected_cd(client, facts, enforce_secure_boot=False)
         elif arm == "pxe":
-            await boot_from_pxe(client)
+            await boot_target(client, BootTarget.PXE)
         else:
             parameters = RecoveryParameters("https://192.0.2.1/a.iso")
             await boot_from_https(client, facts, parameters, enforce_secure_boot=False)
@@ -296,7 +296,7 @@ async def test_a_redirected_boot_that_never_came_does_not_stop_the_next(tmp_path
 async def test_pxe_may_follow_a_redirected_boot_that_never_came(tmp_path: Path) -> None:
     async with device_and_client(tmp_path) as (device, client):
         await boot_from_redirected_cd(client, await probe(client), enforce_secure_boot=False)
-        await boot_from_pxe(client)
+        await boot_target(client, BootTarget.PXE)
 
         assert await boots_next(device, client) == Boot(BootFrom.PXE)
 
@@ -386,7 +386,7 @@ async def test_redirection_is_switched_on_in_old_firmware_and_new(
         "wsman_manners": WsmanManners(listener_follows_state=follows),
     }
     async with device_and_client(tmp_path, **spec) as (device, client):
-        assert await enable_redirection(client) == ALL_ON
+        assert await enable_redirection(client, ider=True, sol=True) == ALL_ON
         async with redirected(device):
             pass
 

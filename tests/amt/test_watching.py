@@ -67,7 +67,7 @@ def test_a_boot_that_has_failed_is_no_hand_off(phase: BootPhase):
     [
         (seen(since_power_s=90), False, "was started, but has read nothing", "Secure Boot refuses"),
         (seen(since_power_s=90), True, "Secure Boot is enforced", "sign the loaders"),
-        (seen(since_power_s=90, resets=0), False, "AMT tells of no reset", "switch it off"),
+        (seen(since_power_s=90, resets=0), False, "AMT tells of no reset", "setup screen"),
     ],
 )
 def test_no_reads_in_time_says_what_may_be_why(looked: Seen, enforced: bool, words: str, hint: str):

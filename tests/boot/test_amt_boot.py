@@ -16,6 +16,7 @@ from bootserver.bench.fake_amt import (
     FakeAmtDevice,
     FakeSpec,
     RedirectionManners,
+    SystemState,
     WsmanManners,
     fake_amt,
 )
@@ -65,7 +66,8 @@ async def amt_boot(site: Site, *options: str, expect: int = 0) -> dict[str, Any]
 
 @pytest.mark.parametrize(("firmware", "tls"), [(Firmware.BIOS, True), (Firmware.UEFI, False)])
 async def test_one_command_boots_a_pc_from_ram(tmp_path: Path, firmware: Firmware, tls: bool):
-    spec = FakeSpec(tmp_path / "amt", tls=tls, machine=QemuSpec(firmware))
+    power = SystemState.S5 if firmware is Firmware.BIOS else SystemState.S0
+    spec = FakeSpec(tmp_path / "amt", tls=tls, power=power, machine=QemuSpec(firmware))
     async with fake_amt(spec) as device, site_of(tmp_path, device) as (site, image):
         outcome = await amt_boot(site, device.host, "--image", image)
         machine = device.machine
@@ -87,6 +89,7 @@ async def test_one_command_boots_a_pc_from_ram(tmp_path: Path, firmware: Firmwar
 async def test_a_reset_in_the_middle_of_a_read_does_not_end_the_boot(tmp_path: Path):
     spec = FakeSpec(
         tmp_path / "amt",
+        power=SystemState.S0,
         machine=QemuSpec(Firmware.BIOS),
         redirection_manners=RedirectionManners(reset_in_read=40),
     )
@@ -102,6 +105,7 @@ async def test_a_connection_cut_in_the_middle_is_told_and_the_command_can_be_run
 ):
     spec = FakeSpec(
         tmp_path / "amt",
+        power=SystemState.S0,
         machine=QemuSpec(Firmware.BIOS),
         redirection_manners=RedirectionManners(cut_after_reads=40),
     )

@@ -6,12 +6,19 @@ import asyncio
 import json
 import signal
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from bootserver.bench.fake_amt import ControlMode, FakeAmtDevice, FakeSpec, fake_amt
+from bootserver.bench.fake_amt import (
+    ControlMode,
+    FakeAmtDevice,
+    FakeSpec,
+    SystemState,
+    fake_amt,
+)
 from tests.fixtures.amt import PASSWORD, play_stub
 from tests.fixtures.isos import make_iso
 from tests.fixtures.server import COMMAND, Site, serving
@@ -23,7 +30,8 @@ WAIT_S = 60
 
 @pytest.fixture
 async def device(tmp_path: Path) -> AsyncIterator[FakeAmtDevice]:
-    async with fake_amt(FakeSpec(tmp_path / "amt", tls=True, version="16.1.30")) as device:
+    spec = FakeSpec(tmp_path / "amt", tls=True, version="16.1.30", power=SystemState.S0)
+    async with fake_amt(spec) as device:
         yield device
 
 
@@ -88,13 +96,13 @@ async def test_power_is_told_and_changed(tmp_path: Path, device: FakeAmtDevice):
     site = site_with(tmp_path, device)
 
     before = await site.command("amt", "power", device.host, "state")
-    changed = await site.command("amt", "power", device.host, "on")
     useless = await site.command("amt", "power", device.host, "on", expect=1)
+    changed = await site.command("amt", "power", device.host, "off")
 
-    assert before == "127.0.0.1 is off\n"
-    assert changed == "127.0.0.1 was off; asked for: on\n"
+    assert before == "127.0.0.1 is on\n"
     assert "is on already" in useless
-    assert device.state.is_on
+    assert changed == "127.0.0.1 was on; asked for: off\n"
+    assert not device.state.is_on
 
 
 async def test_a_wrong_password_and_none_at_all_are_a_sentence_each(
@@ -147,8 +155,85 @@ async def test_attach_puts_any_iso_into_the_drive_until_it_is_interrupted(
     assert device.violations == []
 
 
+async def test_an_attached_boot_that_is_interrupted_before_its_first_read_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async with fake_amt(FakeSpec(tmp_path / "amt", power=SystemState.S0)) as device:
+        monkeypatch.setattr(device, "request_power", power_that_does_nothing)
+        site = site_with(tmp_path, device)
+        iso = make_iso(tmp_path / "any.iso", bios=True)
+        async with running(site, "amt", "attach", device.host, str(iso), "--boot") as process:
+            await device.wait_until(lambda: "RequestPowerStateChange" in device.asked)
+            armed = device.state.boot.settings["UseIDER"]
+            process.send_signal(signal.SIGINT)
+            await asyncio.wait_for(process.wait(), WAIT_S)
+
+    assert armed == ["true"]
+    assert device.state.boot.settings["UseIDER"] == ["false"]
+
+
+async def test_what_a_killed_server_has_armed_is_taken_back_by_the_next_which_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async with fake_amt(FakeSpec(tmp_path / "amt", power=SystemState.S0)) as device:
+        monkeypatch.setattr(device, "request_power", power_that_does_nothing)
+        site = site_with(tmp_path, device)
+        make_iso(site.path / "images" / "rescue.iso", bios=True)
+        async with running(site, "serve") as server:
+            await server_is_up(site)
+            async with running(site, "amt", "boot", device.host, "--image", "rescue"):
+                await device.wait_until(lambda: "RequestPowerStateChange" in device.asked)
+                armed = device.state.boot.settings["UseIDER"]
+                server.kill()
+                await server.wait()
+        async with running(site, "serve") as server:
+            await device.wait_until(lambda: device.state.boot.settings["UseIDER"] == ["false"])
+            await server_is_up(site)
+            server.send_signal(signal.SIGTERM)
+            output, _ = await asyncio.wait_for(server.communicate(), WAIT_S)
+
+    assert armed == ["true"]
+    assert b"amt.taken_back" in output
+
+
+async def power_that_does_nothing(_: int) -> int:
+    return 0
+
+
+@asynccontextmanager
+async def running(site: Site, *command: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A command that goes on while the block does."""
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        *command,
+        env=site.environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def server_is_up(site: Site) -> None:
+    url = f"http://127.0.0.1:{site.admin_port}/healthz"
+    async with asyncio.timeout(WAIT_S), aiohttp.ClientSession() as http:
+        while True:
+            with suppress(aiohttp.ClientError):
+                async with http.get(url) as answer:
+                    if answer.status == 200:
+                        return
+            await asyncio.sleep(0.1)
+
+
 async def test_a_file_of_hosts_boots_side_by_side_and_ends_in_one_list(tmp_path: Path):
-    specs = [FakeSpec(tmp_path / name, host=name) for name in ("127.0.0.2", "127.0.0.3")]
+    specs = [
+        FakeSpec(tmp_path / name, host=name, power=SystemState.S0)
+        for name in ("127.0.0.2", "127.0.0.3")
+    ]
     async with fake_amt(specs[0]) as one, fake_amt(specs[1]) as two:
         site = site_with(tmp_path, one, two)
         make_iso(site.path / "images" / "rescue.iso", bios=True, pad_bytes=100_000)

@@ -109,7 +109,7 @@ async def running(config: Config, spec: FakeSpec) -> AsyncIterator[Bench]:
 
 @pytest.fixture
 async def bench(config: Config, tmp_path: Path) -> AsyncIterator[Bench]:
-    async with running(config, FakeSpec(tmp_path / "amt")) as bench:
+    async with running(config, FakeSpec(tmp_path / "amt", power=SystemState.S0)) as bench:
         yield bench
 
 
@@ -194,7 +194,9 @@ async def test_the_line_is_given_back_when_the_last_has_left(bench: Bench):
 
 
 async def test_serial_redirection_that_is_off_is_switched_on(config: Config, tmp_path: Path):
-    spec = FakeSpec(tmp_path / "amt", redirection=Redirection.NONE, listener=False)
+    spec = FakeSpec(
+        tmp_path / "amt", power=SystemState.S0, redirection=Redirection.NONE, listener=False
+    )
     async with running(config, spec) as bench, bench.screen() as screen:
         await screen.open()
 
@@ -202,7 +204,7 @@ async def test_serial_redirection_that_is_off_is_switched_on(config: Config, tmp
 
 
 async def test_over_tls_too(config: Config, tmp_path: Path):
-    async with running(config, FakeSpec(tmp_path / "amt", tls=True)) as bench:
+    async with running(config, FakeSpec(tmp_path / "amt", tls=True, power=SystemState.S0)) as bench:
         async with bench.screen() as screen:
             await screen.open()
         [host] = (await bench.admin.ask("/amt/hosts"))["hosts"]
@@ -267,7 +269,7 @@ async def test_a_line_that_ends_says_why_to_all(bench: Bench):
 @pytest.mark.slow
 async def test_all_are_told_when_the_server_stops(config: Config, tmp_path: Path):
     async with aiohttp.ClientSession() as http:
-        async with running(config, FakeSpec(tmp_path / "amt")) as bench:
+        async with running(config, FakeSpec(tmp_path / "amt", power=SystemState.S0)) as bench:
             socket = await http.ws_connect(bench.url)
             await socket.send_json(LOGIN)
             screen = Screen(socket)
@@ -328,7 +330,7 @@ async def test_an_unknown_machine_has_no_line(bench: Bench):
 
 async def test_the_password_shows_up_nowhere(config: Config, tmp_path: Path):
     with capture_logs() as logs:
-        async with running(config, FakeSpec(tmp_path / "amt")) as bench:
+        async with running(config, FakeSpec(tmp_path / "amt", power=SystemState.S0)) as bench:
             async with bench.screen() as screen:
                 await screen.open()
             kept = (config.state.path / "bootserver.db").read_bytes()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -30,17 +30,16 @@ from bootserver.amt.control.boot_options import (
     Armed,
     boot_from_https,
     boot_from_redirected_cd,
-    clear_boot_options,
 )
 from bootserver.amt.control.boot_parameters import RecoveryParameters
 from bootserver.amt.control.event_log import read_event_log
 from bootserver.amt.control.facts import AmtFacts
-from bootserver.amt.control.power import power_state, request_power
+from bootserver.amt.control.power import request_power, switch_on, wake
 from bootserver.amt.control.redirection_switch import enable_redirection
 from bootserver.amt.control.trust_anchor import push_root_certificate
 from bootserver.amt.errors import AmtError
 from bootserver.amt.hosts import AmtHosts
-from bootserver.amt.nouns import AmtLogin, BootMethod, PowerAction, PowerState
+from bootserver.amt.nouns import AmtLogin, BootMethod, PowerAction
 from bootserver.amt.redirection.device import Drives, redirect
 from bootserver.amt.redirection.ider import DriveKind
 from bootserver.amt.redirection.media import Medium, MemoryMedium, blank_floppy, open_cd
@@ -60,9 +59,7 @@ from bootserver.tls.authority import SiteAuthority
 LOOK_S = 0.5
 DIRECT_QUIET_S = 30.0  # a small disc of which nothing was read for so long is in memory
 FIRST_WITH_USB = 11  # the AMT whose redirected drives are USB drives
-BETWEEN_POWER_REQUESTS_S = 10.0
 LOG_CLOCK_SPARE = timedelta(minutes=5)  # AMT's clock is its own
-ON_LOOKS, ON_LOOK_S = 30, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +174,7 @@ class RemoteBoot:
         """Have somebody at the machine agree, where AMT demands that."""
         if not facts.consent_needed:
             return
-        if facts.power is not PowerState.ON:  # a dark screen shows no code
-            await request_power(client, PowerAction.ON)
-            await self._until_on(client)
+        await switch_on(client, self._powers)  # a dark screen shows no code
         await self._question.ask(client)
 
     # ---- In the ledger ----
@@ -213,23 +208,24 @@ class RemoteBoot:
         plan: BootPlan,
         session: BootSession,
     ) -> None:
+        await switch_on(client, self._powers)
         self._does(Doing.ATTACHING, "the drive is attached")
-        await enable_redirection(client)
+        await enable_redirection(client, ider=True)
         async with self._medium(plan) as medium, attached(access, medium, facts) as drives:
             self._parts.ledger.advance(session.key, BootPhase.ATTACHED)
             drive = RecordedDrive(drives, self._parts.ledger, session, *self._in_drive(plan))
             try:
-                armed = await boot_from_redirected_cd(
-                    client, facts, enforce_secure_boot=self._loaders_are_signed
-                )
-                await self._power_on(client, session)
-                await self._watch(session, plan, armed, drive)
+                # What a boot has used, AMT has cleared itself.
+                async with self._parts.hosts.arming(
+                    client,
+                    lambda: boot_from_redirected_cd(
+                        client, facts, enforce_secure_boot=self._loaders_are_signed
+                    ),
+                    lambda: drive.reads > 0,
+                ) as armed:
+                    await self._start(client, facts, session)
+                    await self._watch(session, plan, armed, drive)
                 await self._settle(plan, drive)
-            except BaseException:
-                if not drive.reads:  # what a boot has used, AMT has cleared itself
-                    with suppress(BootServerError):
-                        await clear_boot_options(client)
-                raise
             finally:
                 self._look_at(drive)
                 drive.close()
@@ -277,19 +273,19 @@ class RemoteBoot:
         authority = self._parts.authority
         url = f"{authority.https_url()}/b/{plan.stub.token}/stub.efi"
         await push_root_certificate(client, await asyncio.to_thread(authority.root_der))
-        armed = await boot_from_https(
-            client, facts, RecoveryParameters(url), enforce_secure_boot=self._loaders_are_signed
-        )
+        await wake(client, self._powers)
         began_at = datetime.now(UTC)
-        try:
-            await self._power_on(client, session)
-            await self._watch(session, plan, armed, None)
-        except NoCallError as err:
-            raise await _with_the_events(err, client, began_at) from err
-        except BaseException:
-            with suppress(BootServerError):
-                await clear_boot_options(client)
-            raise
+        async with self._parts.hosts.arming(
+            client,
+            lambda: boot_from_https(
+                client, facts, RecoveryParameters(url), enforce_secure_boot=self._loaders_are_signed
+            ),
+        ) as armed:
+            try:
+                await self._start(client, facts, session)
+                await self._watch(session, plan, armed, None)
+            except NoCallError as err:
+                raise await _with_the_events(err, client, began_at) from err
 
     # ---- Both ways ----
 
@@ -298,27 +294,12 @@ class RemoteBoot:
         stub = self._parts.config.stub
         return stub.signing.pair is not None or stub.shim is not None
 
-    async def _power_on(self, client: WsmanClient, session: BootSession) -> None:
-        """Start the firmware, whatever the machine does now."""
-        self._does(Doing.POWERING, "the machine is started")
+    async def _start(self, client: WsmanClient, facts: AmtFacts, session: BootSession) -> None:
+        """Start the firmware, which finds what the boot was told."""
+        self._powers("the machine is started")
         change = await request_power(client, PowerAction.BOOT)
-        if change.before is PowerState.SLEEPING:  # that has woken it, and nothing more
-            await self._until_on(client)
-            await asyncio.sleep(BETWEEN_POWER_REQUESTS_S)
-            change = await request_power(client, PowerAction.RESET)
         self._parts.ledger.advance(
-            session.key, BootPhase.POWERED, f"{change.asked}, it was {change.before}"
-        )
-
-    async def _until_on(self, client: WsmanClient) -> None:
-        """Returns when the machine is on, which AMT says some seconds after it is."""
-        for _ in range(ON_LOOKS):
-            if await power_state(client) is PowerState.ON:
-                return
-            await asyncio.sleep(ON_LOOK_S)
-        raise AmtError(
-            f"the machine was told to be on, and is not after {ON_LOOKS * ON_LOOK_S:.0f} s",
-            hint="switch it off (bootserver amt power HOST off), and boot it again",
+            session.key, BootPhase.POWERED, f"{change.asked}, it was {facts.power}"
         )
 
     async def _watch(
@@ -361,6 +342,9 @@ class RemoteBoot:
             await asyncio.sleep(LOOK_S)
 
     # ---- What is told ----
+
+    def _powers(self, sentence: str) -> None:
+        self._does(Doing.POWERING, sentence)
 
     def _look_at(self, drive: RecordedDrive) -> None:
         self._change(reads=drive.reads, redirected_bytes=drive.read_bytes)

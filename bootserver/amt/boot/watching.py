@@ -93,8 +93,7 @@ def _no_reads(seen: Seen, limits: Limits, *, enforces_secure_boot: bool) -> NoRe
     if not seen.resets:
         return NoReadsError(
             f"the machine has read nothing of the redirected CD {after}, and AMT tells of no reset",
-            hint="is it in sleep or in its setup screen? switch it off (bootserver amt power HOST "
-            "off), and boot it again",
+            hint="does it show its setup screen? look at it (bootserver amt kvm), then boot again",
         )
     return NoReadsError(
         f"the machine was started, but has read nothing of the redirected CD {after}",

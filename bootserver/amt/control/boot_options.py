@@ -2,8 +2,8 @@
 
 The order of the steps is the one that real firmware takes: read the settings, drop the boot
 order, write the settings, mark the configuration for the next boot only, and last the boot order
-again. Options that are set and not used stay for whatever boot comes next, so when a step fails,
-or a boot is given up, they are taken back (`clear_boot_options`).
+again. Options that are set and not used stay for whatever boot comes next, so when a step fails
+they are taken back (`clear_boot_options`). `AmtHosts.arming` does that for a boot that is given up.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from bootserver.amt.control.boot_parameters import RecoveryParameters, encode
 from bootserver.amt.control.facts import AmtFacts, ControlMode
 from bootserver.amt.control.probe import HTTPS_BOOT_SOURCE, RECOVERY_ON
-from bootserver.amt.control.reading import flag, number
+from bootserver.amt.control.reading import flag, number, optional
 from bootserver.amt.errors import (
     AmtConsentRequiredError,
     AmtError,
@@ -23,11 +23,11 @@ from bootserver.amt.errors import (
     AmtInDoubtError,
     AmtRefusedError,
 )
+from bootserver.amt.nouns import BootTarget
 from bootserver.amt.wsman.client import WsmanClient
 from bootserver.amt.wsman.envelopes import pointer
 from bootserver.amt.wsman.values import Instance, Plain
 
-PXE_BOOT_SOURCE = "Intel(r) AMT: Force PXE Boot"
 _CONFIGURATION = pointer("CIM_BootConfigSetting", InstanceID="Intel(r) AMT: Boot Configuration 0")
 _NEXT_BOOT_ONLY, _NOT_NEXT = 1, 32768  # SetBootConfigRole.Role
 _ACCESS_DENIED = 6
@@ -55,6 +55,13 @@ _ORDINARY: Mapping[str, Plain] = {
     "UseSOL": False,
     "UseSafeMode": False,
     "UserPasswordBypass": False,
+}
+# Each target's capability, its boot source if it has one, and what differs from an ordinary boot.
+_TARGETS: Mapping[BootTarget, tuple[str, str | None, Mapping[str, Plain]]] = {
+    BootTarget.BIOS_SETUP: ("BIOSSetup", None, {"BIOSSetup": True}),
+    BootTarget.DISK: ("ForceHardDriveBoot", "Intel(r) AMT: Force Hard-drive Boot", {}),
+    BootTarget.CD: ("ForceCDorDVDBoot", "Intel(r) AMT: Force CD/DVD Boot", {}),
+    BootTarget.PXE: ("ForcePXEBoot", "Intel(r) AMT: Force PXE Boot", {}),
 }
 # What can be read and not written.
 _READ_ONLY = (
@@ -100,9 +107,18 @@ async def boot_from_redirected_cd(
     return Armed(enforced)
 
 
-async def boot_from_pxe(client: WsmanClient) -> None:
-    """The next boot is from the network, by PXE. Raises AmtRefusedError with a sentence."""
-    await _arm(client, {}, source=PXE_BOOT_SOURCE)
+async def boot_target(client: WsmanClient, target: BootTarget) -> None:
+    """The next boot is into that: the BIOS's setup, or from its own disk, CD drive or network.
+
+    Raises AmtRefusedError with a sentence where this machine cannot.
+    """
+    capability, source, changes = _TARGETS[target]
+    if flag(await optional(client.get("AMT_BootCapabilities")), capability) is False:
+        raise AmtRefusedError(
+            f"this machine's AMT cannot have it boot to {target}",
+            hint="choose it in the machine's own boot menu",
+        )
+    await _arm(client, changes, source=source, adds=changes.keys())
 
 
 async def boot_from_https(

@@ -2,11 +2,15 @@
 
 A power request is sent once. When no answer comes, the state is read again, and where even that
 does not tell (a reset leaves a machine as on as before), the caller gets AmtInDoubtError.
+
+A redirection session belongs to a machine that is on (S0). One that begins while the machine is
+off or asleep may hold the network card at 10 Mb/s for as long as it lives (MeshCommander #16).
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from bootserver.amt.control.reading import number, numbers, optional
@@ -18,6 +22,11 @@ from bootserver.amt.wsman.envelopes import pointer
 # After a power-on, AMT itself takes some seconds until it says so.
 LOOKS_AGAIN = 5
 LOOKS_AGAIN_AFTER_S = 2.0
+ON_LOOKS, ON_LOOK_S = 60, 1.0
+# AMT wants so long between two power requests, and the network card its link back.
+SETTLE_S = 10.0
+
+Told = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -92,6 +101,47 @@ async def request_power(client: WsmanClient, action: PowerAction) -> PowerChange
     return PowerChange(power.state, asked)
 
 
+async def switch_on(client: WsmanClient, told: Told) -> None:
+    """The machine is on when this returns, and AMT takes the next power request.
+
+    `told` gets what goes on in words. Raises AmtError if the machine does not come on.
+    """
+    before = _known(await power_state(client))
+    if before is PowerState.ON:
+        return
+    told(f"the machine is {before}, and is switched on first")
+    await request_power(client, PowerAction.ON)
+    for _ in range(ON_LOOKS):
+        if await power_state(client) is PowerState.ON:
+            break
+        await asyncio.sleep(ON_LOOK_S)
+    else:
+        if before is not PowerState.STANDBY:  # which is S0, even if its system does not wake
+            raise AmtError(
+                f"the machine was told to be on, and is not after {ON_LOOKS * ON_LOOK_S:.0f} s",
+                hint="look at its power supply and its screen; AMT may need a power cut",
+            )
+    told("the machine is on, and its network link comes up")
+    await asyncio.sleep(SETTLE_S)
+
+
+async def wake(client: WsmanClient, told: Told) -> None:
+    """A machine that sleeps in any way is on when this returns: it would go on, and not boot."""
+    asleep = (PowerState.SLEEPING, PowerState.STANDBY, PowerState.HIBERNATING)
+    if await power_state(client) in asleep:
+        await switch_on(client, told)
+
+
+async def until_on(client: WsmanClient, told: Told) -> None:
+    """Returns when the machine is on, whoever switches it on, and its link is up."""
+    state = await power_state(client)
+    if state in (PowerState.ON, PowerState.STANDBY, PowerState.UNKNOWN):
+        return
+    told(f"the machine is {state}: redirection begins when it is on")
+    while await power_state(client) is not PowerState.ON:  # noqa: ASYNC110 - AMT calls nobody
+        await asyncio.sleep(ON_LOOK_S)
+
+
 async def _power(client: WsmanClient) -> _Power:
     service = await client.get("CIM_AssociatedPowerManagementService")
     state = _STATES.get(service.number("PowerState"), PowerState.UNKNOWN)
@@ -106,13 +156,17 @@ async def _power(client: WsmanClient) -> _Power:
 def _meant(action: PowerAction, state: PowerState) -> PowerAction:
     if action is not PowerAction.BOOT:
         return action
+    running = _known(state) in (PowerState.ON, PowerState.STANDBY)
+    return PowerAction.RESET if running else PowerAction.ON
+
+
+def _known(state: PowerState) -> PowerState:
     if state is PowerState.UNKNOWN:
         raise AmtRefusedError(
             "AMT does not say whether the machine is on or off",
             hint="ask again in some seconds, or say which it is: on or reset",
         )
-    running = state in (PowerState.ON, PowerState.STANDBY)
-    return PowerAction.RESET if running else PowerAction.ON
+    return state
 
 
 def _check(action: PowerAction, power: _Power) -> None:

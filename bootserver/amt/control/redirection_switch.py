@@ -19,9 +19,11 @@ _IN_MEBX = "switch it on in MEBx at the machine (Ctrl-P at power-on); from afar 
 
 
 async def enable_redirection(
-    client: WsmanClient, *, ider: bool = True, sol: bool = True
+    client: WsmanClient, *, ider: bool = False, sol: bool = False
 ) -> Redirection:
     """What is switched on now: at least what was asked for. Nothing is switched off.
+
+    Ask for no more than you use: MEBx may have either switched off for good.
 
     Raises AmtRefusedError, with a sentence, when AMT leaves something off.
     """

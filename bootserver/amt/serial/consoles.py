@@ -18,6 +18,7 @@ import structlog
 
 from bootserver.amt.control.asking import ConsentQuestion
 from bootserver.amt.control.consent import consent_is_missing
+from bootserver.amt.control.power import until_on
 from bootserver.amt.control.redirection_switch import enable_redirection
 from bootserver.amt.errors import AmtError
 from bootserver.amt.failures import failure_of
@@ -209,7 +210,8 @@ class Consoles:
 
     async def _serve(self, line: SharedLine, login: AmtLogin) -> None:
         async with self._hosts.client(line.host, login) as (client, access):
-            await enable_redirection(client, ider=False, sol=True)
+            await enable_redirection(client, sol=True)
+            await until_on(client, partial(line.is_now, LineState.OPENING))
             if await consent_is_missing(client):
                 await line.question.ask(client)
         async with serial_over_lan(

@@ -34,11 +34,13 @@ async def console(config: Config, machine: str, login: AmtLogin) -> None:
 
     The machine must send its console there: the stub does, and so do systems with console=ttyS.
     """
+    from bootserver.amt.control.power import until_on
     from bootserver.amt.control.redirection_switch import enable_redirection
     from bootserver.amt.redirection.serial_line import serial_over_lan
 
     async with open_amt(config, machine, login, consents=True) as (_, client, access):
-        await enable_redirection(client, ider=False, sol=True)
+        await enable_redirection(client, sol=True)
+        await until_on(client, _say)
         async with serial_over_lan(
             access.host,
             access.user,
@@ -49,6 +51,10 @@ async def console(config: Config, machine: str, login: AmtLogin) -> None:
             click.echo(f"the serial line of {access.host}; Ctrl-] leaves", err=True)
             await _talk(line)
     click.echo("\nleft", err=True)
+
+
+def _say(sentence: str) -> None:
+    click.echo(sentence, err=True)
 
 
 async def _talk(line: Line) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +12,9 @@ from bootserver.amt.nouns import AmtLogin
 from bootserver.cli.amt.login import open_amt, with_login
 from bootserver.cli.shared import megabytes, until_interrupted, with_config
 from bootserver.config import Config
+
+if TYPE_CHECKING:
+    from bootserver.amt.redirection.device import Drives
 
 TOLD_EVERY_S = 5.0
 
@@ -24,7 +28,8 @@ TOLD_EVERY_S = 5.0
 async def attach(config: Config, machine: str, file: Path, boot: bool, login: AmtLogin) -> None:
     """Put FILE into a machine's redirected CD drive, until Ctrl-C takes it out.
 
-    Needs no server. Without --boot the machine finds the drive after its next reset.
+    Needs no server. Without --boot the machine finds the drive after its next reset. With it a
+    machine that is off or asleep is switched on first.
     """
     await until_interrupted(_attach(config, machine, file, boot, login))
 
@@ -32,27 +37,40 @@ async def attach(config: Config, machine: str, file: Path, boot: bool, login: Am
 async def _attach(config: Config, machine: str, file: Path, boot: bool, login: AmtLogin) -> None:
     from bootserver.amt.boot.remote_boot import attached
     from bootserver.amt.control.boot_options import boot_from_redirected_cd
-    from bootserver.amt.control.power import request_power
+    from bootserver.amt.control.power import request_power, switch_on, until_on
     from bootserver.amt.control.redirection_switch import enable_redirection
     from bootserver.amt.nouns import PowerAction
     from bootserver.amt.redirection.media import open_cd
 
     async with open_amt(config, machine, login, consents=True) as (hosts, client, access):
         facts = await hosts.probe(client)
-        await enable_redirection(client)
+        await (switch_on if boot else until_on)(client, click.echo)
+        await enable_redirection(client, ider=True)
         async with open_cd(file) as cd, attached(access, cd, facts) as drives:
             click.echo(f"{file} is in the drive of {access.host}; Ctrl-C takes it out")
-            if boot:
-                await boot_from_redirected_cd(client, facts, enforce_secure_boot=False)
-                change = await request_power(client, PowerAction.BOOT)
-                click.echo(f"the machine was {change.before}; asked for: {change.asked}")
-            told = 0
-            closed = asyncio.ensure_future(drives.wait_closed())
-            while not closed.done():
-                await asyncio.wait({closed}, timeout=TOLD_EVERY_S)
-                stats = drives.stats
-                if stats.read_bytes != told:
-                    told = stats.read_bytes
-                    click.echo(f"{stats.reads:,} READs, {megabytes(stats.read_bytes)}")
-            await closed
+            telling = asyncio.create_task(_tell(drives))
+            try:
+                if boot:
+                    async with hosts.arming(
+                        client,
+                        lambda: boot_from_redirected_cd(client, facts, enforce_secure_boot=False),
+                        lambda: drives.stats.reads > 0,
+                    ):
+                        change = await request_power(client, PowerAction.BOOT)
+                        click.echo(f"the machine was {facts.power}; asked for: {change.asked}")
+                        await drives.wait_until(lambda stats: stats.reads > 0)
+                await drives.wait_closed()
+            finally:
+                telling.cancel()
             click.echo("AMT has ended the session")
+
+
+async def _tell(drives: Drives) -> None:
+    """A line now and then, while the machine reads."""
+    told = 0
+    while True:
+        await asyncio.sleep(TOLD_EVERY_S)
+        stats = drives.stats
+        if stats.read_bytes != told:
+            told = stats.read_bytes
+            click.echo(f"{stats.reads:,} READs, {megabytes(stats.read_bytes)}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bootserver.amt.nouns import AmtLogin, PowerAction
+from bootserver.amt.nouns import AmtLogin, BootTarget, PowerAction
 from bootserver.cli.amt.login import open_amt, open_hosts, with_login
 from bootserver.cli.shared import as_json, megabytes, print_json, with_config
 from bootserver.config import Config
@@ -80,16 +80,10 @@ async def power(config: Config, machine: str, action: str, login: AmtLogin) -> N
 @with_config
 async def pxe(config: Config, machine: str, login: AmtLogin) -> None:
     """Boot a machine from the network, this once: see docs/pxe.md for what answers it."""
-    from bootserver.amt.control.boot_options import boot_from_pxe, clear_boot_options
-    from bootserver.amt.control.power import request_power
+    from bootserver.amt.boot.targets import boot_into
 
-    async with open_amt(config, machine, login, consents=True) as (_, client, access):
-        await boot_from_pxe(client)
-        try:
-            change = await request_power(client, PowerAction.BOOT)
-        except BootServerError:
-            await clear_boot_options(client)
-            raise
+    async with open_amt(config, machine, login, consents=True) as (hosts, client, access):
+        change = await boot_into(hosts, client, BootTarget.PXE, click.echo)
         click.echo(f"{access.host} was {change.before}; it boots from the network now")
 
 

@@ -1,0 +1,104 @@
+"""Which machines are told to boot otherwise the next time: a record that outlives a crash.
+
+A file per host in the state directory, made before the machine is told and deleted once that has
+been used or taken back. The process that made it holds a lock on it, which ends with the process
+however that ends: a record that nobody holds is left over.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from bootserver.amt.errors import AmtError
+
+
+class BeingArmedError(AmtError):
+    """Another process, or another boot of this one, is about to boot the machine."""
+
+
+class ArmedRecord:
+    """The record of one host, held by this process; `drop` it once there is nothing left to do."""
+
+    def __init__(self, path: Path) -> None:
+        self.host = unquote(path.name)
+        self._path = path
+
+    def drop(self) -> None:
+        """Nothing is armed at the machine any more."""
+        self._path.unlink(missing_ok=True)
+
+
+class ArmedRecords:
+    """The records in a directory, which is made when it is needed."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    @contextmanager
+    def hold(self, host: str) -> Iterator[ArmedRecord]:
+        """The host's record, made if need be; what the block does not drop stays.
+
+        Raises BeingArmedError where somebody holds it, AmtError where it cannot be written.
+        """
+        path = self._directory / quote(host, safe="")
+        try:
+            fd = self._locked(path)
+            _to_disk(self._directory)
+        except BlockingIOError as err:
+            raise BeingArmedError(
+                f"{host} is being told what to boot by another boot or command",
+                hint="wait until that has ended: bootserver amt boots",
+            ) from err
+        except OSError as err:
+            raise AmtError(
+                f"{path} cannot be written: {err.strerror}",
+                hint="check [state] path in config.toml, and who may write there",
+            ) from err
+        try:
+            yield ArmedRecord(path)
+        finally:
+            os.close(fd)
+
+    def _locked(self, path: Path) -> int:
+        """The file, open and locked; raises OSError."""
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        while True:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Its holder may have dropped it after we opened it: then there is a new one.
+                if _is(path, fd):
+                    return fd
+            except BaseException:
+                os.close(fd)
+                raise
+            os.close(fd)
+
+    def left(self) -> list[str]:
+        """The hosts that have a record, held or not."""
+        try:
+            return sorted(unquote(path.name) for path in self._directory.iterdir())
+        except FileNotFoundError:
+            return []
+
+
+def _is(path: Path, fd: int) -> bool:
+    """Whether that name is still this file."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(fd))
+    except FileNotFoundError:
+        return False
+
+
+def _to_disk(directory: Path) -> None:
+    """A power cut leaves the names that are in the directory now."""
+    fd = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,21 @@
+"""A machine booted into something of its own: its setup, its disk, its CD drive, its network."""
+
+from __future__ import annotations
+
+from bootserver.amt.control.boot_options import boot_target
+from bootserver.amt.control.power import PowerChange, Told, request_power, wake
+from bootserver.amt.hosts import AmtHosts
+from bootserver.amt.nouns import BootTarget, PowerAction
+from bootserver.amt.wsman.client import WsmanClient
+
+
+async def boot_into(
+    hosts: AmtHosts, client: WsmanClient, target: BootTarget, told: Told
+) -> PowerChange:
+    """Boot the machine into that, once; `told` gets what goes on in words.
+
+    Raises AmtError; the next boot is an ordinary one then.
+    """
+    await wake(client, told)
+    async with hosts.arming(client, lambda: boot_target(client, target)):
+        return await request_power(client, PowerAction.BOOT)
