@@ -129,10 +129,12 @@ async def add(
 @with_config
 async def remove(config: Config, image_id: str) -> None:
     """Delete an image's file and its side-car."""
+    from bootserver.images.sidecar import remove_sidecar
+
     async with open_state(config) as engine, open_library(config, engine) as library:
         path = Path(library.get(image_id).path)
     path.unlink()
-    path.with_suffix(".toml").unlink(missing_ok=True)
+    remove_sidecar(path)
     click.echo(f"removed {path}")
 
 

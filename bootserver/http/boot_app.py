@@ -21,7 +21,7 @@ from aiohttp import hdrs, web
 from bootserver.fields import parse_server_url
 from bootserver.http.errors import plain_errors
 from bootserver.http.files import send_file
-from bootserver.http.incoming import plain_address
+from bootserver.http.incoming import machine_query, plain_address, route
 from bootserver.http.listing import render_listing
 from bootserver.http.tcp_info import tcp_facts
 from bootserver.images.overlay import Served
@@ -41,20 +41,19 @@ def make_boot_app(plane: BootPlane) -> web.Application:
     """The boot plane's aiohttp application."""
     app = web.Application(middlewares=[plain_errors])
     app[PLANE] = plane
-    app.add_routes(
-        [
-            web.get("/b/{token}/boot.ipxe", _script),
-            web.get("/b/{token}/pick/{image:.+}/boot.ipxe", _script),
-            web.get("/b/{token}/image.iso", _image),
-            web.get("/b/{token}/tree/{path:.*}", _tree),
-            web.get("/b/{token}/stub.iso", _stub_iso),
-            web.get("/b/{token}/stub.efi", _stub_efi),
-            web.get("/b/{token}/phase/{phase}", _beacon),
-            web.get("/boot.ipxe", _open_script),
-            web.get("/nbp/autoexec.ipxe", _open_script),
-            web.get("/nbp/{name}", _loader),
-        ]
-    )
+    routes = {
+        "/b/{token}/boot.ipxe": _script,
+        "/b/{token}/pick/{image:.+}/boot.ipxe": _script,
+        "/b/{token}/image.iso": _image,
+        "/b/{token}/tree/{path:.*}": _tree,
+        "/b/{token}/stub.iso": _stub_iso,
+        "/b/{token}/stub.efi": _stub_efi,
+        "/b/{token}/phase/{phase}": _beacon,
+        "/boot.ipxe": _open_script,
+        "/nbp/autoexec.ipxe": _open_script,
+        "/nbp/{name}": _loader,
+    }
+    app.add_routes([web.get(route(path), handler) for path, handler in routes.items()])
     return app
 
 
@@ -65,7 +64,7 @@ async def _script(request: web.Request) -> web.StreamResponse:
     return _script_response(
         await request.app[PLANE].script(
             match["token"],
-            request.query,
+            machine_query(request.rel_url.raw_query_string),
             _address(request),
             _origin(request),
             picked=match.get("image", ""),
@@ -187,10 +186,10 @@ def _origin(request: web.Request) -> str:
     """This server's URL as the client wrote it; our own idea of it if that makes no sense.
 
     It is for the system that is booted, which seldom knows TLS: who came over ours gets the plain
-    one beside it.
+    one beside it. Of a proxy's TLS we know no plain one.
     """
     plane = request.app[PLANE]
-    if request.secure:
+    if request.transport and request.transport.get_extra_info("sslcontext"):
         return plane.http_url(_own_address(request))
     try:
         return parse_server_url(f"{request.scheme}://{request.host}")

@@ -19,6 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from bootserver.amt.errors import AmtError
 from bootserver.http import amt_page, page_data, words
 from bootserver.http.api.parts import parts_of
+from bootserver.http.incoming import route
 from bootserver.http.waterfall import ENDS, axis, common_scale_s, length_s, waterfall
 from bootserver.images.recipes import RECIPE_NAMES
 from bootserver.sessions.shape import progress
@@ -82,11 +83,11 @@ def add_dashboard(app: web.Application) -> None:
     app.add_routes(
         [
             web.get("/", _boots),
-            web.get("/boots/{id}", _boot),
+            web.get(route("/boots/{id}"), _boot),
             web.get("/images", _images),
             web.get("/machines", _machines),
             web.get("/amt", _amt),
-            web.get("/amt/{host}/console", _console),
+            web.get(route("/amt/{host}/console"), _console),
             web.static("/static", HERE / "static"),
         ]
     )

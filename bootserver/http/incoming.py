@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+from urllib.parse import unquote
 
 from bootserver.fields import parse_server_url
 
@@ -35,6 +36,23 @@ class Forwarded:
     address: str = ""
     scheme: str = ""
     host: str = ""
+
+
+def route(path: str) -> str:
+    """The path for aiohttp's router, where a name in braces is all up to the next slash.
+
+    aiohttp's own `{name}` takes no braces, which names of images may have.
+    """
+    return re.sub(r"{(\w+)}", r"{\1:[^/]+}", path)
+
+
+def machine_query(raw_query: str) -> dict[str, str]:
+    """A query that a machine has sent: percent-encoded (RFC 3986), where a plus is a plus.
+
+    Of a name that comes twice, the first counts.
+    """
+    pairs = [pair.partition("=") for pair in raw_query.split("&")]
+    return {unquote(name): unquote(value) for name, _, value in reversed(pairs)}
 
 
 def merged_slashes(raw_path: str) -> str:

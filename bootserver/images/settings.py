@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import re
 import tomllib
@@ -12,7 +13,7 @@ from typing import Any
 import tomli_w
 
 from bootserver.errors import ImageError
-from bootserver.images.sidecar import read_sidecar
+from bootserver.images.sidecar import is_absent, read_sidecar
 from bootserver.wholefile import put
 
 KEYS = ("title", "memdisk", "arguments", "recipe")
@@ -88,9 +89,9 @@ def _bytes(image: Path) -> bytes:
     path = image.with_suffix(".toml")
     try:
         return path.read_bytes()
-    except FileNotFoundError:
-        return b""
     except OSError as err:
+        if is_absent(err):
+            return b""
         raise ImageError(f"{path.name} cannot be read: {err.strerror}") from err
 
 
@@ -101,5 +102,7 @@ def _write(path: Path, text: str) -> None:
     except OSError as err:
         raise ImageError(
             f"{path.name} cannot be written: {err.strerror}",
-            hint=f"check who may write to {path.parent}",
+            hint=f"check who may write to {path.parent}"
+            if err.errno != errno.ENAMETOOLONG
+            else "give the image a shorter name",
         ) from err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import stat
 import tomllib
@@ -52,6 +53,20 @@ def read_sidecar(image: Path) -> SideCar:
     return SideCar(keys.title, ImageSettings(keys.memdisk, keys.arguments, keys.recipe, **files))
 
 
+def remove_sidecar(image: Path) -> None:
+    """Remove what is said about an image, if anything is; raises OSError."""
+    try:
+        image.with_suffix(".toml").unlink()
+    except OSError as err:
+        if not is_absent(err):
+            raise
+
+
+def is_absent(err: OSError) -> bool:
+    """True where there can be no side-car: an image's name may be as long as a name can be."""
+    return err.errno in (errno.ENOENT, errno.ENAMETOOLONG)
+
+
 def _one_line(text: str) -> str:
     if not all(c.isprintable() for c in text):
         raise ValueError("not printable")
@@ -97,9 +112,9 @@ def _read(path: Path) -> _Keys:
                     hint="it is for a few keys only",
                 )
             return _Keys.model_validate(tomllib.loads(file.read().decode("utf-8-sig")))
-    except FileNotFoundError:
-        return _Keys()
     except OSError as err:
+        if is_absent(err):
+            return _Keys()
         raise ImageError(
             f"{path.name} cannot be read: {err.strerror or err}", hint="check its permissions"
         ) from err

@@ -17,6 +17,7 @@ from bootserver.http.api.openapi import SELF
 from bootserver.http.api.operations import OPERATIONS
 from bootserver.http.api.parts import PARTS, STARTED_AT, AdminParts
 from bootserver.http.api.status import LOADER_CHECK, LoaderCheck
+from bootserver.http.incoming import route
 from bootserver.http.metrics import METRICS, ServerMetrics
 
 API_ROOT = "/api/v1"
@@ -33,7 +34,7 @@ def add_api(app: web.Application, parts: AdminParts) -> None:
     app[LOADER_CHECK] = LoaderCheck()
     api = web.Application()
     for operation in (*OPERATIONS, SELF):
-        api.router.add_route(operation.method, operation.path, operation.handler)
+        api.router.add_route(operation.method, route(operation.path), operation.handler)
     app.add_subapp(API_ROOT, api)
     app.cleanup_ctx.append(_background)
     app.on_shutdown.append(_end_streams)

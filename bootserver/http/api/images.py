@@ -33,6 +33,7 @@ from bootserver.images.download import shown_url
 from bootserver.images.explain import explain
 from bootserver.images.part import Progress
 from bootserver.images.settings import change_settings, settings_of
+from bootserver.images.sidecar import remove_sidecar
 from bootserver.model import BootPhase, Image
 from bootserver.scripts import site_of
 
@@ -212,7 +213,7 @@ def _unlink(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
         if path.stem not in {other.stem for other in image_paths(path.parent)}:
-            path.with_suffix(".toml").unlink(missing_ok=True)
+            remove_sidecar(path)
     except OSError as err:
         raise ImageError(
             f"{path.name} cannot be deleted: {err.strerror}",
