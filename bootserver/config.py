@@ -91,6 +91,8 @@ class LimitsConfig(Section):
     admin_connections: int = Field(default=2000, ge=1)
     watchers: int = Field(default=1000, ge=1)
     uploads: int = Field(default=32, ge=1)
+    transfers_per_address: int = Field(default=128, ge=1)
+    unacknowledged_blocks: int = Field(default=128, ge=2)
 
 
 class TftpConfig(Section):

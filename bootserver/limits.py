@@ -66,6 +66,8 @@ class ServerLimits:
         self.watchers = Limit(config.watchers, "are watching", "close some")
         self.uploads = Limit(config.uploads, "images are being added", "wait until one has ended")
         self.transfers = Limit(max_transfers)
+        self.transfers_per_address = Limit(config.transfers_per_address)
+        self.unacknowledged_blocks = Limit(config.unacknowledged_blocks)
 
     @classmethod
     def for_process(cls, config: LimitsConfig, max_transfers: int) -> ServerLimits:
@@ -95,13 +97,15 @@ def within(descriptors: int, config: LimitsConfig, max_transfers: int) -> tuple[
     transfers = min(max_transfers, max(rest // 8, 1))
     for_http = rest - admin - PER_DOWNLOAD * transfers
     connections = min(config.connections, max(for_http // PER_DOWNLOAD, 1))
-    # The same share of all for one address as before.
+    # The same shares of all for one address as before.
     of_one = -(-config.connections_per_address * connections // config.connections)
+    transfers_of_one = -(-config.transfers_per_address * transfers // max_transfers)
     lowered = {
         "admin_connections": admin,
         "watchers": min(config.watchers, admin // 2),  # pages and programs have the other half
         "connections": connections,
         "connections_per_address": min(config.connections_per_address, of_one),
+        "transfers_per_address": min(config.transfers_per_address, transfers_of_one),
     }
     return config.model_copy(update=lowered), transfers
 

@@ -80,22 +80,24 @@ def _traceback(file: TextIO, error: structlog.types.ExcInfo) -> None:
 class Gathered:
     """Says the first of many equal events at once, and once a minute how many more there were.
 
-    `say` is a method of a logger with the event's name. To be called in the event loop.
+    `say` is a method of a logger with the event's name, `at_once` how many are the first. To be
+    called in the event loop.
     """
 
-    def __init__(self, say: Callable[..., object]) -> None:
+    def __init__(self, say: Callable[..., object], at_once: int = 1) -> None:
         self._say = say
-        self._more = 0
+        self._at_once = at_once
+        self._count = 0
         self._waits: asyncio.TimerHandle | None = None
 
     def __call__(self, **values: object) -> None:
         """It has happened once more; the line that is written has the values of the last time."""
         self._last = values
-        if self._waits is None:
+        self._count += 1
+        if self._count <= self._at_once:
             self._say(**values)
+        if self._waits is None:
             self._wait()
-        else:
-            self._more += 1
 
     def _wait(self) -> None:
         loop = asyncio.get_running_loop()
@@ -103,10 +105,12 @@ class Gathered:
 
     def _tell(self) -> None:
         self._waits = None
-        if self._more:
-            self._say(**self._last, more=self._more)
-            self._more = 0
+        if self._count > self._at_once:
+            self._say(**self._last, more=self._count - self._at_once)
+            self._count = self._at_once
             self._wait()
+        else:
+            self._count = 0
 
 
 class _StandardError:

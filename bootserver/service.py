@@ -170,7 +170,7 @@ async def _start_planes(
     if server.https_port:
         starts[OVER_HTTPS] = _serve_https(config, plane, authority, boots)
     if config.tftp.enabled:
-        starts["tftp"] = _serve_tftp(config, plane, limits.transfers.max)
+        starts["tftp"] = _serve_tftp(config, plane, limits)
     stops: dict[str, Stop] = {}
     for name, start in starts.items():
         try:
@@ -213,7 +213,7 @@ async def _serve_http(port: Port, address: str, number: int) -> Stop:
     return port.stop
 
 
-async def _serve_tftp(config: Config, plane: BootPlane, max_transfers: int) -> Stop:
+async def _serve_tftp(config: Config, plane: BootPlane, limits: ServerLimits) -> Stop:
     tftp = config.tftp
     server = TftpServer(
         partial(open_on_plane, plane),
@@ -225,7 +225,9 @@ async def _serve_tftp(config: Config, plane: BootPlane, max_transfers: int) -> S
             timeout_s=tftp.timeout_s,
             retries=tftp.retries,
         ),
-        transfers_max=max_transfers,
+        transfers=limits.transfers,
+        transfers_per_address=limits.transfers_per_address,
+        unacknowledged_blocks=limits.unacknowledged_blocks,
     )
     await server.start()
     return partial(server.stop, config.server.grace_s)

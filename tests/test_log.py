@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import pty
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from bootserver import log as log_module
 from bootserver.config import PROJECT
+from bootserver.log import Gathered
 
 SAY = """
 import logging, structlog
@@ -128,3 +131,17 @@ def test_a_name_from_outside_stays_in_its_line_and_moves_no_cursor(form: str):
     if form == "json":
         [event, *_] = map(json.loads, text.splitlines())
         assert event["name"].startswith("x\x1b[31m\x9b2J\x7f")
+
+
+async def test_equal_events_are_gathered_after_the_first_few(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(log_module, "GATHER_S", 0.05)
+    lines: list[dict[str, object]] = []
+    say = Gathered(lambda **values: lines.append(values), at_once=2)
+
+    for number in range(5):
+        say(number=number)
+    assert lines == [{"number": 0}, {"number": 1}]
+
+    while len(lines) == 2:
+        await asyncio.sleep(0.01)
+    assert lines[2:] == [{"number": 4, "more": 3}]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from concurrent.futures import Executor
 from time import monotonic
 from typing import Protocol
@@ -40,19 +41,30 @@ class Exchange:
     """Sends one file to the client at the other end of `sock`."""
 
     def __init__(
-        self, sock: socket.socket, file: TftpFile, terms: Terms, limits: Limits, threads: Executor
+        self,
+        sock: socket.socket,
+        file: TftpFile,
+        terms: Terms,
+        limits: Limits,
+        threads: Executor,
+        *,
+        client_known: bool,
+        on_heard: Callable[[], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._sock = sock
         self._file = file
         self._threads = threads
+        self._on_heard: Callable[[], None] | None = on_heard  # until the client answers
         self._piece = b""
         self._piece_start = 0
         self._piece_stop = 0
         self._reported_bytes = 0
         self._pause: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self.transfer = Transfer(file.size_bytes, self._read, terms, limits)
+        self.transfer = Transfer(
+            file.size_bytes, self._read, terms, limits, client_known=client_known
+        )
 
     async def run(self) -> Outcome:
         """How the transfer ended; raises what reading the file raised."""
@@ -149,6 +161,10 @@ class Exchange:
         if acked_bytes != self._reported_bytes:
             self._file.progress(acked_bytes - self._reported_bytes)
             self._reported_bytes = acked_bytes
+        has_answered = transfer.progress_at is not None or transfer.outcome is Outcome.ABORTED
+        if has_answered and self._on_heard is not None:
+            self._on_heard()
+            self._on_heard = None
         if transfer.outcome is not None or transfer.span[1] > self._piece_stop:
             self._stop(None)
             return True

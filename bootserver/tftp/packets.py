@@ -44,6 +44,7 @@ from enum import IntEnum
 from tftpy.TftpPacketTypes import TftpPacketERR, TftpPacketOACK
 
 from bootserver.errors import BootServerError
+from bootserver.quoting import printable
 
 REQUEST_BYTES_MAX = 1472  # an Ethernet frame; RFC 2347 has 512, without a ROM's padding
 ERROR_TEXT_MAX = 100
@@ -136,7 +137,7 @@ def name_for_log(datagram: bytes) -> str:
     """
     last = re.split(rb"[/\\]", datagram[2:].partition(b"\0")[0])[-1]
     text = last[:LOGGED_NAME_MAX].decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return printable(text)
 
 
 def encode_data(block: int, data: bytes) -> bytes:
@@ -151,9 +152,10 @@ def encode_oack(options: Mapping[str, str]) -> bytes:
     return bytes(packet.encode().buffer)
 
 
-def encode_error(code: int, message: str) -> bytes:
-    """An ERROR packet; what is not printable ASCII becomes `?`."""
-    text = "".join(c if c.isascii() and c.isprintable() else "?" for c in message[:ERROR_TEXT_MAX])
+def encode_error(code: int, message: str, bytes_max: int = ERROR_TEXT_MAX + 5) -> bytes:
+    """An ERROR packet, its message cut to fit; what is not printable ASCII becomes `?`."""
+    message = message[: min(ERROR_TEXT_MAX, bytes_max - 5)]
+    text = "".join(c if c.isascii() and c.isprintable() else "?" for c in message)
     packet = TftpPacketERR()
     packet.errorcode = int(code)
     packet.errmsgs = {int(code): text.encode("ascii")}  # tftpy sends only what this table holds

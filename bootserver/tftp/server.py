@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 
 import structlog
 
+from bootserver.limits import Limit
+from bootserver.log import Gathered
 from bootserver.tftp import packets
 from bootserver.tftp.exchange import Exchange, TftpFile
+from bootserver.tftp.first_answers import AMPLIFICATION_MAX, FirstAnswers
 from bootserver.tftp.netascii import as_netascii
 from bootserver.tftp.options import Limits, negotiate
 from bootserver.tftp.packets import ErrorCode, ReadRequest
@@ -24,13 +29,17 @@ __all__ = ["TftpFile", "TftpRefusal", "TftpRequest", "TftpServer"]
 
 log = structlog.get_logger(__name__)
 
-TRANSFERS_MAX = 256
 REQUESTS_PER_WAKE = 32
 OPEN_TIMEOUT_S = 10.0
 READER_THREADS = 8
 # The same request from the same port this long after the last progress: firmware that was reset
 # and uses its old port again. Sooner, it is a duplicate that the network made.
 RESTART_AFTER_S = 1.0
+# A transfer that has got less than this for so long gives way where there is no place left. Blocks
+# of 512 bytes, one at a time, over the round trip of a satellite, get more.
+SLOW_BYTES_PER_S = 512.0
+SLOW_AFTER_S = 3.0
+LINES_A_MINUTE = 20  # of each kind of event that needs no real client
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,23 +55,54 @@ class TftpRequest:
 OpenFile = Callable[[TftpRequest], Awaitable[TftpFile]]
 
 
+class _NotAnsweredError(Exception):
+    """This request is passed over in silence."""
+
+
 @dataclass(eq=False, slots=True)
 class _Running:
     """A request being served from `sock`; `exchange` is None until its file is open."""
 
     arrival: Arrival
     sock: socket.socket
+    since: float
     task: asyncio.Task[None] | None = None
     exchange: Exchange | None = None
+    has_given_way: bool = False
+
+    @property
+    def host(self) -> str:
+        """The client's address, without its port."""
+        return str(self.arrival.client[0])
+
+    @property
+    def is_unanswered(self) -> bool:
+        """True while the client has our first answer, or not, and has sent nothing to it."""
+        return self.exchange is not None and self.exchange.transfer.is_unanswered
+
+    @property
+    def has_answered(self) -> bool:
+        """True once the client has acknowledged something."""
+        return self.exchange is not None and self.exchange.transfer.progress_at is not None
 
     @property
     def has_ended(self) -> bool:
         """True once the client has all or has sent an ERROR; its task may have yet to learn it."""
         return self.exchange is not None and self.exchange.transfer.outcome is not None
 
+    def bytes_per_s(self, now: float) -> float:
+        """How fast the client takes what it gets; 0 if it has stood still for long."""
+        if self.exchange is None or self.exchange.transfer.progress_at is None:
+            return 0.0
+        transfer = self.exchange.transfer
+        stands_still = now - self.exchange.transfer.progress_at > 3 * SLOW_AFTER_S
+        return 0.0 if stands_still else transfer.acked_bytes / (now - self.since)
+
     def refuse(self, refusal: TftpRefusal) -> None:
-        with contextlib.suppress(OSError):
-            self.sock.send(packets.encode_error(refusal.code, refusal.message))
+        """Tells the client, unless it has an answer already and may not be there at all."""
+        if not self.is_unanswered:
+            with contextlib.suppress(OSError):
+                self.sock.send(_error(refusal, self.arrival))
 
 
 class TftpServer:
@@ -70,6 +110,12 @@ class TftpServer:
 
     `open_file` turns a request into content, or raises TftpRefusal. Whatever it or a client does
     costs one log line, never the server.
+
+    `transfers` is how many there may be at once, `transfers_per_address` how many of one address.
+    Where there is no place, those give way that have not acknowledged anything, the oldest first,
+    then slow ones. If none does, the request is not answered: an ERROR would end the boot, but a
+    machine that hears nothing asks again. Files being opened never give way, but leave an eighth of
+    the places to transfers, or in a flood none would come so far as to be acknowledged.
     """
 
     def __init__(
@@ -79,16 +125,25 @@ class TftpServer:
         hosts: Sequence[str] | None = None,
         port: int = 69,
         limits: Limits | None = None,
-        transfers_max: int = TRANSFERS_MAX,
+        transfers: Limit | None = None,
+        transfers_per_address: Limit | None = None,
+        unacknowledged_blocks: Limit | None = None,
     ) -> None:
         self._open_file = open_file
         self._hosts = hosts
         self._port = port
         self._limits = limits or Limits()
-        self._transfers_max = transfers_max
+        self._transfers = transfers or Limit(256)
+        self._transfers_per_address = transfers_per_address or Limit(128)
+        self._first_answers = FirstAnswers(unacknowledged_blocks)
         self._request_sockets: list[RequestSocket] = []
-        self._running: set[_Running] = set()
+        self._running: dict[_Running, None] = {}  # the oldest first
+        self._tasks: set[asyncio.Task[None]] = set()  # theirs, and of those that have given way
         self._latest: dict[SocketAddress, _Running] = {}  # by client address and port
+        self._stray, self._refused, self._dropped, self._unanswered = (
+            Gathered(partial(log.info, event), LINES_A_MINUTE)
+            for event in ("tftp.stray", "tftp.refused", "tftp.dropped", "tftp.unanswered")
+        )
         # Threads of its own: the loop's shared ones may be busy hashing images for minutes.
         self._threads = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="tftp-read")
 
@@ -111,17 +166,14 @@ class TftpServer:
             loop.remove_reader(request_socket)
             request_socket.close()
         self._request_sockets = []
-        if self._running:
-            await asyncio.wait(self._tasks(), timeout=grace_s)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace_s)
         for running in self._running:
             running.refuse(TftpRefusal(ErrorCode.UNDEFINED, "the server is shutting down"))
-        for task in (tasks := self._tasks()):
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         self._threads.shutdown(wait=False)
-
-    def _tasks(self) -> list[asyncio.Task[None]]:
-        return [running.task for running in self._running if running.task is not None]
 
     def _on_requests(self, request_socket: RequestSocket) -> None:
         for _ in range(REQUESTS_PER_WAKE):
@@ -130,15 +182,16 @@ class TftpServer:
                 return
             client = arrival.client[0]
             if not packets.is_request(arrival.datagram):
-                log.info("tftp.stray", client=client, size_bytes=len(arrival.datagram))
+                self._stray(client=client, size_bytes=len(arrival.datagram))
                 continue
             try:
                 self._take(request_socket, arrival)
+            except _NotAnsweredError as err:
+                self._dropped(client=client, reason=str(err))
             except TftpRefusal as refusal:
                 name = packets.name_for_log(arrival.datagram)
-                log.info("tftp.refused", client=client, name=name, reason=refusal.message)
-                answer = packets.encode_error(refusal.code, refusal.message)
-                request_socket.reply(arrival, answer)
+                self._refused(client=client, name=name, reason=refusal.message)
+                request_socket.reply(arrival, _error(refusal, arrival))
 
     def _take(self, request_socket: RequestSocket, arrival: Arrival) -> None:
         """Starts serving a request, unless it repeats one that is being served."""
@@ -146,20 +199,62 @@ class TftpServer:
         if earlier is not None and self._is_repeated(earlier, arrival):
             return
         request = packets.parse_request(arrival.datagram)
-        if earlier is not None and earlier.task is not None and not earlier.has_ended:
-            earlier.task.cancel()  # the client has moved on: firmware keeps its port
-        if len(self._running) >= self._transfers_max:
-            raise TftpRefusal(ErrorCode.UNDEFINED, "too busy, try again")
+        host, now = arrival.client[0], monotonic()
+        if not self._may_answer(arrival, request, now):
+            raise _NotAnsweredError("the address has never acknowledged what it got before")
+        if earlier is not None and not earlier.has_ended:
+            self._end(earlier)  # the client has moved on: firmware keeps its port
+        if not self._has_room(host, now):
+            raise _NotAnsweredError("no place is left")
         try:
             sock = request_socket.connect(arrival)
         except OSError as err:  # most likely no file descriptor is left
-            raise TftpRefusal(ErrorCode.UNDEFINED, f"too busy, try again: {err.strerror}") from err
+            raise _NotAnsweredError(str(err.strerror)) from err
 
-        running = _Running(arrival, sock)
+        running = _Running(arrival, sock, now)
         running.task = asyncio.create_task(self._serve(running, request))
         running.task.add_done_callback(lambda _: self._forget(running))
-        self._running.add(running)
+        self._tasks.add(running.task)
+        self._running[running] = None
+        self._count()
         self._latest[arrival.client] = running
+
+    def _may_answer(self, arrival: Arrival, request: ReadRequest, now: float) -> bool:
+        """False if the answer would be large, and its receiver has perhaps never asked."""
+        if negotiate(request.options, 0, self._limits).oack:
+            return True
+        host, size_bytes = arrival.client[0], len(arrival.datagram)
+        return self._first_answers.may_send_block(host, size_bytes, now)
+
+    def _has_room(self, host: str, now: float) -> bool:
+        """True if one more transfer of that address has a place; another may have to give way."""
+        for places, of_host in ((self._transfers_per_address, host), (self._transfers, None)):
+            taken = [r for r in self._running if of_host is None or r.host == of_host]
+            opening = sum(not r.is_unanswered and not r.has_answered for r in taken)
+            gives_way = None
+            if opening < places.max - places.max // 8:
+                if len(taken) < places.max:
+                    continue
+                gives_way = _first_to_give_way(taken, now)
+            places.refused += 1
+            if gives_way is None:
+                return False
+            gives_way.refuse(TftpRefusal(ErrorCode.UNDEFINED, "too slow: others are waiting"))
+            gives_way.has_given_way = True
+            self._end(gives_way)
+        return True
+
+    def _count(self) -> None:
+        """Has the figures as they are now."""
+        self._transfers.used = len(self._running)
+        by_host = Counter(running.host for running in self._running)
+        self._transfers_per_address.used = max(by_host.values(), default=0)
+
+    def _end(self, running: _Running) -> None:
+        """Cancels the transfer, whose place is free at once."""
+        self._running.pop(running, None)
+        if running.task is not None:
+            running.task.cancel()
 
     def _is_repeated(self, earlier: _Running, arrival: Arrival) -> bool:
         """True if the request is already being served; answers it again where that is due."""
@@ -170,14 +265,19 @@ class TftpServer:
         if earlier.exchange is None:
             return True
         progress_at = earlier.exchange.transfer.progress_at
+        now = monotonic()
         if progress_at is None:
-            earlier.exchange.repeat()
+            if self._may_answer(arrival, packets.parse_request(arrival.datagram), now):
+                earlier.exchange.repeat()
             return True
-        return monotonic() - progress_at < RESTART_AFTER_S
+        return now - progress_at < RESTART_AFTER_S
 
     def _forget(self, running: _Running) -> None:
         running.sock.close()
-        self._running.discard(running)
+        self._running.pop(running, None)
+        self._count()
+        if running.task is not None:
+            self._tasks.discard(running.task)
         if self._latest.get(running.arrival.client) is running:
             del self._latest[running.arrival.client]
 
@@ -186,12 +286,16 @@ class TftpServer:
         name = packets.name_for_log(running.arrival.datagram)
         line = log.bind(client=running.arrival.client[0], name=name)
         try:
-            await self._send_file(running, request, line)
+            await self._send_file(running, request, name, line)
         except TftpRefusal as refusal:
-            line.info("tftp.refused", reason=refusal.message)
+            self._refused(client=running.host, name=name, reason=refusal.message)
             running.refuse(refusal)
         except asyncio.CancelledError:
-            line.info("tftp.ended", outcome="cancelled")
+            outcome = "gave way" if running.has_given_way else "cancelled"
+            if running.has_answered:
+                line.info("tftp.ended", outcome=outcome)
+            else:
+                self._unanswered(client=running.host, name=name, outcome=outcome)
             raise
         except Exception as err:
             reason = f"{type(err).__name__}: {err}"
@@ -199,7 +303,7 @@ class TftpServer:
             running.refuse(TftpRefusal(ErrorCode.UNDEFINED, "the server cannot read this file"))
 
     async def _send_file(
-        self, running: _Running, request: ReadRequest, line: structlog.stdlib.BoundLogger
+        self, running: _Running, request: ReadRequest, name: str, line: structlog.stdlib.BoundLogger
     ) -> None:
         arrival = running.arrival
         started_at = monotonic()
@@ -214,11 +318,21 @@ class TftpServer:
             if request.netascii:
                 file = await as_netascii(file, self._threads)
             terms = negotiate(request.options, file.size_bytes, self._limits)
-            exchange = Exchange(running.sock, file, terms, self._limits, self._threads)
-            running.exchange = exchange
+            exchange = running.exchange = Exchange(
+                running.sock,
+                file,
+                terms,
+                self._limits,
+                self._threads,
+                client_known=self._first_answers.is_known(running.host, monotonic()),
+                on_heard=lambda: self._first_answers.heard_from(running.host, monotonic()),
+            )
             outcome = await exchange.run()
         finally:
             file.close(outcome is Outcome.COMPLETE)
+        if not running.has_answered and outcome is not Outcome.ABORTED:
+            self._unanswered(client=running.host, name=name, outcome=outcome.value)
+            return
         line.info(
             "tftp.ended",
             outcome=outcome.value,
@@ -230,3 +344,24 @@ class TftpServer:
             retransmissions=exchange.transfer.retransmissions,
             ignored=exchange.transfer.ignored,
         )
+
+
+def _error(refusal: TftpRefusal, arrival: Arrival) -> bytes:
+    """The ERROR packet, short enough for a request whose sender may be forged."""
+    bytes_max = AMPLIFICATION_MAX * len(arrival.datagram)
+    return packets.encode_error(refusal.code, refusal.message, bytes_max)
+
+
+def _first_to_give_way(taken: Sequence[_Running], now: float) -> _Running | None:
+    """The transfer that others need least, if there is one: never acknowledged, or the slowest."""
+    for running in taken:
+        if running.is_unanswered:
+            return running
+    slow = [
+        (rate, i)
+        for i, running in enumerate(taken)
+        if running.has_answered
+        and now - running.since > SLOW_AFTER_S
+        and (rate := running.bytes_per_s(now)) < SLOW_BYTES_PER_S
+    ]
+    return taken[min(slow)[1]] if slow else None

@@ -1,6 +1,6 @@
 """One file on its way to one client: datagrams in, datagrams out; no sockets, no clock.
 
-Four rules keep a transfer both alive and quiet:
+Five rules keep a transfer both alive and quiet:
 
 - An ACK that moves the transfer forward sends one window, from the block after it (RFC 7440 §4).
 - Where that repeats blocks that were under way, it is done once in half a round trip: ACKs that
@@ -8,6 +8,8 @@ Four rules keep a transfer both alive and quiet:
 - An ACK that does not move it forward sends nothing (RFC 1123 §4.2.3.1, Sorcerer's Apprentice).
   With windows it may tell of a gap right at the window's start, so it brings the
   next retransmission nearer, once: two round trips after the window was sent, not a time-out.
+- To a client whose address has never answered, the first answer goes once for each of its requests:
+  it may know nothing of them. The client repeats a request whose answer was lost.
 - Only progress renews the number of retries: a client that repeats itself cannot hold on for ever.
 """
 
@@ -45,6 +47,7 @@ class Transfer:
     __slots__ = (
         "_acked",
         "_blocks",
+        "_client_known",
         "_hurried",
         "_oack_pending",
         "_read",
@@ -65,9 +68,16 @@ class Transfer:
     )
 
     def __init__(
-        self, size_bytes: int, read: Callable[[int, int], bytes], terms: Terms, limits: Limits
+        self,
+        size_bytes: int,
+        read: Callable[[int, int], bytes],
+        terms: Terms,
+        limits: Limits,
+        *,
+        client_known: bool = True,
     ) -> None:
         self.size_bytes = size_bytes
+        self._client_known = client_known
         self._read = read
         self._terms = terms
         self._blocks = size_bytes // terms.blksize + 1  # the last one is short, or empty
@@ -91,6 +101,11 @@ class Transfer:
     def acked_bytes(self) -> int:
         """How much of the file the client is known to have."""
         return min(self._acked * self._terms.blksize, self.size_bytes)
+
+    @property
+    def is_unanswered(self) -> bool:
+        """True while the first answer is out, and nothing has come back."""
+        return self.progress_at is None and self.deadline < math.inf
 
     @property
     def span(self) -> tuple[int, int]:
@@ -137,9 +152,12 @@ class Transfer:
             self._end(Outcome.TIMED_OUT)
             return []
         self._retries += 1
+        self._round_trips.unanswered()
+        if not self._client_known:
+            self.deadline = now + self._round_trips.wait_s
+            return []
         self.retransmissions += 1
         self._resent = True
-        self._round_trips.unanswered()
         return self._send(now)
 
     def client_gone(self) -> None:
@@ -167,6 +185,7 @@ class Transfer:
             self._round_trips.answered(now - self._sent_at)
         self._hurried = False
         self._retries = 0
+        self._client_known = True
         self.progress_at = now
         if self._acked == self._blocks:
             self._end(Outcome.COMPLETE)

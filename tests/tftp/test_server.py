@@ -12,6 +12,7 @@ import pytest
 import structlog
 
 from bootserver.errors import ServiceError
+from bootserver.limits import Limit
 from bootserver.tftp import server as server_module
 from bootserver.tftp.options import Limits
 from bootserver.tftp.server import TftpRefusal, TftpRequest, TftpServer
@@ -27,13 +28,18 @@ def ack(number: int) -> bytes:
 
 
 class Client:
-    """A socket that sends and receives by hand."""
+    """A socket that sends and receives by hand; of `host`, if that is given."""
 
-    def __init__(self, server: TftpServer, family: int = socket.AF_INET) -> None:
+    def __init__(
+        self, server: TftpServer, family: int = socket.AF_INET, host: str | None = None
+    ) -> None:
         self.server = server.addresses[0]
         self.tid = self.server
+        self.received_bytes = 0
         self.sock = socket.socket(family, socket.SOCK_DGRAM)
         self.sock.setblocking(False)
+        if host:
+            self.sock.bind((host, 0))
 
     def __enter__(self) -> "Client":
         return self
@@ -51,18 +57,28 @@ class Client:
         async with asyncio.timeout(timeout_s):
             loop = asyncio.get_running_loop()
             datagram, self.tid = await loop.sock_recvfrom(self.sock, 70_000)
+        self.received_bytes += len(datagram)
         return datagram
 
-    async def fetch(self, datagram: bytes = RRQ, blksize: int = 512) -> bytes:
-        """The whole file, in lock-step."""
+    async def fetch(self, datagram: bytes = RRQ, blksize: int = 512, requests: int = 1) -> bytes:
+        """The whole file, in lock-step; all but the last of the requests may stay unanswered."""
         self.request(datagram)
-        content = b""
+        content, block = b"", 1
         while True:
-            answer = await self.receive()
+            try:
+                answer = await self.receive(timeout_s=5.0 if requests == 1 else 1.0)
+            except TimeoutError:
+                requests -= 1
+                assert requests
+                self.request(datagram)
+                continue
             if answer[:2] == b"\x00\x06":
                 self.send(ack(0))
                 continue
             assert answer[:2] == b"\x00\x03", answer
+            if answer[2:4] != block.to_bytes(2, "big"):
+                continue  # sent twice, because this busy machine was late
+            block += 1
             content += answer[4:]
             self.send(b"\x00\x04" + answer[2:4])
             if len(answer) < 4 + blksize:
@@ -459,22 +475,173 @@ async def test_next_file_from_the_same_port_ends_the_one_before():
             assert shelf.opened[0].closed is False
 
 
-async def test_too_many_transfers_are_told_to_try_again():
+WRITING = b"\x00\x02a\x00octet\x00"
+
+
+async def test_client_for_whom_there_is_no_place_is_answered_when_it_asks_again():
+    """An ERROR would end its boot."""
     shelf = Shelf(file=FILE)
-    async with serving(shelf.open_file, transfers_max=2) as server:
+    transfers = Limit(2)
+    async with serving(shelf.open_file, transfers=transfers) as server:
         with Client(server) as one, Client(server) as two, Client(server) as three:
             for client in (one, two):
                 client.request()
                 await client.receive()
+                client.send(ack(1))
+                await client.receive()
 
             three.request()
-            assert await three.receive() == b"\x00\x05\x00\x00too busy, try again\x00"
+            three.request(WRITING)
+            assert (await three.receive())[:4] == b"\x00\x05\x00\x02"  # to the second only
+            assert (transfers.used, transfers.max, transfers.refused) == (2, 2, 1)
 
             one.send(b"\x00\x05\x00\x00bye\x00")
             await asyncio.wait_for(shelf.opened[0].closing.wait(), 5)
             await asyncio.sleep(0)
             three.request()
             assert await three.receive() == FIRST_BLOCK
+
+
+async def test_transfer_that_nobody_acknowledged_gives_way_the_oldest_first():
+    shelf = Shelf(file=FILE)
+    async with serving(shelf.open_file, transfers=Limit(3)) as server:
+        with Client(server) as real, Client(server) as one, Client(server) as two:
+            real.request()
+            await real.receive()
+            real.send(ack(1))
+            await real.receive()
+            for client in (one, two):
+                client.request()
+                await client.receive()
+
+            await assert_serves(server)
+
+            assert [file.closed for file in shelf.opened[:3]] == [None, False, None]
+            real.send(ack(2))
+            assert (await real.receive())[:4] == b"\x00\x03\x00\x03"
+
+
+async def test_one_address_leaves_places_to_others():
+    shelf = Shelf(file=FILE)
+    async with serving(shelf.open_file, transfers_per_address=Limit(2)) as server:
+        with Client(server) as one, Client(server) as two, Client(server) as third:
+            for client in (one, two):
+                client.request()
+                await client.receive()
+                client.send(ack(1))
+                await client.receive()
+
+            third.request()
+            third.request(WRITING)
+            assert (await third.receive())[:4] == b"\x00\x05\x00\x02"  # to the second only
+            with Client(server, host="127.0.0.2") as other:
+                assert await other.fetch() == FILE
+
+
+async def test_256_slow_clients_give_way_to_a_real_one(monkeypatch):
+    """Blocks of 8 bytes and now and then an ACK, from two addresses."""
+    monkeypatch.setattr(server_module, "SLOW_AFTER_S", 0.0)
+    shelf = Shelf(file=FILE)
+    transfers = Limit(256)
+    request = b"\x00\x01file\x00octet\x00blksize\x008\x00"
+    async with serving(shelf.open_file, transfers=transfers) as server:
+        with contextlib.ExitStack() as clients:
+            slow = [
+                clients.enter_context(Client(server, host=f"127.0.0.{2 + i % 2}"))
+                for i in range(256)
+            ]
+            for client in slow:
+                client.request(request)
+                assert await client.receive() == b"\x00\x06blksize\x008\x00"
+                client.send(ack(0))
+                await client.receive()
+            assert transfers.used == 256
+
+            for host in ("127.0.0.1", "127.0.0.2"):
+                with Client(server, host=host) as client:
+                    assert await client.fetch() == FILE
+
+        assert transfers.refused
+        assert [file.closed for file in shelf.opened[:256]].count(False) in (1, 2)
+
+
+def answers_to(sockets: list[socket.socket]) -> int:
+    """How many bytes have come to these."""
+    received = 0
+    for sock in sockets:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                received += len(sock.recv(70_000))
+    return received
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "answer_bytes"),
+    [
+        # The worst: no options, and the protocol's smallest block. 32 times.
+        (b"\x00\x01file\x00octet\x00", 516),
+        (b"\x00\x01file\x00octet\x00blksize\x0065464\x00windowsize\x0064\x00", 29),
+        (b"\x00\x01file\x00octet\x00blksize\x008\x00tsize\x000\x00", 25),
+        (b"\x00\x01file\x00octet\x00tsize", 15),
+        (b"\x00\x01no\x00octet\x00", 19),
+        (b"\x00\x01x", 19),
+        (b"\x00\x01", 16),
+        (b"\x00\x02", 16),
+    ],
+)
+async def test_client_that_never_answers_gets_one_packet(request_bytes, answer_bytes):
+    shelf = Shelf(file=bytes(100_000))
+    limits, transfers = Limits(timeout_s=0.01, retries=3), Limit(256)
+    async with serving(shelf.open_file, limits=limits, transfers=transfers) as server:
+        with Client(server) as client:
+            client.request(request_bytes)
+            await client.receive()
+            while transfers.used:
+                await asyncio.sleep(0.01)
+            with pytest.raises(BlockingIOError):
+                client.sock.recv(70_000)
+
+            assert client.received_bytes == answer_bytes
+            assert answer_bytes <= 8 * len(request_bytes) or request_bytes == RRQ
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [b"", b"blksize\x0065464\x00windowsize\x0064\x00"])
+@pytest.mark.parametrize("addresses", [1, 5000])
+async def test_flood_from_5000_ports_is_answered_with_less_than_eight_times_its_bytes(
+    options, addresses
+):
+    """And who comes behind it is served: by the first or second request, without options too."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    content = os.urandom(100_000)
+    request_bytes = b"\x00\x01file\x00octet\x00" + options
+    async with serving(Shelf(file=content).open_file) as server:
+        with contextlib.ExitStack() as clients, structlog.testing.capture_logs() as logs:
+            flood = []
+            for i in range(5000):
+                host = f"127.1.{i // 250}.{i % 250 + 1}" if addresses > 1 else "127.0.0.1"
+                flood.append(clients.enter_context(Client(server, host=host)))
+                flood[-1].request(request_bytes)
+                if i % 20 == 0:
+                    await asyncio.sleep(0)  # the server reads
+            with Client(server) as client:  # when this is answered, all before it have been read
+                client.request(WRITING)
+                while (await client.receive())[:2] != b"\x00\x05":
+                    pass
+
+            for host in ("127.0.0.1", "127.0.0.2"):
+                for more in (b"", b"blksize\x001468\x00"):
+                    with Client(server, host=host) as honest:
+                        blksize = 1468 if more else 512
+                        assert await honest.fetch(RRQ + more, blksize, requests=2) == content
+
+            sent = 5000 * len(request_bytes)
+            received = answers_to([client.sock for client in flood])
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    print(f"{addresses} addresses, {len(request_bytes)} bytes: {received / sent:.2f} times back")
+    assert 0 < received <= 8 * sent
+    assert len(logs) < 100
 
 
 async def test_client_that_has_gone_frees_its_place():
@@ -484,6 +651,8 @@ async def test_client_that_has_gone_frees_its_place():
             with Client(server) as client:
                 client.request()
                 await client.receive()
+                client.send(ack(1))
+                await client.receive()
             await asyncio.wait_for(shelf.opened[0].closing.wait(), 5)
             await asyncio.sleep(0)
 
@@ -492,13 +661,16 @@ async def test_client_that_has_gone_frees_its_place():
 
 
 async def test_silent_client_is_given_up_after_the_retries():
+    """One whose address is known: it has fetched something before."""
     shelf = Shelf(file=FILE)
     limits = Limits(timeout_s=0.01, retries=2)
     async with serving(shelf.open_file, limits=limits) as server:
+        await assert_serves(server)
         with Client(server) as client:
             client.request()
-            await asyncio.wait_for(shelf.opened_one(), 5)
-            await asyncio.wait_for(shelf.opened[0].closing.wait(), 5)
+            while len(shelf.opened) < 2:
+                await asyncio.sleep(0.01)
+            await asyncio.wait_for(shelf.opened[1].closing.wait(), 5)
 
             assert [await client.receive() for _ in range(3)] == [FIRST_BLOCK] * 3
             with pytest.raises(TimeoutError):
@@ -527,6 +699,8 @@ async def test_stop_ends_what_does_not_finish_and_says_so():
     async with serving(shelf.open_file) as server:
         with Client(server) as client:
             client.request()
+            await client.receive()
+            client.send(ack(1))
             await client.receive()
 
             await server.stop(grace_s=0)
@@ -583,6 +757,7 @@ async def test_garbage_to_a_running_transfer_leaves_it_running():
     chance = random.Random(21)
     limits = Limits(timeout_s=0.05)
     async with serving(Shelf(file=FILE).open_file, limits=limits) as server:
+        await assert_serves(server)  # from now on, the first block is repeated
         with Client(server) as client:
             client.request()
             assert await client.receive() == FIRST_BLOCK
@@ -616,7 +791,7 @@ async def test_file_descriptors_above_1024_do_no_harm():
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-async def test_no_file_descriptor_left_is_told_and_survived():
+async def test_no_file_descriptor_left_is_survived_and_the_client_asks_again():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     async with serving(Shelf(file=FILE).open_file) as server:
         with Client(server) as client:
@@ -628,7 +803,8 @@ async def test_no_file_descriptor_left_is_told_and_survived():
                     while True:
                         held.append(os.open(os.devnull, os.O_RDONLY))
                 client.request()
-                assert (await client.receive()).startswith(b"\x00\x05\x00\x00too busy, try again")
+                client.request(WRITING)
+                assert (await client.receive())[:4] == b"\x00\x05\x00\x02"  # to the second only
             finally:
                 for fd in held:
                     os.close(fd)
