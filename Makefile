@@ -18,7 +18,7 @@ setup-test: setup $(VENV)/.installed-dev ## the same, and what the tests need
 	@$(BIN)/python -m bootserver.stub.collect tests/isos --iso memtest86+x64.iso --iso grub-rescue-cdrom.iso
 
 run: setup ## serve; with an empty images/ Memtest86+ comes first
-	@ls images | grep -qi '\.iso$$' || \
+	@find -L images -iname '*.iso' -o -iname '*.img' | grep -q . || \
 	  { echo "images/ is empty: adding Memtest86+"; $(BIN)/python -m bootserver.stub.collect images --iso memtest86+x64.iso; }
 	@exec $(BIN)/bootserver serve
 

@@ -97,14 +97,17 @@ async def explain_image(config: Config, image_id: str, client: str | None, as_js
 
 @images.command("add")
 @click.argument("source", metavar="FILE-OR-URL")
-@click.option("--name", help="Another name for the image, without .iso.")
-@click.option("--sha256", help="What the file's SHA-256 must be.")
+@click.option("--name", help="Another name for the image, without .iso; FOLDER/NAME is one too.")
+@click.option("--sha256", help="What its SHA-256 must be, or that of the packed file.")
 @as_json
 @with_config
 async def add(
     config: Config, source: str, name: str | None, sha256: str | None, as_json: bool
 ) -> None:
-    """Copy an ISO into the library, or download it; a download that was cut goes on."""
+    """Copy an image into the library, or download it; a download that was cut goes on.
+
+    What is packed is unpacked: xz, gzip, bzip2, or a zip with one image in it.
+    """
     from bootserver.images.add import add_image
     from bootserver.images.directory import image_id_of
 

@@ -1,14 +1,14 @@
 """Adds an image to the library's directory: a file, a URL, or bytes that are being sent to us.
 
 A half-arrived one is never seen: everything goes into a part file first, is checked there, and only
-then gets its name.
+then gets its name. What is packed is unpacked on its way there.
 """
 
 from __future__ import annotations
 
 import re
 import threading
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Iterable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -17,10 +17,11 @@ import structlog
 from bootserver.errors import ImageError, ImageNotReadyError
 from bootserver.images.copy import copy
 from bootserver.images.digests import hash_file
-from bootserver.images.directory import IMAGE_SUFFIXES, image_paths
+from bootserver.images.directory import COMPRESSED_SUFFIXES, IMAGE_SUFFIXES, image_paths
 from bootserver.images.iso import inspect_iso
 from bootserver.images.part import Part, Progress, name_taken, open_part
 from bootserver.images.threads import cancellable, in_thread
+from bootserver.images.unpack import ZIP_END_BYTES
 
 log = structlog.get_logger()
 
@@ -36,14 +37,18 @@ async def add_image(
     """The image's file in `directory`, copied from a path or downloaded from an http(s) URL.
 
     Raises ImageError for what cannot be had or is no whole image, is not what `sha256` says, or has
-    the name of another image. Adding the same content twice is fine. A download that was cut goes
-    on where it stopped, within this call and at the next. `progress` is called on the event loop.
+    the name of another image. Where the source is packed, `sha256` may be its digest or that of the
+    image in it. Adding the same content twice is fine. A download that was cut goes on where it
+    stopped, within this call and at the next; one that is packed within this call only. `progress`
+    is called on the event loop.
     """
     is_url = _is_url(source)
     expected = _expected_digest(sha256)
-    target = directory / _file_name(name, source, is_url)
+    came_as = await _name_of(source, name) if is_url else Path(source).name
+    target = directory / _file_name(name, came_as)
     existing = await in_thread(_existing, target, directory)
-    if existing is not None and (expected or not is_url):
+    is_packed = came_as.lower().endswith(COMPRESSED_SUFFIXES)
+    if existing is not None and not is_packed and (expected or not is_url):
         # Known before a byte has moved: it is this content, or the name is taken.
         wanted = expected or await cancellable(_digest_like, Path(source), existing)
         return await cancellable(_same, existing, wanted)
@@ -51,8 +56,10 @@ async def add_image(
     with open_part(target, existing) as part:
         if is_url:
             # Only a download is to pay for aiohttp, which takes a third of a second to import.
-            from bootserver.images.download import download
+            from bootserver.images.download import download, end_of
 
+            if came_as.lower().endswith(".zip"):
+                part.check_end(await end_of(source, ZIP_END_BYTES))
             await download(source, part, progress)
         else:
             await copy(Path(source), part, progress)
@@ -75,7 +82,7 @@ async def add_upload(
     the first byte. An upload that was cut leaves nothing.
     """
     expected = _expected_digest(sha256)
-    target = directory / _file_name(name, "", is_url=False)
+    target = directory / _file_name(name, name)
     existing = await in_thread(_existing, target, directory)
     with open_part(target, existing) as part:
         part.restart()
@@ -83,12 +90,13 @@ async def add_upload(
             part.expect(size_bytes)
         async for data in body:
             await in_thread(part.append, data)
-            progress(part.size_bytes, size_bytes)
-        if size_bytes is not None and part.size_bytes != size_bytes:
+            progress(part.got_bytes, size_bytes)
+        if size_bytes is not None and part.got_bytes != size_bytes:
             raise ImageError(
-                f"the upload ended at byte {part.size_bytes:,} of {size_bytes:,}",
+                f"the upload ended at byte {part.got_bytes:,} of {size_bytes:,}",
                 hint="send it again",
             )
+        await in_thread(part.finish)
         await cancellable(_check, part, expected)
         return await cancellable(_publish, part)
 
@@ -113,13 +121,26 @@ def _expected_digest(sha256: str | None) -> str:
     return digest
 
 
-def _file_name(name: str | None, source: str, is_url: bool) -> str:
+async def _name_of(url: str, name: str | None) -> str:
+    """What the file behind a URL is called, "" if nothing says so.
+
+    The server is asked only where the URL's last part is no image's name.
+    """
+    last = unquote(urlsplit(url).path).rpartition("/")[2]
+    if name is not None or _is_meant(last):
+        return last
+    from bootserver.images.download import offered_names
+
+    offered = await offered_names(url)
+    return next((name for name in offered if _is_meant(name) and name.isprintable()), "")
+
+
+def _file_name(name: str | None, came_as: str) -> str:
     """The name of the image's file: its id and `.iso` or `.img`; refuses what is not safe."""
-    came_as = unquote(urlsplit(source).path.rpartition("/")[2]) if is_url else Path(source).name
     image_id, suffix = _split(came_as if name is None else name)
     parts = image_id.split("/")
     if not parts[-1]:
-        raise ImageError("there is no name for the image", hint="give one with --name")
+        raise ImageError("nothing gives the image a name", hint="give it one with --name")
     if (
         not image_id.isprintable()
         or "\\" in image_id
@@ -136,10 +157,21 @@ def _file_name(name: str | None, source: str, is_url: bool) -> str:
     return file_name
 
 
+def _is_meant(name: str) -> bool:
+    """True for a name that an image may have, or one that is packed."""
+    return name.lower().endswith((*IMAGE_SUFFIXES, *COMPRESSED_SUFFIXES))
+
+
 def _split(name: str) -> tuple[str, str]:
-    """The name without an image's suffix, and that suffix in lower case, "" for none."""
-    suffix = next((suffix for suffix in IMAGE_SUFFIXES if name.lower().endswith(suffix)), "")
-    return name.removesuffix(name[len(name) - len(suffix) :]), suffix
+    """`rescue` and `.iso` of RESCUE.ISO.XZ; "" where the name has no image's suffix."""
+    unpacked = _without(name, COMPRESSED_SUFFIXES)
+    image_id = _without(unpacked, IMAGE_SUFFIXES)
+    return image_id, unpacked[len(image_id) :].lower()
+
+
+def _without(name: str, suffixes: Iterable[str]) -> str:
+    suffix = next((suffix for suffix in suffixes if name.lower().endswith(suffix)), "")
+    return name[: len(name) - len(suffix)]
 
 
 def _existing(target: Path, directory: Path) -> Path | None:
@@ -173,12 +205,13 @@ def _same(existing: Path, digest: str, cancelled: threading.Event) -> Path:
 def _check(part: Part, expected: str, cancelled: threading.Event) -> None:
     """Raises ImageError, and drops the file, unless it is a whole image of the expected digest."""
     try:
-        if expected:
+        if expected and expected != part.source_sha256:
             digest, _ = hash_file(part.path, cancelled=cancelled)
             if digest != expected:
+                packed = f", as it came packed {part.source_sha256}" if part.is_packed else ""
                 raise ImageError(
-                    f"{part.target.name} is not what was asked for: its SHA-256 is {digest}, "
-                    f"expected was {expected}",
+                    f"{part.target.name} is not what was asked for: its SHA-256 is {digest}"
+                    f"{packed}, expected was {expected}",
                     hint="check the digest, or try another mirror",
                 )
         inspect_iso(part.path, name=part.target.name)

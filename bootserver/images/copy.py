@@ -1,4 +1,4 @@
-"""Copies a local ISO into a part file."""
+"""Copies a local image into a part file, or unpacks it there."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from bootserver.errors import ImageError, ImageNotReadyError
 from bootserver.images.iso import inspect_iso, open_regular
 from bootserver.images.part import Part, Progress
 from bootserver.images.threads import cancellable
+from bootserver.images.unpack import HEAD_BYTES, ZIP_END_BYTES
 
 READ_BYTES = 1024**2
+PACKED_READ_BYTES = 64 * 1024  # small, for it may become a thousand times as much
 KERNEL_COPY_BYTES = 64 * 1024**2  # small enough to be cancelled within a second
 
 
@@ -31,7 +33,6 @@ async def copy(source: Path, part: Part, progress: Progress) -> None:
 def _copy(
     source: Path, part: Part, report: Callable[[int], None], cancelled: threading.Event
 ) -> None:
-    inspect_iso(source)  # before gigabytes are copied
     try:
         file = open_regular(source)
     except OSError as err:
@@ -40,6 +41,12 @@ def _copy(
         total_bytes = os.fstat(file.fileno()).st_size
         part.restart()
         part.expect(total_bytes)
+        part.begin(os.pread(file.fileno(), HEAD_BYTES, 0))
+        if part.is_packed:
+            end = os.pread(file.fileno(), ZIP_END_BYTES, max(total_bytes - ZIP_END_BYTES, 0))
+            part.check_end(end if source.suffix.lower() == ".zip" else b"")
+        else:
+            inspect_iso(source)  # before gigabytes are copied
         done_bytes = 0
         for count in _pieces(file.fileno(), part):
             done_bytes += count
@@ -48,10 +55,14 @@ def _copy(
                 raise ImageNotReadyError("the copy was cancelled")
     if done_bytes != total_bytes:
         raise ImageError(f"{source} changed while it was copied", hint="run the command again")
+    part.finish()
 
 
 def _pieces(fd: int, part: Part) -> Iterator[int]:
     """Copies piece by piece: in the kernel, which shares the blocks where the file system can."""
+    while part.is_packed and (data := os.read(fd, PACKED_READ_BYTES)):
+        part.append(data)
+        yield len(data)
     try:
         while count := os.copy_file_range(fd, part.fd, KERNEL_COPY_BYTES):
             yield count

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from bootserver.errors import ImageError
 from bootserver.images.sidecar import SideCar, read_sidecar
@@ -107,7 +107,7 @@ def image_id_of(path: Path, directory: Path) -> str:
     return path.relative_to(directory).with_suffix("").as_posix()
 
 
-def is_image(path: Path) -> bool:
+def is_image(path: PurePath) -> bool:
     """True for `ID.iso` or `ID.img`, in upper or lower case, and not hidden."""
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
 

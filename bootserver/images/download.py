@@ -6,7 +6,9 @@ import asyncio
 import os
 import re
 import ssl
-from urllib.parse import urlsplit
+from email.message import Message
+from email.utils import collapse_rfc2231_value
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import aiohttp
 import structlog
@@ -37,57 +39,122 @@ async def download(url: str, part: Part, progress: Progress) -> None:
     Raises ImageError for what cannot be had, does not fit, or cannot be the existing image.
     """
     part.recall(url)
-    timeout = aiohttp.ClientTimeout(
-        total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=SILENCE_TIMEOUT_S
-    )
-    # The read buffer stays small: what is in it when the connection breaks is lost.
-    async with aiohttp.ClientSession(
-        timeout=timeout, trust_env=True, auto_decompress=False
-    ) as session:
-        furthest = start = part.size_bytes
+    async with _session() as session:
+        furthest = start = part.got_bytes
         failures = 0
         while True:
             try:
                 return await _fetch(session, url, part, progress)
             except _Interrupted as err:
-                if part.size_bytes > furthest:
-                    furthest, failures = part.size_bytes, 0
+                if part.got_bytes > furthest:
+                    furthest, failures = part.got_bytes, 0
                 if isinstance(err, _Unreachable) and furthest == start:
                     raise ImageError(
                         f"{shown_url(url)} {err}", hint="check the address and the network"
                     ) from err
                 if failures == len(RETRY_WAITS_S):
                     raise ImageError(
-                        f"{shown_url(url)} {err}; {part.size_bytes:,} bytes are here",
+                        f"{shown_url(url)} {err}; {part.got_bytes:,} bytes are here",
                         hint="run the same command again: it goes on where it stopped, if it can",
                     ) from err
-                log.info("image.retry", url=shown_url(url), problem=str(err), at=part.size_bytes)
+                log.info("image.retry", url=shown_url(url), problem=str(err), at=part.got_bytes)
             await asyncio.sleep(RETRY_WAITS_S[failures])
             failures += 1
+
+
+async def offered_names(url: str) -> list[str]:
+    """What the file behind the URL may be called, the best first; asks for its first byte only.
+
+    By the answer's Content-Disposition (RFC 6266); by the parts of the URL that it came from in the
+    end, and of the one asked for, the last first. Raises ImageError if there is no good answer.
+    """
+    headers = {"Accept-Encoding": "identity", "Range": "bytes=0-0"}
+    try:
+        async with (
+            _session() as session,
+            session.get(url, headers=headers, max_redirects=MAX_REDIRECTS) as response,
+        ):
+            if response.status not in (200, 206, 416):
+                raise _refused(response, url)
+            told = _disposition_name(response.headers.get("Content-Disposition", ""))
+            return [told, *_url_names(str(response.url)), *_url_names(url)]
+    except (aiohttp.ClientError, TimeoutError) as err:
+        meaning = _meaning(err, url)
+        if isinstance(meaning, ImageError):
+            raise meaning from err
+        raise ImageError(
+            f"{shown_url(url)} {meaning}", hint="check the address and the network"
+        ) from err
+
+
+async def end_of(url: str, count: int) -> bytes:
+    """The last `count` bytes of the file behind the URL, b"" where its server gives no parts."""
+    headers = {"Accept-Encoding": "identity", "Range": f"bytes=-{count}"}
+    try:
+        async with (
+            _session() as session,
+            session.get(url, headers=headers, max_redirects=MAX_REDIRECTS) as response,
+        ):
+            return await response.content.read(count) if response.status == 206 else b""
+    except (aiohttp.ClientError, TimeoutError):
+        return b""  # the download itself says what is wrong, and tries again
+
+
+def _session() -> aiohttp.ClientSession:
+    timeout = aiohttp.ClientTimeout(
+        total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=SILENCE_TIMEOUT_S
+    )
+    # The read buffer stays small: what is in it when the connection breaks is lost.
+    return aiohttp.ClientSession(timeout=timeout, trust_env=True, auto_decompress=False)
+
+
+def _disposition_name(header: str) -> str:
+    """The file's name, "" for none; filename* counts before filename (RFC 6266 §4.3).
+
+    Read by the mail package, which also takes what servers send against the standard: names with
+    blanks and without quotes.
+    """
+    message = Message()
+    message["Content-Disposition"] = header
+    params = message.get_params([], "Content-Disposition")
+    names = [value for key, value in params if key.lower() == "filename"]
+    names.sort(key=lambda value: isinstance(value, str))  # an encoded one is a tuple
+    name = collapse_rfc2231_value(names[0]) if names else ""
+    return re.split(r"[/\\]", name)[-1]
+
+
+def _url_names(url: str) -> list[str]:
+    """The names in a URL that may be the file's: of its path, and in the values of its query."""
+    parts = urlsplit(url)
+    values = [value for _, value in parse_qsl(parts.query)]
+    names = [re.split(r"[/\\=]", value)[-1].strip('"') for value in values]
+    return [*reversed(unquote(parts.path).split("/")), *reversed(names)]
 
 
 async def _fetch(session: aiohttp.ClientSession, url: str, part: Part, progress: Progress) -> None:
     """One request: gets the rest of the file, or raises _Interrupted, or ImageError for good."""
     headers = {"Accept-Encoding": "identity"}
-    if part.validator and part.size_bytes:
-        headers |= {"Range": f"bytes={part.size_bytes}-", "If-Range": part.validator}
+    if part.validator and part.got_bytes:
+        headers |= {"Range": f"bytes={part.got_bytes}-", "If-Range": part.validator}
     try:
         async with session.get(url, headers=headers, max_redirects=MAX_REDIRECTS) as response:
             total_bytes = _begin(response, url, part)
             if total_bytes is not None:
                 part.expect(total_bytes)
-            progress(part.size_bytes, total_bytes)
+            if part.got_bytes:
+                progress(part.got_bytes, total_bytes)
             if response.status != 416:
                 async for data in response.content.iter_any():
                     await in_thread(part.append, data)
-                    progress(part.size_bytes, total_bytes)
+                    progress(part.got_bytes, total_bytes)
     except (aiohttp.ClientError, TimeoutError) as err:
         raise _meaning(err, url) from err
-    got_bytes = part.size_bytes
+    got_bytes = part.got_bytes
     if total_bytes is not None and got_bytes != total_bytes:
         if got_bytes > total_bytes:
             part.restart()
         raise _Interrupted(f"ended at byte {got_bytes:,} of {total_bytes:,}")
+    await in_thread(part.finish)
 
 
 def _begin(response: aiohttp.ClientResponse, url: str, part: Part) -> int | None:
@@ -95,22 +162,26 @@ def _begin(response: aiohttp.ClientResponse, url: str, part: Part) -> int | None
     if response.status == 200:
         part.restart(url, _validator(response))
         return response.content_length
-    if response.status == 206 and part.size_bytes:
+    if response.status == 206 and part.got_bytes:
         first, total_bytes = _content_range(response)
         changed = _validator(response) not in ("", part.validator)
-        if first == part.size_bytes and not changed:
+        if first == part.got_bytes and not changed:
             return total_bytes
         part.restart()
         raise _Interrupted("answered with another part of the file than asked for")
-    if response.status == 416 and part.size_bytes:
+    if response.status == 416 and part.got_bytes:
         _, total_bytes = _content_range(response)
-        if total_bytes == part.size_bytes:
+        if total_bytes == part.got_bytes:
             return total_bytes  # it was all here, and only its publishing was missing
         part.restart()
         raise _Interrupted("has another file than before")
     if response.status in (408, 425, 429) or response.status >= 500:
         raise _Interrupted(f"answered {response.status} {response.reason}")
-    raise ImageError(
+    raise _refused(response, url)
+
+
+def _refused(response: aiohttp.ClientResponse, url: str) -> ImageError:
+    return ImageError(
         f"{shown_url(url)} answered {response.status} {response.reason}",
         hint="check the address in a browser",
     )

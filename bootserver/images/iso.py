@@ -48,6 +48,17 @@ def inspect_iso(path: Path, *, name: str = "") -> IsoFacts:
         ) from err
 
 
+def begins_an_image(file: BinaryIO) -> bool:
+    """True if the beginning of a file is that of a disc, or of a disk that is no floppy."""
+    try:
+        open_volume(file.fileno(), os.fstat(file.fileno()).st_size, "")
+    except NoVolumeError:
+        return inspect_plain_disk(file) is not None
+    except ImageError:
+        pass  # a disc, and what it says of itself goes on behind this beginning
+    return True
+
+
 def open_regular(path: Path) -> BinaryIO:
     """The file, opened for unbuffered reading; OSError for a FIFO or device, without blocking."""
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -3,7 +3,8 @@
 `.NAME.iso.part` becomes `NAME.iso` once it is whole. A record beside it says which version of which
 URL its bytes are from: `.NAME.iso.part.open` while they come, `.NAME.iso.part.json` once they have
 stopped in good order. What was killed has no such record and is swept away: nobody knows which of
-its bytes have come to the disk.
+its bytes have come to the disk. What arrives packed is unpacked on its way, and never kept: no call
+can go on in the middle of it.
 """
 
 from __future__ import annotations
@@ -17,18 +18,26 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 
 from bootserver.errors import ImageError
 from bootserver.images.directory import IMAGE_SUFFIXES, files
+from bootserver.images.iso import begins_an_image
+from bootserver.images.unpack import CHECK_SOURCE, HEAD_BYTES, Unpacker, check_zip_end, unpacker_of
 from bootserver.wholefile import put, sweep, sync_directory
 
 KEPT_S = 7 * 24 * 3600.0  # how long a download that was cut may be gone on with
 
 Progress = Callable[[int, int | None], None]  # bytes that are here, bytes in all if known
+
+LOOK_BYTES = 3 * 1024**2  # enough to tell an image from anything else; more than any floppy has
+# What is packed may become a thousand times as much. No disc that goes into a machine's memory has
+# more than this, and the disk is not to be filled to its end.
+UNPACKED_LIMIT_BYTES = 64 * 1024**3
+RESERVE_BYTES = 256 * 1024**2
 
 log = structlog.get_logger()
 
@@ -42,7 +51,13 @@ class Part:
     fd: int
     existing: Path | None  # the image that has the name already
     validator: str = ""  # a strong ETag or a Last-Modified date (RFC 9110 §13.1.5)
-    total_bytes: int = 0  # what the file is to become, as far as it is known
+    total_bytes: int = 0  # of the source, as far as it is known
+    _head: bytes = b""  # while it is too short to tell whether the source is packed
+    _is_begun: bool = False  # that is known
+    _is_looked_at: bool = False
+    _unpacker: Unpacker | None = None
+    _packed_bytes: int = 0  # of the source that were unpacked
+    _packed_digest: hashlib._Hash = field(default_factory=hashlib.sha256)
 
     @property
     def record_path(self) -> Path:
@@ -59,6 +74,21 @@ class Part:
         """How much of the file is here."""
         return os.fstat(self.fd).st_size
 
+    @property
+    def got_bytes(self) -> int:
+        """How much of the source is here."""
+        return (self._packed_bytes if self.is_packed else self.size_bytes) + len(self._head)
+
+    @property
+    def is_packed(self) -> bool:
+        """True once it is known that the source is packed."""
+        return self._unpacker is not None
+
+    @property
+    def source_sha256(self) -> str:
+        """The digest of a source that is packed, "" for any other, which the file's is."""
+        return self._packed_digest.hexdigest() if self.is_packed else ""
+
     def recall(self, url: str) -> None:
         """Takes up what an earlier call has left of the same URL, or starts from nothing."""
         try:
@@ -70,12 +100,15 @@ class Part:
             pass  # no record, or not ours: nothing to go on with
         if not self.validator:
             self.restart()
+        self._is_begun = self.size_bytes > 0
         os.lseek(self.fd, 0, os.SEEK_END)
 
     def restart(self, url: str = "", validator: str = "") -> None:
         """Empties the file and notes what the coming bytes can be continued with."""
         # In this order a stop in between never leaves old bytes under a new validator.
         self._remove_records()
+        self._head, self._is_begun, self._is_looked_at = b"", False, False
+        self._unpacker, self._packed_bytes, self._packed_digest = None, 0, hashlib.sha256()
         os.ftruncate(self.fd, 0)
         os.lseek(self.fd, 0, os.SEEK_SET)
         self.validator = validator
@@ -88,21 +121,102 @@ class Part:
                 raise self.disk_error(err) from err
 
     def expect(self, total_bytes: int) -> None:
-        """Refuses before the first byte what cannot get its name, or cannot fit."""
-        if self.existing is not None and self.existing.stat().st_size != total_bytes:
-            raise name_taken(self.existing)
+        """Says how much the source has; raises as `begin`, of a source that has begun."""
         self.total_bytes = total_bytes
-        if total_bytes - self.size_bytes > self._free_bytes():
-            raise self._no_room()
+        if self._is_begun:
+            self._require_room()
+
+    def check_end(self, end: bytes) -> None:
+        """Refuses by its end, before the rest has come, a zip archive without just one image."""
+        try:
+            check_zip_end(end)
+        except ImageError as err:
+            raise self._refusal(err) from err
+
+    def begin(self, head: bytes) -> None:
+        """Decides by the source's first bytes whether it is packed.
+
+        Refuses before the first byte what is no image, cannot get its name, or cannot fit.
+        """
+        try:
+            self._unpacker = unpacker_of(head)
+        except ImageError as err:
+            raise self._refusal(err) from err
+        self._is_begun = True
+        if not self.is_packed:
+            self._require_room()
 
     def append(self, data: bytes) -> None:
-        """Writes the next bytes."""
+        """Takes the next bytes of the source; raises ImageError for no image, or no room."""
+        if not self._is_begun:
+            self._head += data
+            if len(self._head) < HEAD_BYTES:
+                return
+            self.begin(self._head)
+            data, self._head = self._head, b""
+        if self._unpacker is None:
+            self._write(data)
+            return
+        self._packed_bytes += len(data)
+        self._packed_digest.update(data)
+        try:
+            for piece in self._unpacker.unpack(data):
+                self._require_reserve(len(piece))
+                self._write(piece)
+        except ImageError as err:
+            raise self._refusal(err) from err
+
+    def finish(self) -> None:
+        """The source has ended; raises ImageError where it ends too early."""
+        if not self._is_begun:
+            self.begin(self._head)
+            data, self._head = self._head, b""
+            self._write(data)
+        if self._unpacker is not None and not self._unpacker.is_whole:
+            raise ImageError(
+                f"{self.target.name}: it ends before what is packed in it does", hint=CHECK_SOURCE
+            )
+
+    def _write(self, data: bytes) -> None:
         rest = memoryview(data)
         try:
             while rest:
                 rest = rest[os.write(self.fd, rest) :]
         except OSError as err:
             raise self.disk_error(err) from err
+        if not self._is_looked_at and self.size_bytes >= LOOK_BYTES:
+            self._is_looked_at = True
+            with os.fdopen(os.dup(self.fd), "rb", buffering=0) as file:
+                is_image = begins_an_image(file)
+            if not is_image:
+                raise self._refusal(
+                    ImageError(
+                        "it is no image of a disc or disk", hint="check what the file really is"
+                    )
+                )
+
+    def _require_room(self) -> None:
+        if not self.total_bytes:
+            return
+        if self.existing is not None and self.existing.stat().st_size != self.total_bytes:
+            raise name_taken(self.existing)
+        if self.total_bytes - self.size_bytes > self._free_bytes():
+            raise self._no_room()
+
+    def _require_reserve(self, count: int) -> None:
+        """Raises ImageError before what is unpacked has no end, or fills the disk."""
+        if self.size_bytes + count > UNPACKED_LIMIT_BYTES:
+            raise ImageError(
+                f"it unpacks to more than {UNPACKED_LIMIT_BYTES:,} bytes",
+                hint="unpack it yourself, and look whether it is an image",
+            )
+        if self._free_bytes() < RESERVE_BYTES + count:
+            raise self._no_room()
+
+    def _refusal(self, err: ImageError) -> ImageError:
+        """The error with the image's name; nothing is kept, for it would only come again."""
+        self.validator = ""
+        return ImageError(f"{self.target.name}: {err.message}", hint=err.hint)
 
     def publish(self) -> Path | None:
         """None once the file has its name, for good; else the image that has it already."""
@@ -172,7 +286,7 @@ class Part:
         )
 
     def _no_room(self) -> ImageError:
-        missing_bytes = self.total_bytes - self.size_bytes
+        missing_bytes = 0 if self.is_packed else self.total_bytes - self.size_bytes
         needed = f"{missing_bytes:,} bytes more are needed, " if missing_bytes > 0 else ""
         return ImageError(
             f"there is no room for {self.target.name}: {needed}"
@@ -206,7 +320,7 @@ def open_part(target: Path, existing: Path | None = None) -> Iterator[Part]:
             try:
                 yield part
             finally:
-                if part.validator and part.size_bytes and part.in_place():
+                if part.validator and part.size_bytes and not part.is_packed and part.in_place():
                     part.keep()
                 else:
                     part.remove()

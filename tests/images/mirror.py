@@ -34,6 +34,7 @@ class Mirror:
         validators = (self.headers.get("ETag"), self.headers.get("Last-Modified"))
         if self.ranges and "Range" in request.headers:
             start = request.http_range.start or 0
+            start = max(start + len(self.content), 0) if start < 0 else start
             status = 206
             if request.headers.get("If-Range", validators[0]) not in validators:
                 start, status = 0, 200
