@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -126,7 +126,8 @@ def _extract(wanted: dict[str, Origin], directory: Path) -> list[tuple[str, Path
         # Packages that must be able to do something come last: they may need another release.
         for name, origin in sorted(wanted.items(), key=lambda item: item[1].package == "ipxe"):
             if origin.package not in packages:
-                packages[origin.package] = _capable(source, origin)
+                origins = [x for x in wanted.values() if x.package == origin.package]
+                packages[origin.package] = _capable(source, origins)
             package = packages[origin.package]
             target = directory / name
             member = package.root / origin.member
@@ -140,15 +141,20 @@ def _extract(wanted: dict[str, Origin], directory: Path) -> list[tuple[str, Path
     return extracted
 
 
-def _capable(source: PackageSource, origin: Origin) -> Unpacked:
-    """The host release's package if it can do what is asked, else the newer release's."""
-    package = source.unpack(origin.package)
-    if not origin.capable(package):
-        package = source.unpack(origin.package, release=source.newer_release)
-    if not origin.capable(package):
+def _capable(source: PackageSource, origins: Sequence[Origin]) -> Unpacked:
+    """The host release's package if it has and can do what is asked, else the newer release's."""
+    name = origins[0].package
+
+    def is_fit(package: Unpacked) -> bool:
+        return all((package.root / x.member).exists() and x.capable(package) for x in origins)
+
+    package = source.unpack(name)
+    if not is_fit(package):
+        package = source.unpack(name, release=source.newer_release)
+    if not is_fit(package):
         raise StubError(
-            f"{origin.package} {package.version} is too old",
-            hint="name a newer build in [stub.loaders]",
+            f"{name} {package.version} is not what is needed",
+            hint="name builds of your own in [stub.loaders]",
         )
     return package
 

@@ -14,11 +14,14 @@ from pathlib import Path
 from bootserver.errors import StubError
 
 KEYRINGS = Path("/usr/share/keyrings")
+OS_RELEASE = Path("/etc/os-release")
 
 # The first release whose `ipxe` package is new enough, for hosts whose own is not.
 # Debian's is measured; Ubuntu's is the LTS of 2026, untried.
 NEWER_RELEASE = {"debian": "trixie", "ubuntu": "resolute"}
 COMPONENTS = {"debian": "main", "ubuntu": "main universe"}
+# What apt's sources may say in place of the release's code name, as they do on Debian sid.
+SUITES = ("stable", "oldstable", "testing", "unstable", "sid", "devel")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +38,21 @@ class PackageSource:
 
     def __init__(self, workdir: Path) -> None:
         self._workdir = workdir
-        self._distribution, self._release = _host_release()
-        self._mirror = _host_mirror(self._release)
+        self.distribution, code_name = _host_release()
+        self.mirror, self.release = _host_mirror(code_name)
         self._updated: str = ""
 
     @property
     def newer_release(self) -> str:
         """The release to turn to when the host's own package is too old."""
-        return NEWER_RELEASE[self._distribution]
+        return NEWER_RELEASE[self.distribution]
 
     def unpack(self, package: str, *, release: str = "") -> Unpacked:
         """Download `package` from `release` (the host's own by default) and unpack it.
 
         Raises StubError when the mirror cannot be reached or has no such package.
         """
-        release = release or self._release
+        release = release or self.release
         self._use(release)
         downloads = self._workdir / release
         downloads.mkdir(parents=True, exist_ok=True)
@@ -66,10 +69,10 @@ class PackageSource:
             return
         for directory in ("lists/partial", "cache/archives/partial", "preferences.d"):
             (self._workdir / directory).mkdir(parents=True, exist_ok=True)
-        keyring = KEYRINGS / f"{self._distribution}-archive-keyring.gpg"
+        keyring = KEYRINGS / f"{self.distribution}-archive-keyring.gpg"
         (self._workdir / "sources.list").write_text(
-            f"deb [arch=amd64 signed-by={keyring}] {self._mirror} {release} "
-            f"{COMPONENTS[self._distribution]}\n"
+            f"deb [arch=amd64 signed-by={keyring}] {self.mirror} {release} "
+            f"{COMPONENTS[self.distribution]}\n"
         )
         self._apt("update")
         self._updated = release
@@ -97,30 +100,38 @@ class PackageSource:
 def _host_release() -> tuple[str, str]:
     """The distribution family and release code name of this host, from os-release(5)."""
     words: dict[str, str] = {}
-    for line in Path("/etc/os-release").read_text().splitlines():
+    for line in OS_RELEASE.read_text().splitlines():
         key, _, value = line.partition("=")
         words[key] = value.strip('"')
-    family = [words.get("ID", ""), *words.get("ID_LIKE", "").split()]
-    for distribution in COMPONENTS:
-        if distribution in family:
-            return distribution, words.get("VERSION_CODENAME", "")
+    # Nearest first: Ubuntu's also says that it is like Debian.
+    for distribution in (words.get("ID", ""), *words.get("ID_LIKE", "").split()):
+        if distribution in COMPONENTS:
+            # What is built upon another distribution names that one's release as well.
+            own = words.get("VERSION_CODENAME", "")
+            return distribution, words.get(f"{distribution.upper()}_CODENAME", own)
     raise StubError(
         f"loaders are collected on Debian and Ubuntu, not on {words.get('PRETTY_NAME', 'this')}",
         hint="copy the loaders from such a machine and name them in [stub.loaders]",
     )
 
 
-def _host_mirror(release: str) -> str:
-    """The URL of the mirror from which this host installs its release."""
+def _host_mirror(code_name: str) -> tuple[str, str]:
+    """The URL of the mirror from which this host installs its release, and its name there."""
+    target_format = "$(REPO_URI)|$(RELEASE)|$(COMPONENT)"
+    # Without release info: also where nobody has run apt-get update yet.
     targets = _run(
-        ["apt-get", "indextargets", "--format", "$(REPO_URI)|$(RELEASE)|$(COMPONENT)"]
+        ["apt-get", "indextargets", "--no-release-info", "--format", target_format]
     ).splitlines()
+    mirrors: dict[str, str] = {}
     for target in targets:
-        uri, suite, component = target.split("|")
-        if suite == release and component == "main":
-            return uri
+        uri, release, component = target.split("|")
+        if component == "main":
+            mirrors.setdefault(release, uri)
+    for release in (code_name, *SUITES):
+        if release in mirrors:
+            return mirrors[release], release
     raise StubError(
-        f"apt's sources name no mirror for {release} main",
+        f"apt's sources name no mirror for {code_name} main",
         hint="check /etc/apt/sources.list and /etc/apt/sources.list.d",
     )
 

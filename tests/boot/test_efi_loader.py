@@ -19,7 +19,9 @@ from bootserver.model import Firmware
 from bootserver.stub.efi_file import embed
 from bootserver.stub.fat import fat_image
 from bootserver.stub.pack import pack
+from bootserver.stub.pe_from_elf import pe_from_elf
 from bootserver.stub.sign import sign_program
+from tests.fixtures.pure_c import efi_program_elf
 from tests.fixtures.secure_boot import make_key_pair, secure_boot_vars
 from tests.fixtures.server import free_port
 
@@ -46,6 +48,49 @@ echo the ${{who}} iPXE runs the script
 dhcp && imgfetch http://10.0.2.2:{port}/${{who}} && shell ||
 isset ${{try_once}} || goto again
 exit 1
+"""
+
+
+# Says its words by way of addresses in its data, among them two that gcc 14 stores at once.
+ADDRESSES = r"""
+#include <efi.h>
+
+typedef void speaker(EFI_SYSTEM_TABLE *firmware);
+struct pair { speaker *first, *second; };
+
+static void one(EFI_SYSTEM_TABLE *firmware)
+{
+    firmware->ConOut->OutputString(firmware->ConOut, (CHAR16 *)L"ONE ");
+}
+
+static void two(EFI_SYSTEM_TABLE *firmware)
+{
+    firmware->ConOut->OutputString(firmware->ConOut, (CHAR16 *)L"TWO ");
+}
+
+static speaker *const table[] = {one, two};
+static const CHAR16 *const words[] = {L"", L"THREE"};
+static volatile unsigned zero; /* so that no compiler sees through the tables */
+
+__attribute__((noinline)) static void fill(struct pair *pair)
+{
+    pair->first = one;
+    pair->second = two;
+}
+
+EFI_STATUS EFIAPI efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *firmware)
+{
+    struct pair pair;
+
+    (void)image;
+    fill(&pair);
+    pair.first(firmware);
+    pair.second(firmware);
+    table[zero](firmware);
+    table[zero + 1](firmware);
+    firmware->ConOut->OutputString(firmware->ConOut, (CHAR16 *)words[zero + 1]);
+    return EFI_ABORTED;
+}
 """
 
 
@@ -254,3 +299,12 @@ async def test_one_file_carries_ipxe_and_its_script(
         caller = await listener.next_caller(machine)
 
     assert caller.path == path
+
+
+async def test_addresses_in_data_are_right_where_the_firmware_has_put_the_program(
+    qemu: Qemu, tmp_path: Path
+):
+    program = pe_from_elf(efi_program_elf(tmp_path, ADDRESSES))
+    machine = await qemu(uefi(write_iso(tmp_path / "program.iso", {BOOT_PATH: program})))
+
+    await machine.wait_for("ONE TWO ONE TWO THREE", timeout_s=BOOT_S)

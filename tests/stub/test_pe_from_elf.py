@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from bootserver.config import PROJECT
 from bootserver.errors import StubError
 from bootserver.stub.efi_file import embed
 from bootserver.stub.pe_from_elf import pe_from_elf
 from tests.efi.pe import in_memory, sections
+from tests.fixtures.pure_c import efi_program_elf
 
 BASE = 0x7654_3210_0000  # where the firmware puts the program in memory
 
@@ -43,22 +43,9 @@ __attribute__((ms_abi)) int efi_main(struct pair *pair)
 """
 
 
-def build(directory: Path, source: str) -> bytes:
-    """The ELF file that the recipe of our own programs makes of this source."""
-    (directory / "program.c").write_text(source)
-    elf, program = directory / "program.elf", directory / "program.c"
-    (directory / "rules.mk").write_text(
-        f"include Makefile\n{elf}: FLAGS += -O2\n{elf}: {program} ramdisk/builtin.c\n\t$(COMPILE)\n"
-    )
-    command = ["make", "-C", PROJECT / "stub", "-f", directory / "rules.mk", elf]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return elf.read_bytes()
-
-
 @pytest.fixture(scope="module")
 def elf(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return build(tmp_path_factory.mktemp("c"), SOURCE)
+    return efi_program_elf(tmp_path_factory.mktemp("c"), SOURCE)
 
 
 @pytest.fixture
@@ -115,7 +102,7 @@ def test_one_more_section_can_be_embedded(program: bytes):
 
 
 def test_a_program_without_addresses_has_a_table_that_does_nothing(tmp_path: Path):
-    elf = build(tmp_path, "__attribute__((ms_abi)) int efi_main(void) { return 1; }")
+    elf = efi_program_elf(tmp_path, "__attribute__((ms_abi)) int efi_main(void) { return 1; }")
 
     program = pe_from_elf(elf)
 
@@ -125,7 +112,7 @@ def test_a_program_without_addresses_has_a_table_that_does_nothing(tmp_path: Pat
 
 
 def test_a_relocation_of_another_kind_is_refused(tmp_path: Path):
-    elf = build(
+    elf = efi_program_elf(
         tmp_path,
         """
         static int one(void) { return 1; }
