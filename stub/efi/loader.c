@@ -28,6 +28,9 @@ static const struct part SCRIPT = {L"\\autoexec.ipxe", "SCRIPT"};
 static const char SCRIPT_START[] = "x ";
 static const char SCRIPT_START_ONCE[] = "x #!ipxe\nset try_once 1\n";
 
+/* What iPXE returns when its script says `exit 2`: somebody has left it for the next boot option. */
+#define LEFT_BY_SCRIPT EFIERR(0x7E)
+
 struct loader {
     EFI_HANDLE image;
     EFI_LOADED_IMAGE_PROTOCOL *self;
@@ -210,6 +213,8 @@ EFI_STATUS EFIAPI efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system_table)
     EFI_HANDLE card = working_card();
     if (card) {
         EFI_STATUS status = start_small(&loader, card);
+        if (status == LEFT_BY_SCRIPT)
+            return status;
         say(L"the small iPXE did not boot: ", status_text(status), NULL);
     }
     EFI_STATUS status = start_full(&loader);
