@@ -49,11 +49,26 @@ def parse_name(text: str) -> str:
 
 def parse_server_url(text: str) -> str:
     """An http(s) URL without path, query or trailing slash, or ""."""
-    if text and not re.fullmatch(
-        r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?", text
-    ):
+    parts = re.fullmatch(r"https?://(\[[^][]+\]|[^][:/]+)(?::([0-9]{1,5}))?/?", text)
+    if text and not (parts and _is_server(parts[1]) and 1 <= int(parts[2] or 80) <= 65535):
         raise ValueError(f"{text!r} is not a server URL such as http://192.0.2.10:8080")
     return text.rstrip("/")
+
+
+def _is_server(host: str) -> bool:
+    """True for a name, or an address that one machine can have; IPv6 ones stand in brackets."""
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return not host.startswith("[") and _is_host_name(host)
+    in_brackets = host.startswith("[")
+    return in_brackets == (address.version == 6) and not is_nobody(address)
+
+
+def is_nobody(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """True for an address that no single machine has."""
+    everybody = ipaddress.IPv4Address("255.255.255.255")
+    return address.is_unspecified or address.is_multicast or address == everybody
 
 
 def parse_memdisk_arguments(text: str) -> str:
@@ -76,12 +91,18 @@ def parse_host(text: str) -> str:
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:
-        labels = text.lower().removesuffix(".").split(".")
-    if len(text) > 253 or not all(
-        re.fullmatch(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", label) for label in labels
-    ):
-        raise ValueError(f"{text[:80]!r} is neither a host name nor an IP address")
-    return ".".join(labels)
+        if not _is_host_name(text):
+            raise ValueError(f"{text[:80]!r} is neither a host name nor an IP address") from None
+    return text.lower().removesuffix(".")
+
+
+def _is_host_name(text: str) -> bool:
+    labels = text.lower().removesuffix(".").split(".")
+    return (
+        len(text) <= 253
+        and not labels[-1].isdecimal()  # or it is an address with a mistake in it
+        and all(re.fullmatch(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", label) for label in labels)
+    )
 
 
 def _amt_user(text: str) -> str:

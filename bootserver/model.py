@@ -186,9 +186,9 @@ class Image:
     version: FileVersion
     title: str = ""
     sha256: str = ""
-    facts: IsoFacts | None = None
+    facts: IsoFacts | None = field(default=None, hash=False)
     problem: str = ""  # why it cannot be booted, for a person
-    settings: ImageSettings = ImageSettings()
+    settings: ImageSettings = field(default=ImageSettings(), hash=False)
 
     @property
     def size_bytes(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -26,12 +26,10 @@ from bootserver.http.api.parts import AdminParts
 from bootserver.http.boot_app import make_boot_app
 from bootserver.http.connections import Connections
 from bootserver.http.port import Port
-from bootserver.images.explain import explain
 from bootserver.images.library import Library
 from bootserver.images.part import sweep_library
 from bootserver.images.tree import ImageTrees
 from bootserver.limits import ServerLimits
-from bootserver.model import Image
 from bootserver.plane import BootPlane
 from bootserver.scripts import Scripts, site_of
 from bootserver.sessions.bus import Bus
@@ -43,7 +41,6 @@ from bootserver.state import held_state
 from bootserver.stub.issued import IssuedStubs
 from bootserver.stub.loaders import problems
 from bootserver.stub.order import order_stub, own_url
-from bootserver.stub.standing import StandingStubs
 from bootserver.tftp.content import open_on_plane
 from bootserver.tftp.options import Limits
 from bootserver.tftp.server import TftpServer
@@ -56,7 +53,6 @@ NOWHERE = "http://localhost"
 OVER_HTTPS = "boot plane over HTTPS"
 ENDING = (signal.SIGTERM, signal.SIGINT)
 IGNORED = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-FIRST_LOOK_S = 5.0  # how long the announcement waits for images that have just come
 
 Announce = Callable[[Mapping[str, str]], None]
 Stop = Callable[[], Awaitable[None]]
@@ -87,16 +83,8 @@ async def run(config: Config, announce: Announce) -> None:
             parts.push_async_callback(ledger.flush)
 
             issued = IssuedStubs(engine, config.state.path)
-            standing = StandingStubs(config, issued)
-            library = await parts.enter_async_context(
-                Library(config.images.path, engine, on_change=standing.look_again)
-            )
+            library = await parts.enter_async_context(Library(config.images.path, engine))
             await library.scan()
-
-            def bootable() -> list[Image]:
-                site = site_of(config)
-                whole = [i for i in library.images() if i.facts and not i.problem]
-                return [image for image in whole if explain(image, site).boots_on]
 
             trees = ImageTrees()
             parts.callback(trees.close)
@@ -114,11 +102,10 @@ async def run(config: Config, announce: Announce) -> None:
                 AdminParts(
                     config,
                     library,
-                    sessions,
+                    ledger,
                     bus,
                     profiles,
                     issued,
-                    standing.files,
                     hosts,
                     AmtBoots(remote, bus),
                     limits,
@@ -128,7 +115,6 @@ async def run(config: Config, announce: Announce) -> None:
             async with asyncio.TaskGroup() as tasks:
                 background = [
                     tasks.create_task(library.watch(config.images.scan_interval_s)),
-                    tasks.create_task(standing.keep(bootable)),
                     tasks.create_task(ledger.run()),
                     tasks.create_task(authority.keep_current()),
                     tasks.create_task(hosts.keep_taking_back()),
@@ -138,11 +124,7 @@ async def run(config: Config, announce: Announce) -> None:
                         )
                     ),
                 ]
-                with suppress(TimeoutError):  # what takes longer is announced in the log
-                    async with asyncio.timeout(FIRST_LOOK_S):
-                        await library.settled()
-                await standing.update(bootable())
-                announce(_places(config, address, authority, standing, stops))
+                announce(_places(config, address, authority, stops))
                 await _serve_until_told(signals, stops, config.server.grace_s)
                 for task in background:
                     task.cancel()
@@ -261,11 +243,7 @@ def _own_address(config: Config) -> str:
 
 
 def _places(
-    config: Config,
-    address: str,
-    authority: SiteAuthority,
-    standing: StandingStubs,
-    stops: Mapping[str, Stop],
+    config: Config, address: str, authority: SiteAuthority, stops: Mapping[str, Stop]
 ) -> dict[str, str]:
     """Where a person finds what."""
     server = config.server
@@ -276,9 +254,8 @@ def _places(
         places["machines call"] = address or "an address that is unknown: set [server] url"
     if OVER_HTTPS in stops:
         places["over HTTPS"] = authority.https_url()
+    places["make a stub"] = "bootserver stub build IMAGE"
     places["images"] = f"{config.images.path}/"
-    for image_id, path in standing.files.items():
-        places[f"stub for {image_id}"] = str(path)
     return places
 
 

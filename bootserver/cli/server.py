@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 
@@ -21,6 +23,11 @@ async def serve(config: Config) -> None:
     from bootserver.service import run
 
     await run(config, _announce)
+    # A thread may still pack a loader, or wait for a dead NFS server. Python would wait for it, and
+    # nothing is lost with it.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _announce(places: Mapping[str, str]) -> None:

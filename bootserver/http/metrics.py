@@ -57,15 +57,17 @@ class ServerMetrics:
 
     async def _pass_over_the_past(self) -> None:
         going_on = timedelta(hours=self._parts.config.boot.expire_h)
-        sessions = await self._parts.sessions.unfinished(datetime.now(UTC) - going_on)
+        store = await self._parts.ledger.written()
+        sessions = await store.unfinished(datetime.now(UTC) - going_on)
         for first in range(0, len(sessions), 500):
-            for boot in await boots_json(self._parts.sessions, sessions[first : first + 500]):
+            for boot in await boots_json(store, sessions[first : first + 500]):
                 self.boots.pass_over(boot)
 
     async def answer(self, request: web.Request) -> web.Response:
         """Prometheus' text, or OpenMetrics for who accepts that."""
         self._look_at_images()
-        self._ledger_boots.set(await self._parts.sessions.count())
+        store = await self._parts.ledger.written()
+        self._ledger_boots.set(await store.count())
         self._watchers.set(request.config_dict[EVENTS].watchers)
         self._jobs.set(request.config_dict[JOBS].active)
         encode, content_type = choose_encoder(request.headers.get(hdrs.ACCEPT, ""))

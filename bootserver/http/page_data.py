@@ -60,7 +60,7 @@ def is_live(session: BootSession, now: datetime, *, fetching: bool = False) -> b
 
 async def live_boots(request: web.Request, now: datetime) -> list[Json]:
     """The boots going on, newest first."""
-    store = parts_of(request).sessions
+    store = await parts_of(request).ledger.written()
     under_way = await store.recent(LIVE_MAX, phases=UNDER_WAY)
     handed_off = await store.recent(LIVE_MAX, phases=[BootPhase.HANDED_OFF])
     likely = [
@@ -91,8 +91,8 @@ async def history(
     phase: str,
 ) -> tuple[list[Json], str]:
     """A page of boots, newest first, and from when on the next page begins; "" after the last."""
-    parts = parts_of(request)
-    sessions = await parts.sessions.recent(
+    store = await parts_of(request).ledger.written()
+    sessions = await store.recent(
         limit + 1,
         before=before,
         search=search,
@@ -101,12 +101,12 @@ async def history(
     )
     shown = sessions[:limit]
     older = shown[-1].created_at.isoformat() if len(sessions) > limit else ""
-    return await boots_json(parts.sessions, shown), older
+    return await boots_json(store, shown), older
 
 
 async def boot(request: web.Request, boot_id: str, now: datetime) -> tuple[Json, bool] | None:
     """One boot, and whether it is going on; None if there is none of that id."""
-    store = parts_of(request).sessions
+    store = await parts_of(request).ledger.written()
     session = await store.by_id(boot_id)
     if session is None:
         return None
@@ -155,7 +155,8 @@ def jobs(request: web.Request, now: datetime) -> list[Json]:
 
 async def machines(request: web.Request, before: datetime | None = None) -> tuple[list[Json], str]:
     """The machines that have been here, the last one first, and where the next page begins."""
-    seen = await parts_of(request).sessions.machines(MACHINES_SHOWN + 1, before=before)
+    store = await parts_of(request).ledger.written()
+    seen = await store.machines(MACHINES_SHOWN + 1, before=before)
     shown = seen[:MACHINES_SHOWN]
     older = shown[-1].seen_at.isoformat() if len(seen) > len(shown) else ""
     return [asdict(one) | {"seen_at": one.seen_at.isoformat()} for one in shown], older

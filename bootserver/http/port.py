@@ -43,7 +43,8 @@ class Port:
     ) -> None:
         self.connections = connections
         self._tls = tls
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=grace_s)
+        # aiohttp takes 0 for no limit
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=max(grace_s, 0.01))
         self._listeners: list[socket.socket] = []
         self._is_listening = False
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from bootserver.images.decide import Site, decide, is_for_arm64
-from bootserver.images.recipes import Recipe, recipe_of
+from bootserver.images.recipes import REMEMBERED, Recipe, recipe_of
 from bootserver.images.recipes.offers import Offer
 from bootserver.model import Firmware, Image, Machine, Method
 
@@ -82,6 +83,7 @@ class Explanation:
         return lines
 
 
+@lru_cache(REMEMBERED)  # the dashboard, the API and its events ask for it again and again
 def explain(image: Image, site: Site, machine: Machine | None = None) -> Explanation:
     """What the image is and what will come of it, on `machine` too if one is given."""
     known = recipe_of(image)

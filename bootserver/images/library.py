@@ -6,7 +6,6 @@ import asyncio
 import difflib
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,12 +54,10 @@ class Library:
         directory: Path,
         engine: AsyncEngine,
         *,
-        on_change: Callable[[], None] | None = None,
         settle_s: float = SETTLE_S,
     ) -> None:
         self._directory = directory
         self._engine = engine
-        self._on_change = on_change
         self._settle_s = settle_s
         self._files: dict[str, _File] = {}
         self._images: dict[str, Image] = {}
@@ -114,14 +111,13 @@ class Library:
             for name, reason in ignored.items():
                 if name not in self.ignored:
                     log.info("images.ignored", file=name, reason=reason)
-            is_news = ignored != self.ignored
             self.ignored = ignored
             self._take(looked)
             for file in list(self._files.values()):
                 if file.settled and file.finding is None and not file.due:
                     await self._recall(file)
             self._looked = True
-            self._publish(is_news=is_news)
+            self._publish()
             self._start_worker()
 
     async def watch(self, interval_s: float) -> None:
@@ -256,23 +252,23 @@ class Library:
         except SQLAlchemyError as err:  # costs another hashing after the next start, no more
             log.error("images.database_failed", problem=str(err))
 
-    def _publish(self, *, is_news: bool = False) -> None:
-        """Renews the listing; tells the log of new problems and the server of any change."""
+    def _publish(self) -> None:
+        """Renews the listing and logs new problems; an unchanged image stays the same object."""
         images = {
             image_id: _image(image_id, file)
             for image_id, file in self._files.items()
             if file.settled
         }
-        if images == self._images and not is_news:
-            return
-        before, self._images = self._images, images
+        before = self._images
+        self._images = {
+            image_id: before[image_id] if before.get(image_id) == image else image
+            for image_id, image in images.items()
+        }
         for image_id, image in images.items():
             if image.problem and (
                 image_id not in before or before[image_id].problem != image.problem
             ):
                 log.warning("image.problem", image=image_id, problem=image.problem)
-        if self._on_change is not None:
-            self._on_change()
 
 
 def _is_version(path: Path, version: FileVersion) -> bool:

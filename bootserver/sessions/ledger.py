@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from bootserver.model import BootEvent, BootPhase, BootSession, Machine, Transfer, TransferEnd
 from bootserver.sessions.bus import Bus
 from bootserver.sessions.diagnosis import Cause, diagnose
-from bootserver.sessions.live import AskTcp, Fetch, LiveBoot
+from bootserver.sessions.live import AskTcp, Fetch, LiveBoot, LiveBoots
 from bootserver.sessions.shape import boot_json
 from bootserver.sessions.store import SessionStore
 from bootserver.sessions.summary import is_over, summary
@@ -53,7 +53,7 @@ class Ledger:
         self._store = store
         self._expire_after = expire_after
         self._bus = bus or Bus()
-        self._live: dict[str, LiveBoot] = {}  # by key
+        self._live = LiveBoots()
         self._causes: dict[str, Cause] = {}  # by key, of those that are stalled
         self._ended: dict[str, LiveBoot] = {}  # by key, until they are written
         self._new: set[str] = set()  # keys
@@ -62,6 +62,7 @@ class Ledger:
         self._transfers: dict[tuple[str, int], Transfer] = {}
         self._wake = asyncio.Event()
         self._store_failed = False
+        self._writing = asyncio.Lock()
 
     # ---- Boots ----
 
@@ -77,7 +78,7 @@ class Ledger:
                 boot.transfers[transfer.number] = transfer
                 if transfer.ended_at is None:
                     self._ended_with_server(boot, transfer)
-            self._live[session.key] = boot
+            self._live.file(boot)
 
     def _ended_with_server(self, boot: LiveBoot, transfer: Transfer) -> None:
         ended = replace(
@@ -106,7 +107,7 @@ class Ledger:
             address=address,
             phase_at=now,
         )
-        self._live[session.key] = LiveBoot(session)
+        self._live.file(LiveBoot(session))
         self._new.add(session.key)
         self._note(session.key, BootEvent(session.id, BootPhase.CREATED, now))
         return session
@@ -116,7 +117,7 @@ class Ledger:
 
         A boot of the same machine that never got to its hand-off has failed.
         """
-        mine = [boot.session for boot in self._live.values() if boot.session.token == token]
+        mine = self._live.candidates(token, machine, address)
         for session in mine:
             if is_same_boot(session, machine, address):
                 break
@@ -131,16 +132,14 @@ class Ledger:
                 self.advance(other.key, BootPhase.FAILED, "the machine started over")
         self._change(session.key, image=image, machine=machine, address=address)
         self.advance(session.key, BootPhase.STUB_STARTED)
-        return self._live[session.key].settle()
+        boot = self._live[session.key]
+        self._live.file(boot)
+        return boot.settle()
 
     def find(self, token: str, address: str) -> BootSession | None:
         """The live session of that key, else the newest of that stub token at that address."""
-        if boot := self._live.get(token):
-            return boot.settle()
-        for boot in reversed(self._live.values()):
-            if (boot.session.token, boot.session.address) == (token, address):
-                return boot.settle()
-        return None
+        boot = self._live.get(token) or self._live.newest_at(token, address)
+        return boot.settle() if boot else None
 
     async def latest(self, session: BootSession) -> BootSession:
         """The session as it is now, also when it has ended; as it was, if nobody knows it."""
@@ -168,7 +167,7 @@ class Ledger:
         self._note(key, event)
         if phase in BAD_ENDS:  # a system that is up may still fetch from its image
             self._end_fetches(boot)
-            self._ended[key] = self._live.pop(key)
+            self._ended[key] = self._live.remove(key)
         self._sum_up(boot)
 
     def complain(self, key: str, error: str) -> None:
@@ -285,7 +284,7 @@ class Ledger:
             if ORDER[session.phase] < ORDER[BootPhase.HANDED_OFF]:
                 self.advance(key, BootPhase.EXPIRED)
             elif key not in self._changed and not boot.under_way:
-                del self._live[key]
+                self._live.remove(key)
 
     def _sum_up(self, boot: LiveBoot) -> None:
         """The one line about a boot, once it is over."""
@@ -306,18 +305,31 @@ class Ledger:
         """The ids of the sessions that go on, or are not written yet."""
         return [boot.session.id for boot in (*self._live.values(), *self._ended.values())]
 
+    async def written(self) -> SessionStore:
+        """The store, with all in it that has happened: no event is ahead of what is read there.
+
+        While the database takes nothing, it is as it was.
+        """
+        if not self._store_failed:
+            await self.flush()
+        return self._store
+
     async def flush(self) -> None:
         """Write all that is unwritten; a database that fails is one log line, and tried again.
 
         A caller that is cancelled meanwhile gets away when it is written: a stopping server cancels
         whoever flushes, and what was taken out for writing is nowhere else.
         """
-        writing = asyncio.ensure_future(self._write())
+        writing = asyncio.ensure_future(self._write_in_turn())
         try:
             await asyncio.shield(writing)
         except asyncio.CancelledError:
             await asyncio.wait({writing})
             raise
+
+    async def _write_in_turn(self) -> None:
+        async with self._writing:  # what another is writing is there when this returns
+            await self._write()
 
     async def _write(self) -> None:
         if not (self._new or self._changed or self._events or self._transfers):

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 
-from bootserver.model import BootEvent, BootSession, Transfer, TransferEnd
+from bootserver.model import BootEvent, BootPhase, BootSession, Machine, Transfer, TransferEnd
 from bootserver.sessions.diagnosis import STILL_S, Look, TcpFacts, link_words
+from bootserver.sessions.tracker import is_before
 
 PAUSE_S = 1.0  # without bytes for so long: a pause
 RECENT_S = 5.0  # what the speed of now is one over: steady, and soon right when it changes
@@ -21,6 +22,7 @@ RECENT_S = 5.0  # what the speed of now is one over: steady, and soon right when
 TRANSFERS_MAX = 1000
 
 AskTcp = Callable[[], TcpFacts | None]
+Place = tuple[str, str, str]  # a stub's token, what tells its boots apart, and the value of that
 
 
 @dataclass(eq=False, slots=True)
@@ -33,6 +35,7 @@ class LiveBoot:
     under_way: dict[int, Fetch] = field(default_factory=dict)  # by number
     new_bytes: int = 0
     summed_up: bool = False  # its line is in the log
+    places: tuple[Place, ...] = ()  # where LiveBoots keeps it
 
     def settle(self) -> BootSession:
         """The session with all its bytes."""
@@ -41,6 +44,71 @@ class LiveBoot:
             self.session = replace(self.session, sent_bytes=sent_bytes)
             self.new_bytes = 0
         return self.session
+
+
+class LiveBoots(dict[str, LiveBoot]):
+    """The boots going on, by key; those that a machine may be in are found without a search.
+
+    Thousands of machines may share a stub's token, and hundreds one address.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._at: dict[Place, dict[str, LiveBoot]] = {}
+
+    def file(self, boot: LiveBoot) -> None:
+        """Keep the boot, by what its session says of its machine now."""
+        key, places = boot.session.key, _places(boot.session)
+        self[key] = boot
+        if places == boot.places:
+            return
+        self._unfile(boot)
+        boot.places = places
+        for place in places:
+            self._at.setdefault(place, {})[key] = boot
+
+    def remove(self, key: str) -> LiveBoot:
+        """Let the boot go; returns it."""
+        boot = self.pop(key)
+        self._unfile(boot)
+        return boot
+
+    def candidates(self, token: str, machine: Machine, address: str) -> list[BootSession]:
+        """Every session of that stub that may be the machine's, oldest first, and some others."""
+        places: list[Place] = [(token, "any", ""), (token, "nameless", address)]
+        if machine.mac:
+            places.append((token, "mac", machine.mac))
+        elif not machine.uuid:
+            places.append((token, "address", address))
+        else:  # our stubs tell both
+            return [boot.session for boot in self.values() if boot.session.token == token]
+        found = {key: boot for place in places for key, boot in self._at.get(place, {}).items()}
+        return sorted((boot.session for boot in found.values()), key=lambda one: one.created_at)
+
+    def newest_at(self, token: str, address: str) -> LiveBoot | None:
+        """The newest boot of that stub at that address."""
+        return next(reversed(self._at.get((token, "address", address), {}).values()), None)
+
+    def _unfile(self, boot: LiveBoot) -> None:
+        for place in boot.places:
+            del self._at[place][boot.session.key]
+            if not self._at[place]:
+                del self._at[place]
+        boot.places = ()
+
+
+def _places(session: BootSession) -> tuple[Place, ...]:
+    """Where the machine that this session fits looks for it (`tracker.is_same_boot`)."""
+    token, machine = session.token, session.machine
+    if is_before(session, BootPhase.STUB_STARTED):
+        own = (token, "any", "")
+    elif machine.mac:
+        own = (token, "mac", machine.mac)
+    elif machine.uuid:
+        own = (token, "any", "")
+    else:
+        own = (token, "nameless", session.address)
+    return own, (token, "address", session.address)
 
 
 class Fetch:

@@ -6,6 +6,9 @@ import ipaddress
 from dataclasses import dataclass
 
 from bootserver.errors import StubError
+from bootserver.fields import is_nobody
+
+WRITE_ADDRESSES = "write addresses like 192.0.2.5/24 and 192.0.2.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +56,16 @@ class NetworkSpec:
             raise StubError(f"{vlan} is no VLAN", hint="give a number from 1 to 4094")
         try:
             interface = ipaddress.IPv4Interface(static_ip) if static_ip else None
-            for other in filter(None, (gateway, dns)):
-                ipaddress.IPv4Address(other)
+            router, resolver = (
+                ipaddress.IPv4Address(text) if text else None for text in (gateway, dns)
+            )
         except ValueError as err:
-            raise StubError(
-                str(err), hint="write addresses like 192.0.2.5/24 and 192.0.2.1"
-            ) from err
-        if interface and interface.network.prefixlen == 32 and "/" not in static_ip:
-            raise StubError(
-                f"{static_ip} lacks its prefix length", hint=f"write {static_ip}/24, say"
-            )
-        if interface and gateway and ipaddress.IPv4Address(gateway) not in interface.network:
-            raise StubError(
-                f"the gateway {gateway} is not in {interface.network}",
-                hint="check the prefix length and the gateway",
-            )
+            raise StubError(str(err), hint=WRITE_ADDRESSES) from err
+        if interface:
+            _check_interface(interface, static_ip, router)
+        for address in filter(None, (router, resolver)):
+            if is_nobody(address):
+                raise StubError(f"{address} is no machine's address", hint=WRITE_ADDRESSES)
         return cls(
             address=str(interface.ip) if interface else "",
             netmask=str(interface.netmask) if interface else "",
@@ -76,6 +74,28 @@ class NetworkSpec:
             vlan=vlan,
             mac=mac,
             then_dhcp=then_dhcp,
+        )
+
+
+def _check_interface(
+    interface: ipaddress.IPv4Interface, text: str, router: ipaddress.IPv4Address | None
+) -> None:
+    """Raises StubError for an address that no machine can have there, or a gateway out of reach."""
+    network = interface.network
+    if network.prefixlen == 32 and "/" not in text:
+        raise StubError(f"{text} lacks its prefix length", hint=f"write {text}/24, say")
+    for address in filter(None, (interface.ip, router)):
+        if address not in network:
+            raise StubError(
+                f"the gateway {address} is not in {network}",
+                hint="check the prefix length and the gateway",
+            )
+        is_end = address in (network.network_address, network.broadcast_address)
+        if is_nobody(address) or network.prefixlen == 0 or (is_end and network.prefixlen < 31):
+            raise StubError(f"{address} is no machine's address in {network}", hint=WRITE_ADDRESSES)
+    if router == interface.ip:
+        raise StubError(
+            f"{router} is both the machine's address and its gateway's", hint=WRITE_ADDRESSES
         )
 
 

@@ -20,7 +20,6 @@ import zlib
 from dataclasses import dataclass
 
 BLOCK_BYTES = 512
-SIGNATURE_OFFSET = 440
 
 # A BIOS that guesses a stick's geometry from the partition table wants whole cylinders.
 HEADS, SECTORS_PER_TRACK = 16, 32

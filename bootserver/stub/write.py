@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +23,6 @@ from bootserver.stub.partitions import (
     BLOCK_BYTES,
     CYLINDER_BYTES,
     GPT_BLOCKS,
-    SIGNATURE_OFFSET,
     Layout,
     gpt,
     mbr,
@@ -37,7 +37,10 @@ from bootserver.wholefile import put
 
 BLOCKS_PER_SECTOR = CD_SECTOR_BYTES // BLOCK_BYTES
 
-SHELF_STUBS = 64  # of under 1 MB each
+_shelf_lock = Lock()
+
+SHELF_STUBS = 64  # of about 1 MB each
+WANTED_S = 600.0  # a stub that was asked for in this time stays on the shelf
 
 FIXED_TIME = 1262304000.0  # 2010-01-01T00:00:00Z, the year of the idea
 
@@ -106,25 +109,26 @@ def write_stub(plan: StubPlan, path: Path, *, shared: bool = False) -> bytes:
 
 
 def shelve(plan: StubPlan, shelf: Path) -> Path:
-    """The stub in a file on the shelf, which keeps the newest by digest."""
+    """The stub in a file on the shelf, made once however many ask at the same time.
+
+    The shelf keeps the stubs that were asked for last. None goes that somebody may be opening.
+    """
     path = shelf / f"{plan.digest}.{plan.format}"
-    if not path.exists():
-        shelf.mkdir(0o700, parents=True, exist_ok=True)
-        write_stub(plan, path)
-        oldest_first = sorted(shelf.iterdir(), key=lambda stub: stub.stat().st_mtime_ns)
-        for stub in oldest_first[:-SHELF_STUBS]:
-            stub.unlink(missing_ok=True)
+    with _shelf_lock:
+        if not path.exists():
+            shelf.mkdir(0o700, parents=True, exist_ok=True)
+            write_stub(plan, path)
+            _clear(shelf)
+        # The time of the last change is a part of the file's version: it stays.
+        os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
     return path
 
 
-def is_stub_of(plan: StubPlan, path: Path) -> bool:
-    """True if the file is this stub: its disk signature is the beginning of the digest."""
-    try:
-        with path.open("rb") as file:
-            file.seek(SIGNATURE_OFFSET)
-            return file.read(4) == _signature(plan)
-    except OSError:
-        return False
+def _clear(shelf: Path) -> None:
+    newest_first = sorted(((stub.stat().st_atime, stub) for stub in shelf.iterdir()), reverse=True)
+    for asked_at, stub in newest_first[SHELF_STUBS:]:
+        if asked_at < time.time() - WANTED_S:
+            stub.unlink()
 
 
 def _signature(plan: StubPlan) -> bytes:

@@ -53,6 +53,23 @@ async def test_each_phase_of_a_boot_is_an_event_at_once(admin: Admin):
     ]
 
 
+async def test_an_event_is_never_ahead_of_what_the_api_answers(admin: Admin):
+    async with admin.events() as events:
+        session = admin.ledger.start("token", "rescue", PC, "192.0.2.9")
+        admin.ledger.advance(session.key, BootPhase.HANDED_OFF)
+        boot = await event_of(events, "boot")
+        while boot["phase"] != "handed_off":
+            boot = await event_of(events, "boot")
+
+        one = await admin.ask(f"/boots/{session.id}")
+        [listed] = (await admin.ask("/boots"))["boots"]
+        [exported] = await admin.ask("/boots/export?format=json")
+        _, _, page = await admin.raw(f"{admin.url}/boots/{session.id}")
+
+    assert {one["phase"], listed["phase"], exported["phase"]} == {"handed_off"}
+    assert b"Handed off" in page
+
+
 async def test_events_are_numbered_and_named(admin: Admin):
     async with admin.http.get(f"{admin.url}/api/v1/events", timeout=NO_TIMEOUT) as answer:
         admin.ledger.start("token", "rescue", PC, "192.0.2.9")
@@ -175,14 +192,15 @@ async def test_nobody_waits_for_slow_watchers_and_the_ledger_misses_nothing(
         async with asyncio.timeout(EVENT_S):
             await asyncio.gather(*map(until_cut_off, sleepers))
         async with asyncio.timeout(EVENT_S):
-            while len(await admin.parts.sessions.recent(None, phases=OVER)) < DOWNLOADS:
+            store = await admin.ledger.written()
+            while len(await store.recent(None, phases=OVER)) < DOWNLOADS:
                 await asyncio.sleep(0.1)
     finally:
         writer.cancel()
         for client in sleepers:
             client.close()
-    boots = await admin.parts.sessions.recent(None)
-    events = await admin.parts.sessions.events(boot.id for boot in boots)
+    boots = await store.recent(None)
+    events = await store.events(boot.id for boot in boots)
 
     image = hashlib.sha256((admin.parts.config.images.path / "rescue.iso").read_bytes())
     assert set(digests) == {image.hexdigest()}

@@ -88,8 +88,8 @@ async def dashboard(config: Config) -> AsyncIterator[Dashboard]:
         ledger = Ledger(store, expire_after=timedelta(days=1), bus=bus)
         remote = BootParts(config, site_of(config), library, issued, ledger, hosts, authority)
         parts = AdminParts(
-            *(config, library, store, bus, ProfileStore(engine), issued),
-            *({}, hosts, AmtBoots(remote, bus), ServerLimits(config.limits)),
+            *(config, library, ledger, bus, ProfileStore(engine), issued),
+            *(hosts, AmtBoots(remote, bus), ServerLimits(config.limits)),
         )
         connections = Connections(config.limits, parts.limits.admin_connections)
         port = Port(make_admin_app(parts), connections, grace_s=60)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,9 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
 from bootserver.database import open_database
-from bootserver.model import BootPhase, Firmware, Machine, TransferEnd
+from bootserver.model import BootPhase, BootSession, Firmware, Machine, TransferEnd
+from bootserver.sessions import ledger as ledger_module
+from bootserver.sessions import tracker
 from bootserver.sessions.ledger import Ledger
 from bootserver.sessions.store import SessionStore
+from bootserver.sessions.tracker import is_same_machine
 
 HERE = Machine(mac="52:54:00:00:00:01", firmware=Firmware.BIOS, memory_mib=1024)
 THERE = Machine(mac="52:54:00:00:00:02")
@@ -185,3 +189,85 @@ async def test_a_flush_that_is_cancelled_loses_nothing(
 
     assert [boot.id for boot in await store.recent(10)] == [session.id]
     assert [event.phase for event in (await store.events([session.id]))[session.id]]
+
+
+async def test_who_reads_waits_for_what_is_being_written(
+    ledger: Ledger, store: SessionStore, monkeypatch: pytest.MonkeyPatch
+):
+    session = ledger.open("token", "image")
+    at_work, go_on, save = asyncio.Event(), asyncio.Event(), store.save
+
+    async def held_save(*batch: object) -> None:
+        at_work.set()
+        await go_on.wait()
+        await save(*batch)
+
+    monkeypatch.setattr(store, "save", held_save)
+    flushing = asyncio.create_task(ledger.flush())
+    await at_work.wait()
+    reading = asyncio.create_task(ledger.written())
+    await asyncio.sleep(0)
+    go_on.set()
+
+    assert await (await reading).by_id(session.id) is not None
+    await flushing
+
+
+async def test_a_machine_is_found_without_a_look_at_all_others(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+):
+    """4,000 machines behind one address, with one stub: each asks for its script twice."""
+    compared = 0
+
+    def counted(session: BootSession, machine: Machine, address: str) -> bool:
+        nonlocal compared
+        compared += 1
+        return is_same_machine(session, machine, address)
+
+    monkeypatch.setattr(tracker, "is_same_machine", counted)
+    monkeypatch.setattr(ledger_module, "is_same_machine", counted)
+    machines = [Machine(mac=f"52:54:00:00:{n >> 8:02x}:{n & 255:02x}") for n in range(4000)]
+
+    boots = [ledger.start("token", "image", machine, "192.0.2.9") for machine in machines]
+    again = [ledger.start("token", "image", machine, "192.0.2.9") for machine in machines]
+
+    assert [boot.key for boot in again] == [boot.key for boot in boots]
+    assert compared <= 2 * len(machines)
+    assert ledger.find("token", "192.0.2.9") == boots[-1]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param(HERE, HERE, id="by MAC"),
+        pytest.param(Machine(uuid="u"), Machine(uuid="u"), id="by UUID"),
+        pytest.param(Machine(uuid="u"), replace(HERE, uuid="u"), id="a MAC comes later"),
+        pytest.param(replace(HERE, uuid="u"), Machine(uuid="u"), id="a MAC came before"),
+        pytest.param(Machine(), Machine(), id="by address"),
+        pytest.param(Machine(), HERE, id="a name comes later"),
+        pytest.param(HERE, Machine(), id="a name came before"),
+    ],
+)
+async def test_a_machine_that_asks_again_goes_on_with_its_boot(
+    ledger: Ledger, before: Machine, after: Machine
+):
+    ledger.start("token", "image", THERE, "192.0.2.10")
+    first = ledger.start("token", "image", before, "192.0.2.9")
+    ledger.start("token", "image", replace(THERE, mac="52:54:00:00:00:03"), "192.0.2.11")
+
+    assert ledger.start("token", "image", after, "192.0.2.9").key == first.key
+
+
+async def test_a_boot_that_was_opened_for_any_machine_is_taken_by_the_first(ledger: Ledger):
+    waiting = ledger.open("token", "image", replace(HERE, mac="52:54:00:00:00:aa"), "192.0.2.1")
+
+    assert ledger.start("token", "image", THERE, "192.0.2.10").key == waiting.key
+    assert ledger.start("token", "image", HERE, "192.0.2.9").key != waiting.key
+
+
+async def test_a_boot_that_has_ended_is_found_no_more(ledger: Ledger):
+    first = ledger.start("token", "image", HERE, "192.0.2.9")
+    ledger.advance(first.key, BootPhase.FAILED, "cable")
+
+    assert ledger.find("token", "192.0.2.9") is None
+    assert ledger.start("token", "image", HERE, "192.0.2.9").key != first.key

@@ -3,6 +3,7 @@
 import os
 import struct
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from bootserver.errors import StubError
 from bootserver.model import Architecture
 from bootserver.stub.plan import StubPlan, StubSpec, plan_stub
 from bootserver.stub.read import read_stub
-from bootserver.stub.write import is_stub_of, master, shelve, write_stub
+from bootserver.stub.write import master, shelve, write_stub
 from tests.conftest import STAND_INS
 
 
@@ -78,15 +79,9 @@ def test_a_stub_is_written_whole_or_not_at_all(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_stub_on_disk_is_known_by_its_signature(tmp_path: Path):
-    write_stub(plan(), tmp_path / "stub.iso")
-
-    assert is_stub_of(plan(), tmp_path / "stub.iso")
-    assert not is_stub_of(plan("other"), tmp_path / "stub.iso")
-    assert not is_stub_of(plan(), tmp_path / "none.iso")
-
-
-def test_the_shelf_keeps_the_newest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_shelf_keeps_those_that_were_asked_for_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr("bootserver.stub.write.SHELF_STUBS", 2)
     old = shelve(plan("one"), tmp_path)
     os.utime(old, (1, 1))
@@ -94,6 +89,36 @@ def test_the_shelf_keeps_the_newest(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     kept = [shelve(plan("two"), tmp_path), shelve(plan("three"), tmp_path)]
 
     assert sorted(tmp_path.iterdir()) == sorted(kept)
+
+
+def test_a_stub_that_was_just_asked_for_stays_however_full_the_shelf(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("bootserver.stub.write.SHELF_STUBS", 2)
+    plans = [plan(f"image-{number}") for number in range(20)]
+
+    with ThreadPoolExecutor(8) as pool:
+        paths = list(pool.map(lambda one: shelve(one, tmp_path), [*plans, *plans]))
+
+    assert {path: path.read_bytes() for path in paths} == {
+        path: master(one) for path, one in zip(paths, plans, strict=False)
+    }
+
+
+def test_a_stub_that_many_ask_for_at_once_is_made_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    made: list[StubPlan] = []
+
+    def counted(wanted: StubPlan) -> bytes:
+        made.append(wanted)
+        return master(wanted)
+
+    monkeypatch.setattr("bootserver.stub.write.master", counted)
+    with ThreadPoolExecutor(8) as pool:
+        inodes = {path.stat().st_ino for path in pool.map(shelve, [plan()] * 8, [tmp_path] * 8)}
+
+    assert (len(made), len(inodes)) == (1, 1)
 
 
 def test_a_stub_on_the_shelf_is_not_written_again(tmp_path: Path):

@@ -16,7 +16,7 @@ from bootserver.sessions.export import FORMATS, Wanted, boots_json
 
 async def list_boots(request: web.Request) -> web.Response:
     """GET /boots"""
-    wanted, store = read_query(request, BootQuery), parts_of(request).sessions
+    wanted, store = read_query(request, BootQuery), await parts_of(request).ledger.written()
     sessions = await store.recent(
         wanted.limit + 1,  # one more tells whether there is a next page
         before=wanted.before,
@@ -35,7 +35,7 @@ async def list_boots(request: web.Request) -> web.Response:
 
 async def get_boot(request: web.Request) -> web.Response:
     """GET /boots/{id}"""
-    store, boot_id = parts_of(request).sessions, request.match_info["id"]
+    store, boot_id = await parts_of(request).ledger.written(), request.match_info["id"]
     session = await store.by_id(boot_id)
     if session is None:
         raise ProblemError(
@@ -49,7 +49,7 @@ async def get_boot(request: web.Request) -> web.Response:
 
 async def export_boots(request: web.Request) -> web.StreamResponse:
     """GET /boots/export: sent while it is read, so that a million boots are never in memory."""
-    wanted, parts = read_query(request, ExportQuery), parts_of(request)
+    wanted, store = read_query(request, ExportQuery), await parts_of(request).ledger.written()
     form = FORMATS[wanted.format]
     today = datetime.now(UTC).date()
     response = web.StreamResponse(
@@ -60,7 +60,7 @@ async def export_boots(request: web.Request) -> web.StreamResponse:
         }
     )
     await response.prepare(request)
-    async for text in form.write(parts.sessions, Wanted(wanted.since, wanted.image)):
+    async for text in form.write(store, Wanted(wanted.since, wanted.image)):
         await response.write(text.encode())
     await response.write_eof()
     return response

@@ -136,12 +136,17 @@ async def watch(request: web.Request) -> web.StreamResponse:
 
 async def tell_of_images(parts: AdminParts) -> None:
     """Tells the watchers when the library changes or reads on; looks once a second, for ever."""
-    told: dict[str, Any] = images_json(parts)
+    told = _library(parts)
     while True:
         await asyncio.sleep(LOOK_INTERVAL_S)
-        if not parts.bus.is_watched:
-            continue
-        images = images_json(parts)
-        if images != told:
-            told = images
-            parts.bus.publish({"type": "images", "images": images})
+        library = _library(parts)
+        if library != told:
+            told = library
+            parts.bus.publish({"type": "images", "images": images_json(parts)})
+
+
+def _library(parts: AdminParts) -> tuple[object, ...]:
+    """What the library has, and how far it is read. What did not change are the same objects."""
+    images = parts.library.images()
+    progress = [parts.library.progress(image.id) for image in images]
+    return images, progress, parts.library.ignored

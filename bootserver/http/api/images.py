@@ -57,7 +57,7 @@ def image_json(parts: AdminParts, image: Image) -> dict[str, Any]:
         "problem": image.problem,
         "modified_at": datetime.fromtimestamp(image.version.mtime_ns / 1e9, UTC).isoformat(),
         "progress": {"done_bytes": progress[0], "total_bytes": progress[1]} if progress else None,
-        "stub": image.id in parts.stubs,
+        "stub": known is not None and bool(known.boots_on),
     }
 
 
@@ -195,7 +195,8 @@ async def put_settings(request: web.Request) -> web.Response:
 async def delete_image(request: web.Request) -> web.Response:
     """DELETE /images/{id}: the file and its side-car; refused while a machine is fetching it."""
     parts, image = parts_of(request), _image(request)
-    fetching = await parts.sessions.recent(50, image=image.id, phases=FETCHING)
+    store = await parts.ledger.written()
+    fetching = await store.recent(50, image=image.id, phases=FETCHING)
     moving = [boot for boot in fetching if not boot.stalled]
     if moving:
         raise ProblemError(

@@ -28,7 +28,8 @@ from bootserver.sessions.profiles import Profile
 async def list_machines(request: web.Request) -> web.Response:
     """GET /machines"""
     wanted, parts = read_query(request, MachineQuery), parts_of(request)
-    seen = await parts.sessions.machines(wanted.limit + 1, before=wanted.before)
+    store = await parts.ledger.written()
+    seen = await store.machines(wanted.limit + 1, before=wanted.before)
     page, following = seen[: wanted.limit], None
     if len(seen) > len(page):
         query = {"limit": wanted.limit, "before": utc_text(page[-1].seen_at)}

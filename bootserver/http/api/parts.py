@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from aiohttp import web
 
@@ -17,8 +15,8 @@ from bootserver.http.api.problems import mistake
 from bootserver.images.library import Library
 from bootserver.limits import ServerLimits
 from bootserver.sessions.bus import Bus
+from bootserver.sessions.ledger import Ledger
 from bootserver.sessions.profiles import ProfileStore
-from bootserver.sessions.store import SessionStore
 from bootserver.stub.issued import IssuedStubs
 
 
@@ -28,11 +26,10 @@ class AdminParts:
 
     config: Config
     library: Library
-    sessions: SessionStore
+    ledger: Ledger
     bus: Bus
     profiles: ProfileStore
     issued: IssuedStubs
-    stubs: Mapping[str, Path]  # each image's standing stub, by image id
     amt_hosts: AmtHosts
     amt_boots: AmtBoots
     limits: ServerLimits

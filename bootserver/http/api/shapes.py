@@ -147,7 +147,7 @@ class Image(Shape):
     problem: str
     modified_at: datetime
     progress: Progress | None  # while it is read
-    stub: bool  # its standing stub is on disk
+    stub: bool  # a stub of it boots some machines
 
 
 class IgnoredFile(Shape):

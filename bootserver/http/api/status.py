@@ -60,7 +60,7 @@ async def status_json(request: web.Request) -> dict[str, Any]:
         "open_menu": parts.config.boot.open_menu,
         "problems": complaints,
         "images": len(parts.library.images()),
-        "boots": await parts.sessions.count(),
+        "boots": await (await parts.ledger.written()).count(),
         "boots_in_progress": boots.in_progress(),
         "boots_stalled": boots.stalled(),
         "jobs_running": request.config_dict[JOBS].active,

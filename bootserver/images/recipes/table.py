@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from bootserver.images.recipes.installers import INSTALLERS
 from bootserver.images.recipes.live import LIVE
 from bootserver.images.recipes.recipe import Identified, Recipe
@@ -14,6 +16,7 @@ from bootserver.model import Image, IsoFacts
 RECIPES: tuple[Recipe, ...] = (*WINDOWS, *SELF_CONTAINED, *LIVE, *INSTALLERS, *UNKNOWN)
 _BY_NAME = {recipe.name: recipe for recipe in RECIPES}
 RECIPE_NAMES = frozenset(_BY_NAME)
+REMEMBERED = 4096  # images, of which the answers are kept: they change only with the image
 
 
 def identify(facts: IsoFacts) -> Identified:
@@ -25,6 +28,7 @@ def identify(facts: IsoFacts) -> Identified:
     raise AssertionError("the last row has no signs")
 
 
+@lru_cache(REMEMBERED)
 def recipe_of(image: Image) -> Identified:
     """The recipe for an image of the library: what its side-car says, else what it is."""
     if image.settings.recipe:
