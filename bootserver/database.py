@@ -6,13 +6,18 @@ columns, which therefore have a server default. Nothing is ever renamed or taken
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import structlog
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -35,15 +40,30 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
-from bootserver.errors import ServiceError
+from bootserver.errors import DatabaseError, ServiceError
 from bootserver.model import Firmware, Machine
 
 # Raise it when an older bootserver could no longer work with what this one writes.
 SCHEMA_NUMBER = 1
+
+BUSY_TIMEOUT_MS = 5000  # how long SQLite tries again while another process writes
+LOOK_INTERVAL_S = 2.0  # at SQLite's file, while nobody uses it
+RENEWAL_WAIT_S = 10.0  # longer than a transaction waits for another's lock
+
+# What to do, by SQLite's result code (sqlite.org/rescode.html).
+_HINTS = {
+    sqlite3.SQLITE_BUSY: "another program has it locked: end that one, or try again",
+    sqlite3.SQLITE_FULL: "free some space on its disk, and try again",
+    sqlite3.SQLITE_IOERR: "free some space on its disk, or check the disk",
+    sqlite3.SQLITE_CORRUPT: "the server puts it aside at its next use, or start: bootserver serve",
+    sqlite3.SQLITE_NOTADB: "the server puts it aside at its next use, or start: bootserver serve",
+}
+
+log = structlog.get_logger(__name__)
 
 metadata = MetaData()
 
@@ -182,9 +202,196 @@ PROFILES = Table(
 )
 
 
+class DatabaseEngine:
+    """The database: its connections, whose errors are for people, and SQLite's file.
+
+    A server looks after that file. Before each use it looks whether the path still leads to it: in
+    one that was deleted or replaced SQLite would go on writing, and all of that would be lost. A
+    connection that is never given away still has its content, which is then written to the path
+    again. A damaged file is moved aside, and `on_new` tells those who remember what was in it.
+    """
+
+    def __init__(self, engine: AsyncEngine, *, looked_after: bool = False) -> None:
+        self.engine = engine
+        self.on_new: list[Callable[[], Awaitable[None]]] = []
+        name = engine.url.database if engine.dialect.name == "sqlite" else None
+        self._path = Path(name) if name and name != ":memory:" else None
+        self._looked_after = looked_after and self._path is not None
+        self._file: tuple[int, int] | None = None  # device and inode
+        self._keeper: AsyncConnection | None = None
+        self._is_damaged = False
+        self._renewing = asyncio.Lock()
+        self._users = 0
+        self._unused = asyncio.Event()
+        self._unused.set()
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[AsyncConnection]:
+        """A connection, for reading; raises DatabaseError."""
+        async with self._in_use(), self.engine.connect() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        """A connection in one transaction; raises DatabaseError, or IntegrityError."""
+        async with self._in_use(), self.engine.begin() as connection:
+            yield connection
+
+    async def keep(self) -> None:
+        """Look after the file while nobody uses it, for ever."""
+        while True:
+            await asyncio.sleep(LOOK_INTERVAL_S)
+            with suppress(DatabaseError):  # told to those who use it
+                async with self._in_use():
+                    pass
+
+    async def open(self) -> None:
+        """Bring the database up to date; raises ServiceError."""
+        if self._path is not None:
+            _make_private(self._path)
+        try:
+            await self._open()
+        except DatabaseError as err:
+            if not (self._looked_after and self._is_damaged):
+                name = self.engine.url.render_as_string()
+                raise ServiceError(
+                    f"the database {name} cannot be opened: {err.message}", hint=err.hint
+                ) from err
+            await self._replace_damaged()
+
+    async def close(self) -> None:
+        """Give all connections back."""
+        if self._keeper is not None:
+            await self._keeper.close()
+            self._keeper = None
+        await self.engine.dispose()
+
+    async def _open(self) -> None:
+        with self._errors_for_people():
+            async with self.engine.begin() as connection:
+                await connection.run_sync(_bring_up_to_date)
+            if self._looked_after:
+                self._keeper = await self.engine.connect()
+                checked = await self._keeper.exec_driver_sql("PRAGMA quick_check(1)")
+                if (found := checked.scalar()) != "ok":
+                    self._is_damaged = True
+                    raise DatabaseError(f"it is damaged: {found}")
+                await self._keeper.rollback()  # a connection that reads keeps the log from ending
+                self._file = self._file_there()
+
+    @asynccontextmanager
+    async def _in_use(self) -> AsyncIterator[None]:
+        if not self._is_good():
+            await self._renew()
+        self._users += 1
+        self._unused.clear()
+        try:
+            with self._errors_for_people():
+                yield
+        finally:
+            self._users -= 1
+            if not self._users:
+                self._unused.set()
+
+    @contextmanager
+    def _errors_for_people(self) -> Iterator[None]:
+        try:
+            yield
+        except IntegrityError:  # what a statement asks, and gets
+            raise
+        except SQLAlchemyError as err:
+            cause = getattr(err, "orig", None)
+            code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+            self._is_damaged |= code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+            hint = _HINTS.get(code, "check [state] database and path in config.toml")
+            raise DatabaseError(f"the database cannot be used: {cause or err}", hint=hint) from err
+        except OSError as err:  # a database server that is not there
+            raise DatabaseError(
+                f"the database cannot be reached: {err}", hint="check [state] database"
+            ) from err
+
+    # ---- SQLite's file ----
+
+    def _is_good(self) -> bool:
+        return not self._looked_after or (not self._is_damaged and self._file_there() == self._file)
+
+    def _file_there(self) -> tuple[int, int] | None:
+        assert self._path is not None
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+    async def _renew(self) -> None:
+        """Have a good file at the path again; raises DatabaseError if that cannot be done now."""
+        async with self._renewing:
+            if self._is_good():
+                return
+            try:
+                async with asyncio.timeout(RENEWAL_WAIT_S):
+                    await self._unused.wait()
+            except TimeoutError:
+                raise DatabaseError("the database is being renewed", hint="try again") from None
+            if not self._is_damaged:
+                await self._write_again()
+                return
+            await self._replace_damaged()
+        for tell in self.on_new:
+            await tell()
+
+    async def _replace_damaged(self) -> None:
+        """Begin with an empty database; the damaged file is kept beside it."""
+        aside = self._move_aside("damaged")
+        await self.close()
+        self._is_damaged = False
+        await self._open()
+        log.error(
+            "database.damaged",
+            moved_to=aside,
+            hint="a new one is in its place; sqlite3 FILE .recover may find what was in the old",
+        )
+
+    async def _write_again(self) -> None:
+        """Put what is in the open file, which is no longer at the path, there again."""
+        assert self._path is not None
+        assert self._keeper is not None
+        aside = ""
+        whole = self._path.with_name(f"{self._path.name}.new")
+        with self._errors_for_people():
+            self._path.parent.mkdir(0o700, parents=True, exist_ok=True)
+            whole.unlink(missing_ok=True)
+            _make_private(whole)
+            await self._keeper.exec_driver_sql("VACUUM INTO ?", (str(whole),))
+            aside = self._move_aside("replaced")
+            await self.close()  # not before: it removes the log at the path, whosever that is
+            whole.replace(self._path)
+        await self._open()
+        log.error(
+            "database.was_replaced" if aside else "database.was_deleted",
+            path=str(self._path),
+            **({"moved_to": aside} if aside else {}),
+            hint="it is written again, with all that was in it; stop the server to exchange it",
+        )
+
+    def _move_aside(self, why: str) -> str:
+        """Give the file at the path another name, and those that SQLite keeps beside it."""
+        assert self._path is not None
+        path, aside = self._path, ""
+        if path.exists():
+            kept = path.with_name(f"{path.name}.{datetime.now(UTC):%Y%m%dT%H%M%SZ}.{why}")
+            for end in ("-wal", "-shm", ""):
+                with suppress(FileNotFoundError):
+                    Path(f"{path}{end}").rename(f"{kept}{end}")
+            aside = str(kept)
+        for end in ("-wal", "-shm"):  # of a file that is gone
+            Path(f"{path}{end}").unlink(missing_ok=True)
+        return aside
+
+
 @asynccontextmanager
-async def open_database(url: str) -> AsyncIterator[AsyncEngine]:
-    """An engine whose tables exist, closed at the end.
+async def open_database(url: str, *, looked_after: bool = False) -> AsyncIterator[DatabaseEngine]:
+    """A database whose tables exist, closed at the end; `looked_after` by the server alone.
 
     `url` is SQLAlchemy's, with an async driver: `sqlite+aiosqlite:///var/bootserver.db`.
     Raises ServiceError if the database cannot be opened or written.
@@ -196,29 +403,20 @@ async def open_database(url: str) -> AsyncIterator[AsyncEngine]:
             f"[state] database is no database URL that can be used: {err}",
             hint="write it like sqlite+aiosqlite:///var/bootserver.db",
         ) from err
+    if engine.dialect.name == "sqlite":
+        event.listen(engine.sync_engine, "connect", _tune_sqlite)
+    database = DatabaseEngine(engine, looked_after=looked_after)
     try:
-        if engine.dialect.name == "sqlite":
-            event.listen(engine.sync_engine, "connect", _tune_sqlite)
-            _make_private(engine.url.database)
-        try:
-            async with engine.begin() as connection:
-                await connection.run_sync(_bring_up_to_date)
-        except (SQLAlchemyError, OSError) as err:
-            raise ServiceError(
-                f"the database {engine.url.render_as_string()} cannot be opened: "
-                f"{getattr(err, 'orig', err)}",
-                hint="check [state] database and path in config.toml, and who may write there",
-            ) from err
-        yield engine
+        await database.open()
+        yield database
     finally:
-        await engine.dispose()
+        await database.close()
 
 
-def _make_private(path: str | None) -> None:
+def _make_private(path: Path) -> None:
     """Make SQLite's file its owner's only if there is none; those beside it get the same rights."""
-    if path and path != ":memory:":
-        with suppress(OSError):  # it is there, or SQLite will say what is wrong
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    with suppress(OSError):  # it is there, or SQLite will say what is wrong
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _bring_up_to_date(connection: Connection) -> None:
@@ -317,5 +515,5 @@ def _tune_sqlite(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.execute("PRAGMA busy_timeout=5000")
+    cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
     cursor.close()

@@ -46,5 +46,9 @@ class UnknownTokenError(BootServerError):
     """A boot-plane path bears a token that no stub and no session has."""
 
 
+class DatabaseError(BootServerError):
+    """The database cannot be read or written now."""
+
+
 class ServiceError(BootServerError):
     """The server cannot start, or a part of it cannot serve."""

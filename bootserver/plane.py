@@ -13,7 +13,7 @@ import structlog
 
 from bootserver.config import Config
 from bootserver.disc.volume import Node
-from bootserver.errors import LoaderMissingError, UnknownTokenError
+from bootserver.errors import DatabaseError, LoaderMissingError, UnknownTokenError
 from bootserver.images.overlay import Served, served_file, served_image
 from bootserver.images.tree import ImageTrees
 from bootserver.model import (
@@ -25,7 +25,7 @@ from bootserver.model import (
     StubFormat,
     TransferEnd,
 )
-from bootserver.scripts import RETRY_LATER_S, UNKNOWN_STUB, Scripts, hooks, message
+from bootserver.scripts import RETRY_LATER_S, RETRY_SOON_S, UNKNOWN_STUB, Scripts, hooks, message
 from bootserver.sessions.ledger import Ledger
 from bootserver.sessions.live import AskTcp, Fetch
 from bootserver.sessions.profiles import ProfileStore
@@ -86,11 +86,15 @@ class BootPlane:
 
         Whatever is wrong is a script as well: it says so on the machine's screen and asks again.
         """
-        stub = await self._stubs.find(token)
-        if stub is None or (picked and stub.spec.image):
-            log.info("script.refused", client=address, reason="unknown token")
-            return message(UNKNOWN_STUB, RETRY_LATER_S)
-        return await self._scripts.answer(stub, picked, query, address, origin)
+        try:
+            stub = await self._stubs.find(token)
+            if stub is None or (picked and stub.spec.image):
+                log.info("script.refused", client=address, reason="unknown token")
+                return message(UNKNOWN_STUB, RETRY_LATER_S)
+            return await self._scripts.answer(stub, picked, query, address, origin)
+        except DatabaseError as err:
+            log.warning("script.refused", client=address, reason=err.message)
+            return message(err, RETRY_SOON_S)
 
     def open_script(self, origin: str) -> str:
         """The script for machines without a stub; UnknownTokenError where they are not served."""

@@ -74,7 +74,9 @@ async def run(config: Config, announce: Announce) -> None:
             parts.enter_context(held_state(config.state.path))
             if swept := await asyncio.to_thread(sweep_library, config.images.path):
                 log.info("images.swept", files=[path.name for path in swept])
-            engine = await parts.enter_async_context(open_database(config.state.database_url))
+            engine = await parts.enter_async_context(
+                open_database(config.state.database_url, looked_after=True)
+            )
             sessions = SessionStore(engine)
             bus = Bus()
             expire_after = timedelta(hours=config.boot.expire_h)
@@ -83,6 +85,7 @@ async def run(config: Config, announce: Announce) -> None:
             parts.push_async_callback(ledger.flush)
 
             issued = IssuedStubs(engine, config.state.path)
+            engine.on_new += [issued.write_anew, ledger.write_anew]
             library = await parts.enter_async_context(Library(config.images.path, engine))
             await library.scan()
 
@@ -116,6 +119,8 @@ async def run(config: Config, announce: Announce) -> None:
                 background = [
                     tasks.create_task(library.watch(config.images.scan_interval_s)),
                     tasks.create_task(ledger.run()),
+                    tasks.create_task(engine.keep()),
+                    tasks.create_task(profiles.keep_consumed()),
                     tasks.create_task(authority.keep_current()),
                     tasks.create_task(hosts.keep_taking_back()),
                     tasks.create_task(

@@ -406,6 +406,57 @@ def readable_by_others(directory: Path) -> list[str]:
     return [str(path) for path in there if path.stat().st_mode & 0o077]
 
 
+async def test_a_database_deleted_meanwhile_costs_nothing_that_was_acknowledged(site: Site):
+    """Neither what was written before, nor after, nor by a kill -9 then."""
+    state, profiles = site.path / "var", f"http://127.0.0.1:{site.admin_port}/api/v1/profiles"
+    async with serving(site) as server, aiohttp.ClientSession() as http:
+        await until_logged(server, "image.hashed")
+        stub = await site.query("stub", "build", "rescue")
+        async with http.get(local(site, stub["token"], "boot.ipxe")) as answer:
+            assert answer.status == 200
+        for number in ("1", "2"):
+            if number == "2":
+                for path in state.glob("bootserver.db*"):
+                    path.unlink()
+            wanted = {"serial": number, "image": "rescue"}
+            async with http.post(profiles, json=wanted) as answer:
+                assert answer.status == 201
+        line = await until_logged(server, "database.was_deleted")
+        server.stop(signal.SIGKILL)
+        await server.process.wait()
+    async with serving(site) as server, aiohttp.ClientSession() as http:
+        await until_logged(server, "image.hashed")
+        async with http.get(local(site, stub["token"], "boot.ipxe")) as answer:
+            script = await answer.text()
+        async with http.get(profiles) as answer:
+            listed = (await answer.json())["profiles"]
+        boots = await site.query("boots", "list")
+
+    assert line["level"] == "error"
+    assert script.startswith("#!ipxe")
+    assert "not known to this server" not in script
+    assert len(listed) == 2
+    assert boots[-1]["phase"] == "script_served"
+
+
+async def test_a_damaged_database_is_kept_aside_and_the_server_serves(site: Site):
+    async with serving(site) as server:
+        await until_logged(server, "image.hashed")
+    database = site.path / "var" / "bootserver.db"
+    for path in database.parent.glob("bootserver.db-*"):
+        path.unlink()
+    database.write_bytes(b"no database" * 1000)
+    async with serving(site) as server:
+        await until_logged(server, "image.hashed")
+        stub = await site.query("stub", "build", "rescue")
+        lines = server.log_lines
+
+    [said] = [line for line in lines if line["event"] == "database.damaged"]
+    assert said["level"] == "error"
+    assert Path(said["moved_to"]).read_bytes() == b"no database" * 1000
+    assert stub["image"] == "rescue"
+
+
 async def test_the_same_names_are_served_over_tftp(site: Site):
     stub = await site.query("stub", "build", "rescue")
     async with serving(site) as server:

@@ -10,9 +10,8 @@ from typing import Any
 
 from sqlalchemy import Row, or_, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bootserver.database import AMT_HOSTS
+from bootserver.database import AMT_HOSTS, DatabaseEngine
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ class KnownHost:
 class KnownHosts:
     """The AMT hosts in the database."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: DatabaseEngine) -> None:
         self._engine = engine
 
     async def list(self) -> list[KnownHost]:

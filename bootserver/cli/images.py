@@ -22,8 +22,7 @@ from bootserver.model import Image, Machine
 from bootserver.selector import Selector
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncEngine
-
+    from bootserver.database import DatabaseEngine
     from bootserver.images.explain import Explanation
     from bootserver.images.library import Library
 
@@ -141,7 +140,7 @@ async def remove(config: Config, image_id: str) -> None:
     click.echo(f"removed {path}")
 
 
-async def _client(engine: AsyncEngine, text: str) -> Machine:
+async def _client(engine: DatabaseEngine, text: str) -> Machine:
     """The machine as it described itself when it last booted from here."""
     from bootserver.sessions.store import SessionStore
 

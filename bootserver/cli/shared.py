@@ -17,8 +17,7 @@ from bootserver.config import Config
 from bootserver.configfile import load_config
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncEngine
-
+    from bootserver.database import DatabaseEngine
     from bootserver.images.library import Library
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
@@ -50,7 +49,7 @@ def with_config(command: Callable[..., Coroutine[Any, Any, None] | None]) -> Cal
 
 
 @asynccontextmanager
-async def open_state(config: Config) -> AsyncIterator[AsyncEngine]:
+async def open_state(config: Config) -> AsyncIterator[DatabaseEngine]:
     """The database, in a state directory that exists."""
     from bootserver.database import open_database
     from bootserver.state import make_state
@@ -62,7 +61,7 @@ async def open_state(config: Config) -> AsyncIterator[AsyncEngine]:
 
 @asynccontextmanager
 async def open_library(
-    config: Config, engine: AsyncEngine, *, half_copied: bool = False
+    config: Config, engine: DatabaseEngine, *, half_copied: bool = False
 ) -> AsyncIterator[Library]:
     """The library after one look at its directory; with `half_copied` also what still grows."""
     from bootserver.images.library import SETTLE_S, Library

@@ -12,6 +12,7 @@ from bootserver.http.api.app import add_api
 from bootserver.http.api.parts import AdminParts
 from bootserver.http.api.problems import problem_errors
 from bootserver.http.dashboard import add_dashboard
+from bootserver.http.errors import plain_errors
 from bootserver.http.loopback import add_headers, only_from_here
 from bootserver.http.metrics import metrics
 
@@ -21,7 +22,7 @@ BODY_MAX_BYTES = 64 * 1024  # of JSON; uploads are read as they come
 def make_admin_app(parts: AdminParts) -> web.Application:
     """The admin plane's application."""
     app = web.Application(
-        middlewares=[only_from_here, problem_errors], client_max_size=BODY_MAX_BYTES
+        middlewares=[only_from_here, plain_errors, problem_errors], client_max_size=BODY_MAX_BYTES
     )
     app.on_response_prepare.append(add_headers)
     add_api(app, parts)

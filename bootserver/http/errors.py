@@ -8,6 +8,7 @@ from aiohttp.typedefs import Handler
 
 from bootserver.errors import (
     BootServerError,
+    DatabaseError,
     ImageNotFoundError,
     ImageNotReadyError,
     LoaderMissingError,
@@ -22,6 +23,7 @@ STATUS = {
     ImageNotFoundError: 404,
     LoaderMissingError: 404,
     ImageNotReadyError: 503,
+    DatabaseError: 503,
     ServerFullError: 503,
 }
 

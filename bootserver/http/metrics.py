@@ -14,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from bootserver.errors import DatabaseError
 from bootserver.http.api.events import EVENTS
 from bootserver.http.api.jobs import JOBS
 from bootserver.http.api.parts import AdminParts
@@ -25,6 +26,7 @@ from bootserver.sessions.metrics import OTHER, BootMetrics
 
 UNREAD_MAX = 100_000  # messages: counting is quick, and what is dropped here is not counted
 IMAGES_MAX = 200
+RETRY_S = 2.0
 
 log = structlog.get_logger(__name__)
 
@@ -57,11 +59,16 @@ class ServerMetrics:
 
     async def _pass_over_the_past(self) -> None:
         going_on = timedelta(hours=self._parts.config.boot.expire_h)
-        store = await self._parts.ledger.written()
-        sessions = await store.unfinished(datetime.now(UTC) - going_on)
-        for first in range(0, len(sessions), 500):
-            for boot in await boots_json(store, sessions[first : first + 500]):
-                self.boots.pass_over(boot)
+        while True:
+            try:
+                store = await self._parts.ledger.written()
+                sessions = await store.unfinished(datetime.now(UTC) - going_on)
+                for first in range(0, len(sessions), 500):
+                    for boot in await boots_json(store, sessions[first : first + 500]):
+                        self.boots.pass_over(boot)
+                return
+            except DatabaseError:
+                await asyncio.sleep(RETRY_S)
 
     async def answer(self, request: web.Request) -> web.Response:
         """Prometheus' text, or OpenMetrics for who accepts that."""

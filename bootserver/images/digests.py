@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import delete, insert, select
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bootserver.database import DIGESTS
+from bootserver.database import DIGESTS, DatabaseEngine
 from bootserver.errors import ImageError, ImageNotReadyError
 from bootserver.images.iso import INSPECTION_REVISION, open_regular
 from bootserver.model import ElToritoEntry, FileVersion, IsoFacts, PlainDisk
@@ -66,7 +65,7 @@ def hash_file(
     return digest.hexdigest(), before
 
 
-async def find(engine: AsyncEngine, path: Path, version: FileVersion) -> Finding | None:
+async def find(engine: DatabaseEngine, path: Path, version: FileVersion) -> Finding | None:
     """What is known of exactly this version of the file, None if nothing is.
 
     Where another release of the inspection found the facts, only the digest is still good:
@@ -87,7 +86,7 @@ async def find(engine: AsyncEngine, path: Path, version: FileVersion) -> Finding
     return Finding(row.sha256, _facts_from_json(row.facts), row.problem)
 
 
-async def store(engine: AsyncEngine, path: Path, version: FileVersion, finding: Finding) -> None:
+async def store(engine: DatabaseEngine, path: Path, version: FileVersion, finding: Finding) -> None:
     """Keeps the finding, in place of any about another version of the file."""
     row = {
         "path": str(path),

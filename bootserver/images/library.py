@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bootserver.errors import ImageError, ImageNotFoundError, ImageNotReadyError
+from bootserver.database import DatabaseEngine
+from bootserver.errors import DatabaseError, ImageError, ImageNotFoundError, ImageNotReadyError
 from bootserver.images import digests
 from bootserver.images.digests import Finding, hash_file
 from bootserver.images.directory import Seen, look
@@ -52,7 +51,7 @@ class Library:
     def __init__(
         self,
         directory: Path,
-        engine: AsyncEngine,
+        engine: DatabaseEngine,
         *,
         settle_s: float = SETTLE_S,
     ) -> None:
@@ -181,8 +180,8 @@ class Library:
         known = None
         try:
             known = await digests.find(self._engine, file.seen.path, file.seen.version)
-        except SQLAlchemyError as err:
-            log.error("images.database_failed", problem=str(err))
+        except DatabaseError as err:
+            log.error("images.database_failed", problem=err.message)
         if known is not None and (known.facts is not None or known.problem):
             file.finding = known
         else:
@@ -249,8 +248,8 @@ class Library:
     async def _store(self, path: Path, version: FileVersion, finding: Finding) -> None:
         try:
             await digests.store(self._engine, path, version, finding)
-        except SQLAlchemyError as err:  # costs another hashing after the next start, no more
-            log.error("images.database_failed", problem=str(err))
+        except DatabaseError as err:  # costs another hashing after the next start, no more
+            log.error("images.database_failed", problem=err.message)
 
     def _publish(self) -> None:
         """Renews the listing and logs new problems; an unchanged image stays the same object."""

@@ -13,8 +13,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError
 
+from bootserver.errors import DatabaseError
 from bootserver.model import BootEvent, BootPhase, BootSession, Machine, Transfer, TransferEnd
 from bootserver.sessions.bus import Bus
 from bootserver.sessions.diagnosis import Cause, diagnose
@@ -62,6 +63,7 @@ class Ledger:
         self._transfers: dict[tuple[str, int], Transfer] = {}
         self._wake = asyncio.Event()
         self._store_failed = False
+        self._is_lost = False  # what the database had of the boots that go on
         self._writing = asyncio.Lock()
 
     # ---- Boots ----
@@ -332,6 +334,8 @@ class Ledger:
             await self._write()
 
     async def _write(self) -> None:
+        if was_lost := self._is_lost:
+            self._take_all()
         if not (self._new or self._changed or self._events or self._transfers):
             return
         new, changed = self._new, self._changed - self._new
@@ -341,13 +345,16 @@ class Ledger:
         self._new, self._changed, self._transfers = set(), set(), {}
         self._events.clear()
         try:
+            if was_lost:  # another write may have been on its way
+                await self._store.forget(known[key].session.id for key in new)
+                self._is_lost = False
             await self._store.save(
                 [known[key].settle() for key in new],
                 [known[key].settle() for key in changed],
                 events,
                 list(transfers.values()),
             )
-        except (SQLAlchemyError, OSError) as err:
+        except (DatabaseError, IntegrityError) as err:
             self._new |= new
             self._changed |= changed
             self._events.extendleft(reversed(events))
@@ -362,6 +369,18 @@ class Ledger:
         self._store_failed = False
         for key in ended:
             self._ended.pop(key, None)
+
+    async def write_anew(self) -> None:
+        """Have the next flush write all that goes on: the database is a new one, and empty."""
+        self._is_lost = True
+        self._wake.set()
+
+    def _take_all(self) -> None:
+        known = [*self._live.values(), *self._ended.values()]
+        self._new = {boot.session.key for boot in known}
+        self._changed = set()
+        self._events = deque(event for boot in known for event in boot.events)
+        self._transfers = {(t.session, t.number): t for b in known for t in b.transfers.values()}
 
     def _change(self, key: str, **values: object) -> None:
         if boot := self._live.get(key):

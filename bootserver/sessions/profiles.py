@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Row, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bootserver.config import Config
-from bootserver.database import PROFILES
+from bootserver.database import PROFILES, DatabaseEngine
+from bootserver.errors import DatabaseError
 from bootserver.model import Machine
 from bootserver.selector import Selector
+
+RETRY_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +73,9 @@ class ProfileStore:
     A selector has one standing profile at most, and one one-shot profile beside it.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: DatabaseEngine) -> None:
         self._engine = engine
+        self._used: set[str] = set()  # ids of one-shot profiles whose boot was handed off
 
     async def list(self) -> list[Profile]:
         """All profiles, newest first."""
@@ -142,16 +147,32 @@ class ProfileStore:
 
     async def find(self, machine: Machine) -> Profile | None:
         """The profile that holds for the machine, as choose() says."""
-        return choose(await self.list(), machine)
+        unused = [p for p in await self.list() if not (p.once and p.id in self._used)]
+        return choose(unused, machine)
 
     async def consume(self, profile_id: str) -> None:
         """Takes a one-shot profile away: its boot was handed off. A standing one stays.
 
-        One that was set anew meanwhile has another id, and is for the boot after.
+        One that was set anew meanwhile has another id, and is for the boot after. What the
+        database does not take now counts all the same, and is written by keep_consumed().
         """
-        used = (PROFILES.c.id == profile_id) & PROFILES.c.once
-        async with self._engine.begin() as connection:
-            await connection.execute(PROFILES.delete().where(used))
+        self._used.add(profile_id)
+        await self._write_used()
+
+    async def keep_consumed(self) -> None:
+        """Writes for ever what consume() could not."""
+        while True:
+            await asyncio.sleep(RETRY_S)
+            await self._write_used()
+
+    async def _write_used(self) -> None:
+        used = set(self._used)
+        if used:
+            with suppress(DatabaseError):  # the ledger, which writes all the time, says so
+                async with self._engine.begin() as connection:
+                    mine = PROFILES.c.id.in_(used) & PROFILES.c.once
+                    await connection.execute(PROFILES.delete().where(mine))
+                self._used -= used
 
 
 def _row(profile: Profile) -> dict[str, Any]:

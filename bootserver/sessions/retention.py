@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
+from bootserver.errors import DatabaseError
 from bootserver.sessions.ledger import Ledger
 from bootserver.sessions.store import SessionStore
 
@@ -20,8 +20,8 @@ async def keep_pruned(store: SessionStore, ledger: Ledger, keep: int, keep_days:
     while True:
         try:
             gone = await store.prune(keep, keep_days, spare=ledger.live_ids)
-        except (SQLAlchemyError, OSError) as err:
-            log.error("ledger.not_pruned", reason=str(getattr(err, "orig", err)))
+        except DatabaseError as err:
+            log.error("ledger.not_pruned", reason=err.message)
         else:
             if gone:
                 log.info("ledger.pruned", boots=gone)

@@ -10,9 +10,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, Table, bindparam, false, or_, select, union
 from sqlalchemy import func as sql
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bootserver.database import BOOTED_IMAGES, EVENTS, MACHINES, SESSIONS, TRANSFERS
+from bootserver.database import BOOTED_IMAGES, EVENTS, MACHINES, SESSIONS, TRANSFERS, DatabaseEngine
 from bootserver.model import BootEvent, BootPhase, BootSession, SeenMachine, Transfer
 from bootserver.sessions.rows import (
     event_of,
@@ -38,7 +38,7 @@ _UNDER_WAY = frozenset(BootPhase) - BAD_ENDS - _HANDED_OVER
 class SessionStore:
     """Reads and writes the ledger; every call is one transaction."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: DatabaseEngine) -> None:
         self._engine = engine
 
     # ---- Writing ----
@@ -72,6 +72,11 @@ class SessionStore:
             await _note_newest(connection, MACHINES, machine_rows([*new, *changed]))
             await _note_newest(connection, BOOTED_IMAGES, image_rows([*new, *changed]))
 
+    async def forget(self, ids: Iterable[str]) -> None:
+        """Forget these sessions, if they are known."""
+        async with self._engine.begin() as connection:
+            await _forget(connection, list(ids))
+
     async def prune(self, keep: int, keep_days: float, *, spare: Collection[str] = ()) -> int:
         """Forget all boots but the newest `keep`, and those older than `keep_days`; 0 is no limit.
 
@@ -89,8 +94,7 @@ class SessionStore:
         while True:
             async with self._engine.begin() as connection:
                 ids = list(await connection.scalars(batch.limit(PRUNED_AT_ONCE)))
-                for column in (EVENTS.c.session, TRANSFERS.c.session, SESSIONS.c.id):
-                    await connection.execute(column.table.delete().where(column.in_(ids)))
+                await _forget(connection, ids)
                 if len(ids) < PRUNED_AT_ONCE:
                     for table in (MACHINES, BOOTED_IMAGES):
                         await connection.execute(table.delete().where(table.c.seen_at <= cut))
@@ -298,6 +302,11 @@ def _unindexed(column: ColumnElement[str]) -> ColumnElement[str]:
     It cannot know that so much was found that most boots are among it.
     """
     return column.concat("")
+
+
+async def _forget(connection: AsyncConnection, ids: Collection[str]) -> None:
+    for column in (EVENTS.c.session, TRANSFERS.c.session, SESSIONS.c.id):
+        await connection.execute(column.table.delete().where(column.in_(ids)))
 
 
 async def _note_newest(

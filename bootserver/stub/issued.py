@@ -18,9 +18,8 @@ from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bootserver.database import STUBS
+from bootserver.database import STUBS, DatabaseEngine
 from bootserver.errors import StubError
 from bootserver.model import Architecture
 from bootserver.stub.network import NetworkSpec
@@ -29,6 +28,7 @@ from bootserver.wholefile import make_once
 
 SECRET_BYTES = 32
 TOKEN_BYTES = 16
+REMEMBERED = 10_000  # stubs, for a database that is lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +42,10 @@ class IssuedStub:
 class IssuedStubs:
     """The book of issued stubs; tokens are made with the secret in `state`."""
 
-    def __init__(self, engine: AsyncEngine, state: Path) -> None:
+    def __init__(self, engine: DatabaseEngine, state: Path) -> None:
         self._engine = engine
         self._state = state
+        self._used: dict[str, dict[str, Any]] = {}  # rows of STUBS by token, the latest last
 
     async def issue(self, spec: StubSpec) -> IssuedStub:
         """The stub for `spec`, written down if it is new."""
@@ -60,14 +61,30 @@ class IssuedStubs:
         with contextlib.suppress(IntegrityError):  # issued before
             async with self._engine.begin() as connection:
                 await connection.execute(STUBS.insert(), row)
+        self._remember(row)
         return stub
 
     async def find(self, token: str) -> IssuedStub | None:
         """The stub of that token, if it was issued here."""
-        query = select(STUBS.c.spec).where(STUBS.c.token == token)
+        query = select(STUBS).where(STUBS.c.token == token)
         async with self._engine.connect() as connection:
-            text = (await connection.execute(query)).scalar_one_or_none()
-        return None if text is None else IssuedStub(token, _spec(json.loads(text)))
+            row = (await connection.execute(query)).one_or_none()
+        if row is None:
+            return None
+        self._remember(row._asdict())
+        return IssuedStub(token, _spec(json.loads(row.spec)))
+
+    async def write_anew(self) -> None:
+        """Write down again those that this run has seen: the database is a new one, and empty."""
+        async with self._engine.begin() as connection:
+            if self._used:
+                await connection.execute(STUBS.insert(), list(self._used.values()))
+
+    def _remember(self, row: dict[str, Any]) -> None:
+        self._used.pop(row["token"], None)
+        self._used[row["token"]] = row
+        if len(self._used) > REMEMBERED:
+            del self._used[next(iter(self._used))]
 
     def _secret(self) -> bytes:
         """The server's secret, made at first use and readable by its owner only."""

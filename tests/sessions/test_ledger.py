@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
-from bootserver.database import open_database
+from bootserver.database import DatabaseEngine, open_database
 from bootserver.model import BootPhase, BootSession, Firmware, Machine, TransferEnd
 from bootserver.sessions import ledger as ledger_module
 from bootserver.sessions import tracker
@@ -25,13 +24,13 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture
-async def engine(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
+async def engine(tmp_path: Path) -> AsyncIterator[DatabaseEngine]:
     async with open_database(f"sqlite+aiosqlite:///{tmp_path}/ledger.db") as engine:
         yield engine
 
 
 @pytest.fixture
-def store(engine: AsyncEngine) -> SessionStore:
+def store(engine: DatabaseEngine) -> SessionStore:
     return SessionStore(engine)
 
 
@@ -115,7 +114,7 @@ async def test_a_boot_goes_on_after_a_restart_of_the_server(ledger: Ledger, stor
 
 
 async def test_a_failing_database_costs_one_line_and_nothing_is_lost(
-    ledger: Ledger, store: SessionStore, engine: AsyncEngine
+    ledger: Ledger, store: SessionStore, engine: DatabaseEngine
 ):
     session = ledger.start("token", "image", HERE, "192.0.2.9")
     async with engine.begin() as connection:
@@ -138,6 +137,31 @@ async def test_a_failing_database_costs_one_line_and_nothing_is_lost(
         BootPhase.STUB_STARTED,
         BootPhase.FAILED,
     ]
+
+
+async def test_a_new_database_gets_all_boots_that_go_on(
+    ledger: Ledger, store: SessionStore, engine: DatabaseEngine
+):
+    session = ledger.start("token", "image", HERE, "192.0.2.9")
+    fetch = ledger.fetch(session.key, "image.iso", "http", 1000)
+    fetch.sent(300)
+    await ledger.look()
+    await ledger.flush()
+    before = await store.recent(10), await store.events([session.id])
+    async with engine.begin() as connection:
+        for table in ("transfers", "events", "sessions"):
+            await connection.execute(text(f"DELETE FROM {table}"))
+
+    await ledger.write_anew()
+    ledger.advance(session.key, BootPhase.HANDED_OFF)
+    await ledger.flush()
+
+    [boot] = await store.recent(10)
+    events = (await store.events([session.id]))[session.id]
+    assert boot.id == before[0][0].id
+    assert events[:-1] == before[1][session.id]
+    assert events[-1].phase is BootPhase.HANDED_OFF
+    assert [t.sent_bytes for t in (await store.transfers([session.id]))[session.id]] == [300]
 
 
 async def test_what_stands_still_expires(store: SessionStore):

@@ -84,9 +84,9 @@ def statements_of(engine: AsyncEngine) -> Iterator[list[tuple[str, Any]]]:
     def note(_connection, _cursor, statement, parameters, _context, _many) -> None:
         asked.append((statement, parameters))
 
-    event.listen(engine.sync_engine, "before_cursor_execute", note)
+    event.listen(engine.engine.sync_engine, "before_cursor_execute", note)
     yield asked
-    event.remove(engine.sync_engine, "before_cursor_execute", note)
+    event.remove(engine.engine.sync_engine, "before_cursor_execute", note)
 
 
 def plans(database: Path, asked: list[tuple[str, Any]]) -> list[str]:

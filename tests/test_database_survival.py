@@ -1,0 +1,203 @@
+"""What a database can suffer while the server has it: nothing that was acknowledged is lost."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from bootserver import database as database_module
+from bootserver.database import DatabaseEngine, open_database
+from bootserver.errors import DatabaseError, ServiceError
+from bootserver.model import Machine
+from bootserver.selector import Selector
+from bootserver.sessions.profiles import ProfileStore
+
+ONE, TWO = Selector(serial="1"), Selector(serial="2")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "bootserver.db"
+
+
+@pytest.fixture
+async def engine(path: Path) -> AsyncIterator[DatabaseEngine]:
+    path.parent.mkdir()
+    async with open_database(url(path), looked_after=True) as engine:
+        yield engine
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database_module, "BUSY_TIMEOUT_MS", 50)
+
+
+def url(path: Path) -> str:
+    return f"sqlite+aiosqlite:///{path}"
+
+
+def on_disk(path: Path) -> list[str]:
+    """The images of the profiles in the database there, as another program reads them."""
+    with closing(sqlite3.connect(path)) as other:
+        return [row[0] for row in other.execute("SELECT image FROM profiles ORDER BY set_at")]
+
+
+def remove(path: Path) -> None:
+    for end in ("", "-wal", "-shm"):
+        Path(f"{path}{end}").unlink(missing_ok=True)
+
+
+async def test_a_locked_database_is_a_sentence(engine: DatabaseEngine, path: Path):
+    profiles = ProfileStore(engine)
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(DatabaseError, match="is locked") as refused:
+            await profiles.set(ONE, image="one")
+        assert await profiles.list() == []  # who reads waits for nobody
+
+    assert "another program" in refused.value.hint
+    await profiles.set(ONE, image="one")
+    assert on_disk(path) == ["one"]
+
+
+async def test_a_full_disk_is_a_sentence_and_passes(engine: DatabaseEngine, path: Path):
+    profiles = ProfileStore(engine)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (Path(f"{path}-wal").stat().st_size, before[1]))
+    try:
+        with pytest.raises(DatabaseError) as refused:
+            await profiles.set(ONE, image="one", arguments="x" * 100_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    assert "free some space" in refused.value.hint
+    await profiles.set(ONE, image="one")
+    assert on_disk(path) == ["one"]
+
+
+@pytest.mark.parametrize("gone", ["file", "file and its log", "directory"])
+async def test_a_deleted_database_is_written_again_with_all_that_was_in_it(
+    engine: DatabaseEngine, path: Path, gone: str
+):
+    profiles = ProfileStore(engine)
+    await profiles.set(ONE, image="one")
+    if gone == "file":
+        path.unlink()
+    else:
+        remove(path)
+    if gone == "directory":
+        path.parent.rmdir()
+    with capture_logs() as logs:
+        await profiles.set(TWO, image="two")
+        listed = [profile.image for profile in await profiles.list()]
+
+    assert listed == ["two", "one"]
+    assert on_disk(path) == ["one", "two"]
+    assert [line["event"] for line in logs] == ["database.was_deleted"]
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_database_that_was_replaced_is_written_again_and_the_other_kept(
+    engine: DatabaseEngine, path: Path, tmp_path: Path
+):
+    profiles = ProfileStore(engine)
+    await profiles.set(ONE, image="one")
+    remove(path)
+    async with open_database(url(path)) as theirs:  # a command that came just now
+        await ProfileStore(theirs).set(TWO, image="theirs")
+
+    with capture_logs() as logs:
+        await profiles.set(TWO, image="two")
+
+    [line] = logs
+    assert line["event"] == "database.was_replaced"
+    assert on_disk(path) == ["one", "two"]
+    assert on_disk(Path(line["moved_to"])) == ["theirs"]
+
+
+async def test_a_damaged_database_is_moved_aside_at_the_start(path: Path):
+    path.parent.mkdir()
+    path.write_bytes(garbage := os.urandom(50_000))
+
+    with capture_logs() as logs:
+        async with open_database(url(path), looked_after=True) as engine:
+            await ProfileStore(engine).set(ONE, image="one")
+
+    [line] = logs
+    assert (line["event"], line["log_level"]) == ("database.damaged", "error")
+    assert Path(line["moved_to"]).read_bytes() == garbage
+    assert on_disk(path) == ["one"]
+
+
+async def test_a_page_that_is_damaged_is_found_at_the_start(path: Path):
+    path.parent.mkdir()
+    async with open_database(url(path)) as engine:
+        profiles = ProfileStore(engine)
+        for number in range(300):
+            await profiles.set(Selector(serial=f"{number}"), image="x", arguments="y" * 200)
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size - 2 * 4096)
+        file.write(os.urandom(4096))
+
+    with capture_logs() as logs:
+        async with open_database(url(path), looked_after=True) as engine:
+            assert await ProfileStore(engine).list() == []
+
+    assert [line["event"] for line in logs] == ["database.damaged"]
+
+
+async def test_a_command_leaves_a_damaged_database_to_the_server(path: Path):
+    path.parent.mkdir()
+    path.write_bytes(garbage := os.urandom(50_000))
+
+    with pytest.raises(ServiceError, match="not a database") as refused:
+        async with open_database(url(path)):
+            pass
+
+    assert "bootserver serve" in refused.value.hint
+    assert path.read_bytes() == garbage
+
+
+async def test_a_database_damaged_meanwhile_is_moved_aside_and_those_who_know_are_told(
+    engine: DatabaseEngine, path: Path
+):
+    profiles, told = ProfileStore(engine), []
+
+    async def tell() -> None:
+        told.append(await profiles.set(ONE, image="remembered"))
+
+    engine.on_new.append(tell)
+    await profiles.set(ONE, image="one")
+    for end in ("", "-wal"):
+        with Path(f"{path}{end}").open("r+b") as file:
+            file.write(b"damaged!" * 10_000)
+    with capture_logs() as logs:
+        with pytest.raises(DatabaseError):
+            async with engine.begin() as connection:
+                await connection.exec_driver_sql("VACUUM")  # reads all of it
+        await profiles.set(TWO, image="two")
+
+    assert [line["event"] for line in logs] == ["database.damaged"]
+    assert len(told) == 1
+    assert sorted(on_disk(path)) == ["remembered", "two"]
+
+
+async def test_a_profile_used_while_the_database_is_locked_is_used_once(
+    engine: DatabaseEngine, path: Path
+):
+    profiles, machine = ProfileStore(engine), Machine(serial="1")
+    once = await profiles.set(ONE, image="one", once=True)
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        await profiles.consume(once.id)
+        assert await profiles.find(machine) is None
+
+    await profiles.consume("another")  # as the next does, and keep_consumed()
+    assert on_disk(path) == []
