@@ -76,9 +76,11 @@ class IssuedStubs:
 
     async def write_anew(self) -> None:
         """Write down again those that this run has seen: the database is a new one, and empty."""
+        rows = list(self._used.values())
         async with self._engine.begin() as connection:
-            if self._used:
-                await connection.execute(STUBS.insert(), list(self._used.values()))
+            if rows:  # some may have been issued again since
+                await connection.execute(STUBS.delete().where(STUBS.c.token.in_(list(self._used))))
+                await connection.execute(STUBS.insert(), rows)
 
     def _remember(self, row: dict[str, Any]) -> None:
         self._used.pop(row["token"], None)

@@ -9,9 +9,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bootserver.database import open_database
+from bootserver.database import DatabaseEngine, open_database
 from bootserver.errors import ImageError, ImageNotReadyError
 from bootserver.images import digests
 from bootserver.images.digests import CHUNK_BYTES, FileVersion, Finding, find, hash_file, store
@@ -30,7 +29,7 @@ FACTS = IsoFacts(
 
 
 @pytest.fixture
-async def engine(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
+async def engine(tmp_path: Path) -> AsyncIterator[DatabaseEngine]:
     async with open_database(f"sqlite+aiosqlite:///{tmp_path}/test.db") as engine:
         yield engine
 
@@ -109,7 +108,7 @@ def test_missing_file_is_an_image_error_caused_by_the_system(tmp_path: Path) -> 
     [FACTS, IsoFacts(1_474_560, plain_disk=PlainDisk("floppy", True, False))],
     ids=["disc", "plain disk"],
 )
-async def test_finding_comes_back_equal(engine: AsyncEngine, facts: IsoFacts) -> None:
+async def test_finding_comes_back_equal(engine: DatabaseEngine, facts: IsoFacts) -> None:
     finding = Finding("ab" * 32, facts)
 
     await store(engine, Path("/images/a.iso"), VERSION, finding)
@@ -117,7 +116,7 @@ async def test_finding_comes_back_equal(engine: AsyncEngine, facts: IsoFacts) ->
     assert await find(engine, Path("/images/a.iso"), VERSION) == finding
 
 
-async def test_problem_comes_back_without_facts(engine: AsyncEngine) -> None:
+async def test_problem_comes_back_without_facts(engine: DatabaseEngine) -> None:
     finding = Finding("", None, "a.iso is truncated")
 
     await store(engine, Path("/images/a.iso"), VERSION, finding)
@@ -134,13 +133,13 @@ async def test_problem_comes_back_without_facts(engine: AsyncEngine) -> None:
     ],
     ids=["size", "mtime", "inode"],
 )
-async def test_other_version_is_not_known(engine: AsyncEngine, other: FileVersion) -> None:
+async def test_other_version_is_not_known(engine: DatabaseEngine, other: FileVersion) -> None:
     await store(engine, Path("/images/a.iso"), VERSION, Finding("ab" * 32, FACTS))
 
     assert await find(engine, Path("/images/a.iso"), other) is None
 
 
-async def test_new_version_takes_the_place_of_the_old(engine: AsyncEngine) -> None:
+async def test_new_version_takes_the_place_of_the_old(engine: DatabaseEngine) -> None:
     path, newer = Path("/images/a.iso"), FileVersion(1, 2, 3)
     await store(engine, path, VERSION, Finding("ab" * 32, FACTS))
 
@@ -151,7 +150,7 @@ async def test_new_version_takes_the_place_of_the_old(engine: AsyncEngine) -> No
 
 
 async def test_other_releases_facts_are_dropped_and_their_digest_kept(
-    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+    engine: DatabaseEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await store(engine, Path("/images/a.iso"), VERSION, Finding("ab" * 32, FACTS))
     monkeypatch.setattr(digests, "INSPECTION_REVISION", "another")

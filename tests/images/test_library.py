@@ -12,10 +12,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
-from bootserver.database import open_database
+from bootserver.database import DatabaseEngine, open_database
 from bootserver.errors import ImageError, ImageNotFoundError, ImageNotReadyError
 from bootserver.images import library as library_module
 from bootserver.images.digests import FileVersion, hash_file
@@ -28,7 +27,7 @@ SETTLE_S = 0.05
 
 
 @pytest.fixture
-async def engine(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
+async def engine(tmp_path: Path) -> AsyncIterator[DatabaseEngine]:
     async with open_database(f"sqlite+aiosqlite:///{tmp_path}/test.db") as engine:
         yield engine
 
@@ -44,7 +43,7 @@ def _age(path: Path) -> Path:
     return path
 
 
-async def _images(directory: Path, engine: AsyncEngine) -> dict[str, Image]:
+async def _images(directory: Path, engine: DatabaseEngine) -> dict[str, Image]:
     """What a library of its own lists once it has read everything."""
     async with Library(directory, engine, settle_s=SETTLE_S) as library:
         await library.scan()
@@ -70,7 +69,7 @@ async def _until(condition: Callable[[], bool]) -> None:
 
 
 async def test_file_becomes_an_image_with_facts_and_digest(
-    directory: Path, engine: AsyncEngine
+    directory: Path, engine: DatabaseEngine
 ) -> None:
     path = _put(directory / "Rescue 1.0.iso", volume_id="RESCUE10")
 
@@ -86,7 +85,7 @@ async def test_file_becomes_an_image_with_facts_and_digest(
     assert version == FileVersion.of(path.stat())
 
 
-async def test_images_are_sorted_by_id(directory: Path, engine: AsyncEngine) -> None:
+async def test_images_are_sorted_by_id(directory: Path, engine: DatabaseEngine) -> None:
     for name in ("c", "a", "b"):
         _put(directory / f"{name}.iso")
 
@@ -94,7 +93,7 @@ async def test_images_are_sorted_by_id(directory: Path, engine: AsyncEngine) -> 
 
 
 async def test_of_two_files_with_one_id_the_first_wins_and_the_other_is_logged(
-    directory: Path, engine: AsyncEngine
+    directory: Path, engine: DatabaseEngine
 ) -> None:
     _put(directory / "A.iso", volume_id="SECOND")
     _put(directory / "A.ISO", volume_id="FIRST")
@@ -110,7 +109,7 @@ async def test_of_two_files_with_one_id_the_first_wins_and_the_other_is_logged(
 
 
 async def test_bad_file_is_listed_with_its_problem_and_one_log_line(
-    directory: Path, engine: AsyncEngine
+    directory: Path, engine: DatabaseEngine
 ) -> None:
     _age(truncated_iso(directory / "half.iso", keep_bytes=100_000))
     _put(directory / "whole.iso")
@@ -131,7 +130,7 @@ async def test_bad_file_is_listed_with_its_problem_and_one_log_line(
 
 
 async def test_image_is_listed_with_facts_while_it_is_hashed(
-    directory: Path, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+    directory: Path, engine: DatabaseEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = _put(directory / "a.iso", volume_id="SLOW")
     hashing, go_on = threading.Event(), threading.Event()
@@ -157,7 +156,7 @@ async def test_image_is_listed_with_facts_while_it_is_hashed(
 
 
 async def test_unchanged_file_is_not_read_again_after_a_restart(
-    directory: Path, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+    directory: Path, engine: DatabaseEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _put(directory / "a.iso")
     _age(truncated_iso(directory / "bad.iso", keep_bytes=100_000))
@@ -173,7 +172,7 @@ async def test_unchanged_file_is_not_read_again_after_a_restart(
 
 
 async def test_file_whose_inspection_is_outdated_is_inspected_but_not_hashed_again(
-    directory: Path, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+    directory: Path, engine: DatabaseEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _put(directory / "a.iso")
     before = await _images(directory, engine)
@@ -188,7 +187,7 @@ async def test_file_whose_inspection_is_outdated_is_inspected_but_not_hashed_aga
 
 
 async def test_young_file_is_not_listed_before_a_second_look(
-    directory: Path, engine: AsyncEngine
+    directory: Path, engine: DatabaseEngine
 ) -> None:
     make_iso(directory / "young.iso")
 
@@ -202,7 +201,7 @@ async def test_young_file_is_not_listed_before_a_second_look(
 
 
 async def test_file_that_grows_between_looks_stays_out_until_it_is_whole(
-    directory: Path, engine: AsyncEngine, tmp_path: Path
+    directory: Path, engine: DatabaseEngine, tmp_path: Path
 ) -> None:
     whole = make_iso(tmp_path / "whole.iso").read_bytes()
     path = directory / "a.iso"
@@ -221,7 +220,7 @@ async def test_file_that_grows_between_looks_stays_out_until_it_is_whole(
 
 
 async def test_settled_does_not_wait_for_a_file_that_never_stops_growing(
-    directory: Path, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+    directory: Path, engine: DatabaseEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _put(directory / "done.iso")
     path = directory / "growing.iso"
@@ -238,7 +237,7 @@ async def test_settled_does_not_wait_for_a_file_that_never_stops_growing(
     assert list(await _images(directory, engine)) == ["done"]
 
 
-async def test_watch_sees_files_come_change_and_go(directory: Path, engine: AsyncEngine) -> None:
+async def test_watch_sees_files_come_change_and_go(directory: Path, engine: DatabaseEngine) -> None:
     library = Library(directory, engine, settle_s=SETTLE_S)
 
     def title() -> str | None:
@@ -259,7 +258,7 @@ async def test_watch_sees_files_come_change_and_go(directory: Path, engine: Asyn
 
 
 async def test_an_image_that_did_not_change_stays_the_same_object(
-    directory: Path, engine: AsyncEngine
+    directory: Path, engine: DatabaseEngine
 ) -> None:
     _put(directory / "a.iso")
 
@@ -273,7 +272,7 @@ async def test_an_image_that_did_not_change_stays_the_same_object(
 
 
 async def test_file_changed_while_it_is_hashed_gets_the_new_contents_digest(
-    directory: Path, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+    directory: Path, engine: DatabaseEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = _put(directory / "a.iso", volume_id="OLD")
     calls = 0
@@ -296,7 +295,7 @@ async def test_file_changed_while_it_is_hashed_gets_the_new_contents_digest(
 
 
 async def test_file_removed_while_it_is_hashed_ends_the_hashing(
-    directory: Path, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+    directory: Path, engine: DatabaseEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = _put(directory / "a.iso")
     hashing = threading.Event()
@@ -323,7 +322,7 @@ async def test_file_removed_while_it_is_hashed_ends_the_hashing(
 
 
 async def test_close_ends_the_hashing(
-    directory: Path, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+    directory: Path, engine: DatabaseEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _put(directory / "a.iso")
     hashing, ended = threading.Event(), threading.Event()
@@ -345,7 +344,7 @@ async def test_close_ends_the_hashing(
 
 
 async def test_unreadable_file_is_tried_again_and_mends_itself(
-    directory: Path, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+    directory: Path, engine: DatabaseEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Root reads files of any mode, so the failing disk is played."""
     _put(directory / "a.iso")
@@ -371,7 +370,7 @@ async def test_unreadable_file_is_tried_again_and_mends_itself(
 
 
 async def test_missing_directory_is_an_error_of_scan_and_keeps_the_listing(
-    directory: Path, engine: AsyncEngine
+    directory: Path, engine: DatabaseEngine
 ) -> None:
     _put(directory / "a.iso")
     async with Library(directory, engine) as library:
@@ -387,7 +386,7 @@ async def test_missing_directory_is_an_error_of_scan_and_keeps_the_listing(
 
 
 async def test_watch_logs_a_missing_directory_once_and_goes_on(
-    directory: Path, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+    directory: Path, engine: DatabaseEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory.rmdir()
     looks = 0
@@ -415,7 +414,7 @@ async def test_watch_logs_a_missing_directory_once_and_goes_on(
 
 
 async def test_sidecar_is_seen_by_the_next_scan_without_reading_the_iso_again(
-    directory: Path, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+    directory: Path, engine: DatabaseEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _put(directory / "a.iso", volume_id="VOLUME")
     async with Library(directory, engine) as library:
@@ -445,14 +444,14 @@ async def test_sidecar_is_seen_by_the_next_scan_without_reading_the_iso_again(
 
 
 async def test_iso_without_volume_id_is_titled_by_its_id(
-    directory: Path, engine: AsyncEngine
+    directory: Path, engine: DatabaseEngine
 ) -> None:
     _put(directory / "nameless.iso", volume_id="")
 
     assert (await _images(directory, engine))["nameless"].title == "nameless"
 
 
-async def test_unknown_id_names_near_matches(directory: Path, engine: AsyncEngine) -> None:
+async def test_unknown_id_names_near_matches(directory: Path, engine: DatabaseEngine) -> None:
     _put(directory / "memtest86.iso")
     async with Library(directory, engine) as library:
         await library.scan()
@@ -467,7 +466,7 @@ async def test_unknown_id_names_near_matches(directory: Path, engine: AsyncEngin
 
 
 async def test_empty_library_says_where_to_put_an_image(
-    directory: Path, engine: AsyncEngine
+    directory: Path, engine: DatabaseEngine
 ) -> None:
     async with Library(directory, engine) as library:
         with pytest.raises(ImageNotFoundError) as caught:

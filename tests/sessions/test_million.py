@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bootserver.database import open_database
+from bootserver.database import DatabaseEngine, open_database
 from bootserver.model import BootPhase
 from bootserver.sessions.store import SessionStore
 
@@ -71,13 +70,13 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-async def engine(database: Path) -> AsyncIterator[AsyncEngine]:
+async def engine(database: Path) -> AsyncIterator[DatabaseEngine]:
     async with open_database(f"sqlite+aiosqlite:///{database}") as engine:
         yield engine
 
 
 @contextmanager
-def statements_of(engine: AsyncEngine) -> Iterator[list[tuple[str, Any]]]:
+def statements_of(engine: DatabaseEngine) -> Iterator[list[tuple[str, Any]]]:
     """What the database is asked meanwhile."""
     asked: list[tuple[str, Any]] = []
 
@@ -131,7 +130,7 @@ PAGES = {
 
 
 @pytest.mark.parametrize("page", list(PAGES))
-async def test_a_page_is_found_by_an_index(engine: AsyncEngine, database: Path, page: str):
+async def test_a_page_is_found_by_an_index(engine: DatabaseEngine, database: Path, page: str):
     store = SessionStore(engine)
     await store.recent(50, **PAGES[page])  # once for SQLAlchemy, which keeps the statement
 
@@ -157,7 +156,7 @@ async def test_a_page_is_found_by_an_index(engine: AsyncEngine, database: Path, 
 
 
 async def test_machines_counts_and_a_restart_need_no_look_at_all_boots(
-    engine: AsyncEngine, database: Path
+    engine: DatabaseEngine, database: Path
 ):
     store = SessionStore(engine)
     asks: dict[str, Awaitable[object]] = {

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
-from bootserver.database import open_database
+from bootserver.database import DatabaseEngine, open_database
 from bootserver.model import BootPhase, Machine
 from bootserver.sessions import retention
 from bootserver.sessions.ledger import Ledger
@@ -23,7 +22,7 @@ EVENT_S = 30
 
 
 @pytest.fixture
-async def engine(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
+async def engine(tmp_path: Path) -> AsyncIterator[DatabaseEngine]:
     async with open_database(f"sqlite+aiosqlite:///{tmp_path}/ledger.db") as engine:
         yield engine
 
@@ -55,7 +54,7 @@ async def boot(ledger: Ledger, number: int, end: BootPhase) -> str:
     return session.id
 
 
-async def test_all_but_the_newest_go_and_those_that_go_on_stay(engine: AsyncEngine):
+async def test_all_but_the_newest_go_and_those_that_go_on_stay(engine: DatabaseEngine):
     store = SessionStore(engine)
     ledger = Ledger(store, expire_after=timedelta(days=1))
     going_on = await boot(ledger, 1, BootPhase.FETCHING)
@@ -68,7 +67,7 @@ async def test_all_but_the_newest_go_and_those_that_go_on_stay(engine: AsyncEngi
     assert [(line["event"], line["boots"]) for line in logs] == [("ledger.pruned", 1)]
 
 
-async def test_a_database_that_fails_is_a_line_and_tried_again(engine: AsyncEngine):
+async def test_a_database_that_fails_is_a_line_and_tried_again(engine: DatabaseEngine):
     store = SessionStore(engine)
     ledger = Ledger(store, expire_after=timedelta(days=1))
     await boot(ledger, 1, BootPhase.FAILED)

@@ -6,9 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bootserver.database import STUBS, open_database
+from bootserver.database import STUBS, DatabaseEngine, open_database
 from bootserver.errors import StubError
 from bootserver.model import Architecture
 from bootserver.stub.issued import IssuedStubs
@@ -19,12 +18,14 @@ SPEC = StubSpec("memtest", ("http://192.0.2.1:8080",), 69, NetworkSpec(vlan=7), 
 
 
 @pytest.fixture
-async def engine(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
+async def engine(tmp_path: Path) -> AsyncIterator[DatabaseEngine]:
     async with open_database(f"sqlite+aiosqlite:///{tmp_path}/stubs.db") as engine:
         yield engine
 
 
-async def test_a_stub_is_found_by_its_token_as_it_was_ordered(engine: AsyncEngine, tmp_path: Path):
+async def test_a_stub_is_found_by_its_token_as_it_was_ordered(
+    engine: DatabaseEngine, tmp_path: Path
+):
     stub = await IssuedStubs(engine, tmp_path).issue(SPEC)
 
     found = await IssuedStubs(engine, tmp_path).find(stub.token)
@@ -45,7 +46,7 @@ OLD_ORDER = StubSpec(
 
 
 async def test_what_was_ordered_before_there_was_then_dhcp_keeps_its_token(
-    engine: AsyncEngine, tmp_path: Path
+    engine: DatabaseEngine, tmp_path: Path
 ):
     (tmp_path / "secret").write_bytes(b"s" * 32)
     # hmac.digest(b"s" * 32, OLD_SPEC.encode(), "sha256")[:16].hex()
@@ -62,7 +63,7 @@ async def test_what_was_ordered_before_there_was_then_dhcp_keeps_its_token(
 
 
 async def test_an_address_that_is_tried_before_dhcp_is_another_order(
-    engine: AsyncEngine, tmp_path: Path
+    engine: DatabaseEngine, tmp_path: Path
 ):
     stubs = IssuedStubs(engine, tmp_path)
     guess = replace(OLD_ORDER, network=replace(OLD_NETWORK, then_dhcp=True))
@@ -73,7 +74,7 @@ async def test_an_address_that_is_tried_before_dhcp_is_another_order(
     assert await stubs.find(two.token) == two
 
 
-async def test_equal_orders_have_one_token(engine: AsyncEngine, tmp_path: Path):
+async def test_equal_orders_have_one_token(engine: DatabaseEngine, tmp_path: Path):
     stubs = IssuedStubs(engine, tmp_path)
     other = StubSpec("grub", SPEC.servers, 69)
 
@@ -83,7 +84,7 @@ async def test_equal_orders_have_one_token(engine: AsyncEngine, tmp_path: Path):
     assert all(len(token) == 32 for token in tokens)
 
 
-async def test_another_server_has_other_tokens(engine: AsyncEngine, tmp_path: Path):
+async def test_another_server_has_other_tokens(engine: DatabaseEngine, tmp_path: Path):
     (tmp_path / "other").mkdir()
 
     one = await IssuedStubs(engine, tmp_path).issue(SPEC)
@@ -92,13 +93,13 @@ async def test_another_server_has_other_tokens(engine: AsyncEngine, tmp_path: Pa
     assert one.token != two.token
 
 
-async def test_the_secret_is_its_owners_only(engine: AsyncEngine, tmp_path: Path):
+async def test_the_secret_is_its_owners_only(engine: DatabaseEngine, tmp_path: Path):
     await IssuedStubs(engine, tmp_path).issue(SPEC)
 
     assert (tmp_path / "secret").stat().st_mode & 0o777 == 0o600
 
 
-async def test_two_that_start_at_once_use_one_secret(engine: AsyncEngine, tmp_path: Path):
+async def test_two_that_start_at_once_use_one_secret(engine: DatabaseEngine, tmp_path: Path):
     books = [IssuedStubs(engine, tmp_path) for _ in range(5)]
 
     stubs = await asyncio.gather(*(book.issue(SPEC) for book in books))
@@ -106,12 +107,24 @@ async def test_two_that_start_at_once_use_one_secret(engine: AsyncEngine, tmp_pa
     assert len({stub.token for stub in stubs}) == 1
 
 
-async def test_unknown_tokens_are_unknown(engine: AsyncEngine, tmp_path: Path):
+async def test_unknown_tokens_are_unknown(engine: DatabaseEngine, tmp_path: Path):
     assert await IssuedStubs(engine, tmp_path).find("0" * 32) is None
 
 
-async def test_a_cut_secret_is_one_sentence(engine: AsyncEngine, tmp_path: Path):
+async def test_a_cut_secret_is_one_sentence(engine: DatabaseEngine, tmp_path: Path):
     (tmp_path / "secret").write_bytes(b"short")
 
     with pytest.raises(StubError, match="is cut short"):
         await IssuedStubs(engine, tmp_path).issue(SPEC)
+
+
+async def test_stubs_of_this_run_are_written_down_again(engine: DatabaseEngine, tmp_path: Path):
+    stubs = IssuedStubs(engine, tmp_path)
+    one, two = await stubs.issue(SPEC), await stubs.issue(replace(SPEC, image="other"))
+    async with engine.begin() as connection:
+        await connection.execute(STUBS.delete().where(STUBS.c.token == one.token))
+
+    await stubs.write_anew()
+
+    assert await IssuedStubs(engine, tmp_path).find(one.token) == one
+    assert await IssuedStubs(engine, tmp_path).find(two.token) == two
