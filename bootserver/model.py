@@ -113,6 +113,7 @@ class ElToritoEntry:
     media: int  # 0 = no emulation, 1-3 = floppy, 4 = hard disk
     load_sectors: int  # 512-byte sectors
     lba: int  # first 2,048-byte sector
+    holds_efi: bool = False  # its image is a FAT volume with EFI/BOOT
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,15 +145,19 @@ class IsoFacts:
     def boots(self, firmware: Firmware) -> bool:
         """True if the image as a whole has what this firmware boots.
 
-        That is an El Torito entry of its platform; for UEFI the boot file in its tree will do. Of
-        a plain disk it is the boot sector's code, or an EFI system partition.
+        That is an El Torito entry of its platform. Firmware for UEFI does not mind the platform of
+        an image with EFI/BOOT, and the boot file in the disc's tree will do. Of a plain disk it is
+        the boot sector's code, or an EFI system partition.
         """
         if self.plain_disk is not None:
             uefi = firmware is Firmware.UEFI
             return self.plain_disk.efi_partition if uefi else self.plain_disk.boot_code
-        platform_id = 0xEF if firmware is Firmware.UEFI else 0x00
-        has_entry = any(e.bootable and e.platform_id == platform_id for e in self.el_torito)
-        return has_entry or (firmware is Firmware.UEFI and EFI_BOOT_FILE in self.markers)
+        entries = [entry for entry in self.el_torito if entry.bootable]
+        if firmware is Firmware.BIOS:
+            # An emulated floppy may start both; what is not emulated is a program, or that volume.
+            return any(e.platform_id == 0x00 and (e.media or not e.holds_efi) for e in entries)
+        has_entry = any(entry.platform_id == 0xEF or entry.holds_efi for entry in entries)
+        return has_entry or EFI_BOOT_FILE in self.markers
 
 
 @dataclass(frozen=True, slots=True)

@@ -237,6 +237,7 @@ def _details(image: Image, config: Config) -> dict[str, Any]:
         "boot_entries": [
             f"platform 0x{e.platform_id:02X}, {'no emulation' if e.media == 0 else 'emulation'}, "
             f"{e.load_sectors} sectors at LBA {e.lba}{'' if e.bootable else ', not bootable'}"
+            f"{', EFI/BOOT in it' if e.holds_efi else ''}"
             for e in (facts.el_torito if facts else ())
         ],
         "markers": sorted(facts.markers) if facts else [],

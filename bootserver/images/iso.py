@@ -7,6 +7,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -15,13 +16,13 @@ from bootserver.disc.volume import COPY_AGAIN, NoVolumeError, Volume, open_volum
 from bootserver.errors import ImageError
 from bootserver.images.bootconfig import named_paths
 from bootserver.images.markers import MARKERS, TEXTS
-from bootserver.images.plain_disk import inspect_plain_disk
-from bootserver.model import IsoFacts
+from bootserver.images.plain_disk import holds_efi_boot, inspect_plain_disk
+from bootserver.model import CD_SECTOR_BYTES, ElToritoEntry, IsoFacts
 
 __all__ = ["INSPECTION_REVISION", "MARKERS", "TEXTS", "inspect_iso", "open_regular"]
 
 # Facts kept from an earlier run are good only while the tables and what reads them are the same.
-_READER_REVISION = "2"
+_READER_REVISION = "3"
 INSPECTION_REVISION = hashlib.sha256(
     "\n".join((_READER_REVISION, *MARKERS, "", *TEXTS)).encode()
 ).hexdigest()[:16]
@@ -95,10 +96,16 @@ def _inspect(file: BinaryIO, name: str) -> IsoFacts:
             publisher=volume.publisher,
             application=volume.application,
             has_udf=volume.has_udf,
-            el_torito=volume.el_torito,
+            el_torito=tuple(_looked_into(file, entry) for entry in volume.el_torito),
             markers=_markers(volume) | _sizes(volume, named_paths(texts)),
             texts=texts,
         )
+
+
+def _looked_into(file: BinaryIO, entry: ElToritoEntry) -> ElToritoEntry:
+    """The entry with what its image holds."""
+    holds_efi = entry.lba > 0 and holds_efi_boot(file, entry.lba * CD_SECTOR_BYTES)
+    return replace(entry, holds_efi=holds_efi)
 
 
 def _markers(volume: Volume) -> dict[str, int]:

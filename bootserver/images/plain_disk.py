@@ -1,4 +1,4 @@
-"""What a floppy or hard disk image holds: images that are no discs, but that memdisk can boot."""
+"""What a floppy or hard disk image holds: images that are no discs, or boot images on a disc."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FLOPPY_SIZES_KIB = (160, 180, 320, 360, 640, 720, 1200, 1440, 1680, 1722, 2880)
 _EFI_SYSTEM_TYPE = uuid.UUID("c12a7328-f81f-11d2-ba4b-00a0c93ec93b").bytes_le  # UEFI 2.10, 5.3.3
 _MBR_EFI_SYSTEM, _MBR_PROTECTIVE = 0xEF, 0xEE
 _GPT_LIMIT_BYTES = 64 * 1024  # four times what partitioning tools write
-_ROOT_LIMIT_BYTES = 64 * 1024  # of a FAT root directory: EFI stands among the first in it
+_DIRECTORY_LIMIT_BYTES = 64 * 1024  # of a FAT directory: EFI stands among the first in it
 
 
 def inspect_plain_disk(file: BinaryIO) -> PlainDisk | None:
@@ -34,7 +34,7 @@ def inspect_plain_disk(file: BinaryIO) -> PlainDisk | None:
         return PlainDisk(
             kind="floppy" if is_floppy else "harddisk",
             boot_code=_is_code(first[fat.code_at : 510]),
-            efi_partition=_has_efi_directory(file, fat),
+            efi_partition=_efi_directory(file, fat) >= 2,
         )
     if is_floppy and signed:  # a kernel or a tester that needs no file system
         return PlainDisk("floppy", boot_code=_is_code(first[:510]), efi_partition=False)
@@ -47,6 +47,17 @@ def inspect_plain_disk(file: BinaryIO) -> PlainDisk | None:
         efi_partition=_MBR_EFI_SYSTEM in kinds
         or (_MBR_PROTECTIVE in kinds and _EFI_SYSTEM_TYPE in _gpt_types(file)),
     )
+
+
+def holds_efi_boot(file: BinaryIO, start: int) -> bool:
+    """True if a FAT volume with a directory EFI/BOOT begins at that byte of the file."""
+    first = os.pread(file.fileno(), SECTOR_BYTES, start)
+    fat = _fat(first) if first[510:] == b"\x55\xaa" else None
+    efi = _efi_directory(file, fat, start) if fat else 0
+    if fat is None or efi < 2:
+        return False
+    at = start + fat.clusters_at + (efi - 2) * fat.cluster_bytes
+    return _cluster_of(file, b"BOOT", at, fat.cluster_bytes) >= 2
 
 
 def _is_code(area: bytes) -> bool:
@@ -95,6 +106,8 @@ class _Fat:
     root_at: int
     root_bytes: int
     code_at: int
+    clusters_at: int  # where cluster 2 is
+    cluster_bytes: int
 
 
 def _fat(first: bytes) -> _Fat | None:
@@ -123,22 +136,36 @@ def _fat(first: bytes) -> _Fat | None:
         or media < 0xF0
     ):
         return None
+    start = (reserved + fats * (fat_sectors or large_fat_sectors)) * sector_bytes
+    cluster_bytes = cluster_sectors * sector_bytes
     if fat_sectors:
-        start = reserved + fats * fat_sectors
-        return _Fat(start * sector_bytes, min(root_entries * 32, _ROOT_LIMIT_BYTES), 62)
+        root_bytes = root_entries * 32
+        return _Fat(start, root_bytes, 62, start + root_bytes, cluster_bytes)
     if root_entries or root_cluster < 2:
         return None
-    start = reserved + fats * large_fat_sectors + (root_cluster - 2) * cluster_sectors
-    return _Fat(start * sector_bytes, min(cluster_sectors * sector_bytes, _ROOT_LIMIT_BYTES), 90)
+    root_at = start + (root_cluster - 2) * cluster_bytes
+    return _Fat(root_at, cluster_bytes, 90, start, cluster_bytes)
 
 
-def _has_efi_directory(file: BinaryIO, fat: _Fat) -> bool:
-    """True for a directory EFI: an entry is 32 bytes, 11 of name, then attributes (0x10)."""
-    root = _read(file, fat.root_at, fat.root_bytes)
-    return any(
-        root[at : at + 11] == b"EFI".ljust(11) and root[at + 11] & 0x10
-        for at in range(0, len(root) - 31, 32)
-    )
+def _efi_directory(file: BinaryIO, fat: _Fat, start: int = 0) -> int:
+    """The first cluster of the directory EFI in the root of the volume at `start`; 0 for none."""
+    return _cluster_of(file, b"EFI", start + fat.root_at, fat.root_bytes)
+
+
+def _cluster_of(file: BinaryIO, name: bytes, at: int, count: int) -> int:
+    """The first cluster of the directory of that name in the directory there; 0 for none.
+
+    offset  size  meaning of an entry
+         0    11  name
+        11     1  attributes: 0x10 = directory
+        20     2  first cluster, its high half; the low one is at 26
+    """
+    data = os.pread(file.fileno(), min(count, _DIRECTORY_LIMIT_BYTES), at)
+    for entry in range(0, len(data) - 31, 32):
+        if data[entry : entry + 11] == name.ljust(11) and data[entry + 11] & 0x10:
+            high, low = struct.unpack_from("<H4xH", data, entry + 20)
+            return int(high << 16 | low)
+    return 0
 
 
 def _read(file: BinaryIO, offset: int, count: int) -> bytes:

@@ -63,6 +63,27 @@ enum {
     ROOT_RECORD = 156,
 };
 
+/*
+ * A FAT volume (Microsoft FAT specification 1.03 §3):
+ *
+ *   offset  size
+ *       11     2  bytes in a sector
+ *       13     1  sectors in a cluster
+ *       14     2  sectors before the first FAT
+ *       16     1  FATs
+ *       17     2  entries in the root directory, 0 for FAT32
+ *       22     2  sectors in a FAT, 0 for FAT32, which has them at 36 in 4
+ *       44     4  FAT32: first cluster of the root directory
+ *
+ * and an entry of its directories (§6): 11 bytes of name; 11: attributes; 20: high half, 26: low
+ * half of the first cluster.
+ */
+enum {
+    FAT_ENTRY_SIZE = 32,
+    FAT_DIRECTORY = 0x10,
+    FAT_DIRECTORY_MAX = 65536, /* read of one: EFI and BOOT stand among the first */
+};
+
 static uint16_t u16(const uint8_t *bytes)
 {
     return (uint16_t)(bytes[0] | bytes[1] << 8);
@@ -112,6 +133,50 @@ static uint64_t fat_size(const struct disc *disc, uint64_t start)
 }
 
 /*
+ * Where the content of the directory `name`, 11 characters, begins by the FAT directory `extent`;
+ * 0 for none. Clusters of `cluster_size` are counted from 2, which is at `clusters`.
+ */
+static uint64_t find_in_fat(const struct disc *disc, const struct extent *extent, const char *name,
+                            uint64_t clusters, uint64_t cluster_size)
+{
+    uint64_t size = extent->size < FAT_DIRECTORY_MAX ? extent->size : FAT_DIRECTORY_MAX;
+
+    for (uint64_t at = 0; at + FAT_ENTRY_SIZE <= size; at += FAT_ENTRY_SIZE) {
+        const uint8_t *entry = bytes_at(disc, extent->start + at, FAT_ENTRY_SIZE);
+        if (!entry)
+            return 0;
+        if ((entry[11] & FAT_DIRECTORY) && __builtin_memcmp(entry, name, 11) == 0) {
+            uint32_t cluster = u16(entry + 26) | (uint32_t)u16(entry + 20) << 16;
+            return cluster < 2 ? 0 : clusters + (cluster - 2) * cluster_size;
+        }
+    }
+    return 0;
+}
+
+/* Whether the FAT file system at `start` has a directory EFI/BOOT. */
+static bool holds_efi_boot(const struct disc *disc, uint64_t start)
+{
+    if (!fat_size(disc, start))
+        return false;
+    const uint8_t *sector = disc->bytes + start;
+    uint64_t sector_size = u16(sector + 11);
+    uint64_t cluster_size = sector_size * sector[13];
+    uint64_t fat_sectors = u16(sector + 22) ? u16(sector + 22) : u32(sector + 36);
+    uint64_t root_size = (uint64_t)u16(sector + 17) * FAT_ENTRY_SIZE;
+    uint64_t root = start + (u16(sector + 14) + sector[16] * fat_sectors) * sector_size;
+    uint64_t clusters = root + root_size;
+
+    if (!root_size) { /* FAT32 */
+        root = clusters + (uint64_t)(u32(sector + 44) - 2) * cluster_size;
+        root_size = cluster_size;
+    }
+    struct extent directory = {root, root_size};
+    directory.start = find_in_fat(disc, &directory, "EFI        ", clusters, cluster_size);
+    directory.size = cluster_size;
+    return directory.start && find_in_fat(disc, &directory, "BOOT       ", clusters, cluster_size);
+}
+
+/*
  * The image of an entry. Its load count cannot be relied on: it is 16 bits wide, and discs for
  * Windows say 1. So the file system's own size counts, and else everything up to the disc's end.
  */
@@ -130,6 +195,7 @@ static bool image_of(const struct disc *disc, const uint8_t *entry, struct exten
     return true;
 }
 
+/* Discs are made whose EFI image is said to be for a BIOS: firmware does not mind, nor do we. */
 bool iso_find_efi_image(const struct disc *disc, struct extent *image)
 {
     const uint8_t *boot = find_descriptor(disc, DESCRIPTOR_BOOT);
@@ -140,10 +206,12 @@ bool iso_find_efi_image(const struct disc *disc, struct extent *image)
     uint8_t platform = 0;
     unsigned left = 0; /* entries of this section still to come */
     bool is_last = false;
+    bool found = false; /* an image of another platform with EFI/BOOT */
+    struct extent other;
     for (unsigned i = 0; i < ENTRIES_MAX; i++) {
         const uint8_t *entry = bytes_at(disc, catalog + i * ENTRY_SIZE, ENTRY_SIZE);
         if (!entry)
-            return false;
+            break;
         if (i == 0) {
             if (entry[0] != ENTRY_VALIDATION || entry[30] != 0x55 || entry[31] != 0xAA)
                 return false;
@@ -153,17 +221,25 @@ bool iso_find_efi_image(const struct disc *disc, struct extent *image)
             continue;
         } else if (left) {
             left--;
-            if (platform == PLATFORM_EFI && image_of(disc, entry, image))
+            if (!image_of(disc, entry, &other))
+                continue;
+            if (platform == PLATFORM_EFI) {
+                *image = other;
                 return true;
+            }
+            if (!found && holds_efi_boot(disc, other.start)) {
+                *image = other;
+                found = true;
+            }
         } else if (!is_last && (entry[0] == ENTRY_HEADER || entry[0] == ENTRY_LAST_HEADER)) {
             platform = entry[1];
             left = u16(entry + 2);
             is_last = entry[0] == ENTRY_LAST_HEADER;
         } else {
-            return false;
+            break;
         }
     }
-    return false;
+    return found;
 }
 
 static bool extent_of(const struct disc *disc, const uint8_t *record, struct extent *extent)

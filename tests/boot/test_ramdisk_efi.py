@@ -282,11 +282,14 @@ def make_discs(work: Path) -> dict[str, Path]:
         "eltorito": master(work, "eltorito", efi_image=True),
         "hidden": master(work, "hidden", efi_image=True),
         "unchecked": master(work, "unchecked", efi_image=True),
+        "platform0": master(work, "platform0", efi_image=True, option="-b"),
+        "hidden0": master(work, "hidden0", efi_image=True, option="-b"),
         "iso9660": master(work, "iso9660", efi_image=False),
         "udf": work / "udf.iso",
         "disk": work / "disk.iso",
     }
     hide_behind_gpt(discs["hidden"])
+    hide_behind_gpt(discs["hidden0"])
     spoil_boot_catalog(discs["unchecked"])
     tree = lay_out(work / "udf", "udf") / "efi"
     tree.mkdir()
@@ -321,13 +324,16 @@ def lay_out(tree: Path, kind: str) -> Path:
     return tree
 
 
-def master(work: Path, kind: str, *, efi_image: bool) -> Path:
-    """An ISO with the boot file in an El Torito image, or only as a file."""
+def master(work: Path, kind: str, *, efi_image: bool, option: str = "-e") -> Path:
+    """An ISO with the boot file in an El Torito image, or only as a file.
+
+    By the option `-b` the catalog says that the image is for a BIOS.
+    """
     tree = lay_out(work / kind, kind)
     boot: tuple[str, ...] = ()
     if efi_image:
         fat_image(tree / "efi.img", {"EFI/BOOT/BOOTX64.EFI": efi_loader()}, size_bytes=4 << 20)
-        boot = ("-e", "efi.img", "-no-emul-boot")
+        boot = (option, "efi.img", "-no-emul-boot")
     else:
         (tree / "EFI" / "BOOT").mkdir(parents=True)
         (tree / "EFI" / "BOOT" / "BOOTX64.EFI").write_bytes(efi_loader())

@@ -16,7 +16,14 @@ from bootserver.errors import ImageError
 from bootserver.images.iso import MARKERS, MARKERS_LIMIT, TEXTS, inspect_iso
 from bootserver.model import ElToritoEntry, Firmware, IsoFacts, PlainDisk
 from tests.fixtures.discs import mastered, patched, tree_of
-from tests.fixtures.isos import FLOPPY_BYTES, hybrid_iso, make_iso, truncated_iso, windows_iso
+from tests.fixtures.isos import (
+    FLOPPY_BYTES,
+    hybrid_iso,
+    make_iso,
+    mislabelled_iso,
+    truncated_iso,
+    windows_iso,
+)
 from tests.fixtures.udf import udf_volume
 
 LIVE_FILES = {
@@ -40,6 +47,50 @@ def test_volume_descriptor_is_read_as_text_without_padding(tmp_path: Path) -> No
 
     assert (facts.volume_id, facts.publisher) == ("ARCH_202411", "ARCH LINUX")
     assert facts.size_bytes == path.stat().st_size
+
+
+@pytest.mark.interop
+@pytest.mark.parametrize("tool", ["xorriso", "genisoimage"])
+@pytest.mark.parametrize("fat", ["12", "16", "32"])
+def test_efi_image_that_is_said_to_be_for_a_bios_boots_on_uefi(
+    tmp_path: Path, tool: str, fat: str
+) -> None:
+    mib = 20 if fat == "16" else 0
+    path = mislabelled_iso(tmp_path / "a.iso", tmp_path / "w", tool=tool, fat=fat, mib=mib)
+
+    facts = inspect_iso(path)
+
+    assert [(e.platform_id, e.holds_efi) for e in facts.el_torito] == [(0, False), (0, True)]
+    assert facts.boots(Firmware.UEFI)
+    assert facts.boots(Firmware.BIOS)
+
+
+@pytest.mark.interop
+def test_efi_image_as_the_only_entry_boots_on_uefi_whatever_it_is_said_to_be(
+    tmp_path: Path,
+) -> None:
+    """As by `mkisofs -b efi.img -no-emul-boot`, or with 0xEF in the catalog's first entry."""
+    path = mislabelled_iso(tmp_path / "a.iso", tmp_path / "w", bios=False)
+    facts = inspect_iso(path)
+    disc = path.read_bytes()
+    catalog = int.from_bytes(disc[17 * 2048 + 71 : 17 * 2048 + 75], "little") * 2048
+    checksum = int.from_bytes(disc[catalog + 28 : catalog + 30], "little") - 0xEF00
+    patched(path, catalog + 1, b"\xef")
+    patched(path, catalog + 28, (checksum % 65536).to_bytes(2, "little"))
+
+    assert facts.boots(Firmware.UEFI)
+    assert not facts.boots(Firmware.BIOS)
+    assert inspect_iso(path).el_torito[0].platform_id == 0xEF
+    assert inspect_iso(path).boots(Firmware.UEFI)
+
+
+@pytest.mark.interop
+@pytest.mark.parametrize("name", [b"EFI     ", b"BOOT    "])
+def test_volume_without_efi_boot_is_no_efi_image(tmp_path: Path, name: bytes) -> None:
+    path = mislabelled_iso(tmp_path / "a.iso", tmp_path / "w")
+    path.write_bytes(path.read_bytes().replace(name + b"   \x10", b"ANOTHER    \x10"))
+
+    assert not inspect_iso(path).boots(Firmware.UEFI)
 
 
 def test_bios_entry_makes_it_boot_on_bios_only(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from tests.fixtures.isos import (
     WINDOWS_FILES,
     hybrid_iso,
     make_iso,
+    mislabelled_iso,
     windows_iso,
 )
 from tests.fixtures.linux_iso import fat_image
@@ -116,6 +117,38 @@ def test_efi_image_of_memtest_is_found_outside_its_volume(library: Library):
     assert disc[start + 510 : start + 512] == b"\x55\xaa"
 
 
+@pytest.mark.parametrize("tool", ["xorriso", "genisoimage"])
+@pytest.mark.parametrize("fat", ["12", "32"])
+@pytest.mark.parametrize("bios", [True, False])
+def test_efi_image_that_is_said_to_be_for_a_bios_is_found(
+    library: Library, tmp_path: Path, tool: str, fat: str, bios: bool
+):
+    path = mislabelled_iso(tmp_path / "x.iso", tmp_path / "w", tool=tool, fat=fat, bios=bios)
+    expected = (tmp_path / "w" / "tree" / "boot" / "efi.img").read_bytes()
+
+    assert content(path.read_bytes(), library.efi_image(path.read_bytes())) == expected
+
+
+def test_image_for_efi_comes_before_one_that_is_said_to_be_for_a_bios(
+    library: Library, tmp_path: Path
+):
+    disc = bytearray(mislabelled_iso(tmp_path / "x.iso", tmp_path / "w").read_bytes())
+    catalog = int.from_bytes(disc[17 * SECTOR + 71 : 17 * SECTOR + 75], "little") * SECTOR
+    mislabelled = bytes(disc[catalog + 96 : catalog + 128])
+    disc[catalog + 64] = 0x90
+    disc[catalog + 128 : catalog + 160] = b"\x91\xef\1\0".ljust(32, b"\0")
+    disc[catalog + 160 : catalog + 192] = mislabelled[:8] + b"\x20\0\0\0".ljust(24, b"\0")
+
+    assert library.efi_image(bytes(disc))[0] == 0x20 * SECTOR
+
+
+@pytest.mark.parametrize("name", [b"EFI     ", b"BOOT    "])
+def test_volume_without_efi_boot_is_no_efi_image(library: Library, tmp_path: Path, name: bytes):
+    disc = mislabelled_iso(tmp_path / "x.iso", tmp_path / "w").read_bytes()
+
+    assert library.efi_image(disc.replace(name + b"   \x10", b"ANOTHER    \x10")) is None
+
+
 def test_disc_for_bios_only_has_no_efi_image(library: Library, tmp_path: Path):
     disc = make_iso(tmp_path / "x.iso", {"README": b"x"}, bios=True).read_bytes()
 
@@ -159,6 +192,7 @@ def seeds(tmp_path: Path) -> list[Path]:
         make_iso(tmp_path / "plain.iso", files, rock_ridge=False),
         make_iso(tmp_path / "udf.iso", files, udf=True, joliet=True, uefi=True),
         windows_iso(tmp_path / "windows.iso", tmp_path / "work", udf_only=False),
+        mislabelled_iso(tmp_path / "mislabelled.iso", tmp_path / "other", mib=1),
         name_beyond_the_end(tmp_path / "name.iso"),
     ]
 
