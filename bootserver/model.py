@@ -130,6 +130,7 @@ class IsoFacts:
     """What an image says about itself; the recipes decide from this and nothing else."""
 
     size_bytes: int
+    missing_bytes: int = 0  # of the end of its volume, where there is only padding
     volume_id: str = ""
     system_id: str = ""
     publisher: str = ""

@@ -234,6 +234,7 @@ def _details(image: Image, config: Config) -> dict[str, Any]:
         "memdisk": image.settings.memdisk,
         "volume_id": facts.volume_id if facts else "",
         "udf": facts.has_udf if facts else False,
+        "missing_bytes": facts.missing_bytes if facts else 0,
         "boot_entries": [
             f"platform 0x{e.platform_id:02X}, {'no emulation' if e.media == 0 else 'emulation'}, "
             f"{e.load_sectors} sectors at LBA {e.lba}{'' if e.bootable else ', not bootable'}"

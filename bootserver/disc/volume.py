@@ -16,7 +16,7 @@ from bootserver.disc.listings import Listing, Listings
 from bootserver.disc.source import Damage, Source
 from bootserver.disc.udf import UdfTree
 from bootserver.errors import ImageError, ImageNotFoundError
-from bootserver.model import ByteRange
+from bootserver.model import CD_SECTOR_BYTES, ByteRange
 
 __all__ = ["COPY_AGAIN", "NoVolumeError", "Node", "Volume", "open_volume"]
 
@@ -112,6 +112,34 @@ class Volume:
             if damage and not whole:
                 raise damage
             return found
+
+    def lacks_content(self) -> bool:
+        """True if something on the disc ends past the end of the image, or nobody could tell.
+
+        Looks at all directories of all file systems, and at the boot images.
+        """
+        with self._operation():
+            ends = [e.lba * CD_SECTOR_BYTES + e.load_sectors * 512 for e in self.el_torito]
+            if self._damage or any(end > self._source.size_bytes for end in ends):
+                return True
+            try:
+                for tree in self._trees:
+                    self._require_content(tree.root())
+            except Damage:
+                return True
+        return False
+
+    def _require_content(self, root: Entry) -> None:
+        """Raises Damage unless all below that directory is there."""
+        pending = [(root, 0)]
+        while pending:
+            directory, depth = pending.pop()
+            for entry in self._listings.of(directory).entries:
+                self._source.spend()  # also where all is in memory: names may lead in circles
+                if not entry.is_directory:
+                    entry.node()
+                elif depth < _DEPTH_LIMIT:
+                    pending.append((entry, depth + 1))
 
     def head(self, node: Node, limit_bytes: int) -> bytes:
         """The beginning of a file's content."""

@@ -97,7 +97,17 @@ def explain(image: Image, site: Site, machine: Machine | None = None) -> Explana
         bios=bios,
         uefi=uefi,
         machine=_outlook(image, site, recipe, machine, "This machine") if machine else None,
-        caveats=recipe.caveats,
+        caveats=(*recipe.caveats, *_caveats(image)),
+    )
+
+
+def _caveats(image: Image) -> tuple[str, ...]:
+    """What is to be known of this very file."""
+    if image.facts is None or not image.facts.missing_bytes:
+        return ()
+    return (
+        f"the file ends {image.facts.missing_bytes:,} bytes before its volume does; all that is on "
+        "the disc is here, so most likely only padding was cut off",
     )
 
 

@@ -81,7 +81,8 @@ def _inspect(file: BinaryIO, name: str) -> IsoFacts:
         if disk is None:
             raise
         return IsoFacts(size_bytes, plain_disk=disk)
-    if volume.claimed_bytes > size_bytes:
+    missing_bytes = max(volume.claimed_bytes - size_bytes, 0)
+    if missing_bytes and volume.lacks_content():
         raise ImageError(
             f"{name} is truncated: its volume has {volume.claimed_bytes:,} bytes,"
             f" the file {size_bytes:,}",
@@ -91,6 +92,7 @@ def _inspect(file: BinaryIO, name: str) -> IsoFacts:
         texts = _texts(volume)
         return IsoFacts(
             size_bytes=size_bytes,
+            missing_bytes=missing_bytes,
             volume_id=volume.volume_id,
             system_id=volume.system_id,
             publisher=volume.publisher,

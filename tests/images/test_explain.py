@@ -57,6 +57,16 @@ def test_a_live_system_is_explained_from_its_files():
     assert explained.ram_bytes == 704 * MIB
 
 
+def test_padding_that_was_cut_off_is_a_caveat():
+    whole = image(LIVE)
+    cut = replace(whole, facts=replace(whole.facts, missing_bytes=307_200))
+
+    *others, caveat = explain(cut, SITE).caveats
+
+    assert tuple(others) == explain(whole, SITE).caveats
+    assert caveat.startswith("the file ends 307,200 bytes before its volume does")
+
+
 def test_what_we_have_not_booted_ourselves_says_so():
     floppy = replace(IsoFacts(6 * MB), el_torito=(ElToritoEntry(0x00, True, 2, 1, 30),))
     disc = replace(image(), facts=floppy)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import struct
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -281,6 +282,79 @@ def test_truncated_udf_is_told_although_its_iso9660_side_claims_less(tmp_path: P
     path.write_bytes(data[:700_000])
 
     with pytest.raises(ImageError, match=r"a\.iso is truncated"):
+        inspect_iso(path)
+
+
+PADDED = {
+    "xorriso": ("xorriso", "-as", "mkisofs", "-quiet", "-R", "-J", "-pad"),
+    "genisoimage": ("genisoimage", "-quiet", "-R", "-J", "-pad"),
+    "with UDF": ("genisoimage", "-quiet", "-udf", "-pad"),
+}
+
+
+def padded_iso(tmp_path: Path, tool: str) -> tuple[Path, int]:
+    """A disc with padding at its end, and where its last file ends."""
+    tree = tmp_path / "tree"
+    (tree / "live").mkdir(parents=True)
+    content = os.urandom(50_000)
+    (tree / "live" / "a.bin").write_bytes(content)
+    for number in range(40):
+        (tree / "live" / f"{number}").touch()
+    path = tmp_path / "a.iso"
+    subprocess.run([*PADDED[tool], "-o", path, tree], check=True, capture_output=True)
+    return path, path.read_bytes().index(content) + len(content)
+
+
+@pytest.mark.interop
+@pytest.mark.parametrize("tool", PADDED)
+@pytest.mark.parametrize("more", [0, 1, 700, 5000])
+def test_disc_that_lost_padding_alone_is_whole(tmp_path: Path, tool: str, more: int) -> None:
+    path, end = padded_iso(tmp_path, tool)
+    whole_bytes = inspect_iso(path).size_bytes
+    os.truncate(path, end + more)
+
+    facts = inspect_iso(path)
+
+    assert whole_bytes - 4096 <= end + more + facts.missing_bytes <= whole_bytes
+    assert facts.missing_bytes > 250_000
+
+
+@pytest.mark.interop
+@pytest.mark.parametrize("tool", PADDED)
+def test_disc_that_lost_one_byte_of_a_file_is_truncated(tmp_path: Path, tool: str) -> None:
+    path, end = padded_iso(tmp_path, tool)
+    os.truncate(path, end - 1)
+
+    with pytest.raises(ImageError, match=r"a\.iso is truncated"):
+        inspect_iso(path)
+
+
+@pytest.mark.interop
+def test_disc_that_lost_its_boot_image_is_truncated(tmp_path: Path) -> None:
+    path = mislabelled_iso(tmp_path / "a.iso", tmp_path / "w")
+    whole = inspect_iso(path)
+    data = bytearray(path.read_bytes())
+    for entry in (b"EFI.IMG;1", b"efi.img"):  # no file any more, but still a boot image
+        data = data.replace(entry, b"NO.FIL;1"[: len(entry)].ljust(len(entry), b"1"))
+    at = data.index(b"NO.FIL;1") - 33
+    data[at + 10 : at + 18] = bytes(8)
+    path.write_bytes(data)
+    os.truncate(path, whole.el_torito[1].lba * 2048 + 1024)
+
+    with pytest.raises(ImageError, match=r"a\.iso is truncated"):
+        inspect_iso(path)
+
+
+@pytest.mark.interop
+def test_disc_of_which_too_much_would_have_to_be_read_counts_as_truncated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, end = padded_iso(tmp_path, "xorriso")
+    os.truncate(path, end)
+    assert inspect_iso(path).missing_bytes
+    monkeypatch.setattr(source_module, "READ_BUDGET_BYTES", 60_000)
+
+    with pytest.raises(ImageError, match=r"is truncated: its volume"):
         inspect_iso(path)
 
 
