@@ -44,10 +44,15 @@ class SideCar:
     settings: ImageSettings = field(default_factory=ImageSettings)
 
 
+NOTHING_SAID = SideCar()
+
+
 def read_sidecar(image: Path) -> SideCar:
     """The side-car of an image file; raises ImageError that names the key to mend."""
     path = image.with_suffix(".toml")
     keys = _read(path)
+    if keys is None:
+        return NOTHING_SAID
     _require_recipe(path.name, keys.recipe)
     files = _locate(path, {"inject": keys.inject, "replace": keys.replace})
     return SideCar(keys.title, ImageSettings(keys.memdisk, keys.arguments, keys.recipe, **files))
@@ -103,7 +108,8 @@ class _Keys(BaseModel):
     replace: dict[Annotated[str, AfterValidator(_path_on_disc)], str] = {}
 
 
-def _read(path: Path) -> _Keys:
+def _read(path: Path) -> _Keys | None:
+    """What the file says; None if there is none."""
     try:
         with open_regular(path) as file:
             if os.fstat(file.fileno()).st_size > SIZE_LIMIT_BYTES:
@@ -114,7 +120,7 @@ def _read(path: Path) -> _Keys:
             return _Keys.model_validate(tomllib.loads(file.read().decode("utf-8-sig")))
     except OSError as err:
         if is_absent(err):
-            return _Keys()
+            return None
         raise ImageError(
             f"{path.name} cannot be read: {err.strerror or err}", hint="check its permissions"
         ) from err

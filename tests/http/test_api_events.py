@@ -8,12 +8,15 @@ import secrets
 import socket
 import sys
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
 
 from bootserver.config import PROJECT, Config
 from bootserver.http.api import events as events_module
+from bootserver.http.api.images import images_json
+from bootserver.http.api.parts import AdminParts
 from bootserver.model import BootPhase
 from tests.fixtures.admin import EVENT_S, NO_TIMEOUT, PC, Admin, event_of, running_admin
 from tests.fixtures.isos import make_iso
@@ -68,6 +71,38 @@ async def test_an_event_is_never_ahead_of_what_the_api_answers(admin: Admin):
 
     assert {one["phase"], listed["phase"], exported["phase"]} == {"handed_off"}
     assert b"Handed off" in page
+
+
+async def test_a_library_that_does_not_change_is_not_described_again(
+    admin: Admin, monkeypatch: pytest.MonkeyPatch
+):
+    looks, described = 0, 0
+
+    async def counted_sleep(_: float) -> None:
+        nonlocal looks
+        looks += 1
+        await asyncio.sleep(0)
+
+    def counted(parts: AdminParts) -> dict[str, object]:
+        nonlocal described
+        described += 1
+        return images_json(parts)
+
+    monkeypatch.setattr(events_module, "images_json", counted)
+    monkeypatch.setattr(events_module, "asyncio", SimpleNamespace(sleep=counted_sleep))
+    with admin.parts.bus.subscribe() as watcher:
+        telling = asyncio.create_task(events_module.tell_of_images(admin.parts))
+        async with asyncio.timeout(EVENT_S):
+            while looks < 10:
+                await asyncio.sleep(0)
+            before = described
+            make_iso(admin.parts.config.images.path / "second.iso")
+            await admin.look_again()
+            message = await anext(watcher)
+        telling.cancel()
+
+    assert before == 0
+    assert [image["id"] for image in message["images"]["images"]] == ["rescue", "second"]
 
 
 async def test_events_are_numbered_and_named(admin: Admin):

@@ -285,7 +285,7 @@ async def test_settings_are_changed_by_who_knows_them(admin: Admin):
 
 
 async def test_all_mistakes_of_settings_are_told_at_once(admin: Admin):
-    wrong = {"title": "a\nb", "memdisk": "${x}", "arguments": "a || b", "recipe": "none", "x": 1}
+    wrong = {"title": "a\nb", "memdisk": "${x}", "arguments": "a ${b}", "recipe": "none", "x": 1}
 
     problem = await admin.ask("/images/rescue/settings", "PUT", expect=422, json=wrong)
 

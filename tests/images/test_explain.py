@@ -195,3 +195,11 @@ def test_a_person_gets_the_same_in_lines():
     )
     assert lines[3].startswith("UEFI: does not boot: rescue is DBAN")
     assert lines[4].startswith("Note: it asks before it wipes")
+
+
+def test_an_image_is_explained_once_until_it_changes():
+    first = explain(image(LIVE), SITE)
+
+    assert explain(image(LIVE), SITE) is first
+    assert explain(image(LIVE, recipe="kali-live"), SITE) is not first
+    assert explain(image({**LIVE, "/casper/vmlinuz": 1}), SITE) is not first
