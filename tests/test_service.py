@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
@@ -404,6 +405,37 @@ def readable_by_others(directory: Path) -> list[str]:
     """What in the directory other users have any right to, itself included."""
     there = (directory, *directory.rglob("*"))
     return [str(path) for path in there if path.stat().st_mode & 0o077]
+
+
+@pytest.mark.interop
+async def test_a_boot_goes_on_and_is_measured_when_the_clock_is_set_to_tomorrow(tmp_path: Path):
+    [library] = Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
+    clock = tmp_path / "clock"
+    clock.write_text("+0\n")
+    fake = ("DONT_FAKE_MONOTONIC=1", "FAKETIME_NO_CACHE=1", f"FAKETIME_TIMESTAMP_FILE={clock}")
+    site = Site(tmp_path / "site", entering=("env", f"LD_PRELOAD={library}", *fake))
+    make_iso(site.path / "images" / "rescue.iso", bios=True)
+    token = (await site.query("stub", "build", "rescue"))["token"]
+    async with serving(site) as server, aiohttp.ClientSession() as http:
+        await until_logged(server, "image.hashed")
+        async with http.get(local(site, token, "boot.ipxe")) as answer:
+            [image] = re.findall(r"^initrd .*(/b/\S+/image\.iso)", await answer.text(), re.M)
+        clock.write_text("+1d\n")
+        async with http.get(local(site, "0" * 32, "boot.ipxe")):
+            tomorrow = str((await until_logged(server, "script.refused"))["timestamp"])
+        await asyncio.sleep(2.5)  # two looks at who has expired
+        url = f"http://127.0.0.1:{site.boot_port}{image}"
+        for path in (url, url.replace("image.iso", "phase/handoff")):
+            async with http.get(path) as answer:
+                assert answer.status == 200
+                await answer.read()
+        api = f"http://127.0.0.1:{site.admin_port}/api/v1/boots"
+        async with http.get(api) as answer:
+            [boot] = (await answer.json())["boots"]
+
+    assert datetime.fromisoformat(tomorrow) > datetime.now(UTC) + timedelta(hours=23)
+    assert boot["phase"] == "handed_off"
+    assert 2 < boot["total_seconds"] < 3600
 
 
 async def test_a_database_deleted_meanwhile_costs_nothing_that_was_acknowledged(site: Site):

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Row, or_, select
 from sqlalchemy.exc import IntegrityError
 
+from bootserver import clock
 from bootserver.database import AMT_HOSTS, DatabaseEngine
 
 
@@ -64,7 +65,7 @@ class KnownHosts:
 
     async def met(self, host: str, **values: Any) -> None:
         """Remember `values` (fields of KnownHost) of that host; what is not given stays."""
-        values["seen_at"] = datetime.now(UTC).timestamp()
+        values["seen_at"] = clock.now().timestamp()
         fresh = {"certificate_sha256": "", "facts": {}, "uuid": "", "mac": "", "bytes_per_s": 0}
         with suppress(IntegrityError):  # it is known
             async with self._engine.begin() as connection:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from bootserver import clock
 from bootserver.amt.errors import AmtError
 from bootserver.http import amt_page, page_data, words
 from bootserver.http.api.parts import parts_of
@@ -96,7 +97,7 @@ def add_dashboard(app: web.Application) -> None:
 
 async def _boots(request: web.Request) -> web.Response:
     asked = Asked.of(request.query)
-    now = datetime.now(UTC)
+    now = clock.now()
     live = await page_data.live_boots(request, now)
     past, older = await page_data.history(
         request,
@@ -138,7 +139,7 @@ async def _boots(request: web.Request) -> web.Response:
 
 
 async def _boot(request: web.Request) -> web.Response:
-    now = datetime.now(UTC)
+    now = clock.now()
     found = await page_data.boot(request, request.match_info["id"], now)
     if found is None:
         return await _page(
@@ -172,7 +173,7 @@ async def _images(request: web.Request) -> web.Response:
         images=page_data.images(request),
         ignored=page_data.ignored(request),
         images_path=page_data.images_path(request),
-        jobs=page_data.jobs(request, datetime.now(UTC)),
+        jobs=page_data.jobs(request, clock.now()),
         machines=machines,
         recipes=sorted(RECIPE_NAMES),
     )
@@ -199,7 +200,7 @@ async def _amt(request: web.Request) -> web.Response:
     return await _page(
         request,
         "amt.html",
-        boots=await amt_page.boots(request, datetime.now(UTC)),
+        boots=await amt_page.boots(request, clock.now()),
         hosts=await amt_page.hosts(request),
         image_names=page_data.image_names(request),
         methods=amt_page.METHODS,
@@ -231,7 +232,7 @@ async def _page(
         request.app[PAGES]
         .get_template(template)
         .render(
-            now=datetime.now(UTC),
+            now=clock.now(),
             here=request.path,
             status=await page_data.status(request),
             **values,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from importlib.metadata import version
 
 import structlog
@@ -14,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from bootserver import clock
 from bootserver.errors import DatabaseError
 from bootserver.http.api.events import EVENTS
 from bootserver.http.api.jobs import JOBS
@@ -62,7 +63,7 @@ class ServerMetrics:
         while True:
             try:
                 store = await self._parts.ledger.written()
-                sessions = await store.unfinished(datetime.now(UTC) - going_on)
+                sessions = await store.unfinished(clock.now() - going_on)
                 for first in range(0, len(sessions), 500):
                     for boot in await boots_json(store, sessions[first : first + 500]):
                         self.boots.pass_over(boot)

@@ -10,11 +10,12 @@ import secrets
 from collections import deque
 from collections.abc import Collection
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy.exc import IntegrityError
 
+from bootserver import clock
 from bootserver.errors import DatabaseError
 from bootserver.model import BootEvent, BootPhase, BootSession, Machine, Transfer, TransferEnd
 from bootserver.sessions.bus import Bus
@@ -36,6 +37,7 @@ from bootserver.sessions.tracker import (
 log = structlog.get_logger(__name__)
 
 LOOK_INTERVAL_S = 1.0
+TOLD_STEP_S = 5.0  # of the wall clock
 PUBLISHED_TRANSFERS = 32  # the newest: an installer fetches a thousand packages
 LOOKED_AT_ONCE = 64  # boots; well below what somebody who watches may be behind
 UNKNOWN_MACHINE = Machine()
@@ -81,6 +83,7 @@ class Ledger:
                 if transfer.ended_at is None:
                     self._ended_with_server(boot, transfer)
             self._live.file(boot)
+        self.expire()
 
     def _ended_with_server(self, boot: LiveBoot, transfer: Transfer) -> None:
         ended = replace(
@@ -149,12 +152,14 @@ class Ledger:
             return boot.settle()
         return await self._store.by_id(session.id) or session
 
-    def advance(self, key: str, phase: BootPhase, detail: str = "") -> None:
-        """Move a session to `phase`; repeats and steps back change nothing."""
+    def advance(
+        self, key: str, phase: BootPhase, detail: str = "", *, at: datetime | None = None
+    ) -> None:
+        """Move a session to `phase`, now or `at`; repeats and steps back change nothing."""
         boot = self._live.get(key)
         if boot is None:
             return
-        moved, event = advance(boot.settle(), phase, _now(), detail)
+        moved, event = advance(boot.settle(), phase, at or _now(), detail)
         if event is None:
             return
         boot.session = moved
@@ -233,6 +238,7 @@ class Ledger:
             if loop.time() >= look_at:
                 look_at = loop.time() + LOOK_INTERVAL_S
                 self.expire()
+                self.follow_clock()
                 await self.look()
             await self.flush()
             try:
@@ -281,12 +287,19 @@ class Ledger:
         limit = _now() - self._expire_after
         for key, boot in list(self._live.items()):
             session = boot.session
-            if (session.phase_at or session.created_at) >= limit:
+            moved_at = session.phase_at or session.created_at
+            if moved_at >= limit:
                 continue
             if ORDER[session.phase] < ORDER[BootPhase.HANDED_OFF]:
-                self.advance(key, BootPhase.EXPIRED)
+                # Not now: the server may have been away for years, by a clock that was set.
+                self.advance(key, BootPhase.EXPIRED, at=moved_at + self._expire_after)
             elif key not in self._changed and not boot.under_way:
                 self._live.remove(key)
+
+    def follow_clock(self) -> None:
+        """Take up the wall clock if it was set, unless a boot goes on."""
+        if not self._live and abs(by_s := clock.CLOCK.set_right()) >= TOLD_STEP_S:
+            log.warning("clock.was_set", by_s=round(by_s, 1))
 
     def _sum_up(self, boot: LiveBoot) -> None:
         """The one line about a boot, once it is over."""
@@ -407,4 +420,4 @@ class Ledger:
 
 
 def _now() -> datetime:
-    return datetime.now(UTC)
+    return clock.now()

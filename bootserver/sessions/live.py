@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from time import monotonic
 
+from bootserver import clock
 from bootserver.model import BootEvent, BootPhase, BootSession, Machine, Transfer, TransferEnd
 from bootserver.sessions.diagnosis import STILL_S, Look, TcpFacts, link_words
 from bootserver.sessions.tracker import is_before
@@ -130,7 +131,7 @@ class Fetch:
         ask_tcp: AskTcp | None = None,
     ) -> None:
         self._boot = boot
-        self._began = Transfer(boot.session.id, 0, name, protocol, datetime.now(UTC), size_bytes)
+        self._began = Transfer(boot.session.id, 0, name, protocol, clock.now(), size_bytes)
         self.counts = counts
         self._is_range = is_range
         self._ask_tcp = ask_tcp or _told_nothing
@@ -226,7 +227,7 @@ class Fetch:
         )
 
     def _time(self, at: float) -> datetime:
-        return datetime.now(UTC) - timedelta(seconds=monotonic() - at)
+        return clock.now() - timedelta(seconds=monotonic() - at)
 
 
 def _told_nothing() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Row, select
 from sqlalchemy.exc import IntegrityError
 
+from bootserver import clock
 from bootserver.config import Config
 from bootserver.database import PROFILES, DatabaseEngine
 from bootserver.errors import DatabaseError
@@ -93,7 +94,7 @@ class ProfileStore:
         once: bool = False,
     ) -> Profile:
         """The new profile of the selector, in place of its former one of the same kind."""
-        now = datetime.now(UTC)
+        now = clock.now()
         profile = Profile(secrets.token_hex(6), selector, now, image, arguments, memdisk, once)
         former = (PROFILES.c.selector == selector.key) & (PROFILES.c.once == once)
         async with self._engine.begin() as connection:
@@ -111,7 +112,7 @@ class ProfileStore:
         once: bool = False,
     ) -> Profile | None:
         """The new profile of the selector; None if it has one of that kind already."""
-        now = datetime.now(UTC)
+        now = clock.now()
         profile = Profile(secrets.token_hex(6), selector, now, image, arguments, memdisk, once)
         try:
             async with self._engine.begin() as connection:
@@ -124,7 +125,7 @@ class ProfileStore:
         self, former: Profile, *, image: str = "", arguments: str = "", memdisk: str = ""
     ) -> Profile | None:
         """The new profile in place of exactly `former`; None if that is not there any more."""
-        now = datetime.now(UTC)
+        now = clock.now()
         new = Profile(
             secrets.token_hex(6), former.selector, now, image, arguments, memdisk, former.once
         )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from bootserver import clock
 from bootserver.model import REDIRECTION, BootEvent, BootPhase, BootSession, Transfer
 from bootserver.sessions.tracker import seconds_per_phase
 
@@ -26,7 +27,7 @@ def boot_json(
     `bytes_per_s` is the rate at which bytes flow now, 0 if what is on its way stands still; when
     nothing is on its way, the mean up to the hand-off.
     """
-    now = now or datetime.now(UTC)
+    now = now or clock.now()
     under_way = [t for t in transfers if not t.is_redirected and t.ended_at is None]
     moving = [transfer for transfer in under_way if _is_moving(transfer, now)]
     rate = sum(map(_rate_now, moving)) if under_way else fetch_bytes_per_s(events, transfers)
@@ -99,7 +100,7 @@ def fetch_bytes_per_s(events: Sequence[BootEvent], transfers: Sequence[Transfer]
 
 
 def _is_moving(transfer: Transfer, now: datetime) -> bool:
-    return transfer.progress_at is not None and now - transfer.progress_at < MOVING_WITHIN
+    return transfer.progress_at is not None and abs(now - transfer.progress_at) < MOVING_WITHIN
 
 
 def _rate_now(transfer: Transfer) -> float:
@@ -108,7 +109,10 @@ def _rate_now(transfer: Transfer) -> float:
 
 
 def _transfer_json(transfer: Transfer, now: datetime) -> dict[str, Any]:
-    seconds = ((transfer.ended_at or now) - transfer.started_at).total_seconds()
+    until = transfer.ended_at or now
+    if transfer.ended_at is None and not _is_moving(transfer, now):
+        until = transfer.progress_at or transfer.started_at  # or this is another clock's time
+    seconds = max((until - transfer.started_at).total_seconds(), 0.0)
     return {
         "name": transfer.name,
         "protocol": transfer.protocol,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, Table, bindparam, false, or_, select, union
 from sqlalchemy import func as sql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bootserver import clock
 from bootserver.database import BOOTED_IMAGES, EVENTS, MACHINES, SESSIONS, TRANSFERS, DatabaseEngine
 from bootserver.model import BootEvent, BootPhase, BootSession, SeenMachine, Transfer
 from bootserver.sessions.rows import (
@@ -111,7 +112,7 @@ class SessionStore:
             async with self._engine.connect() as connection:
                 cuts.append(await connection.scalar(newest_first.offset(keep).limit(1)))
         if keep_days:
-            cuts.append((datetime.now(UTC) - timedelta(days=keep_days)).timestamp())
+            cuts.append((clock.now() - timedelta(days=keep_days)).timestamp())
         return max((cut for cut in cuts if cut is not None), default=None)
 
     # ---- Single boots ----

@@ -31,6 +31,7 @@ def advance(
     if session.phase in ENDS or ORDER[phase] <= ORDER[session.phase]:
         return session, None
     bad = phase in BAD_ENDS
+    at = max(at, session.phase_at or session.created_at)  # the clock of an earlier run may be ahead
     moved = replace(
         session,
         phase=phase,
@@ -75,4 +76,4 @@ def was_cut_short(session: BootSession) -> bool:
 def seconds_per_phase(events: Sequence[BootEvent]) -> list[float]:
     """For each event, the seconds since the one before it; 0.0 for the first."""
     starts = [events[0], *events] if events else []
-    return [(b.at - a.at).total_seconds() for a, b in zip(starts, events, strict=False)]
+    return [max((b.at - a.at).total_seconds(), 0.0) for a, b in zip(starts, events, strict=False)]

@@ -12,13 +12,13 @@ import hmac
 import json
 import secrets
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
+from bootserver import clock
 from bootserver.database import STUBS, DatabaseEngine
 from bootserver.errors import StubError
 from bootserver.model import Architecture
@@ -56,7 +56,7 @@ class IssuedStubs:
             "token": stub.token,
             "image": spec.image,
             "spec": text,
-            "issued_at": datetime.now(UTC).timestamp(),
+            "issued_at": clock.now().timestamp(),
         }
         with contextlib.suppress(IntegrityError):  # issued before
             async with self._engine.begin() as connection:

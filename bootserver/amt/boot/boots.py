@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import secrets
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import structlog
 
+from bootserver import clock
 from bootserver.amt.boot.progress import BootProgress, Doing
 from bootserver.amt.boot.remote_boot import BootOrder, BootParts, RemoteBoot
 from bootserver.amt.errors import AmtError
@@ -77,7 +77,7 @@ class AmtBoots:
                     hint=f"end that first: DELETE /api/v1/amt/boots/{progress.id}",
                 )
         progress = BootProgress(
-            secrets.token_hex(6), order.host, order.image, order.method, datetime.now(UTC)
+            secrets.token_hex(6), order.host, order.image, order.method, clock.now()
         )
         self._told(progress)
         self._forget_old()
@@ -146,7 +146,7 @@ class AmtBoots:
             doing=doing,
             sentence=sentence,
             problem=problem,
-            ended_at=datetime.now(UTC),
+            ended_at=clock.now(),
         )
         log.info(
             "amt.boot_ended",

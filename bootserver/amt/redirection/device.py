@@ -15,10 +15,11 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 import structlog
 
+from bootserver import clock
 from bootserver.amt.redirection import ider
 from bootserver.amt.redirection.events import Authenticated, Closed, Event, Failed, Switched
 from bootserver.amt.redirection.firmware import (
@@ -230,7 +231,7 @@ class Drives:
             if not self._session.send_data(command, data, last=lba + count == end):
                 return  # a reset, or the end, while we read or waited
             self._link.flush()
-        now = datetime.now(UTC)
+        now = clock.now()
         self._count(
             reads=self.stats.reads + 1,
             read_bytes=self.stats.read_bytes + blocks.count * block_bytes,

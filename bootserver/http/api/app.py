@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from datetime import UTC, datetime
 
 from aiohttp import web
 
@@ -15,7 +14,7 @@ from bootserver.http.api.events import EVENTS, EventStream, tell_of_images
 from bootserver.http.api.jobs import JOBS, Jobs
 from bootserver.http.api.openapi import SELF
 from bootserver.http.api.operations import OPERATIONS
-from bootserver.http.api.parts import PARTS, STARTED_AT, AdminParts
+from bootserver.http.api.parts import PARTS, AdminParts
 from bootserver.http.api.status import LOADER_CHECK, LoaderCheck
 from bootserver.http.incoming import route
 from bootserver.http.metrics import METRICS, ServerMetrics
@@ -26,7 +25,6 @@ API_ROOT = "/api/v1"
 def add_api(app: web.Application, parts: AdminParts) -> None:
     """Mount the API, and have what it works with in `app`, for other routes too."""
     app[PARTS] = parts
-    app[STARTED_AT] = datetime.now(UTC)
     app[JOBS] = Jobs(parts.bus, parts.limits.uploads)
     app[EVENTS] = EventStream(parts.bus, parts.limits.watchers)
     app[CONSOLES] = Consoles(parts.amt_hosts)

@@ -7,12 +7,13 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import structlog
 from aiohttp import web
 
+from bootserver import clock
 from bootserver.errors import BootServerError
 from bootserver.http.api.problems import ProblemError
 from bootserver.http.api.shapes import JobKind, JobState
@@ -96,7 +97,7 @@ class Jobs:
     def start(self, kind: JobKind, source: str, work: Work, *, image: str = "") -> Job:
         """A new job that does `work` when its turn comes; ServerFullError if too many wait."""
         self._limit.take()
-        job = Job(secrets.token_hex(6), kind, source, datetime.now(UTC), image)
+        job = Job(secrets.token_hex(6), kind, source, clock.now(), image)
         self._update(job)
         self._forget_old()
         self._tasks[job.id] = asyncio.create_task(self._run(job.id, work), name=f"job-{job.id}")
@@ -139,7 +140,7 @@ class Jobs:
         self._limit.give_back()
         log.info("job.ended", job=job_id, state=state, image=image)
         ended = replace(self._jobs[job_id], state=state, image=image, problem=problem)
-        self._update(replace(ended, ended_at=datetime.now(UTC)))
+        self._update(replace(ended, ended_at=clock.now()))
 
     def _meter(self, job_id: str) -> Progress:
         """Notes how far the job is; tells the watchers so twice a second."""

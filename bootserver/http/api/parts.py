@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from aiohttp import web
 
@@ -36,7 +35,6 @@ class AdminParts:
 
 
 PARTS = web.AppKey("parts", AdminParts)
-STARTED_AT = web.AppKey("started_at", datetime)
 
 
 def parts_of(request: web.Request) -> AdminParts:

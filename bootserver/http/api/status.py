@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
 from aiohttp import web
 
+from bootserver.clock import CLOCK
 from bootserver.config import StubConfig
 from bootserver.errors import StubError
 from bootserver.http.api.events import EVENTS
 from bootserver.http.api.jobs import JOBS
-from bootserver.http.api.parts import STARTED_AT, AdminParts, parts_of
+from bootserver.http.api.parts import AdminParts, parts_of
 from bootserver.http.metrics import METRICS
 from bootserver.stub.loaders import problems
 from bootserver.stub.order import own_url
@@ -48,14 +48,13 @@ async def get_status(request: web.Request) -> web.Response:
 async def status_json(request: web.Request) -> dict[str, Any]:
     """The status for the API and the dashboard."""
     parts = parts_of(request)
-    started_at = request.config_dict[STARTED_AT]
     boots = request.config_dict[METRICS].boots
     url, complaints = _own_url(parts)
     complaints += await request.config_dict[LOADER_CHECK].problems(parts.config.stub)
     return {
         "version": version("bootserver"),
-        "started_at": started_at.isoformat(),
-        "uptime_s": round((datetime.now(UTC) - started_at).total_seconds(), 3),
+        "started_at": CLOCK.began.isoformat(),
+        "uptime_s": round(CLOCK.passed_s(), 3),
         "own_url": url,
         "open_menu": parts.config.boot.open_menu,
         "problems": complaints,
