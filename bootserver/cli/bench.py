@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bootserver.cli.shared import as_json, print_json, with_config
+from bootserver.cli.shared import as_json, echo, print_json, with_config
 from bootserver.config import Config
 from bootserver.errors import BootServerError
 
@@ -71,17 +71,17 @@ async def run(
     width = max(len(case.name) for case in cases)
 
     def announce(case: Case, number: int) -> None:
-        click.echo(f"{case.name:<{width}}  {number} of {runs}  ", nl=False)
+        echo(f"{case.name:<{width}}  {number} of {runs}  ", nl=False)
 
     boots = run_cases(
         cases, images, config, runs=runs, evidence=output / "evidence", on_start=announce
     )
     async for boot in boots:
-        click.echo(_outcome(boot))
+        echo(_outcome(boot), fg="red" if boot.error else "")
         report = report.with_run(boot)
         write_report(report, output)
     _show(output)
-    click.echo(f"{output}: results.json, results.csv, results.svg")
+    echo(f"{output}: results.json, results.csv, results.svg")
     if failed := sum(bool(boot.error) for boot in report.runs):
         raise BootServerError(
             f"{failed} of {len(report.runs)} boots failed",
@@ -104,11 +104,10 @@ def compare(a: Path, b: Path, as_json: bool) -> None:
     """Say what is quicker or slower in benchmark B than in A, and what chance could explain."""
     from dataclasses import asdict
 
-    from rich.console import Console
-
     from bootserver.bench.compare import compare as compare_reports
     from bootserver.bench.report import show_comparison
     from bootserver.bench.results import read_report
+    from bootserver.cli.terminal import Terminal
 
     found = compare_reports(read_report(a), read_report(b))
     if not found:
@@ -118,7 +117,7 @@ def compare(a: Path, b: Path, as_json: bool) -> None:
     if as_json:
         print_json([asdict(line) for line in found])
     else:
-        Console().print(show_comparison(found, "A", "B"))
+        Terminal().print(show_comparison(found, "A", "B"))
 
 
 @bench.command("cases")
@@ -138,9 +137,9 @@ def list_cases(cases_path: Path | None, as_json: bool) -> None:
         )
         return
     for name, cases in groups.items():
-        click.echo(f"{name}:")
+        echo(f"{name}:")
         for case in cases:
-            click.echo(f"  {case.name:<44}  {case.image}")
+            echo(f"  {case.name:<44}  {case.image}")
 
 
 def _own(path: Path | None) -> tuple[Case, ...]:
@@ -151,14 +150,13 @@ def _own(path: Path | None) -> tuple[Case, ...]:
 
 def _outcome(boot: Run) -> str:
     if boot.error:
-        return click.style(f"failed: {boot.error}", fg="red")
+        return f"failed: {boot.error}"
     return f"{boot.total_s:8.1f} s  {boot.cd_bytes:>12,} bytes in {boot.cd_reads:>5,} READs"
 
 
 def _show(path: Path) -> None:
-    from rich.console import Console
-
     from bootserver.bench.report import show
     from bootserver.bench.results import read_report
+    from bootserver.cli.terminal import Terminal
 
-    Console().print(show(read_report(path)))
+    Terminal().print(show(read_report(path)))

@@ -10,6 +10,7 @@ import click
 
 from bootserver.cli.shared import (
     as_json,
+    echo,
     megabytes,
     open_state,
     print_json,
@@ -43,9 +44,9 @@ async def list_boots(config: Config, limit: int, as_json: bool) -> None:
         print_json(found)
         return
     if not found:
-        click.echo("No boots yet: start a machine from a stub.")
+        echo("No boots yet: start a machine from a stub.")
     for boot in found:
-        click.echo(
+        echo(
             f"{boot['id']}  {_local(boot['created_at']):%Y-%m-%d %H:%M:%S}  "
             f"{boot['machine']['name'] or '-':<17}  {boot['image']:<24}  {boot['phase']:<13}  "
             f"{megabytes(boot['sent_bytes']):>10}  {boot['error'] or boot['stalled']}".rstrip()
@@ -82,11 +83,10 @@ async def show_boot(config: Config, session_id: str, as_json: bool) -> None:
 @with_config
 async def watch_boots(config: Config, url: str, as_json: bool) -> None:
     """Watch machines boot, live, from the server that runs; ends with Ctrl-C."""
-    from rich.console import Console
-
+    from bootserver.cli.terminal import Terminal
     from bootserver.cli.watch import screen_for, watch_server
 
-    screen, shown = screen_for(as_json=as_json, console=Console())
+    screen, shown = screen_for(as_json=as_json, console=Terminal())
     with shown:
         await until_interrupted(watch_server(url.rstrip("/") or admin_url(config), screen))
 
@@ -141,26 +141,26 @@ def admin_url(config: Config) -> str:
 
 def _show(boot: dict[str, Any]) -> None:
     machine = boot["machine"]
-    click.echo(f"{boot['id']}  {boot['image']} on {machine['name'] or '-'}")
+    echo(f"{boot['id']}  {boot['image']} on {machine['name'] or '-'}")
     told = [machine[key] for key in ("manufacturer", "product", "serial", "uuid")]
-    click.echo(f"  {' '.join(filter(None, told)) or 'a machine that told nothing of itself'}")
+    echo(f"  {' '.join(filter(None, told)) or 'a machine that told nothing of itself'}")
     if boot["method"]:
-        click.echo(f"  taken for {boot['recipe']}, booted by {boot['method']}")
-    click.echo(f"  {megabytes(boot['sent_bytes'])} of {megabytes(boot['image_bytes'])} sent")
+        echo(f"  taken for {boot['recipe']}, booted by {boot['method']}")
+    echo(f"  {megabytes(boot['sent_bytes'])} of {megabytes(boot['image_bytes'])} sent")
     for phase in boot["phases"]:
-        click.echo(
+        echo(
             f"  {_local(phase['at']):%H:%M:%S.%f}  {phase['seconds']:>9.3f} s  "
             f"{phase['phase']:<13}  {phase['detail']}".rstrip()
         )
     for transfer in boot["transfers"]:
         rate = f"{megabytes(transfer['bytes_per_s'])}/s"
         told = [transfer["outcome"] or "under way", transfer["link"]]
-        click.echo(
+        echo(
             f"  {megabytes(transfer['sent_bytes']):>12}  {rate:>13}  {transfer['name']}  "
             f"({', '.join(filter(None, told))})"
         )
     for trouble in filter(None, (boot["error"], boot["stalled"])):
-        click.secho(f"  {trouble}", fg="red")
+        echo(f"  {trouble}", fg="red")
 
 
 def _local(at: str) -> datetime:

@@ -53,15 +53,15 @@ async def demo(
 
     The server of the demonstration is one of its own, with nothing but IMAGE, or Memtest86+.
     """
-    from rich.console import Console
     from rich.live import Live
 
     from bootserver.bench.demo import demonstration
     from bootserver.bench.qemu import require_qemu
+    from bootserver.cli.terminal import Terminal
 
     require_qemu()
     image = await asyncio.to_thread(_image, config, image_id)
-    console = Console()
+    console = Terminal()
     with tempfile.TemporaryDirectory(prefix="bootserver-demo-") as directory:
         async with demonstration(
             image, Firmware(firmware), rate_kb_s, Path(directory), config, by_amt=by_amt

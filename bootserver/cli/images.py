@@ -10,6 +10,7 @@ import click
 
 from bootserver.cli.shared import (
     as_json,
+    echo,
     megabytes,
     open_library,
     open_state,
@@ -19,6 +20,7 @@ from bootserver.cli.shared import (
 from bootserver.config import Config
 from bootserver.errors import BootServerError, ImageError, ImageNotReadyError
 from bootserver.model import Image, Machine
+from bootserver.quoting import shell_command
 from bootserver.selector import Selector
 
 if TYPE_CHECKING:
@@ -44,14 +46,14 @@ async def list_images(config: Config, as_json: bool) -> None:
         print_json([_summary(image, config) for image in found])
         return
     if not found:
-        click.echo(f"No images yet: put an .iso or .img file into {config.images.path},")
-        click.echo("or run: bootserver images add FILE-OR-URL")
+        echo(f"No images yet: put an .iso or .img file into {config.images.path},")
+        echo("or run: bootserver images add FILE-OR-URL")
     width = max((len(image.id) for image in found), default=0)
     for image in found:
         state = image.problem or _outlook(image, config)
-        click.echo(f"{image.id:<{width}}  {megabytes(image.size_bytes):>12}  {state}")
+        echo(f"{image.id:<{width}}  {megabytes(image.size_bytes):>12}  {state}")
     for name, reason in ignored.items():
-        click.echo(f"No image: {name} {reason}")
+        echo(f"No image: {name} {reason}")
 
 
 @images.command("show")
@@ -68,7 +70,7 @@ async def show_image(config: Config, image_id: str, as_json: bool) -> None:
     for key, value in _details(image, config).items():
         if isinstance(value, list):
             value = "\n                  ".join(map(str, value))
-        click.echo(f"{key.replace('_', ' '):<16}  {value}")
+        echo(f"{key.replace('_', ' '):<16}  {value}")
 
 
 @images.command("explain")
@@ -91,7 +93,7 @@ async def explain_image(config: Config, image_id: str, client: str | None, as_js
         print_json(explanation.as_json())
         return
     for line in explanation.lines():
-        click.echo(line)
+        echo(line)
 
 
 @images.command("add")
@@ -121,9 +123,9 @@ async def add(
     if as_json:
         print_json(_summary(image, config))
     else:
-        click.echo(f"added {image.id} ({image.title}, {megabytes(image.size_bytes)})")
-        click.echo(f"  sha256 {image.sha256}")
-        click.echo(f"  next: bootserver stub build {image.id}")
+        echo(f"added {image.id} ({image.title}, {megabytes(image.size_bytes)})")
+        echo(f"  sha256 {image.sha256}")
+        echo(f"  next: {shell_command('bootserver stub build', image.id)}")
 
 
 @images.command("remove")
@@ -137,7 +139,7 @@ async def remove(config: Config, image_id: str) -> None:
         path = Path(library.get(image_id).path)
     path.unlink()
     remove_sidecar(path)
-    click.echo(f"removed {path}")
+    echo(f"removed {path}")
 
 
 async def _client(engine: DatabaseEngine, text: str) -> Machine:
@@ -193,16 +195,24 @@ class ProgressBar:
 
     def __call__(self, done_bytes: int, total_bytes: int | None) -> None:
         if self._bar is None:
-            from rich.console import Console
-            from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
+            from rich.progress import (
+                BarColumn,
+                DownloadColumn,
+                Progress,
+                TextColumn,
+                TransferSpeedColumn,
+            )
 
+            from bootserver.cli.terminal import Terminal
+
+            terminal = Terminal(stderr=True)
             self._bar = Progress(
-                "{task.description}",
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 DownloadColumn(),
                 TransferSpeedColumn(),
-                console=Console(stderr=True),
-                disable=not Console(stderr=True).is_terminal,
+                console=terminal,
+                disable=not terminal.is_terminal,
                 transient=True,
             )
             self._bar.start()

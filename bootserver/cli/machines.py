@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from bootserver.cli.shared import as_json, open_library, open_state, print_json, with_config
+from bootserver.cli.shared import as_json, echo, open_library, open_state, print_json, with_config
 from bootserver.config import Config, MachineConfig
 from bootserver.errors import BootServerError
 from bootserver.fields import parse_kernel_arguments, parse_memdisk_arguments
@@ -47,11 +47,11 @@ class _Line:
 
     def show(self) -> None:
         at = f"{self.at.astimezone():%Y-%m-%d %H:%M:%S}" if self.at else "-"
-        click.echo(f"{self.kind:<8}  {at:<19}  {self.image or '-':<24}  {_words(self.machine)}")
+        echo(f"{self.kind:<8}  {at:<19}  {self.image or '-':<24}  {_words(self.machine)}")
         if self.arguments:
-            click.echo(f"{'':<10}arguments  {self.arguments}")
+            echo(f"{'':<10}arguments  {self.arguments}")
         if self.memdisk:
-            click.echo(f"{'':<10}memdisk    {self.memdisk}")
+            echo(f"{'':<10}memdisk    {self.memdisk}")
 
 
 @click.group()
@@ -83,7 +83,7 @@ async def list_machines(config: Config, as_json: bool) -> None:
         print_json([line.for_scripts() for line in lines])
         return
     if not lines:
-        click.echo("No machines yet: start one from a stub, or run: bootserver machines set")
+        echo("No machines yet: start one from a stub, or run: bootserver machines set")
     for line in lines:
         line.show()
 
@@ -115,7 +115,7 @@ async def set_machine(
         profile = await ProfileStore(engine).set(
             selector, image=image, arguments=arguments, memdisk=memdisk, once=once
         )
-    click.echo("for the next boot:" if once else "from the next boot on:")
+    echo("for the next boot:" if once else "from the next boot on:")
     _of_profile(profile).show()
 
 
@@ -130,7 +130,7 @@ async def forget_machine(config: Config, words: tuple[str, ...]) -> None:
     async with open_state(config) as engine:
         forgotten = await ProfileStore(engine).remove(selector)
     if forgotten:
-        click.echo(f"forgotten: what was set for {_words(selector)}")
+        echo(f"forgotten: what was set for {_words(selector)}")
         return
     in_file = any(table.selector.key == selector.key for table in config.machines)
     raise BootServerError(

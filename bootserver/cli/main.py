@@ -15,9 +15,11 @@ from bootserver.cli.demo import demo
 from bootserver.cli.images import images
 from bootserver.cli.machines import machines
 from bootserver.cli.server import config, doctor, serve
+from bootserver.cli.shared import echo
 from bootserver.cli.stub import stub
 from bootserver.configfile import CONFIG_VARIABLE
 from bootserver.errors import BootServerError
+from bootserver.quoting import printable
 
 
 class _Commands(click.Group):
@@ -26,10 +28,16 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except click.ClickException as err:
+            err.message = printable(err.message)  # type: ignore[misc]  # what was typed is in it
+            raise
         except BootServerError as err:
-            click.secho(f"bootserver: {err.message}", fg="red", err=True)
+            first, *more = err.message.split("\n")  # every mistake of a configuration has a line
+            echo(f"bootserver: {first}", fg="red", err=True)
+            for line in more:
+                echo(f"  {line.lstrip()}", fg="red", err=True)
             if err.hint:
-                click.echo(f"  {err.hint}", err=True)
+                echo(f"  {err.hint}", err=True)
             ctx.exit(1)
 
 

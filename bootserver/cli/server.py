@@ -11,7 +11,7 @@ from contextlib import suppress
 import click
 import tomli_w
 
-from bootserver.cli.shared import as_json, print_json, with_config
+from bootserver.cli.shared import as_json, echo, print_json, with_config
 from bootserver.config import Config
 from bootserver.configfile import in_force
 
@@ -33,9 +33,9 @@ async def serve(config: Config) -> None:
 def _announce(places: Mapping[str, str]) -> None:
     width = max(map(len, places))
     with suppress(OSError):  # a pipe without a reader
-        click.echo("bootserver is up; end it with Ctrl-C")
+        echo("bootserver is up; end it with Ctrl-C")
         for what, where in places.items():
-            click.echo(f"  {what:<{width}}  {where}")
+            echo(f"  {what:<{width}}  {where}")
 
 
 @click.command()
@@ -47,7 +47,8 @@ def config(config: Config, as_json: bool) -> None:
     if as_json:
         print_json(values)
     else:
-        click.echo(tomli_w.dumps(values), nl=False)
+        for line in tomli_w.dumps(values).splitlines():
+            echo(line)
 
 
 @click.command()
@@ -78,11 +79,11 @@ def doctor(config: Config, as_json: bool) -> None:
         )
     else:
         for loader in read_manifest(config.stub.build).values():
-            click.echo(f"{loader.name:<16} {loader.package} {loader.version}")
-        click.echo(secure_boot_advice(config.stub))
-        click.echo(authority.advice())
+            echo(f"{loader.name:<16} {loader.package} {loader.version}")
+        echo(secure_boot_advice(config.stub))
+        echo(authority.advice())
         for problem in found:
-            click.secho(problem, fg="red")
-        click.echo("nothing is missing" if not found else f"{len(found)} to mend")
+            echo(problem, fg="red")
+        echo("nothing is missing" if not found else f"{len(found)} to mend")
     if found:
         raise SystemExit(1)

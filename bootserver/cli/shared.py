@@ -15,6 +15,7 @@ import click
 
 from bootserver.config import Config
 from bootserver.configfile import load_config
+from bootserver.quoting import printable
 
 if TYPE_CHECKING:
     from bootserver.database import DatabaseEngine
@@ -82,9 +83,16 @@ async def until_interrupted(work: Coroutine[Any, Any, None]) -> None:
         await task
 
 
+def echo(line: str = "", *, fg: str = "", err: bool = False, nl: bool = True) -> None:
+    """Print a line; what is not printable in it is escaped, for it may come from anywhere."""
+    text = printable(line)
+    click.echo(click.style(text, fg=fg) if fg else text, err=err, nl=nl)  # noqa: TID251
+
+
 def print_json(value: Any) -> None:
     """Print JSON for a program."""
-    click.echo(json.dumps(value, indent=2, default=str))
+    for line in json.dumps(value, indent=2, default=str).split("\n"):
+        echo(line)
 
 
 def megabytes(size_bytes: int) -> str:

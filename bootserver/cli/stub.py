@@ -9,6 +9,7 @@ import click
 
 from bootserver.cli.shared import (
     as_json,
+    echo,
     megabytes,
     open_library,
     open_state,
@@ -130,14 +131,14 @@ async def build(
         )
         return
     what = f"boots {image_id}" if image_id else "shows a menu of all images"
-    click.echo(f"{path}: {what} from {', '.join(spec.servers)}")
+    echo(f"{path}: {what} from {', '.join(spec.servers)}")
     if problem:
-        click.secho(f"  beware: {problem}", fg="yellow", err=True)
-    click.echo(f"  size    {len(data):,} bytes")
-    click.echo(f"  digest  {plan.digest}")
+        echo(f"  beware: {problem}", fg="yellow", err=True)
+    echo(f"  size    {len(data):,} bytes")
+    echo(f"  digest  {plan.digest}")
     for firmware, count in plan.read_bytes.items():
         times = ", ".join(f"{count / rate:.1f} s at {name}" for name, rate in SLOW_PATHS.items())
-        click.echo(f"  over redirection {firmware.upper()} reads {count:,} bytes: {times}")
+        echo(f"  over redirection {firmware.upper()} reads {count:,} bytes: {times}")
 
 
 @stub.command()
@@ -152,13 +153,13 @@ def show(config: Config, file: Path, as_json: bool) -> None:
     if as_json:
         print_json(facts)
         return
-    click.echo(f"{file}: {megabytes(facts['size_bytes'])}, boots {facts['image']}")
+    echo(f"{file}: {megabytes(facts['size_bytes'])}, boots {facts['image']}")
     for url in facts["servers"]:
-        click.echo(f"  calls {url}")
-    click.echo(f"  starts {'BIOS machines' if facts['bios'] else 'no BIOS machines'}")
-    click.echo(f"  on UEFI machines: {UEFI_WORDS[facts['uefi']]}")
+        echo(f"  calls {url}")
+    echo(f"  starts {'BIOS machines' if facts['bios'] else 'no BIOS machines'}")
+    echo(f"  on UEFI machines: {UEFI_WORDS[facts['uefi']]}")
     for name, size_bytes in facts["files"].items():
-        click.echo(f"  {size_bytes:>9,}  {name}")
+        echo(f"  {size_bytes:>9,}  {name}")
 
 
 def _mac(text: str) -> str:

@@ -10,15 +10,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohttp
-import click
 
-from bootserver.cli.shared import megabytes
+from bootserver.cli.shared import echo, megabytes
 from bootserver.errors import ServiceError
 from bootserver.sessions.shape import progress
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import RenderableType
     from rich.progress import Progress
+
+    from bootserver.cli.terminal import Terminal
 
 CONNECT_TIMEOUT_S = 10.0
 SILENCE_TIMEOUT_S = 45.0  # the server sends a comment every 15 seconds
@@ -112,11 +113,11 @@ class JsonLines:
 
     def show(self, boot: Boot) -> None:
         """A boot has moved."""
-        click.echo(json.dumps(boot))
+        echo(json.dumps(boot))
 
     def say(self, sentence: str) -> None:
         """Something happened to the watching itself."""
-        click.echo(sentence, err=True)
+        echo(sentence, err=True)
 
 
 class PlainLines:
@@ -137,20 +138,20 @@ class PlainLines:
             del self._shown[next(iter(self._shown))]
 
     def _line(self, boot: Boot, at: str, phase: str, words: str) -> None:
-        click.echo(
+        echo(
             f"{datetime.fromisoformat(at).astimezone():%H:%M:%S}  {boot['id']}  "
             f"{_machine(boot):<17}  {boot['image'] or '-':<24}  {phase:<13}  {words}".rstrip()
         )
 
     def say(self, sentence: str) -> None:
         """Something happened to the watching itself."""
-        click.echo(sentence, err=True)
+        echo(sentence, err=True)
 
 
 class Bars:
     """A bar for each boot, with speed and time left; below them what troubles any of them."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Terminal) -> None:
         self._progress = _progress(console)
         self._tasks: dict[str, Any] = {}
         self._ended: list[str] = []
@@ -181,10 +182,10 @@ class Bars:
 
     def say(self, sentence: str) -> None:
         """Something happened to the watching itself."""
-        self._progress.console.print(sentence, markup=False, highlight=False)
+        self._progress.console.print(sentence)
 
 
-def _progress(console: Console) -> Progress:
+def _progress(console: Terminal) -> Progress:
     """The bars: as wide as the terminal, in which a narrow one leaves out what it can."""
     from rich.progress import BarColumn, DownloadColumn, Progress, ProgressColumn, TextColumn
     from rich.table import Column
@@ -210,7 +211,7 @@ def _progress(console: Console) -> Progress:
     return TroubledProgress(*columns, text("rate", 24), console=console, expand=True)
 
 
-def screen_for(*, as_json: bool, console: Console) -> tuple[Screen, AbstractContextManager[Any]]:
+def screen_for(*, as_json: bool, console: Terminal) -> tuple[Screen, AbstractContextManager[Any]]:
     """The screen that suits the output, and what is to be entered while it is used."""
     if as_json:
         return JsonLines(), nullcontext()

@@ -173,10 +173,10 @@ def main(directory: Path, isos: tuple[str, ...]) -> None:
     try:
         if isos:
             for path in collect_isos(isos, directory):
-                click.echo(f"{path.name}: {path.stat().st_size:,} bytes")
+                print(f"{path.name}: {path.stat().st_size:,} bytes")
             return
         for loader in collect_loaders(directory):
-            click.echo(f"{loader.name}: from {loader.package} {loader.version}")
+            print(f"{loader.name}: from {loader.package} {loader.version}")
     except BootServerError as err:
         raise click.ClickException(f"{err.message}; {err.hint}") from err
 
