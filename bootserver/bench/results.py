@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from bootserver.bench.cases import BootWay, Case
 from bootserver.errors import BootServerError
 from bootserver.model import BootPhase
+from bootserver.quoting import spreadsheet_cell
 
 UP = "up"  # the marker has been seen
 
@@ -194,7 +195,12 @@ def as_csv(report: Report) -> str:
     for summary in summarize(report):
         case = summary.case
         row = {column: getattr(case, column) for column in CSV_COLUMNS if hasattr(case, column)}
-        row |= {"case": case.name, "runs": summary.runs, "failed": len(summary.errors)}
+        row = {column: spreadsheet_cell(value) for column, value in row.items()}
+        row |= {
+            "case": spreadsheet_cell(case.name),
+            "runs": summary.runs,
+            "failed": len(summary.errors),
+        }
         writer.writerows(
             row
             | {"measure": name, "unit": UNITS.get(name, "s")}

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from bootserver.model import BootPhase, BootSession
+from bootserver.quoting import spreadsheet_cell
 from bootserver.sessions.metrics import OTHER, BootMetrics
 from bootserver.sessions.shape import boot_json
 from bootserver.sessions.store import SessionStore
@@ -104,15 +105,9 @@ async def _write_csv(store: SessionStore, wanted: Wanted) -> AsyncIterator[str]:
 def _row(boot: dict[str, Any]) -> list[Any]:
     seconds = {phase["phase"]: phase["seconds"] for phase in boot["phases"]}
     values = [value(boot) for value in COLUMNS.values()]
-    return [_harmless(v) for v in values] + [seconds.get(p, "") for p in PHASE_COLUMNS.values()]
-
-
-def _harmless(value: Any) -> Any:
-    """What a machine says of itself is text, even where a spreadsheet would take it for a formula.
-
-    (OWASP, CSV injection.)
-    """
-    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value
+    return [spreadsheet_cell(v) for v in values] + [
+        seconds.get(p, "") for p in PHASE_COLUMNS.values()
+    ]
 
 
 def _csv(rows: list[list[Any]]) -> str:

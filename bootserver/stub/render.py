@@ -5,6 +5,7 @@ Text from outside passes a filter of `bootserver.quoting`; everything else is a 
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
@@ -144,7 +145,11 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701 (these are not HTML)
     )
-    environment.filters |= {"ipxe_text": ipxe_text, "ipxe_arguments": ipxe_arguments}
+    environment.filters |= {
+        "ipxe_text": ipxe_text,
+        "ipxe_arguments": ipxe_arguments,
+        "sh": shlex.quote,
+    }
     environment.filters["basename"] = lambda path: path.rpartition("/")[2]
     return environment
 

@@ -13,7 +13,7 @@ UNIT
 ln -sf ../bootserver-up.service /run/systemd/system/multi-user.target.wants/
 
 cat > /run/bootserver-up.sh <<'UP'
-curl -fso /dev/null {{ url }} && exit
-wget -qO /dev/null {{ url }} && exit
-bash -c 'exec 3<>/dev/tcp/{{ host }}/{{ port }}; printf "GET {{ path }} HTTP/1.0\r\n\r\n" >&3; read -r line <&3'
+curl -fso /dev/null {{ url | sh }} && exit
+wget -qO /dev/null {{ url | sh }} && exit
+bash -c 'exec 3<>"/dev/tcp/$0/$1"; printf "GET %s HTTP/1.0\r\n\r\n" "$2" >&3; read -r line <&3' {{ host | sh }} {{ port }} {{ path | sh }}
 UP

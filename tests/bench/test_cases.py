@@ -93,7 +93,7 @@ def test_an_unknown_name_is_told_with_the_nearest():
         ("rate = 600", "case.1.rate: Extra inputs"),
         ('marker = "UP"', "either a marker or a phase"),
         ('way = "direct"', "a direct boot is not ours"),
-        ('arguments = "a && b"', "case.1.arguments"),
+        ('arguments = "a ${b}"', "case.1.arguments"),
         ("rate_kb_s = -1", "case.1.rate_kb_s"),
     ],
 )

@@ -124,7 +124,7 @@ async def test_what_is_not_there_is_a_sentence(site: Site, arguments: list[str],
     [
         (["set", MAC], "give --image, --arguments or --memdisk"),
         (["set", "pc7", "--image", "rescue"], "Invalid value for SELECTOR: 'pc7'"),
-        (["set", MAC, "--arguments", "a || b"], "Invalid value for --arguments"),
+        (["set", MAC, "--arguments", "a ${b}"], "Invalid value for --arguments"),
         (["set", MAC, "--memdisk", "${x}"], "Invalid value for --memdisk"),
         (["forget"], "Missing argument 'SELECTOR...'"),
     ],

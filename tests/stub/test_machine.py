@@ -36,6 +36,16 @@ def test_a_machine_is_read_from_the_query():
     )
 
 
+def test_what_makers_wrote_comes_in_hex_and_plain_from_older_stubs():
+    for name in ("serial", "asset", "manufacturer", "product"):
+        told = {f"{name}.hex": "A+b & ${x};\u00e9#".encode().hex(), name: "plain"}
+
+        assert getattr(parse_machine(told), name) == "A+b & ${x};\u00e9#"
+        assert getattr(parse_machine({name: "plain"}), name) == "plain"
+        assert getattr(parse_machine({f"{name}.hex": ""}), name) == ""
+        assert getattr(parse_machine({f"{name}.hex": "zz"}), name) == ""
+
+
 @pytest.mark.parametrize(
     ("dimms", "mib"),
     [

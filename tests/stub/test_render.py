@@ -215,8 +215,22 @@ def test_a_live_system_calls_home_by_whatever_it_has():
 
     assert path == "usr/lib/live/boot/0000-bootserver.sh"
     assert "\ncurl -fso /dev/null http://192.0.2.1:8080/b/KEY/phase/up && exit\n" in script
-    assert "/dev/tcp/192.0.2.1/8080" in script
-    assert "GET /b/KEY/phase/up HTTP/1.0" in script
+    assert script.endswith(" read -r line <&3' 192.0.2.1 8080 /b/KEY/phase/up\nUP\n")
+
+
+def test_no_address_of_a_server_is_a_command_of_the_system(tmp_path: Path):
+    url = "http://h:8080/b/K'; echo PWNED; ' $(echo PWNED) \\"
+    _, script = render_hook("live-boot", url)
+    call = script.partition("<<'UP'\n")[2].partition("UP\n")[0]
+    show = (
+        'curl() { printf \'%s\\n\' "$@"; false; }; wget() { curl "$@"; }; bash() { curl "$@"; }\n'
+    )
+
+    said = subprocess.run(["sh", "-c", show + call], capture_output=True, text=True, check=False)
+
+    lines = said.stdout.splitlines()
+    assert lines[2] == lines[5] == url
+    assert lines[-3:] == ["h", "8080", url.removeprefix("http://h:8080")]
 
 
 def test_the_call_home_reaches_a_server_also_without_curl_and_wget(tmp_path: Path):

@@ -13,6 +13,7 @@ from bootserver.amt.errors import AmtError
 from bootserver.amt.hosts import Lines
 from bootserver.images.decide import Decision, Site, decide
 from bootserver.model import Firmware, Image, Machine, Method
+from bootserver.quoting import shell_command
 
 # A live system reads its kernel and initrd whole, and about so much of its root until it is up.
 LIVE_SHARE = 0.2
@@ -69,7 +70,8 @@ def foresee(
     if not decisions:
         refusal = decide(image, Machine(firmware=Firmware.UEFI), site).refusal
         raise AmtError(
-            f"{image.id} boots no machine: {refusal}", hint=f"bootserver images explain {image.id}"
+            f"{image.id} boots no machine: {refusal}",
+            hint=shell_command("bootserver images explain", image.id),
         )
     fast_bytes = max(_fetched_bytes(image, decision) for decision in decisions)
     two_stage = Forecast(

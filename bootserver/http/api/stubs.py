@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 from aiohttp import web
 
@@ -14,6 +13,7 @@ from bootserver.http.api.parts import AdminParts, parts_of, require_image
 from bootserver.http.api.problems import ProblemError
 from bootserver.http.api.requests import StubOrder, read_body
 from bootserver.model import StubFormat
+from bootserver.quoting import attachment
 from bootserver.stub.issued import IssuedStub
 from bootserver.stub.network import NetworkSpec
 from bootserver.stub.order import order_stub
@@ -73,7 +73,7 @@ async def download_stub(request: web.Request) -> web.Response:
     return web.Response(
         body=built.data,
         content_type=CONTENT_TYPES[stub_format],
-        headers={"Content-Disposition": _attachment(issued.spec.file_name(stub_format))},
+        headers={"Content-Disposition": attachment(issued.spec.file_name(stub_format))},
     )
 
 
@@ -103,9 +103,3 @@ def _stub_json(issued: IssuedStub, stub_format: StubFormat, built: _Built) -> di
         "download": f"/api/v1/stubs/{issued.token}.{stub_format}",
         "file_name": issued.spec.file_name(stub_format),
     }
-
-
-def _attachment(name: str) -> str:
-    """Content-Disposition with the name in ASCII, and as it is (RFC 6266 §4.3, RFC 8187)."""
-    plain = "".join(c if c.isascii() and c.isprintable() and c not in '"\\%' else "_" for c in name)
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
