@@ -39,7 +39,7 @@ async def test_what_is_set_is_listed_and_forgotten(site: Site):
     shown = await site.command(
         "machines", "set", MAC.upper(), "asset=PC 7", "--image", "rescue", "--once"
     )
-    await site.command("machines", "set", UUID, "--arguments", "quiet  splash", "--memdisk", "iso")
+    await site.command("machines", "set", UUID, "--arguments", " quiet splash ", "--memdisk", "iso")
 
     once, standing, config = await site.query("machines", "list")
     await site.command("machines", "forget", "asset=pc 7", MAC)
