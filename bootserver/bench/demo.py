@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 
 import aiohttp
 
@@ -23,8 +24,11 @@ from bootserver.database import open_database
 from bootserver.errors import ServiceError
 from bootserver.model import BootEvent, BootPhase, BootSession, Firmware
 from bootserver.sessions.store import SessionStore
+from bootserver.sessions.tracker import BAD_ENDS, is_before
 
 LOOK_S = 0.25
+# After so long without a byte or a phase nothing will come any more.
+STILL_S = 300.0
 SCREEN_LINES = 4
 # How long a machine is watched after its hand-off, to see on its screen what it boots.
 AFTERWARDS_S = 8.0
@@ -42,6 +46,7 @@ class View:
     events: Sequence[BootEvent]
     screen: Sequence[str]  # the last lines of the machine's screen
     dashboard: str
+    error: str = ""  # why nothing more will come
 
     @property
     def bars(self) -> list[tuple[str, float, float]]:
@@ -65,11 +70,6 @@ class View:
         """When the machine was switched on: at the beginning, or when AMT had done it."""
         powered = (event.at for event in self.events if event.phase is BootPhase.POWERED)
         return next(powered, self.begun_at)
-
-    @property
-    def failed(self) -> bool:
-        """True if nothing more will come; the session says why."""
-        return any(event.phase is BootPhase.FAILED for event in self.events)
 
     def _seconds(self, at: datetime) -> float:
         return (at - self.begun_at).total_seconds()
@@ -95,6 +95,7 @@ class _Stage:
     slow_bytes: Callable[[], Awaitable[int]]
     begun_at: datetime
     first: str
+    error: Callable[[], Awaitable[str]]  # why there will be no session; "" while there may be one
 
 
 @asynccontextmanager
@@ -107,7 +108,7 @@ async def demonstration(
     *,
     by_amt: bool = False,
 ) -> AsyncIterator[AsyncIterator[View]]:
-    """What is to be seen, four times a second, until the image has run for a while.
+    """What is to be seen, four times a second, until the image has run for a while or has failed.
 
     The stub lies in the machine's own slow CD drive, or `by_amt` in one that a fake AMT device
     redirects. The server goes on until the end of the block. Raises ServiceError if it or QEMU
@@ -137,10 +138,12 @@ async def _in_the_drive(
     await run_command(site, "stub", "build", site.image, "-o", str(stub))
     spec = QemuSpec(firmware, cdrom=stub, cdrom_bytes_per_s=line.bytes_per_s)
     async with serving(site), launch(spec, directory / "machine") as machine:
-        yield (
-            site,
-            _Stage(lambda: machine, machine.cd_bytes_read, machine.switched_on_at, STUB_OVER_CD),
-        )
+
+        async def error() -> str:
+            return ""  # QEMU's end is raised by whoever looks at its screen
+
+        on_at = machine.switched_on_at
+        yield site, _Stage(lambda: machine, machine.cd_bytes_read, on_at, STUB_OVER_CD, error)
 
 
 @asynccontextmanager
@@ -173,20 +176,28 @@ async def _redirected(
         async with serving(site), aiohttp.ClientSession() as http:
             begun_at = datetime.now(UTC)
             order = {"image": site.image, "method": "two-stage"}
-            url = f"{_dashboard(site)}api/v1/machines/{device.host}/boot"
-            async with http.post(url, json=order) as answer:
+            api = f"{_dashboard(site)}api/v1"
+            async with http.post(f"{api}/machines/{device.host}/boot", json=order) as answer:
+                boot = await answer.json()
                 if answer.status != 202:
-                    raise ServiceError(f"the boot was refused: {(await answer.json())['detail']}")
-            yield (
-                site,
-                _Stage(lambda: device.machine, slow_bytes, begun_at, "AMT is told what to boot"),
-            )
+                    raise ServiceError(f"the boot was refused: {boot['detail']}")
+
+            async def error() -> str:
+                try:
+                    async with http.get(f"{api}/amt/boots/{boot['id']}") as answer:
+                        return str((await answer.json())["error"])
+                except aiohttp.ClientError as err:
+                    return f"the server does not answer: {err}"
+
+            first = "AMT is told what to boot"
+            yield site, _Stage(lambda: device.machine, slow_bytes, begun_at, first, error)
 
 
 async def _views(site: BenchSite, stage: _Stage) -> AsyncIterator[View]:
     dashboard = _dashboard(site)
     async with open_database(site.database_url) as engine:
         store = SessionStore(engine)
+        come, come_at = (0, 0, 0), monotonic()
         while True:
             sessions = await store.recent(1)
             session = sessions[0] if sessions else None
@@ -195,18 +206,30 @@ async def _views(site: BenchSite, stage: _Stage) -> AsyncIterator[View]:
             screen, serial = "", ""
             if machine is not None:
                 screen, serial = await machine.text_screen(), machine.serial_text()
+            stub_bytes = await stage.slow_bytes()
+            now = (stub_bytes, session.sent_bytes if session else 0, len(events))
+            if now != come:
+                come, come_at = now, monotonic()
+            error = ""
+            if session and session.phase in BAD_ENDS:
+                error = session.error or f"it has {session.phase}"
+            elif session is None or is_before(session, BootPhase.HANDED_OFF):
+                error = await stage.error()
+                if not error and monotonic() - come_at > STILL_S:
+                    error = f"nothing has come to the machine for {STILL_S:.0f} s"
             view = View(
                 at=datetime.now(UTC),
                 begun_at=stage.begun_at,
                 first=stage.first,
-                stub_bytes=await stage.slow_bytes(),
+                stub_bytes=stub_bytes,
                 session=session,
                 events=events,
                 screen=_last_lines(screen, serial),
                 dashboard=dashboard,
+                error=error,
             )
             yield view
-            if view.since_hand_off_s > AFTERWARDS_S or view.failed:
+            if view.since_hand_off_s > AFTERWARDS_S or view.error:
                 return
             await asyncio.sleep(LOOK_S)
 

@@ -6,6 +6,7 @@ The machine is emulated (TCG), so it needs no /dev/kvm and runs the same everywh
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import shlex
 import shutil
@@ -44,6 +45,8 @@ from bootserver.errors import ServiceError
 from bootserver.model import Firmware
 
 log = structlog.get_logger()
+# It logs as errors what it also raises, and being cancelled, too.
+logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)
 
 _ANSWER_S = 60  # how long QEMU may take to answer a QMP command
 _STOP_S = 10  # how long QEMU may take to obey `quit`, then SIGTERM
@@ -348,6 +351,7 @@ async def launch(
                 stdout=output,
                 stderr=output,
                 pass_fds=(theirs.fileno(),),
+                start_new_session=True,  # Ctrl-C is for us, and we end QEMU
             )
         try:
             log.info("qemu.started", pid=process.pid, firmware=spec.firmware.value)

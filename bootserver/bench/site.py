@@ -103,6 +103,7 @@ async def run_command(site: BenchSite, *arguments: str) -> str:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for us, and we end it
     )
     try:
         async with asyncio.timeout(_COMMAND_S):
@@ -130,6 +131,7 @@ async def serving(site: BenchSite) -> AsyncIterator[None]:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
+            start_new_session=True,
         )
     assert process.stdout is not None
     try:

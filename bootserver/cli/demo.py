@@ -11,6 +11,7 @@ import click
 
 from bootserver.cli.shared import megabytes, with_config
 from bootserver.config import Config
+from bootserver.errors import ServiceError
 from bootserver.model import BootPhase, Firmware
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ async def demo(
                     live.update(_picture(view), refresh=console.is_terminal)
             if view is not None:
                 console.print(_picture(view))
+                if view.error:
+                    raise ServiceError(f"the boot failed: {view.error}")
                 console.print(_summary(view))
                 if stay:
                     console.print(f"\nThe dashboard is at {view.dashboard}; Ctrl-C ends it.")
@@ -118,13 +121,10 @@ def _picture(view: View) -> RenderableType:
 
 
 def _summary(view: View) -> str:
-    """What the demonstration has shown, in a sentence."""
-    handed_off = [event.at for event in view.events if event.phase is BootPhase.HANDED_OFF]
-    if not handed_off or view.session is None:
-        if view.session is not None and view.session.error:
-            return f"The boot failed: {view.session.error}"
-        return "The machine did not get to its hand-off; the picture says how far it came."
-    seconds = (handed_off[0] - view.power_on_at).total_seconds()
+    """What the demonstration of a boot has shown, in a sentence."""
+    assert view.session is not None
+    [handed_off_at] = [event.at for event in view.events if event.phase is BootPhase.HANDED_OFF]
+    seconds = (handed_off_at - view.power_on_at).total_seconds()
     return (
         f"{seconds:.1f} s from power-on to the hand-off: {megabytes(view.stub_bytes)} came over "
         f"the slow CD, {megabytes(view.session.sent_bytes)} over HTTP."

@@ -38,7 +38,10 @@ def with_config(command: Callable[..., Coroutine[Any, Any, None] | None]) -> Cal
         configure_logging(config.log, quiet=context.info_name != "serve")
         result = command(config, **arguments)
         if result is not None:
-            asyncio.run(result)
+            try:
+                asyncio.run(_until_killed(result))
+            except asyncio.CancelledError:
+                raise click.Abort from None
 
     option = click.option(
         "--config",
@@ -47,6 +50,16 @@ def with_config(command: Callable[..., Coroutine[Any, Any, None] | None]) -> Cal
         help="config.toml to use.",
     )
     return option(update_wrapper(run, command))
+
+
+async def _until_killed(work: Coroutine[Any, Any, None]) -> None:
+    """Do the work; SIGTERM and a closed terminal end it as Ctrl-C does, and it tidies up."""
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # and not ignored, as under nohup
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    await work
 
 
 @asynccontextmanager
