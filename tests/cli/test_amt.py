@@ -196,6 +196,34 @@ async def test_what_a_killed_server_has_armed_is_taken_back_by_the_next_which_sa
     assert b"amt.taken_back" in output
 
 
+async def test_a_boot_survives_its_command_and_is_listed_and_ended_by_others(tmp_path: Path):
+    spec = FakeSpec(tmp_path / "amt", power=SystemState.S0, first_lbas=())
+    async with fake_amt(spec) as device:
+        site = site_with(tmp_path, device)
+        make_iso(site.path / "images" / "rescue.iso", bios=True)
+        async with serving(site):
+            before = await site.query("amt", "boots")
+            order = ("amt", "boot", device.host, "--image", "rescue")
+            async with running(site, *order):
+                await device.booted(timeout_s=WAIT_S)
+            [going_on] = await site.query("amt", "boots")
+            busy = await site.command(*order, expect=1, stream="output")
+            text = await site.command("amt", "boots")
+            unknown = await site.command("amt", "stop", "pc-99", expect=1)
+            [ended] = await site.query("amt", "stop", device.host)
+            after = await site.query("amt", "boots")
+            [kept] = await site.query("amt", "boots", "--all")
+
+    assert (before, after) == ([], [])
+    assert going_on["host"] == device.host
+    assert f"end that first: bootserver amt stop {device.host}" in busy
+    assert all(word in text for word in (going_on["id"], device.host, "rescue", "watching"))
+    assert "no boot over AMT goes on that is 'pc-99'" in unknown
+    assert ended == kept
+    assert ended["doing"] == "cancelled"
+    assert device.ider is None
+
+
 async def power_that_does_nothing(_: int) -> int:
     return 0
 
@@ -283,7 +311,7 @@ async def test_a_boot_without_a_server_says_to_start_one(tmp_path: Path, device:
     assert "bootserver serve" in told
 
 
-async def test_in_client_mode_without_anybody_to_ask_the_boot_is_given_up(tmp_path: Path):
+async def test_in_client_mode_without_anybody_to_ask_nothing_is_changed(tmp_path: Path):
     spec = FakeSpec(tmp_path / "amt", control_mode=ControlMode.CLIENT)
     async with fake_amt(spec) as device:
         site = site_with(tmp_path, device)
@@ -296,5 +324,8 @@ async def test_in_client_mode_without_anybody_to_ask_the_boot_is_given_up(tmp_pa
             )
 
     [outcome] = json.loads(output)
-    assert outcome["amt_boot"]["doing"] == "cancelled"
-    assert device.boots == [] or device.boots[-1].source != "redirected-cd"
+    job = outcome["amt_boot"]
+    assert (job["doing"], job["failure"]) == ("failed", "consent_required")
+    assert "somebody at the machine" in job["hint"]
+    assert all(asked.startswith(("Get ", "Enumerate", "Pull")) for asked in device.asked)
+    assert not device.state.is_on

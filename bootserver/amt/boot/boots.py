@@ -56,7 +56,7 @@ class AmtBoots:
         """How far that boot is; NoSuchBootError if there is none."""
         if boot_id not in self._boots:
             raise NoSuchBootError(
-                f"there is no boot {boot_id[:40]!r}", hint="see /api/v1/amt/boots"
+                f"there is no boot {boot_id[:40]!r}", hint="see: bootserver amt boots --all"
             )
         return self._boots[boot_id]
 
@@ -74,7 +74,7 @@ class AmtBoots:
             if progress.is_active and progress.host == order.host:
                 raise HostIsBusyError(
                     f"{order.host} is being booted already, into {progress.image}",
-                    hint=f"end that first: DELETE /api/v1/amt/boots/{progress.id}",
+                    hint=f"end that first: bootserver amt stop {progress.host}",
                 )
         progress = BootProgress(
             secrets.token_hex(6), order.host, order.image, order.method, clock.now()

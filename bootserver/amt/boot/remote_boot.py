@@ -37,7 +37,7 @@ from bootserver.amt.control.facts import AmtFacts
 from bootserver.amt.control.power import request_power, switch_on, wake
 from bootserver.amt.control.redirection_switch import enable_redirection
 from bootserver.amt.control.trust_anchor import push_root_certificate
-from bootserver.amt.errors import AmtError
+from bootserver.amt.errors import AmtConsentRequiredError, AmtError
 from bootserver.amt.hosts import AmtHosts
 from bootserver.amt.nouns import AmtLogin, BootMethod, PowerAction
 from bootserver.amt.redirection.device import Drives, redirect
@@ -64,12 +64,16 @@ LOG_CLOCK_SPARE = timedelta(minutes=5)  # AMT's clock is its own
 
 @dataclass(frozen=True, slots=True)
 class BootOrder:
-    """What somebody wants booted, and where; `stays`: the drive is not taken away at the end."""
+    """What somebody wants booted, and where.
+
+    `stays`: the drive is not taken away at the end. `attended`: somebody can tell a consent code.
+    """
 
     host: str
     image: str
     method: BootMethod = BootMethod.AUTO
     stays: bool = False
+    attended: bool = True
     login: AmtLogin = field(default_factory=AmtLogin)
 
 
@@ -174,6 +178,11 @@ class RemoteBoot:
         """Have somebody at the machine agree, where AMT demands that."""
         if not facts.consent_needed:
             return
+        if not self._order.attended:
+            raise AmtConsentRequiredError(
+                f"AMT on {self._order.host} wants a user's consent, and nobody can be asked",
+                hint="boot it from a terminal or the dashboard, with somebody at the machine",
+            )
         await switch_on(client, self._powers)  # a dark screen shows no code
         await self._question.ask(client)
 

@@ -8,6 +8,7 @@ from bootserver.cli.amt.boot import boot
 from bootserver.cli.amt.console import console
 from bootserver.cli.amt.drive import attach
 from bootserver.cli.amt.machine import events, forget, kvm, list_hosts, power, probe, pxe
+from bootserver.cli.amt.running import boots, stop
 
 
 @click.group()
@@ -19,7 +20,9 @@ def amt() -> None:
     """
 
 
-for command in (list_hosts, probe, power, boot, pxe, attach, console, kvm, events, forget):
+for command in (
+    *(list_hosts, probe, power, boot, boots, stop, pxe, attach, console, kvm, events, forget),
+):
     amt.add_command(command)
 
 __all__ = ["amt"]

@@ -71,8 +71,10 @@ async def boot(
         raise click.UsageError("give a HOST, or --hosts FILE")
     output = Console(soft_wrap=True)
     screen, shown = screen_for(output, as_json=as_json)
-    asking = AtTheTerminal(screen) if is_somebody_there() and not as_json else NobodyThere()
-    order = {"image": image_id, "method": method, "stay": stay, **_login_body(login)}
+    attended = is_somebody_there() and not as_json
+    asking = AtTheTerminal(screen) if attended else NobodyThere()
+    order = {"image": image_id, "method": method, "stay": stay, "attended": attended}
+    order |= _login_body(login)
     async with open_api(url.rstrip("/") or admin_url(config)) as api:
         with shown:
             outcomes = await boot_all(api, wanted, order, screen, asking, limit)

@@ -67,7 +67,9 @@ async def boot_machine(request: web.Request) -> web.Response:
     require_image(parts, given.image)
     host = await parts.amt_hosts.resolve(request.match_info["id"])
     progress = parts.amt_boots.start(
-        BootOrder(host, given.image, BootMethod(given.method), given.stay, given.login)
+        BootOrder(
+            host, given.image, BootMethod(given.method), given.stay, given.attended, given.login
+        )
     )
     return web.json_response(
         progress.as_json(), status=202, headers={"Location": f"/api/v1/amt/boots/{progress.id}"}

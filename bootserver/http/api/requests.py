@@ -214,6 +214,9 @@ class AmtBootOrder(AmtCredentials):
     image: ImageId = Field(min_length=1)
     method: BootMethod = BootMethod.AUTO
     stay: bool = Field(default=False, description="The drive is not taken away at the hand-off")
+    attended: bool = Field(
+        default=True, description="False fails where a consent code would have to be told"
+    )
 
 
 class ConsentCode(Body):
