@@ -49,6 +49,10 @@ class AmtCertificateError(AmtError):
     """The machine's certificate is not the one that was pinned, or not of the CA."""
 
 
+class AmtOverloadedError(AmtError):
+    """AMT answers that it cannot answer now (HTTP 503 and its kin): nothing was done."""
+
+
 class AmtWrongPasswordError(AmtError):
     """AMT does not take user and password."""
 

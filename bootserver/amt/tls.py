@@ -21,12 +21,24 @@ from bootserver.amt.errors import (
     AmtWrongTransportError,
 )
 
+# All that is sound in TLS 1.2, the best first. AMT 11 and 12 know RSA key exchange or CBC only,
+# which Python leaves out (device-management-toolkit/console#445).
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:ECDHE+AES:DHE+AES:kRSA+AESGCM:kRSA+AES"
+LOOK_S = 5.0
+
+# A TLS record, and the handshake messages within (RFC 5246 §6.2.1, §7.4):
+# | offset | size | meaning            | offset | size | meaning |
+# | 0      | 1    | content type       | 0      | 1    | message type |
+# | 1      | 2    | version            | 1      | 3    | length, big-endian |
+# | 3      | 2    | length, big-endian | 4      | …    | body |
+_HANDSHAKE, _CHANGE_CIPHER_SPEC, _CERTIFICATE_REQUEST = 22, 20, 13
+
 
 @dataclass(frozen=True)
 class Tls:
     """How to trust AMT's certificate: by its pin, by a CA, or as it is the first time.
 
-    `legacy` lets OpenSSL speak TLS 1.0 and its ciphers, for AMT before 12.
+    `legacy` lets OpenSSL speak TLS 1.0 and 1.1 with their ciphers, for AMT that knows no TLS 1.2.
     """
 
     pin_sha256: str | None = None
@@ -63,6 +75,7 @@ def client_context(tls: Tls) -> ssl.SSLContext:
         context.options |= 0x4  # SSL_OP_LEGACY_SERVER_CONNECT, unnamed before Python 3.12
     else:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers(CIPHERS)
     return context
 
 
@@ -80,7 +93,9 @@ def changed_certificate(host: str) -> AmtCertificateError:
     )
 
 
-def handshake_error(host: str, err: Exception) -> AmtError | None:
+async def handshake_error(
+    host: str, port: int, context: ssl.SSLContext | None, err: Exception
+) -> AmtError | None:
     """The error for a TLS handshake that failed by this; None if it was no handshake's failure."""
     match err:
         case ssl.SSLCertVerificationError():
@@ -90,11 +105,58 @@ def handshake_error(host: str, err: Exception) -> AmtError | None:
                 hint="give the CA that signed it and the name it bears, or pin it",
             )
         case ssl.SSLError() | ConnectionResetError() | ConnectionAbortedError():
+            if context and await _asks_for_certificate(host, port, context):
+                return mutual_tls(host)
             return AmtTlsError(
                 f"AMT on {host} and this machine find no common TLS: {reason(err)}",
-                hint="AMT before 12 may need legacy TLS, an option of the machine",
+                hint="AMT that knows no TLS 1.2 needs amt.legacy_tls = true, or --legacy-tls",
             )
     return None
+
+
+def mutual_tls(host: str) -> AmtTlsError:
+    """The error for AMT that wants a certificate of the console."""
+    return AmtTlsError(
+        f"AMT on {host} wants a certificate of the console (mutual TLS), and bootserver has none",
+        hint="switch mutual authentication off in AMT's TLS settings",
+    )
+
+
+async def _asks_for_certificate(host: str, port: int, context: ssl.SSLContext) -> bool:
+    """Whether a handshake of TLS 1.2 there asks for our certificate, which Python does not tell."""
+    incoming, outgoing, received = ssl.MemoryBIO(), ssl.MemoryBIO(), bytearray()
+    handshake = context.wrap_bio(incoming, outgoing, server_hostname=host)
+    try:
+        async with asyncio.timeout(LOOK_S):
+            reader, writer = await asyncio.open_connection(host, port)
+            try:
+                while True:
+                    try:
+                        handshake.do_handshake()
+                    except ssl.SSLWantReadError:
+                        writer.write(outgoing.read())
+                        data = await reader.read(16384)
+                        received += data
+                        incoming.write(data) if data else incoming.write_eof()
+            finally:
+                writer.transport.abort()
+    except (OSError, TimeoutError):  # the end of it, as before; ssl.SSLError is an OSError
+        return _CERTIFICATE_REQUEST in _handshake_types(received)
+
+
+def _handshake_types(received: bytes | bytearray) -> set[int]:
+    """The types of the handshake messages that came in the clear."""
+    messages, at = b"", 0
+    while at + 5 <= len(received) and received[at] != _CHANGE_CIPHER_SPEC:
+        end = at + 5 + int.from_bytes(received[at + 3 : at + 5])
+        if received[at] == _HANDSHAKE:
+            messages += received[at + 5 : end]
+        at = end
+    types, at = set(), 0
+    while at + 4 <= len(messages):
+        types.add(messages[at])
+        at += 4 + int.from_bytes(messages[at + 1 : at + 4])
+    return types
 
 
 async def wrong_transport(

@@ -177,14 +177,14 @@ def _told(host: Json) -> list[tuple[str, str]]:
     return [(name, value) for name, value in told if value]
 
 
-def _redirection(redirection: Mapping[str, bool] | None) -> str:
+def _redirection(redirection: Mapping[str, bool | None] | None) -> str:
     if redirection is None:
         return ""
     on = [
         name for name, key in (("storage", "ider_enabled"), ("serial", "sol_enabled"))
         if redirection[key]
     ]  # fmt: skip
-    if not on or not redirection["listener_enabled"]:
+    if not on or redirection["listener_enabled"] is False:
         return "off; a boot or a console switches it on"
     return " and ".join(on)
 

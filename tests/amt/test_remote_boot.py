@@ -21,6 +21,7 @@ from bootserver.bench.fake_amt import (
     ControlMode,
     FakeAmtDevice,
     FakeSpec,
+    Reach,
     Redirection,
     RedirectionManners,
     SystemState,
@@ -320,6 +321,54 @@ async def test_one_machine_is_booted_by_one_at_a_time(config: Config, tmp_path: 
         )
 
         assert "is being booted already" in problem["detail"]
+
+
+@asynccontextmanager
+async def site_of_two(
+    config: Config, one: FakeSpec, two: FakeSpec, **amt: Any
+) -> AsyncIterator[tuple[Admin, FakeAmtDevice, FakeAmtDevice]]:
+    """As `site`, with two machines."""
+    make_iso(config.images.path / "rescue.iso", bios=True)
+    async with fake_amt(one) as first, fake_amt(two) as second:
+        machines = [with_amt(config, device, **amt).machines[0] for device in (first, second)]
+        both = with_amt(config, first, **amt).model_copy(update={"machines": tuple(machines)})
+        async with running_admin(both) as admin:
+            yield admin, first, second
+
+
+async def test_a_host_that_is_silent_takes_no_turn_of_the_others(config: Config, tmp_path: Path):
+    silent = FakeSpec(tmp_path / "silent", host="127.0.0.2", reach=Reach.SILENT)
+    lives = FakeSpec(tmp_path / "lives", host="127.0.0.3", power=SystemState.S0)
+    async with site_of_two(config, silent, lives, boots_at_once=1) as (admin, dead, device):
+        waits = await start(admin, dead)
+        await boot_until(admin, waits, lambda job: job["doing"] == "probing")
+        job_id = await start(admin, device, method="two-stage")
+        await run_stub(admin, device)
+        job = await ended(admin, job_id)
+        still = await admin.ask(f"/amt/boots/{waits}")
+        await admin.ask(f"/amt/boots/{waits}", "DELETE")
+
+        assert job["doing"] == "done"
+        assert still["doing"] == "probing"
+
+
+async def test_no_more_boots_go_on_than_an_order_wants(config: Config, tmp_path: Path):
+    specs = [
+        FakeSpec(tmp_path / host, host=host, power=SystemState.S0, first_lbas=())
+        for host in ("127.0.0.2", "127.0.0.3")
+    ]
+    async with site_of_two(config, *specs) as (admin, first, second):
+        one = await start(admin, first, at_once=1)
+        await first.booted()
+        two = await start(admin, second, at_once=1)
+        waits = await boot_until(admin, two, lambda job: "come first" in job["sentence"])
+        before = list(second.boots)
+        await admin.ask(f"/amt/boots/{one}", "DELETE")
+        await second.booted()
+        await admin.ask(f"/amt/boots/{two}", "DELETE")
+
+        assert waits["doing"] == "waiting"
+        assert before == []
 
 
 async def test_the_password_shows_up_nowhere(config: Config, tmp_path: Path):

@@ -31,6 +31,7 @@ from bootserver.amt.control.trust_anchor import push_root_certificate
 from bootserver.amt.errors import (
     AmtConsentRequiredError,
     AmtInDoubtError,
+    AmtOverloadedError,
     AmtRefusedError,
     AmtWrongPasswordError,
 )
@@ -475,3 +476,37 @@ async def test_a_power_on_whose_answer_is_lost_is_seen_and_happens_once(
 
         assert device.asked.count("RequestPowerStateChange") == 1
         assert device.state.is_on
+
+
+async def test_amt_that_is_busy_now_and_then_is_probed_as_one_that_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bootserver.amt.wsman.client.BUSY_AGAIN_S", 0.0)
+    busy = WsmanManners(unavailable_every=5)
+    async with device_and_client(tmp_path / "at ease") as (_, client):
+        facts = await probe(client)
+    async with device_and_client(tmp_path / "busy", wsman_manners=busy) as (_, client):
+        assert await probe(client) == facts
+
+
+async def test_amt_that_is_always_busy_is_an_error_and_not_a_machine_without_facts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bootserver.amt.wsman.client.BUSY_AGAIN_S", 0.0)
+    busy = WsmanManners(unavailable_every=1)
+    async with device_and_client(tmp_path, wsman_manners=busy) as (_, client):
+        with pytest.raises(AmtOverloadedError, match="HTTP 503"):
+            await probe(client)
+
+
+async def test_a_machine_that_does_not_say_what_power_it_takes_is_asked_all_the_same(
+    tmp_path: Path,
+) -> None:
+    vague = WsmanManners(power_capabilities=False)
+    async with device_and_client(tmp_path, wsman_manners=vague, power=SystemState.S0) as (
+        device,
+        client,
+    ):
+        await request_power(client, PowerAction.OFF)
+
+        assert not device.state.is_on

@@ -15,22 +15,27 @@ from xml.etree import ElementTree
 import pytest
 from aiohttp import web
 
+from bootserver.amt.control.reading import optional
 from bootserver.amt.errors import (
     AmtAnswerError,
     AmtCertificateError,
     AmtFaultError,
     AmtInDoubtError,
+    AmtOverloadedError,
     AmtRefusedError,
     AmtTlsError,
     AmtUnreachableError,
     AmtWrongPasswordError,
     AmtWrongTransportError,
 )
+from bootserver.amt.redirection.device import redirect
 from bootserver.amt.tls import Tls
 from bootserver.amt.wsman.client import WsmanClient
 from bootserver.amt.wsman.digest import DigestLogin
 from bootserver.amt.wsman.envelopes import MAX_ANSWER_BYTES
 from bootserver.amt.wsman.values import Instance
+from bootserver.bench.fake_amt import FakeSpec, SystemState, TlsSuites, fake_amt
+from tests.fixtures.amt import PASSWORD as FAKE_PASSWORD
 from tests.fixtures.amt_tls import fingerprint, tls_server
 
 SOAP = "http://www.w3.org/2003/05/soap-envelope"
@@ -104,6 +109,8 @@ class Endpoint:
         mishap = self.mishaps.pop(0) if self.mishaps else ""
         if mishap == "hang":
             await self.release.wait()
+        if mishap == "busy":
+            return web.Response(status=503, text="<html>later</html>")
         if mishap in ("lose", "hang"):
             return await self._lose(request)
         queue = self.answers[action]
@@ -234,14 +241,52 @@ async def test_the_second_request_needs_no_second_challenge(amt: Endpoint) -> No
     assert amt.posts == 3
 
 
-async def test_each_request_has_a_connection_of_its_own(amt: Endpoint) -> None:
+async def test_reads_share_a_connection_where_it_is_kept(amt: Endpoint) -> None:
+    amt.keeps_open = True
+
+    async with client(amt) as asking:
+        for _ in range(15):
+            await asking.get("CIM_BootService")
+
+    assert amt.posts == 16
+    assert len(amt.peers) == 1
+
+
+async def test_reads_take_new_connections_where_none_is_kept(amt: Endpoint) -> None:
+    async with client(amt) as asking:
+        for _ in range(15):
+            await asking.get("CIM_BootService")
+
+    assert amt.heard == ["Get"] * 15
+    assert len(amt.peers) == amt.posts == 16
+
+
+async def test_each_change_has_a_connection_of_its_own(amt: Endpoint) -> None:
+    amt.keeps_open = True
+    amt.answers["RequestPowerStateChange"] = [power_output(0)]
+
+    async with client(amt) as asking:
+        await asking.get("CIM_BootService")
+        reading = set(amt.peers)
+        await power_on(asking)
+        await power_on(asking)
+        await asking.get("CIM_BootService")
+
+    assert len(reading) == 1
+    assert len(amt.peers - reading) == 2
+
+
+async def test_a_connection_that_is_closed_unsaid_is_kept_no_more(amt: Endpoint) -> None:
     amt.keeps_open = True
 
     async with client(amt) as asking:
         await asking.get("CIM_BootService")
-        await asking.get("CIM_BootService")
+        amt.mishaps = ["lose"]
+        for _ in range(3):
+            await asking.get("CIM_BootService")
 
-    assert len(amt.peers) == amt.posts == 3
+    assert amt.heard == ["Get"] * 5
+    assert len(amt.peers) == 1 + 3
 
 
 async def test_concurrent_requests_are_sent_one_after_the_other(amt: Endpoint) -> None:
@@ -314,6 +359,43 @@ async def test_a_lost_read_is_asked_again_once(amt: Endpoint, mishap: str) -> No
 
     assert instance.text("Name") == "Boot"
     assert amt.heard == ["Get", "Get"]
+
+
+@pytest.fixture
+def _again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bootserver.amt.wsman.client.BUSY_AGAIN_S", 0.0)
+
+
+@pytest.mark.usefixtures("_again_at_once")
+async def test_a_read_that_finds_amt_overloaded_is_asked_again(amt: Endpoint) -> None:
+    amt.mishaps = ["busy", "busy"]
+
+    async with client(amt) as asking:
+        instance = await asking.get("CIM_BootService")
+
+    assert instance.text("Name") == "Boot"
+    assert amt.heard == ["Get"] * 3
+
+
+@pytest.mark.usefixtures("_again_at_once")
+async def test_amt_that_stays_overloaded_is_an_error_and_no_missing_answer(amt: Endpoint) -> None:
+    amt.mishaps = ["busy"] * 9
+
+    async with client(amt) as asking:
+        with pytest.raises(AmtOverloadedError, match=r"is overloaded \(HTTP 503\)"):
+            await optional(asking.get("CIM_BootService"))
+
+    assert amt.heard == ["Get"] * 4
+
+
+async def test_a_change_that_finds_amt_overloaded_is_sent_once(amt: Endpoint) -> None:
+    amt.mishaps = ["busy"]
+
+    async with client(amt) as asking:
+        with pytest.raises(AmtOverloadedError, match="has not done RequestPowerStateChange"):
+            await power_on(asking)
+
+    assert amt.heard == ["RequestPowerStateChange"]
 
 
 async def test_a_read_lost_twice_is_an_error(amt: Endpoint) -> None:
@@ -578,7 +660,82 @@ async def test_old_tls_is_spoken_only_when_asked_for(certificates: tuple[Path, P
         async with client(amt, tls=Tls(pin_sha256=pin, legacy=True)) as asking:
             await asking.get("CIM_BootService")
 
-    assert "legacy TLS" in raised.value.hint
+    assert "amt.legacy_tls" in raised.value.hint
+
+
+@pytest.mark.parametrize("suites", list(TlsSuites))
+async def test_every_sound_suite_of_tls_1_2_needs_no_legacy_tls(
+    tmp_path: Path, suites: TlsSuites
+) -> None:
+    spec = FakeSpec(tmp_path, tls=True, tls_suites=suites, power=SystemState.S0)
+    async with (
+        fake_amt(spec) as device,
+        WsmanClient(
+            "127.0.0.1", "admin", FAKE_PASSWORD, tls=Tls(), port=device.wsman_port
+        ) as asking,
+        redirect(
+            "127.0.0.1", "admin", FAKE_PASSWORD, None, port=device.redirection_port, tls=Tls()
+        ),
+    ):
+        await asking.get("CIM_BootService")
+
+
+@pytest.mark.parametrize("suites", [TlsSuites.MODERN, TlsSuites.CBC])  # TLS 1.3 and TLS 1.2
+async def test_mutual_tls_is_named(tmp_path: Path, suites: TlsSuites) -> None:
+    async with fake_amt(FakeSpec(tmp_path, tls=True, tls_suites=suites, mutual_tls=True)) as device:
+        asking = WsmanClient("127.0.0.1", "admin", FAKE_PASSWORD, tls=Tls(), port=device.wsman_port)
+        with pytest.raises(AmtTlsError, match="wants a certificate of the console") as raised:
+            await ask(asking)
+
+    assert "mutual authentication" in raised.value.hint
+
+
+async def ask(asking: WsmanClient) -> None:
+    async with asking:
+        await asking.get("CIM_BootService")
+
+
+@pytest.mark.parametrize("tls", [None, Tls()])
+async def test_who_is_silent_is_given_up_after_one_wait_and_the_other_port_was_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tls: Tls | None, closed_port: int
+) -> None:
+    monkeypatch.setattr("bootserver.amt.wsman.client.FIRST_ANSWER_S", 0.5)
+    monkeypatch.setattr("bootserver.amt.wsman.client.LOOK_ELSEWHERE_S", 0.1)
+    tried: list[tuple[int, bool]] = []
+
+    async def no_other(host: str, port: int, *, tls: bool, timeout_s: float) -> None:
+        tried.append((port, tls))
+
+    monkeypatch.setattr("bootserver.amt.wsman.client.wrong_transport", no_other)
+    async with silent_server() as (port, connections):
+        for name in ("PLAIN_PORT", "TLS_PORT"):
+            is_asked = (name == "TLS_PORT") is (tls is not None)
+            monkeypatch.setattr(
+                f"bootserver.amt.wsman.client.{name}", port if is_asked else closed_port
+            )
+        with pytest.raises(AmtUnreachableError, match="it took too long"):
+            await ask(WsmanClient("127.0.0.1", "admin", FAKE_PASSWORD, tls=tls))
+
+    assert len(connections) == 1
+    assert tried == [(closed_port, tls is not None)]
+
+
+@asynccontextmanager
+async def silent_server() -> AsyncIterator[tuple[int, list[object]]]:
+    """A port that takes connections and says nothing."""
+    connections: list[object] = []
+    over = asyncio.Event()
+
+    async def taken(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+        await over.wait()
+        writer.close()
+
+    server = await asyncio.start_server(taken, "127.0.0.1", 0)
+    yield server.sockets[0].getsockname()[1], connections
+    over.set()
+    server.close()
+    await server.wait_closed()
 
 
 async def test_plain_http_where_tls_is_asked_for_is_told(amt: Endpoint) -> None:
@@ -592,7 +749,7 @@ async def test_tls_only_is_told(
     async with listening(Endpoint(), tls_server(certificates[0])) as amt:
         monkeypatch.setattr("bootserver.amt.wsman.client.PLAIN_PORT", closed_port)
         monkeypatch.setattr("bootserver.amt.wsman.client.TLS_PORT", amt.port)
-        async with WsmanClient("127.0.0.1", "admin", PASSWORD) as asking:
+        async with WsmanClient("127.0.0.1", "admin", FAKE_PASSWORD) as asking:
             with pytest.raises(AmtWrongTransportError, match="speaks TLS only"):
                 await asking.get("CIM_BootService")
 
@@ -606,19 +763,19 @@ async def test_there_is_no_silent_fall_back_to_plain(
     monkeypatch.setattr("bootserver.amt.wsman.client.TLS_PORT", closed_port)
 
     with pytest.raises(AmtWrongTransportError, match="speaks no TLS"):
-        await WsmanClient("127.0.0.1", "admin", PASSWORD, tls=Tls()).__aenter__()
+        await WsmanClient("127.0.0.1", "admin", FAKE_PASSWORD, tls=Tls()).__aenter__()
 
     assert amt.posts == 0
 
 
 async def test_a_closed_port_is_told(closed_port: int) -> None:
-    async with WsmanClient("127.0.0.1", "admin", PASSWORD, port=closed_port) as asking:
+    async with WsmanClient("127.0.0.1", "admin", FAKE_PASSWORD, port=closed_port) as asking:
         with pytest.raises(AmtUnreachableError, match=f"port {closed_port}: Connection refused"):
             await power_on(asking)
 
 
 async def test_an_unknown_name_is_told() -> None:
-    async with WsmanClient("no-such-host.invalid", "admin", PASSWORD) as asking:
+    async with WsmanClient("no-such-host.invalid", "admin", FAKE_PASSWORD) as asking:
         with pytest.raises(AmtUnreachableError, match=r"no-such-host\.invalid cannot be reached"):
             await asking.get("CIM_BootService")
 

@@ -62,6 +62,14 @@ async def test_probe_tells_a_person_what_matters_for_a_boot(tmp_path: Path, devi
     assert "IDE-R on, SOL on, listener on" in text
 
 
+async def test_probe_says_unknown_of_what_amt_does_not_say(tmp_path: Path):
+    async with fake_amt(FakeSpec(tmp_path / "amt", version="11.8.50")) as old:
+        text = await site_with(tmp_path, old).command("amt", "probe", old.host)
+
+    assert "does not say whether it may switch it off" in text
+    assert "may not switch" not in text
+
+
 async def test_probe_pins_the_certificate_and_list_knows_the_machine_from_then_on(
     tmp_path: Path, device: FakeAmtDevice
 ):

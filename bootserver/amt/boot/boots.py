@@ -11,6 +11,7 @@ import structlog
 from bootserver import clock
 from bootserver.amt.boot.progress import BootProgress, Doing
 from bootserver.amt.boot.remote_boot import BootOrder, BootParts, RemoteBoot
+from bootserver.amt.boot.turns import Turns
 from bootserver.amt.errors import AmtError
 from bootserver.errors import BootServerError
 from bootserver.sessions.bus import Bus
@@ -46,7 +47,7 @@ class AmtBoots:
         self._bus = bus
         self._boots: dict[str, BootProgress] = {}  # in the order they came
         self._running: dict[str, tuple[RemoteBoot, asyncio.Task[None]]] = {}
-        self._room = asyncio.Semaphore(parts.config.amt.boots_at_once)
+        self._turns = Turns(parts.config.amt.boots_at_once)
 
     def list(self) -> list[BootProgress]:
         """All that are known, newest first."""
@@ -81,7 +82,7 @@ class AmtBoots:
         )
         self._told(progress)
         self._forget_old()
-        boot = RemoteBoot(order, self._parts, progress, self._told)
+        boot = RemoteBoot(order, self._parts, self._turns, progress, self._told)
         task = asyncio.create_task(self._run(boot), name=f"amt-boot-{progress.id}")
         self._running[progress.id] = (boot, task)
         return progress
@@ -125,8 +126,7 @@ class AmtBoots:
     async def _run(self, boot: RemoteBoot) -> None:
         doing, problem = Doing.FAILED, None
         try:
-            async with self._room:
-                await boot.run()
+            await boot.run()
             doing = Doing.DONE
         except asyncio.CancelledError:
             doing = Doing.CANCELLED

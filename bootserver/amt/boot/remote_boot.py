@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -17,6 +17,7 @@ from bootserver.amt.boot.forecast import foresee
 from bootserver.amt.boot.plan import BootPlan, choose_method, order_for_machine
 from bootserver.amt.boot.progress import BootProgress, Doing, NoCallError
 from bootserver.amt.boot.recorded_drive import RecordedDrive
+from bootserver.amt.boot.turns import Turns
 from bootserver.amt.boot.watching import (
     SILENCE_S,
     Limits,
@@ -67,6 +68,7 @@ class BootOrder:
     """What somebody wants booted, and where.
 
     `stays`: the drive is not taken away at the end. `attended`: somebody can tell a consent code.
+    `at_once`: it begins only while fewer boots go on; None is as config.toml has it.
     """
 
     host: str
@@ -74,6 +76,7 @@ class BootOrder:
     method: BootMethod = BootMethod.AUTO
     stays: bool = False
     attended: bool = True
+    at_once: int | None = None
     login: AmtLogin = field(default_factory=AmtLogin)
 
 
@@ -101,11 +104,13 @@ class RemoteBoot:
         self,
         order: BootOrder,
         parts: BootParts,
+        turns: Turns,
         progress: BootProgress,
         told: Callable[[BootProgress], None],
     ) -> None:
         self._order = order
         self._parts = parts
+        self._turns = turns
         self._told = told
         self._question = ConsentQuestion(partial(self._does, Doing.CONSENT))
         self._taken_away = asyncio.Event()
@@ -131,16 +136,22 @@ class RemoteBoot:
         """Boot the machine."""
         image = self._image()
         hosts, host = self._parts.hosts, self._order.host
-        self._does(Doing.PROBING, f"AMT on {host} is asked what it can do")
-        async with hosts.client(host, self._order.login) as (client, access):
-            facts = await hosts.probe(client)
-            plan = await self._prepare(image, facts)
-            await self._get_consent(client, facts)
-            async with self._recorded(plan, facts) as session:
-                if plan.method is BootMethod.ONE_CLICK_RECOVERY:
-                    await self._boot_by_https(client, facts, plan, session)
-                else:
-                    await self._boot_redirected(client, access, facts, plan, session)
+        async with AsyncExitStack() as opened:
+            async with self._turns.asking:
+                self._does(Doing.PROBING, f"AMT on {host} is asked what it can do")
+                client, access = await opened.enter_async_context(
+                    hosts.client(host, self._order.login)
+                )
+                facts = await hosts.probe(client)
+            self._does(Doing.WAITING, "AMT has answered; other boots come first")
+            async with self._turns.booting(self._order.at_once):
+                plan = await self._prepare(image, facts)
+                await self._get_consent(client, facts)
+                async with self._recorded(plan, facts) as session:
+                    if plan.method is BootMethod.ONE_CLICK_RECOVERY:
+                        await self._boot_by_https(client, facts, plan, session)
+                    else:
+                        await self._boot_redirected(client, access, facts, plan, session)
 
     # ---- Before anything is changed at the machine ----
 

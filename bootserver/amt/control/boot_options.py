@@ -93,7 +93,7 @@ async def boot_from_redirected_cd(
     Secure Boot stays enforced where AMT may not switch it off, whatever was asked for: the
     result tells. Raises AmtConsentRequiredError, or AmtRefusedError with a sentence.
     """
-    if facts.boot is not None and not facts.boot.ider:
+    if facts.boot is not None and facts.boot.ider is False:
         raise AmtRefusedError("this machine's AMT cannot boot from a redirected CD")
     enforced = _enforced(facts, enforce_secure_boot)
     changes: dict[str, Plain] = {

@@ -50,7 +50,7 @@ class Redirection:
 
     ider_enabled: bool
     sol_enabled: bool
-    listener_enabled: bool
+    listener_enabled: bool | None  # None where AMT does not say
 
 
 @dataclass(frozen=True)
@@ -63,15 +63,15 @@ class Kvm:
 
 @dataclass(frozen=True)
 class BootCapabilities:
-    """What the machine's firmware can be told to boot; absent means no."""
+    """What the machine's firmware can be told to boot; None where AMT does not say."""
 
-    ider: bool
-    sol: bool
-    pxe: bool
-    hard_drive: bool
-    cd: bool
-    https: bool
-    bios_setup: bool
+    ider: bool | None
+    sol: bool | None
+    pxe: bool | None
+    hard_drive: bool | None
+    cd: bool | None
+    https: bool | None
+    bios_setup: bool | None
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def redirection_of(service: Instance | None) -> Redirection | None:
     return Redirection(
         ider_enabled=known and bool(state & 1),
         sol_enabled=known and bool(state & 2),
-        listener_enabled=flag(service, "ListenerEnabled") or False,
+        listener_enabled=flag(service, "ListenerEnabled"),
     )
 
 
@@ -152,8 +152,8 @@ def _boot_capabilities(capabilities: Instance | None) -> BootCapabilities | None
     if capabilities is None:
         return None
 
-    def has(name: str) -> bool:
-        return flag(capabilities, name) or False
+    def has(name: str) -> bool | None:
+        return flag(capabilities, name)
 
     return BootCapabilities(
         ider=has("IDER"),
@@ -175,11 +175,16 @@ def _recovery(
     encrypted: bool,
 ) -> Recovery:
     obstacles: list[str] = []
-    if not flag(capabilities, "ForceUEFIHTTPSBoot"):
+    if capabilities is None:
+        obstacles.append("AMT does not say what it can boot")
+    elif not flag(capabilities, "ForceUEFIHTTPSBoot"):  # what is older has no such word
         obstacles.append("this AMT or its BIOS knows no boot from HTTPS (AMT 15 and later may)")
     else:
-        if not flag(settings, "UEFIHTTPSBootEnabled"):
-            obstacles.append("HTTPS boot is switched off in the BIOS")
+        if not (enabled := flag(settings, "UEFIHTTPSBootEnabled")):
+            off = "HTTPS boot is switched off in the BIOS"
+            obstacles.append(
+                "AMT does not say whether the BIOS has HTTPS boot on" if enabled is None else off
+            )
         if not any(text(source, "InstanceID") == HTTPS_BOOT_SOURCE for source in sources):
             obstacles.append("the BIOS offers no boot source for HTTPS")
     if not encrypted:

@@ -36,7 +36,7 @@ async def enable_redirection(
     state |= _SERIAL if sol or now.sol_enabled else 0
     refusal = await _request_state(client, state)
     service = await client.get("AMT_RedirectionService")
-    if not _judged(service).listener_enabled:
+    if _judged(service).listener_enabled is False:
         # The request alone has the port open on CSME 16.1, which then refuses this Put; on older
         # ones nothing but the Put opens it. So whatever comes back, what is read next decides.
         refusal = await _open_listener(client, service, state) or refusal
@@ -55,7 +55,9 @@ def _judged(service: Instance) -> Redirection:
 
 
 def _enough(now: Redirection, *, ider: bool, sol: bool) -> bool:
-    return now.listener_enabled and (now.ider_enabled or not ider) and (now.sol_enabled or not sol)
+    # A listener of which AMT says nothing is found out by connecting.
+    listens = now.listener_enabled is not False
+    return listens and (now.ider_enabled or not ider) and (now.sol_enabled or not sol)
 
 
 async def _request_state(client: WsmanClient, state: int) -> AmtError | None:
@@ -81,7 +83,7 @@ async def _open_listener(client: WsmanClient, service: Instance, state: int) -> 
 
 
 def _stays_off(now: Redirection, *, ider: bool) -> AmtRefusedError:
-    if not now.listener_enabled:
+    if now.listener_enabled is False:
         return AmtRefusedError(
             "AMT leaves its redirection port closed",
             hint="another redirection session may be open; else switch redirection on in MEBx",

@@ -8,6 +8,7 @@ too.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar, cast
@@ -83,7 +84,7 @@ class Link(asyncio.Protocol):
                     lambda: self, self.host, port, ssl=context
                 )
         except (OSError, TimeoutError) as err:
-            raise await self._not_connected(err, port, tls) from err
+            raise await self._not_connected(err, port, tls, context) from err
         if tls:
             self.certificate_sha256 = fingerprint(transport.get_extra_info("ssl_object"))
             if tls.pin_sha256 not in (None, self.certificate_sha256):
@@ -234,8 +235,10 @@ class Link(asyncio.Protocol):
             self.flush()
         self._timer = self._loop.call_later(delay_s, self._tick)
 
-    async def _not_connected(self, err: Exception, port: int, tls: Tls | None) -> AmtError:
-        if tls and (failed := handshake_error(self.host, err)):
+    async def _not_connected(
+        self, err: Exception, port: int, tls: Tls | None, context: ssl.SSLContext | None
+    ) -> AmtError:
+        if tls and (failed := await handshake_error(self.host, port, context, err)):
             return failed
         if port == (TLS_PORT if tls else PLAIN_PORT):
             other_port = PLAIN_PORT if tls else TLS_PORT

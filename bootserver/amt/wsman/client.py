@@ -1,11 +1,13 @@
 """A client for Intel AMT's WS-MAN: asks, authenticates, and says plainly what went wrong.
 
-Every message has a connection of its own. AMT closes after a 401 anyway, and on a connection that
-died while it was idle nobody could tell whether a power action was heard.
+Reads share a connection where AMT keeps it open. What changes something has a connection of its
+own: on one that died while it was idle nobody could tell whether a power action was heard.
 
-Reads that are lost on the way are asked again, once. What changes something is sent with
-credentials once: when no answer comes, the caller gets AmtInDoubtError and reads the machine's
-state. (After a 401 there is no doubt: AMT did nothing.)
+Reads that are lost on the way, or find AMT overloaded, are asked again. What changes something is
+sent with credentials once: when no answer comes, the caller gets AmtInDoubtError and reads the
+machine's state. (After a 401 there is no doubt: AMT did nothing.)
+
+Somebody who is not there costs FIRST_ANSWER_S in all, in which AMT's other port is tried as well.
 """
 
 import asyncio
@@ -13,6 +15,7 @@ import re
 import ssl
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -22,6 +25,7 @@ from bootserver.amt.errors import (
     AmtAnswerError,
     AmtError,
     AmtInDoubtError,
+    AmtOverloadedError,
     AmtRefusedError,
     AmtUnreachableError,
     AmtWrongPasswordError,
@@ -33,6 +37,7 @@ from bootserver.amt.tls import (
     client_context,
     fingerprint,
     handshake_error,
+    mutual_tls,
     reason,
     wrong_transport,
 )
@@ -44,6 +49,9 @@ PLAIN_PORT = 16992
 TLS_PORT = 16993
 PATH = "/wsman"
 CONNECT_TIMEOUT_S = 10.0
+FIRST_ANSWER_S = 10.0
+LOOK_ELSEWHERE_S = 1.0  # a port that is silent for so long may be the wrong one of the two
+BUSY_TRIES, BUSY_AGAIN_S = 4, 1.0
 MAX_PULLS = 100
 
 T = TypeVar("T")
@@ -56,6 +64,14 @@ class _Lost(Exception):
         super().__init__(reason)
         self.reason = reason
         self.heard = heard
+
+
+class _Busy(Exception):
+    """AMT cannot answer now, and has done nothing."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
 
 
 class WsmanClient:
@@ -84,7 +100,13 @@ class WsmanClient:
         self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_TIMEOUT_S)
         self._one_at_a_time = asyncio.Lock()
         self._context: ssl.SSLContext | None = None
-        self._session: aiohttp.ClientSession | None = None
+        self._kept: aiohttp.ClientSession | None = None  # its connection goes on after a message
+        self._fresh: aiohttp.ClientSession | None = None
+        self._keeps = True
+        self._has_answered = False
+        self._answer_by: float | None = None
+        self._elsewhere: asyncio.Task[AmtWrongTransportError | None] | None = None
+        self._hurry = asyncio.Event()
 
     def __repr__(self) -> str:
         return f"WsmanClient({self.url!r})"
@@ -109,14 +131,18 @@ class WsmanClient:
                     self.certificate_sha256 = await self._first_certificate(self._context)
                 # aiohttp compares after the handshake, before a byte of the request is sent.
                 trust = aiohttp.Fingerprint(bytes.fromhex(self.certificate_sha256))
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=trust, force_close=True),
+        self._kept = self._open_session(aiohttp.TCPConnector(ssl=trust, limit=1))
+        self._fresh = self._open_session(aiohttp.TCPConnector(ssl=trust, force_close=True))
+        return self
+
+    def _open_session(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=self._timeout,
             auto_decompress=False,
             skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
         )
-        return self
 
     async def __aexit__(
         self,
@@ -124,8 +150,10 @@ class WsmanClient:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
+        self._stop_looking_elsewhere()
+        for session in (self._kept, self._fresh):
+            if session is not None:
+                await session.close()
 
     async def identify(self) -> Identity:
         """Who answers."""
@@ -177,17 +205,26 @@ class WsmanClient:
         return await self._again_if_lost(lambda: self._send(request()))
 
     async def _again_if_lost(self, ask: Callable[[], Awaitable[T]]) -> T:
-        try:
-            return await ask()
-        except _Lost:
+        is_again, busy_tries = False, 0
+        while True:
             try:
                 return await ask()
             except _Lost as lost:
-                raise self._unreachable(lost) from lost
+                if is_again:
+                    raise self._unreachable(lost) from lost
+                is_again = True
+                self._keeps = False  # it may have closed what we thought was open
+            except _Busy as busy:
+                busy_tries += 1
+                if busy_tries == BUSY_TRIES:
+                    raise self._overloaded(busy, "was asked") from busy
+                await asyncio.sleep(BUSY_AGAIN_S)
 
     async def _change(self, what: str, request: bytes) -> bytes:
         try:
-            return await self._send(request)
+            return await self._send(request, fresh=True)
+        except _Busy as busy:
+            raise self._overloaded(busy, f"has not done {what}: asked") from busy
         except _Lost as lost:
             if not lost.heard:
                 raise self._unreachable(lost) from lost
@@ -196,18 +233,24 @@ class WsmanClient:
                 hint="look at the machine's state before you try again",
             ) from lost
 
+    def _overloaded(self, busy: _Busy, what: str) -> AmtOverloadedError:
+        return AmtOverloadedError(
+            f"AMT on {self.host} {what}, and is overloaded (HTTP {busy.status})",
+            hint="try again in a minute; AMT that stays so comes back after a power cut",
+        )
+
     def _unreachable(self, lost: _Lost) -> AmtUnreachableError:
         return AmtUnreachableError(
             f"AMT on {self.host} does not answer: {lost.reason}",
             hint="try again; AMT that answers nobody any more comes back after a power cut",
         )
 
-    async def _send(self, envelope: bytes) -> bytes:
+    async def _send(self, envelope: bytes, *, fresh: bool = False) -> bytes:
         """The answer's body, a success or a fault; the digest's steps are in here."""
         async with self._one_at_a_time:
             proven = False
             for _ in range(3):  # unasked, on the challenge, and once more if the nonce is stale
-                status, challenges, body = await self._post(envelope)
+                status, challenges, body = await self._post(envelope, fresh=fresh)
                 if status != 401:
                     return self._judged(status, body)
                 stale = self._digest.take(challenges)
@@ -228,23 +271,31 @@ class WsmanClient:
                 f"AMT on {self.host} lets {self._digest.user} in, but not do that",
                 hint="give the user the realm, or use the administrator",
             )
+        if status >= 500:
+            raise _Busy(status)
         raise AmtAnswerError(f"AMT on {self.host} answered HTTP {status}")
 
-    async def _post(self, envelope: bytes) -> tuple[int, list[str], bytes]:
-        if self._session is None:
+    async def _post(self, envelope: bytes, *, fresh: bool) -> tuple[int, list[str], bytes]:
+        session = self._fresh if fresh or not self._keeps else self._kept
+        if session is None:
             raise RuntimeError("WsmanClient is used outside its context")
         headers = {"Content-Type": "application/soap+xml;charset=UTF-8"}
         authorization = self._digest.authorization("POST", PATH)
         if authorization:
             headers["Authorization"] = authorization
         try:
-            async with self._session.post(
-                self.url,
-                data=envelope,
-                headers=headers,
-                allow_redirects=False,
-                ssl=self._context or True,
-            ) as response:
+            async with (
+                asyncio.timeout_at(None if self._has_answered else self._first_answer_by()),
+                session.post(
+                    self.url,
+                    data=envelope,
+                    headers=headers,
+                    allow_redirects=False,
+                    ssl=self._context or True,
+                ) as response,
+            ):
+                self._has_answered = True
+                self._stop_looking_elsewhere()
                 self._note_version(response.headers.get("Server", ""))
                 body = await _bounded(response.content)
                 return response.status, response.headers.getall("WWW-Authenticate", []), body
@@ -256,12 +307,23 @@ class WsmanClient:
         ) as err:
             raise await self._not_connected(err) from err
         except (aiohttp.ClientError, TimeoutError, OSError) as err:
+            if "CERTIFICATE_REQUIRED" in str(err):  # TLS 1.3: the handshake was over for us
+                raise mutual_tls(self.host) from err
+            if not self._has_answered and isinstance(err, TimeoutError):
+                raise await self._not_connected(err) from err
             # Without credentials AMT does nothing, so there is nothing to be in doubt about.
             raise _Lost(_reason(err), heard=bool(authorization)) from err
 
+    def _first_answer_by(self) -> float:
+        """By when somebody has to answer who is there; begins to look at the other port."""
+        if self._answer_by is None:
+            self._answer_by = asyncio.get_running_loop().time() + FIRST_ANSWER_S
+            self._elsewhere = asyncio.create_task(self._look_elsewhere())
+        return self._answer_by
+
     async def _first_certificate(self, context: ssl.SSLContext) -> str:
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            async with asyncio.timeout_at(self._first_answer_by()):
                 _, writer = await asyncio.open_connection(self.host, self.port, ssl=context)
         except (OSError, TimeoutError) as err:
             raise await self._not_connected(err) from err
@@ -273,24 +335,39 @@ class WsmanClient:
     async def _not_connected(self, err: Exception) -> AmtError:
         """The error for a connection that did not come about; nothing was asked for."""
         cause = err.os_error if isinstance(err, aiohttp.ClientConnectorError) else err
-        if isinstance(cause, aiohttp.ServerFingerprintMismatch):
-            return changed_certificate(self.host)
-        if failed := handshake_error(self.host, cause):
-            return failed
-        if wrong := await self._wrong_transport():
-            return wrong
+        try:
+            if isinstance(cause, aiohttp.ServerFingerprintMismatch):
+                return changed_certificate(self.host)
+            if failed := await handshake_error(self.host, self.port, self._context, cause):
+                return failed
+            self._hurry.set()
+            if self._elsewhere and (wrong := await self._elsewhere):
+                return wrong
+        finally:
+            self._stop_looking_elsewhere()
         return AmtUnreachableError(
             f"AMT on {self.host} cannot be reached on port {self.port}: {_reason(cause)}",
             hint="is the machine on mains and network, and AMT activated?",
         )
 
-    async def _wrong_transport(self) -> AmtWrongTransportError | None:
+    async def _look_elsewhere(self) -> AmtWrongTransportError | None:
+        """Whether AMT's other port answers, tried as soon as this one takes long or refuses."""
         if self.port != (TLS_PORT if self._tls else PLAIN_PORT):
             return None  # a port of somebody's choice has no counterpart
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_ELSEWHERE_S):
+                await self._hurry.wait()
         other_port = PLAIN_PORT if self._tls else TLS_PORT
         return await wrong_transport(
-            self.host, other_port, tls=self._tls is not None, timeout_s=CONNECT_TIMEOUT_S
+            self.host,
+            other_port,
+            tls=self._tls is not None,
+            timeout_s=FIRST_ANSWER_S - LOOK_ELSEWHERE_S,
         )
+
+    def _stop_looking_elsewhere(self) -> None:
+        if self._elsewhere is not None:
+            self._elsewhere.cancel()
 
     def _note_version(self, server: str) -> None:
         found = re.fullmatch(r"Intel\(R\) Active Management Technology ([0-9.]{3,20})", server)

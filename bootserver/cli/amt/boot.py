@@ -74,10 +74,10 @@ async def boot(
     attended = is_somebody_there() and not as_json
     asking = AtTheTerminal(screen) if attended else NobodyThere()
     order = {"image": image_id, "method": method, "stay": stay, "attended": attended}
-    order |= _login_body(login)
+    order |= {"at_once": limit, **_login_body(login)}
     async with open_api(url.rstrip("/") or admin_url(config)) as api:
         with shown:
-            outcomes = await boot_all(api, wanted, order, screen, asking, limit)
+            outcomes = await boot_all(api, wanted, order, screen, asking)
     if as_json:
         print_json([outcome.as_json() for outcome in outcomes])
     elif len(outcomes) == 1:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 LOOK_S = 0.5
+WATCHED_AT_ONCE = 64  # the server sees to it how many of them boot
 ENDS = ("done", "failed", "cancelled")
 NO_PASSWORD = "no_password"  # noqa: S105  (a reason, no secret)
 
@@ -70,14 +71,14 @@ class Asking(Protocol):
 
 
 async def boot_all(
-    api: Api, hosts: list[str], order: dict[str, Any], screen: Screen, asking: Asking, limit: int
+    api: Api, hosts: list[str], order: dict[str, Any], screen: Screen, asking: Asking
 ) -> list[Outcome]:
-    """Boots every host, `limit` at a time; Ctrl-C gives up what goes on, and tells how far it came.
+    """Boots every host; Ctrl-C gives up what goes on, and tells how far it came.
 
     A drive that stays attached is taken away by Ctrl-C as well.
     """
     outcomes = [Outcome(host) for host in hosts]
-    room = asyncio.Semaphore(limit)
+    room = asyncio.Semaphore(WATCHED_AT_ONCE)
     watch = _Watch(api, screen, asking, asyncio.Event())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

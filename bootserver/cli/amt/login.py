@@ -31,7 +31,7 @@ _OPTIONS = (
         help=f"The password in its first line; else {PASSWORD_VARIABLE} and other places.",
     ),
     click.option("--tls/--plain", "tls", default=None, help="TLS, or plain; else [amt] tls."),
-    click.option("--legacy-tls", is_flag=True, help="TLS 1.0 as well, for AMT before 12."),
+    click.option("--legacy-tls", is_flag=True, help="TLS 1.0 as well, for AMT without TLS 1.2."),
 )
 
 

@@ -157,20 +157,40 @@ def _rows(facts: AmtFacts) -> list[tuple[str, str]]:
         ("consent", _consent(facts)),
     ]
     if redirection:
-        on = {"IDE-R": redirection.ider_enabled, "SOL": redirection.sol_enabled}
-        rows.append(("redirection", _on_off(on | {"listener": redirection.listener_enabled})))
+        on = {
+            "IDE-R": redirection.ider_enabled,
+            "SOL": redirection.sol_enabled,
+            "listener": redirection.listener_enabled,
+        }
+        rows.append(("redirection", _on_off(on)))
     rows.append(("KVM", "not there" if not facts.kvm.available else _word(facts.kvm.enabled)))
     if boot:
-        can = {"redirected CD": boot.ider, "PXE": boot.pxe, "HTTPS": boot.https}
-        rows.append(("can boot from", ", ".join(name for name, has in can.items() if has) or "-"))
+        can = {
+            "redirected CD": boot.ider,
+            "PXE": boot.pxe,
+            "HTTPS": boot.https,
+            "disk": boot.hard_drive,
+            "CD": boot.cd,
+            "BIOS setup": boot.bios_setup,
+        }
+        rows.append(("can boot to", ", ".join(name for name, has in can.items() if has) or "-"))
+        if unsaid := [name for name, has in can.items() if has is None]:
+            rows.append(("does not say of", ", ".join(unsaid)))
+    else:
+        rows.append(("can boot to", "unknown"))
     recovery = "ready" if facts.recovery.ready else f"no: {'; '.join(facts.recovery.obstacles)}"
     rows.append(("1-click recovery", recovery))
-    control = {True: "AMT may switch it off for one boot", False: "AMT may not switch it off"}
-    rows.append(("Secure Boot", control.get(bool(facts.secure_boot_control), "unknown")))
+    control = {
+        True: "AMT may switch it off for one boot",
+        False: "AMT may not switch it off",
+        None: "AMT does not say whether it may switch it off",
+    }
+    rows.append(("Secure Boot", control[facts.secure_boot_control]))
     if network:
-        link = {True: "link up", False: "no link"}.get(bool(network.link_up), "")
-        how = "by DHCP" if network.dhcp else "static"
-        rows.append(("network", f"{network.mac} {network.address or '-'} {how}, {link}"))
+        link = {True: "link up", False: "no link", None: "link unknown"}[network.link_up]
+        how = {True: "by DHCP", False: "static", None: ""}[network.dhcp]
+        address = f"{network.address or '-'} {how}".strip()
+        rows.append(("network", f"{network.mac} {address}, {link}"))
     return rows
 
 
@@ -181,9 +201,9 @@ def _consent(facts: AmtFacts) -> str:
     return f"asked {asked}{needed}"
 
 
-def _on_off(switches: dict[str, bool]) -> str:
+def _on_off(switches: dict[str, bool | None]) -> str:
     return ", ".join(f"{name} {_word(on)}" for name, on in switches.items())
 
 
-def _word(on: bool) -> str:
-    return "on" if on else "off"
+def _word(on: bool | None) -> str:
+    return {True: "on", False: "off", None: "unknown"}[on]

@@ -68,7 +68,13 @@ async def boot_machine(request: web.Request) -> web.Response:
     host = await parts.amt_hosts.resolve(request.match_info["id"])
     progress = parts.amt_boots.start(
         BootOrder(
-            host, given.image, BootMethod(given.method), given.stay, given.attended, given.login
+            host,
+            given.image,
+            BootMethod(given.method),
+            stays=given.stay,
+            attended=given.attended,
+            at_once=given.at_once,
+            login=given.login,
         )
     )
     return web.json_response(

@@ -188,7 +188,9 @@ class AmtCredentials(Body):
     user: AmtUser | Literal[""] = ""
     password: SecretStr = Field(default=SecretStr(""), max_length=64)
     tls: bool | None = Field(default=None, description="TLS, or plain")
-    legacy_tls: bool = Field(default=False, description="TLS 1.0, for AMT before 12")
+    legacy_tls: bool = Field(
+        default=False, description="TLS 1.0 and 1.1 as well, for AMT that knows no TLS 1.2"
+    )
 
     @property
     def login(self) -> AmtLogin:
@@ -216,6 +218,9 @@ class AmtBootOrder(AmtCredentials):
     stay: bool = Field(default=False, description="The drive is not taken away at the hand-off")
     attended: bool = Field(
         default=True, description="False fails where a consent code would have to be told"
+    )
+    at_once: int | None = Field(
+        default=None, ge=1, description="Begin only while fewer boots go on than that"
     )
 
 

@@ -361,7 +361,7 @@ class AmtRedirection(Shape):
 
     ider_enabled: bool
     sol_enabled: bool
-    listener_enabled: bool
+    listener_enabled: bool | None
 
 
 class AmtKvm(Shape):
@@ -374,13 +374,13 @@ class AmtKvm(Shape):
 class AmtBootCapabilities(Shape):
     """What the firmware can be told to boot."""
 
-    ider: bool
-    sol: bool
-    pxe: bool
-    hard_drive: bool
-    cd: bool
-    https: bool
-    bios_setup: bool
+    ider: bool | None
+    sol: bool | None
+    pxe: bool | None
+    hard_drive: bool | None
+    cd: bool | None
+    https: bool | None
+    bios_setup: bool | None
 
 
 class AmtRecovery(Shape):
