@@ -251,6 +251,11 @@ class Config(BaseSettings):
         """Environment first, then the file, whose content is handed in as arguments."""
         return (env_settings, init_settings)
 
+    @property
+    def warnings(self) -> list[str]:
+        """What is allowed, and most likely not meant."""
+        return [f"[[machines]]: {m.selector.warning}" for m in self.machines if m.selector.warning]
+
     def machine(self, machine: Machine) -> MachineConfig | None:
         """The first `[[machines]]` table that names this machine."""
         named = (m for m in self.machines if m.selector.names)

@@ -68,6 +68,8 @@ async def run(config: Config, announce: Announce) -> None:
     limits = ServerLimits.for_process(config.limits, config.tftp.max_transfers)
     for problem in problems(config.stub):
         log.warning("loader.missing", problem=problem)
+    for warning in config.warnings:
+        log.warning("config.warning", problem=warning)
     signals: asyncio.Queue[str] = asyncio.Queue()
     with _signals_into(signals):
         async with AsyncExitStack() as parts:

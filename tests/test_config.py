@@ -354,3 +354,15 @@ def test_amts_password_in_the_environment_is_no_unknown_key(tmp_path: Path, monk
     monkeypatch.setenv("BOOTSERVER_AMT_PASSWORD", "P@ssw0rd")
 
     assert "P@ssw0rd" not in str(in_force(load_config(write(tmp_path, ""))))
+
+
+def test_machines_table_that_many_machines_match_is_warned_of(tmp_path: Path):
+    path = tmp_path / "config.toml"
+    path.write_text(
+        '[[machines]]\nserial = "To Be Filled By O.E.M."\nimage = "rescue"\n'
+        '[[machines]]\nserial = "S1"\nimage = "rescue"\n'
+    )
+
+    [warning] = load_config(path).warnings
+
+    assert warning.startswith("[[machines]]: many machines have the serial To Be Filled By O.E.M.")

@@ -24,6 +24,55 @@ def test_words_name_a_machine(words: list[str], selector: Selector):
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ["serial=To Be Filled By O.E.M."],
+        ["serial=to be filled by O.E.M"],
+        ["serial=Default string"],
+        ["serial=System Serial Number"],
+        ["serial=Not Specified"],
+        ["serial=0"],
+        ["serial=00000000"],
+        ["serial=XXXXXXXXXX"],
+        ["serial=........"],
+        ["serial=N/A"],
+        ["asset=No Asset Tag"],
+        ["asset=Asset-1234567890"],
+        ["03000200-0400-0500-0006-000700080009"],
+        ["00020003-0004-0005-0006-000700080009"],
+        ["00000000-0000-0000-0000-000000000000"],
+        ["FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF"],
+        ["fefefefe-fefe-fefe-fefe-fefefefefefe"],
+        ["00:00:00:00:00:00"],
+        ["88:88:88:88:87:88"],
+        ["serial=Default string", "asset=Default string", "ffffffff-ffff-ffff-ffff-ffffffffffff"],
+    ],
+)
+def test_names_that_many_machines_have_are_warned_of(words: list[str]):
+    warning = Selector.parse(words).warning
+
+    assert warning.startswith("many machines have the ")
+    assert warning.endswith("give the MAC address as well")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["52:54:00:12:34:56"],
+        [UUID],
+        ["serial=5CD1234XYZ"],
+        ["serial=7"],
+        ["asset=11"],
+        ["asset=PC 7"],
+        ["serial=Default string", "52:54:00:12:34:56"],
+        ["serial=5CD1234XYZ", "00000000-0000-0000-0000-000000000000"],
+    ],
+)
+def test_names_of_one_machine_are_not_warned_of(words: list[str]):
+    assert Selector.parse(words).warning == ""
+
+
+@pytest.mark.parametrize(
     ("words", "complaint"),
     [
         ([], "give a mac, uuid, serial or asset"),

@@ -27,7 +27,7 @@ _selector = click.argument("words", metavar="SELECTOR...", nargs=-1, required=Tr
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class Line:
     """One line of the listing: what a machine is to boot, or of a machine that was seen, what was.
 
     `at` is when that was set, or booted; None for what stands in config.toml.
@@ -52,6 +52,8 @@ class _Line:
             echo(f"{'':<10}arguments  {self.arguments}")
         if self.memdisk:
             echo(f"{'':<10}memdisk    {self.memdisk}")
+        if self.machine.warning and self.kind != "seen":
+            echo(f"{'':<10}beware: {self.machine.warning}", fg="yellow", err=True)
 
 
 @click.group()
@@ -156,8 +158,8 @@ def _checked(parse: Callable[[_Given], _Parsed], given: _Given, name: str) -> _P
         raise click.BadParameter(str(err), param_hint=name) from err
 
 
-def _of_profile(profile: Profile) -> _Line:
-    return _Line(
+def _of_profile(profile: Profile) -> Line:
+    return Line(
         "once" if profile.once else "standing",
         profile.selector,
         profile.set_at,
@@ -167,11 +169,11 @@ def _of_profile(profile: Profile) -> _Line:
     )
 
 
-def _of_table(table: MachineConfig) -> _Line:
-    return _Line("config", table.selector, None, table.image, table.arguments, table.memdisk)
+def _of_table(table: MachineConfig) -> Line:
+    return Line("config", table.selector, None, table.image, table.arguments, table.memdisk)
 
 
-def _of_seen(seen: SeenMachine) -> _Line:
+def _of_seen(seen: SeenMachine) -> Line:
     machine = seen.machine
     names = Selector(machine.mac, machine.uuid, machine.serial, machine.asset)
-    return _Line("seen", names, seen.seen_at, seen.image)
+    return Line("seen", names, seen.seen_at, seen.image)

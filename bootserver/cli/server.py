@@ -64,7 +64,7 @@ def doctor(config: Config, as_json: bool) -> None:
     if unsigned := signing_problem(config.stub.signing):
         found.append(f"{unsigned.message}; {unsigned.hint}")
     authority = SiteAuthority(config)
-    found += authority.problems()
+    found += [*authority.problems(), *config.warnings]
     if not config.images.path.is_dir():
         found.append(f"{config.images.path} is not there; make it, or set [images] path")
     elif shutil.disk_usage(config.images.path).free < 1e9:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from bootserver.cli.machines import Line
 from bootserver.database import open_database
 from bootserver.model import Machine
+from bootserver.selector import Selector
 from bootserver.sessions.ledger import Ledger
 from bootserver.sessions.profiles import ProfileStore
 from bootserver.sessions.store import SessionStore
@@ -58,6 +60,16 @@ async def test_what_is_set_is_listed_and_forgotten(site: Site):
         None,
     )
     assert [line["kind"] for line in await site.query("machines", "list")] == ["standing", "config"]
+
+
+def test_a_line_for_a_name_that_many_machines_have_is_warned_of(
+    capsys: pytest.CaptureFixture[str],
+):
+    machine = Selector(serial="System Serial Number")
+    for kind in ("standing", "seen"):
+        Line(kind, machine, None, "rescue").show()
+
+    assert capsys.readouterr().err.count("beware: many machines have the serial") == 1
 
 
 async def test_a_server_that_runs_sees_what_was_set(site: Site):

@@ -138,6 +138,18 @@ async def test_machines_come_in_pages_the_last_seen_first(admin: Admin):
     assert problem["errors"][0]["field"] == "limit"
 
 
+async def test_a_profile_for_a_name_that_many_machines_have_is_warned_of(admin: Admin):
+    await admin.ask(
+        "/profiles", "POST", expect=201, json={"serial": "Default string", "image": "rescue"}
+    )
+
+    [profile] = (await admin.ask("/profiles"))["profiles"]
+    _, _, page = await admin.raw(f"{admin.url}/machines")
+
+    assert profile["warning"].startswith("many machines have the serial Default string")
+    assert profile["warning"] in page.decode()
+
+
 async def test_a_profile_is_made_changed_and_forgotten(admin: Admin):
     status, headers, _ = await admin.raw(
         "/profiles", "POST", json={"mac": MAC.upper(), "image": "rescue", "once": True}

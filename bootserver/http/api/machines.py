@@ -78,6 +78,7 @@ def profile_json(profile: Profile) -> dict[str, Any]:
         "memdisk": profile.memdisk,
         "once": profile.once,
         "set_at": profile.set_at.isoformat(),
+        "warning": profile.selector.warning,
     }
 
 

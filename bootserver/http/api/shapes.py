@@ -305,6 +305,7 @@ class Profile(Shape):
     memdisk: str
     once: bool
     set_at: datetime
+    warning: str  # why it may be for more machines than meant, or ""
 
 
 class ProfileList(Shape):

@@ -51,6 +51,7 @@ async def status_json(request: web.Request) -> dict[str, Any]:
     boots = request.config_dict[METRICS].boots
     url, complaints = _own_url(parts)
     complaints += await request.config_dict[LOADER_CHECK].problems(parts.config.stub)
+    complaints += parts.config.warnings
     return {
         "version": version("bootserver"),
         "started_at": CLOCK.began.isoformat(),

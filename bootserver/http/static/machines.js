@@ -41,9 +41,10 @@ onSend(form, async (data) => {
   );
   const who = { [data.get("kind")]: data.get("value").trim() };
   const former = await sameProfile(who, once);
-  if (former) await call("PUT", `/profiles/${former.id}`, { body: said, etag: former.etag });
-  else await call("POST", "/profiles", { body: { ...said, ...who, once } });
-  announce("Set");
+  const { value } = former
+    ? await call("PUT", `/profiles/${former.id}`, { body: said, etag: former.etag })
+    : await call("POST", "/profiles", { body: { ...said, ...who, once } });
+  announce(value.warning ? `Set. Beware: ${value.warning}` : "Set");
   await refresh();
 });
 
