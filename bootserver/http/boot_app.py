@@ -16,6 +16,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from aiohttp import hdrs, web
 
 from bootserver.fields import parse_server_url
@@ -94,7 +96,7 @@ async def _tree(request: web.Request) -> web.StreamResponse:
         return web.Response(text=render_listing(path, nodes), content_type="text/html")
     served, session = await plane.file(token, path, _address(request), _origin(request))
     if served is None:
-        raise web.HTTPMovedPermanently(f"{path.rpartition('/')[2]}/")
+        raise web.HTTPMovedPermanently(f"./{quote(path.rpartition('/')[2])}/")
     return await _send_for_boot(request, f"tree{path}", served, session, BINARY_TYPE)
 
 

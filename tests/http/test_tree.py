@@ -8,7 +8,7 @@ import random
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
-from urllib.parse import urljoin
+from urllib.parse import quote, urljoin
 
 import pytest
 from yarl import URL
@@ -113,10 +113,24 @@ async def test_a_directory_without_its_slash_is_redirected_to_it(plane: Plane):
     url = f"{plane.url}{await tree(plane)}/live"
     async with plane.http.get(url, allow_redirects=False) as answer:
         assert answer.status == 301
-        assert answer.headers["Location"] == "live/"
+        assert answer.headers["Location"] == "./live/"
     async with plane.http.get(url) as answer:
         assert answer.status == 200
         assert str(answer.url).endswith("/tree/live/")
+
+
+async def test_a_redirect_leads_to_a_directory_whatever_its_name_means_in_a_url(
+    plane: Plane, config: Config
+):
+    name = "http:x?50% #1"
+    make_iso(config.images.path / "odd.iso", {f"{name}/x.txt": b"odd"})
+    await plane.look_again()
+    url = f"{plane.url}/b/{await plane.token('odd')}/tree/{quote(name)}"
+
+    async with plane.http.get(URL(url, encoded=True)) as answer:
+        assert answer.status == 200
+        assert "x.txt" in await answer.text()
+        assert answer.url.path.endswith(f"/tree/{name}/")
 
 
 @pytest.mark.parametrize(
