@@ -119,12 +119,15 @@ FULL_DISK = textwrap.dedent("""
     except ImageError as err:
         print(err.message)
     print(sorted(path.name for path in directory.iterdir()))
+    subprocess.run(["umount", directory], check=True)
 """)
 
 
 async def _add_to_full_disk(source: str, directory: Path) -> list[str]:
     """What the child prints: the error, and what is left in the directory."""
-    namespace = ["unshare", "--mount"] + (["--map-root-user"] if os.geteuid() else [])
+    # In a chroot the root is no mount point, whose propagation could be changed.
+    namespace = ["unshare", "--mount", "--propagation", "unchanged"]
+    namespace += ["--map-root-user"] if os.geteuid() else []
     child = await asyncio.create_subprocess_exec(
         *namespace, sys.executable, "-c", FULL_DISK, source, str(directory),
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
