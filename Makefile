@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 RUNS   ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test run test test-fast demo bench lint format check clean
+.PHONY: help setup setup-test run test test-fast test-distributions demo bench lint format check clean
 
 help: ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | column -t -s '|'
@@ -27,6 +27,9 @@ test: setup-test ## everything, QEMU boots included, two at a time
 
 test-fast: setup-test ## under a minute: no boots, nothing slow
 	$(BIN)/pytest -n 2 --dist worksteal -m "not boot and not slow"
+
+test-distributions: setup-test ## set up bare machines of Debian 12, 13 and sid; ten minutes
+	$(BIN)/pytest tests/boot/test_distributions.py -m boot
 
 demo: setup ## boot an emulated machine from a stub, and watch where its time goes
 	@tools/setup-system demo
