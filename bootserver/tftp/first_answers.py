@@ -5,7 +5,8 @@ is larger: to a request without options goes the first block, 516 bytes for perh
 has no smaller beginning. Firmware that knows no options must boot at once all the same, so such a
 block is sent on credit. Credit is limited for each address, and for all of them together:
 
-- in bytes: beyond 8 times what came, no more than 2 blocks are owed by an address, 128 by all;
+- in bytes: beyond 8 times what came, no more than 2 blocks in ten minutes for an address, 128 for
+  all. Requests that have waited for credit leave half of it to those that come after them;
 - in time: 4 blocks a second for an address, 128 for all, so that a flood leaves credit to those
   who come behind it.
 
@@ -16,6 +17,7 @@ port. What it owed is then forgotten, and for ten minutes it gets what it asks f
 from __future__ import annotations
 
 from collections import OrderedDict
+from math import ceil
 from typing import TypeVar
 
 from bootserver.limits import Limit
@@ -38,16 +40,23 @@ class _Credit:
         self._per_s = per_s
         self._left = float(blocks_max)
         self._at = 0.0
-        self.owed_bytes = 0
+        self.owed_bytes = 0.0
 
-    def pay(self, paid_bytes: int) -> None:
-        self.owed_bytes = max(0, self.owed_bytes - paid_bytes)
+    def pay(self, paid_bytes: float) -> None:
+        self.owed_bytes = max(0.0, self.owed_bytes - paid_bytes)
 
-    def reaches(self, now: float) -> bool:
+    def reaches(self, now: float, blocks_left: int) -> bool:
+        """True if there is one more block, and then so many are left in bytes."""
+        all_bytes = self._blocks_max * FIRST_BLOCK_BYTES
         self._left = min(self._blocks_max, self._left + (now - self._at) * self._per_s)
+        self.pay((now - self._at) * all_bytes / KNOWN_S)
         self._at = now
-        owed_blocks = (self.owed_bytes + FIRST_BLOCK_BYTES) / FIRST_BLOCK_BYTES
-        return self._left >= 1 and owed_blocks <= self._blocks_max
+        left_bytes = all_bytes - self.owed_bytes - FIRST_BLOCK_BYTES
+        return self._left >= 1 and left_bytes >= blocks_left * FIRST_BLOCK_BYTES
+
+    @property
+    def half(self) -> int:
+        return self._blocks_max // 2
 
     def take(self) -> None:
         self._left -= 1
@@ -60,8 +69,8 @@ class FirstAnswers:
     `blocks` limits what all others may owe, and counts it.
     """
 
-    def __init__(self, blocks: Limit | None = None) -> None:
-        self._blocks = blocks or Limit(128)
+    def __init__(self, blocks: Limit) -> None:
+        self._blocks = blocks
         self._known: OrderedDict[str, float] = OrderedDict()  # when it last answered
         self._credits: OrderedDict[str, _Credit] = OrderedDict()
         self._credit_of_all = _Credit(self._blocks.max, per_s=self._blocks.max)
@@ -70,23 +79,27 @@ class FirstAnswers:
         """True if this address has answered within KNOWN_S."""
         return now - self._known.get(address, -KNOWN_S) < KNOWN_S
 
-    def may_send_block(self, address: str, request_bytes: int, now: float) -> bool:
-        """True if the answer to a request may be a block of 512 bytes; it then counts as sent."""
+    def requested(self, address: str, request_bytes: int) -> None:
+        """A request has come whose answer is a block: it pays for 8 times its bytes."""
+        for each in (self._credit_of(address), self._credit_of_all):
+            each.pay(AMPLIFICATION_MAX * request_bytes)
+
+    def may_send_block(self, address: str, now: float, *, has_waited: bool = False) -> bool:
+        """True if a request may be answered with a block of 512 bytes; it then counts as sent."""
         if self.is_known(address, now):
             return True
-        credit = self._credits.pop(address, None) or _Credit(2, per_s=4)
-        _put(self._credits, address, credit)
-        both = (credit, self._credit_of_all)
-        for each in both:
-            each.pay(AMPLIFICATION_MAX * request_bytes)
-        may = all(each.reaches(now) for each in both)
+        both = (self._credit_of(address), self._credit_of_all)
+        may = all(each.reaches(now, each.half if has_waited else 0) for each in both)
         if may:
             for each in both:
                 each.take()
-        else:
-            self._blocks.refused += 1
         self._count()
         return may
+
+    def _credit_of(self, address: str) -> _Credit:
+        credit = self._credits.pop(address, None) or _Credit(2, per_s=4)
+        _put(self._credits, address, credit)
+        return credit
 
     def heard_from(self, address: str, now: float) -> None:
         """The address has answered at the port of a transfer."""
@@ -97,7 +110,7 @@ class FirstAnswers:
             self._count()
 
     def _count(self) -> None:
-        self._blocks.used = -(-self._credit_of_all.owed_bytes // FIRST_BLOCK_BYTES)
+        self._blocks.used = ceil(self._credit_of_all.owed_bytes / FIRST_BLOCK_BYTES)
 
 
 def _put(table: OrderedDict[str, _T], address: str, value: _T) -> None:

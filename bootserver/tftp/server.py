@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic
+from typing import NamedTuple
 
 import structlog
 
@@ -24,12 +25,14 @@ from bootserver.tftp.options import Limits, negotiate
 from bootserver.tftp.packets import ErrorCode, ReadRequest
 from bootserver.tftp.sockets import Arrival, RequestSocket, SocketAddress, bind_request_sockets
 from bootserver.tftp.transfer import Outcome, TftpRefusal
+from bootserver.tftp.waiting import WaitingRequests
 
 __all__ = ["TftpFile", "TftpRefusal", "TftpRequest", "TftpServer"]
 
 log = structlog.get_logger(__name__)
 
-REQUESTS_PER_WAKE = 32
+RECEIVED_PER_WAKE = 1024  # quicker than they come, or the kernel gives up the newest
+TAKEN_PER_TURN = 16  # then the other clients have theirs
 OPEN_TIMEOUT_S = 10.0
 READER_THREADS = 8
 # The same request from the same port this long after the last progress: firmware that was reset
@@ -39,6 +42,10 @@ RESTART_AFTER_S = 1.0
 # of 512 bytes, one at a time, over the round trip of a satellite, get more.
 SLOW_BYTES_PER_S = 512.0
 SLOW_AFTER_S = 3.0
+# Requests that wait for credit (first_answers): how long, how many, how often they are tried.
+HELD_S = 3.0
+HELD_MAX = 256
+TRY_AGAIN_S = 0.25
 LINES_A_MINUTE = 20  # of each kind of event that needs no real client
 
 
@@ -57,6 +64,18 @@ OpenFile = Callable[[TftpRequest], Awaitable[TftpFile]]
 
 class _NotAnsweredError(Exception):
     """This request is passed over in silence."""
+
+
+class _NoCreditError(Exception):
+    """This request has to wait until its address may have one more first block."""
+
+
+class _Held(NamedTuple):
+    """A request that waits for credit."""
+
+    request_socket: RequestSocket
+    arrival: Arrival
+    came_at: float
 
 
 @dataclass(eq=False, slots=True)
@@ -114,8 +133,8 @@ class TftpServer:
     `transfers` is how many there may be at once, `transfers_per_address` how many of one address.
     Where there is no place, those give way that have not acknowledged anything, the oldest first,
     then slow ones. If none does, the request is not answered: an ERROR would end the boot, but a
-    machine that hears nothing asks again. Files being opened never give way, but leave an eighth of
-    the places to transfers, or in a flood none would come so far as to be acknowledged.
+    machine that hears nothing asks again. While a quarter of the places are taken by files that are
+    being opened, requests wait.
     """
 
     def __init__(
@@ -135,8 +154,14 @@ class TftpServer:
         self._limits = limits or Limits()
         self._transfers = transfers or Limit(256)
         self._transfers_per_address = transfers_per_address or Limit(128)
-        self._first_answers = FirstAnswers(unacknowledged_blocks)
+        self._blocks = unacknowledged_blocks or Limit(128)
+        self._first_answers = FirstAnswers(self._blocks)
         self._request_sockets: list[RequestSocket] = []
+        self._waiting: WaitingRequests[tuple[RequestSocket, Arrival]] = WaitingRequests()
+        self._without_credit: OrderedDict[SocketAddress, _Held] = OrderedDict()
+        self._next_try: asyncio.TimerHandle | None = None
+        self._opening = 0
+        self._turn: asyncio.Handle | None = None
         self._running: dict[_Running, None] = {}  # the oldest first
         self._tasks: set[asyncio.Task[None]] = set()  # theirs, and of those that have given way
         self._latest: dict[SocketAddress, _Running] = {}  # by client address and port
@@ -166,6 +191,8 @@ class TftpServer:
             loop.remove_reader(request_socket)
             request_socket.close()
         self._request_sockets = []
+        self._waiting = WaitingRequests()
+        self._without_credit.clear()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace_s)
         for running in self._running:
@@ -176,32 +203,82 @@ class TftpServer:
         self._threads.shutdown(wait=False)
 
     def _on_requests(self, request_socket: RequestSocket) -> None:
-        for _ in range(REQUESTS_PER_WAKE):
+        for _ in range(RECEIVED_PER_WAKE):
             arrival = request_socket.receive()
             if arrival is None:
-                return
+                break
             client = arrival.client[0]
             if not packets.is_request(arrival.datagram):
                 self._stray(client=client, size_bytes=len(arrival.datagram))
-                continue
-            try:
-                self._take(request_socket, arrival)
-            except _NotAnsweredError as err:
-                self._dropped(client=client, reason=str(err))
-            except TftpRefusal as refusal:
-                name = packets.name_for_log(arrival.datagram)
-                self._refused(client=client, name=name, reason=refusal.message)
-                request_socket.reply(arrival, _error(refusal, arrival))
+            elif given_up := self._waiting.put(client, (request_socket, arrival)):
+                self._transfers.refused += given_up
+                self._dropped(client=client, reason="too many requests at once")
+        self._go_on()
 
-    def _take(self, request_socket: RequestSocket, arrival: Arrival) -> None:
+    def _go_on(self) -> None:
+        """Has the next requests taken soon, if there are any and they can be."""
+        if self._turn is None and self._waiting and self._opening < -(-self._transfers.max // 4):
+            self._turn = asyncio.get_running_loop().call_soon(self._take_some)
+
+    def _take_some(self) -> None:
+        self._turn = None
+        for _ in range(min(TAKEN_PER_TURN, len(self._waiting))):
+            request_socket, arrival = self._waiting.take()
+            if not self._answer(request_socket, arrival):
+                self._hold(_Held(request_socket, arrival, monotonic()))
+        self._go_on()
+
+    def _answer(
+        self, request_socket: RequestSocket, arrival: Arrival, *, is_first_try: bool = True
+    ) -> bool:
+        """Deals with a request, in one log line at most; False if it has to wait for credit."""
+        client = arrival.client[0]
+        try:
+            self._take(request_socket, arrival, is_first_try=is_first_try)
+        except _NoCreditError:
+            return False
+        except _NotAnsweredError as err:
+            self._dropped(client=client, reason=str(err))
+        except TftpRefusal as refusal:
+            name = packets.name_for_log(arrival.datagram)
+            self._refused(client=client, name=name, reason=refusal.message)
+            request_socket.reply(arrival, _error(refusal, arrival))
+        return True
+
+    def _hold(self, held: _Held) -> None:
+        """Has a request wait for credit: behind a flood there will be some."""
+        self._without_credit[held.arrival.client] = held
+        if len(self._without_credit) > HELD_MAX:
+            self._give_up(next(iter(self._without_credit.values())))
+        if self._next_try is None:
+            loop = asyncio.get_running_loop()
+            self._next_try = loop.call_later(TRY_AGAIN_S, self._try_again)
+
+    def _try_again(self) -> None:
+        self._next_try = None
+        for held in reversed(list(self._without_credit.values())):  # an older one may have gone
+            if monotonic() - held.came_at > HELD_S:
+                self._give_up(held)
+            elif self._answer(held.request_socket, held.arrival, is_first_try=False):
+                del self._without_credit[held.arrival.client]
+        if self._without_credit:
+            loop = asyncio.get_running_loop()
+            self._next_try = loop.call_later(TRY_AGAIN_S, self._try_again)
+
+    def _give_up(self, held: _Held) -> None:
+        del self._without_credit[held.arrival.client]
+        self._blocks.refused += 1
+        self._dropped(client=held.arrival.client[0], reason="unknown, and answered often enough")
+
+    def _take(self, request_socket: RequestSocket, arrival: Arrival, *, is_first_try: bool) -> None:
         """Starts serving a request, unless it repeats one that is being served."""
         earlier = self._latest.get(arrival.client)
         if earlier is not None and self._is_repeated(earlier, arrival):
             return
         request = packets.parse_request(arrival.datagram)
         host, now = arrival.client[0], monotonic()
-        if not self._may_answer(arrival, request, now):
-            raise _NotAnsweredError("the address has never acknowledged what it got before")
+        if not self._may_answer(arrival, request, now, is_first_try=is_first_try):
+            raise _NoCreditError
         if earlier is not None and not earlier.has_ended:
             self._end(earlier)  # the client has moved on: firmware keeps its port
         if not self._has_room(host, now):
@@ -219,24 +296,25 @@ class TftpServer:
         self._count()
         self._latest[arrival.client] = running
 
-    def _may_answer(self, arrival: Arrival, request: ReadRequest, now: float) -> bool:
+    def _may_answer(
+        self, arrival: Arrival, request: ReadRequest, now: float, *, is_first_try: bool = True
+    ) -> bool:
         """False if the answer would be large, and its receiver has perhaps never asked."""
         if negotiate(request.options, 0, self._limits).oack:
             return True
-        host, size_bytes = arrival.client[0], len(arrival.datagram)
-        return self._first_answers.may_send_block(host, size_bytes, now)
+        host = arrival.client[0]
+        if is_first_try:
+            self._first_answers.requested(host, len(arrival.datagram))
+        return self._first_answers.may_send_block(host, now, has_waited=not is_first_try)
 
     def _has_room(self, host: str, now: float) -> bool:
         """True if one more transfer of that address has a place; another may have to give way."""
         for places, of_host in ((self._transfers_per_address, host), (self._transfers, None)):
             taken = [r for r in self._running if of_host is None or r.host == of_host]
-            opening = sum(not r.is_unanswered and not r.has_answered for r in taken)
-            gives_way = None
-            if opening < places.max - places.max // 8:
-                if len(taken) < places.max:
-                    continue
-                gives_way = _first_to_give_way(taken, now)
+            if len(taken) < places.max:
+                continue
             places.refused += 1
+            gives_way = _first_to_give_way(taken, now)
             if gives_way is None:
                 return False
             gives_way.refuse(TftpRefusal(ErrorCode.UNDEFINED, "too slow: others are waiting"))
@@ -307,12 +385,17 @@ class TftpServer:
     ) -> None:
         arrival = running.arrival
         started_at = monotonic()
-        async with asyncio.timeout(OPEN_TIMEOUT_S):
-            file = await self._open_file(
-                TftpRequest(
-                    request.name, arrival.client[0], arrival.client[1], arrival.local_address
+        self._opening += 1
+        try:
+            async with asyncio.timeout(OPEN_TIMEOUT_S):
+                file = await self._open_file(
+                    TftpRequest(
+                        request.name, arrival.client[0], arrival.client[1], arrival.local_address
+                    )
                 )
-            )
+        finally:
+            self._opening -= 1
+            self._go_on()
         outcome: Outcome | None = None
         try:
             if request.netascii:

@@ -6,39 +6,46 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bootserver.limits import Limit
 from bootserver.tftp.first_answers import ADDRESSES_MAX, KNOWN_S, FirstAnswers
 
 BLOCK = 516
 OWED_BY_ONE, OWED_BY_ALL = 2 * BLOCK, 128 * BLOCK
 
 
+def may(answers: FirstAnswers, address: str, size: int, at: float) -> bool:
+    """Whether a request of this size is answered with a block."""
+    answers.requested(address, size)
+    return answers.may_send_block(address, at)
+
+
 def blocks_for(answers: FirstAnswers, requests, at=0.0) -> int:
     """How many of these (address, bytes) are answered by a block, all at one time."""
-    return sum(answers.may_send_block(address, size, at) for address, size in requests)
+    return sum(may(answers, address, size, at) for address, size in requests)
 
 
 def test_firmware_that_knows_no_options_is_answered_at_once():
-    assert FirstAnswers().may_send_block("192.0.2.1", 16, 0.0)
+    assert may(FirstAnswers(Limit(128)), "192.0.2.1", 16, 0.0)
 
 
 def test_hundred_machines_without_options_are_answered_at_once():
-    answers = FirstAnswers()
+    answers = FirstAnswers(Limit(128))
 
     assert blocks_for(answers, [(f"192.0.2.{i}", 22) for i in range(100)]) == 100
 
 
 def test_thousand_machines_that_answer_are_no_flood():
-    answers = FirstAnswers()
+    answers = FirstAnswers(Limit(128))
     for i in range(1000):
         address = f"192.0.{i // 250}.{i % 250}"
 
-        assert answers.may_send_block(address, 22, i / 100)
+        assert may(answers, address, 22, i / 100)
 
         answers.heard_from(address, i / 100)
 
 
 def test_known_address_gets_what_it_asks_for_until_it_is_forgotten():
-    answers = FirstAnswers()
+    answers = FirstAnswers(Limit(128))
     answers.heard_from("192.0.2.1", 0.0)
 
     assert blocks_for(answers, [("192.0.2.1", 16)] * 1000, at=KNOWN_S - 1) == 1000
@@ -55,40 +62,60 @@ def test_known_address_gets_what_it_asks_for_until_it_is_forgotten():
 def test_flood_gets_no_more_than_eight_times_its_bytes_and_what_may_be_owed(
     addresses, per_s, size, seed
 ):
-    answers, chance = FirstAnswers(), random.Random(seed)
+    answers, chance = FirstAnswers(Limit(128)), random.Random(seed)
     received, sent = [0] * addresses, [0] * addresses
     for i in range(10_000):
         address = chance.randrange(addresses)
         received[address] += size
-        if answers.may_send_block(str(address), size, i / per_s):
+        if may(answers, str(address), size, i / per_s):
             sent[address] += BLOCK
 
-    assert sum(sent) <= 8 * sum(received) + OWED_BY_ALL
+    intervals = 1 + 10_000 / per_s / KNOWN_S
+    assert sum(sent) <= 8 * sum(received) + OWED_BY_ALL * intervals
     if addresses < ADDRESSES_MAX:
-        assert all(out <= 8 * came + OWED_BY_ONE for out, came in zip(sent, received, strict=True))
+        assert all(
+            out <= 8 * came + OWED_BY_ONE * intervals
+            for out, came in zip(sent, received, strict=True)
+        )
 
 
 @pytest.mark.parametrize("addresses", [1, 5000])
 def test_flood_leaves_credit_to_who_comes_a_second_behind_it(addresses):
-    answers = FirstAnswers()
+    answers = FirstAnswers(Limit(128))
     for i in range(5000):
-        answers.may_send_block(f"flood {i % addresses}", 16, i / 5000)
+        may(answers, f"flood {i % addresses}", 16, i / 5000)
 
-    assert answers.may_send_block("flood 0" if addresses == 1 else "192.0.2.1", 16, 2.0)
+    assert may(answers, "flood 0" if addresses == 1 else "192.0.2.1", 16, 2.0)
 
 
 def test_flood_from_one_address_takes_nothing_from_others():
-    answers = FirstAnswers()
+    answers = FirstAnswers(Limit(128))
     for i in range(5000):
-        answers.may_send_block("192.0.2.1", 16, i / 5000)
+        may(answers, "192.0.2.1", 16, i / 5000)
 
-    assert answers.may_send_block("192.0.2.2", 16, 1.0)
+    assert may(answers, "192.0.2.2", 16, 1.0)
 
 
 def test_what_is_remembered_of_addresses_is_bounded():
-    answers = FirstAnswers()
+    answers = FirstAnswers(Limit(128))
     for i in range(3 * ADDRESSES_MAX):
-        answers.may_send_block(f"unknown {i}", 16, 0.0)
+        may(answers, f"unknown {i}", 16, 0.0)
         answers.heard_from(f"known {i}", 0.0)
 
     assert len(answers._known) == len(answers._credits) == ADDRESSES_MAX
+
+
+def test_requests_that_have_waited_leave_half_to_those_that_come_after_them():
+    answers = FirstAnswers(Limit(128))
+    waited = [answers.may_send_block(f"flood {i}", float(i), has_waited=True) for i in range(200)]
+
+    assert 64 <= sum(waited) <= 64 + 200 / KNOWN_S * 128
+    assert not waited[-1] or not waited[-2]
+    assert blocks_for(answers, [(f"192.0.2.{i}", 16) for i in range(60)], at=200.0) == 60
+
+
+def test_debts_are_forgotten_in_time():
+    answers = FirstAnswers(Limit(128))
+    assert blocks_for(answers, [(f"flood {i}", 10) for i in range(1000)]) == 128
+
+    assert blocks_for(answers, [("192.0.2.1", 10)], at=KNOWN_S / 10) == 1

@@ -66,7 +66,7 @@ class Client:
         content, block = b"", 1
         while True:
             try:
-                answer = await self.receive(timeout_s=5.0 if requests == 1 else 1.0)
+                answer = await self.receive(timeout_s=30.0 if requests == 1 else 1.0)
             except TimeoutError:
                 requests -= 1
                 assert requests

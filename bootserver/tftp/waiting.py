@@ -1,0 +1,45 @@
+"""Requests that wait for their turn: each address in turn, and of each the newest.
+
+In a flood not every request can be served. The oldest are given up, for a client that still waits
+has asked last; and those of the address that floods, for it is served no more often than others.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from typing import Generic, TypeVar
+
+WAITING_MAX = 256
+WAITING_PER_ADDRESS = 128
+
+_T = TypeVar("_T")
+
+
+class WaitingRequests(Generic[_T]):
+    """A bounded queue that is fair to addresses."""
+
+    def __init__(self) -> None:
+        self._by_address: OrderedDict[str, deque[_T]] = OrderedDict()
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def put(self, address: str, request: _T) -> int:
+        """Has one more wait; returns how many were given up for it."""
+        before = self._count
+        mine = self._by_address.setdefault(address, deque(maxlen=WAITING_PER_ADDRESS))
+        self._count += len(mine) < WAITING_PER_ADDRESS
+        mine.append(request)
+        while self._count > WAITING_MAX:  # the address that has waited longest
+            self._count -= len(self._by_address.popitem(last=False)[1])
+        return before + 1 - self._count
+
+    def take(self) -> _T:
+        """The oldest request of the address whose turn it is. Raises KeyError if none waits."""
+        address, requests = self._by_address.popitem(last=False)
+        request = requests.popleft()
+        if requests:
+            self._by_address[address] = requests
+        self._count -= 1
+        return request
