@@ -548,6 +548,100 @@ async def test_garbage_on_every_port_leaves_the_server_serving(site: Site):
     assert [line for line in lines if "Traceback" in str(line) or "exception" in line] == []
 
 
+SEEDS = (
+    b"\x00\x01undionly.kpxe\x00octet\x00",
+    b"\x00\x01/boot.ipxe\x00netascii\x00tsize\x000\x00",
+    b"\x00\x01no//such\\file\x00octet\x00blksize\x001468\x00windowsize\x0064\x00",
+    b"\x00\x01snponly.efi\xff\x00octet\x00timeout\x001\x00multicast\x00\x00",
+    b"\x00\x02undionly.kpxe\x00octet\x00",
+    b"\x00\x05\x00\x00Early Terminate\x00",
+    b"\x00\x04\x00\x00",
+)
+
+
+def mutated(chance: random.Random) -> bytes:
+    """A datagram that is nearly one of TFTP's."""
+    datagram = bytearray(chance.choice(SEEDS))
+    for _ in range(chance.randrange(4)):
+        at = chance.randrange(2, len(datagram) + 1)
+        match chance.randrange(4):
+            case 0:
+                datagram[at:] = b""
+            case 1:
+                datagram[at : at + chance.randrange(4)] = chance.randbytes(chance.randrange(4))
+            case 2:
+                datagram[at:at] = bytes(chance.randrange(600))
+            case 3:
+                datagram[at:at] = datagram[2 : chance.randrange(2, len(datagram) + 1)]
+    return bytes(datagram)
+
+
+async def test_100_000_odd_datagrams_leave_tftp_serving_and_as_small_as_before(tmp_path: Path):
+    site = Site(tmp_path / "site", extra="[boot]\nopen_menu = true\n")
+    chance = random.Random(10)
+    loop = asyncio.get_running_loop()
+
+    def size(process_id: int) -> tuple[int, int]:
+        """Open files without the database's, and KiB in memory."""
+        proc = Path(f"/proc/{process_id}")
+        [kib] = re.findall(r"VmRSS:\s+(\d+)", (proc / "status").read_text())
+        files = 0
+        for fd in (proc / "fd").iterdir():
+            with suppress(FileNotFoundError):  # closed meanwhile
+                files += "bootserver.db" not in str(fd.readlink())
+        return files, int(kib)
+
+    async with serving(site) as server, aiohttp.ClientSession() as http:
+        sizes = [size(server.process.pid)]
+        clients = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(50)]
+        for client in clients:
+            client.setblocking(False)
+        for sent in range(0, 100_000, 100):
+            for _ in range(100):
+                chance.choice(clients).sendto(mutated(chance), ("127.0.0.1", site.tftp_port))
+            last = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            last.setblocking(False)
+            last.sendto(b"\x00\x02a\x00octet\x00", ("127.0.0.1", site.tftp_port))
+            async with asyncio.timeout(60):
+                await loop.sock_recv(last, 600)  # all before it have been read
+            last.close()
+            for client in clients:  # the newest answer is acknowledged: its port is still there
+                answer = b""
+                with suppress(BlockingIOError):
+                    while True:
+                        answer, tid = client.recvfrom(70_000)
+                if answer[:2] == b"\x00\x03":
+                    client.sendto(b"\x00\x04" + answer[2:4], tid)
+            if sent == 20_000:
+                sizes.append(size(server.process.pid))
+        for client in clients:
+            client.close()
+        transfers = 1.0
+        async with asyncio.timeout(EVENT_S):
+            while transfers:
+                await asyncio.sleep(0.2)
+                async with http.get(f"http://127.0.0.1:{site.admin_port}/metrics") as answer:
+                    [transfers] = map(
+                        float,
+                        re.findall(r'limit_used{limit="transfers"} (\S+)', await answer.text()),
+                    )
+        sizes.append(size(server.process.pid))
+        lines = server.log_lines
+        fetched = await asyncio.to_thread(
+            subprocess.run,
+            ["curl", "-sS", f"tftp://127.0.0.1:{site.tftp_port}/undionly.kpxe"],
+            capture_output=True,
+            check=True,
+        )
+
+    print(f"open files, KiB at the start, after 20,000 and at the end: {sizes}; {len(lines)} lines")
+    assert fetched.stdout == Path(site.loaders, "undionly.kpxe").read_bytes()
+    assert [line for line in lines if line["level"] == "error" or "exception" in line] == []
+    (files_before, _), (_, kib_before), (files_after, kib_after) = sizes
+    assert files_after <= files_before + 1  # our own connection to the dashboard
+    assert kib_after < kib_before + 10_000
+
+
 async def test_a_server_killed_in_the_middle_of_a_boot_goes_on_with_its_record(site: Site):
     iso = site.path / "images" / "rescue.iso"
     iso.write_bytes(iso.read_bytes() + bytes(64 << 20))
