@@ -6,8 +6,9 @@
 | `secret`         | what stub tokens are made with                    |
 | `lock`           | the process id of the server that has it, locked  |
 | `ca/`            | our own CA, and this server's certificate and key |
-| `stubs/`         | a stub per image; `shelf/` those asked for        |
+| `shelf/`         | stubs; in `stubs/` those of an older bootserver   |
 | `packed/`        | loaders packed, and in `signed/` those signed     |
+| `amt-armed/`     | machines that are told to boot otherwise          |
 
 All of it lets who reads it boot images, or be this server: so no other user may read it.
 """
@@ -26,7 +27,7 @@ from bootserver.errors import ServiceError
 from bootserver.wholefile import PRIVATE, sweep
 
 LOCK = "lock"
-_FOLDERS = ("ca", "stubs", "shelf", "packed", "signed")
+_FOLDERS = ("ca", "shelf", "stubs", "packed", "signed", "amt-armed")
 _FILES = ("bootserver.db*", "secret", LOCK, ".*.bootserver")
 
 log = structlog.get_logger(__name__)

@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from bootserver.amt.errors import AmtError
+from bootserver.wholefile import sync_directory
 
 
 class BeingArmedError(AmtError):
@@ -48,7 +49,7 @@ class ArmedRecords:
         path = self._directory / quote(host, safe="")
         try:
             fd = self._locked(path)
-            _to_disk(self._directory)
+            sync_directory(self._directory)
         except BlockingIOError as err:
             raise BeingArmedError(
                 f"{host} is being told what to boot by another boot or command",
@@ -93,12 +94,3 @@ def _is(path: Path, fd: int) -> bool:
         return os.path.samestat(path.stat(), os.fstat(fd))
     except FileNotFoundError:
         return False
-
-
-def _to_disk(directory: Path) -> None:
-    """A power cut leaves the names that are in the directory now."""
-    fd = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
