@@ -610,7 +610,7 @@ async def test_100_000_odd_datagrams_leave_tftp_serving_and_as_small_as_before(t
                 with suppress(BlockingIOError):
                     while True:
                         answer, tid = client.recvfrom(70_000)
-                if answer[:2] == b"\x00\x03":
+                if answer[:2] == b"\x00\x03" and chance.random() < 0.2:
                     client.sendto(b"\x00\x04" + answer[2:4], tid)
             if sent == 20_000:
                 sizes.append(size(server.process.pid))
@@ -639,7 +639,7 @@ async def test_100_000_odd_datagrams_leave_tftp_serving_and_as_small_as_before(t
     assert [line for line in lines if line["level"] == "error" or "exception" in line] == []
     (files_before, _), (_, kib_before), (files_after, kib_after) = sizes
     assert files_after <= files_before + 1  # our own connection to the dashboard
-    assert kib_after < kib_before + 10_000
+    assert kib_after < kib_before + 20_000
 
 
 async def test_a_server_killed_in_the_middle_of_a_boot_goes_on_with_its_record(site: Site):
