@@ -87,7 +87,7 @@ class LimitsConfig(Section):
     idle_s: float = Field(default=75, gt=0)
     stalled_s: float = Field(default=300, gt=0)
     connections: int = Field(default=4000, ge=1)
-    connections_per_address: int = Field(default=2000, ge=1)
+    connections_per_address: int = Field(default=3000, ge=1)
     admin_connections: int = Field(default=2000, ge=1)
     watchers: int = Field(default=1000, ge=1)
     uploads: int = Field(default=32, ge=1)

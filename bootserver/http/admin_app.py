@@ -13,6 +13,7 @@ from bootserver.http.api.parts import AdminParts
 from bootserver.http.api.problems import problem_errors
 from bootserver.http.dashboard import add_dashboard
 from bootserver.http.errors import plain_errors
+from bootserver.http.health import healthz
 from bootserver.http.loopback import add_headers, only_from_here
 from bootserver.http.metrics import metrics
 
@@ -27,9 +28,5 @@ def make_admin_app(parts: AdminParts) -> web.Application:
     app.on_response_prepare.append(add_headers)
     add_api(app, parts)
     add_dashboard(app)
-    app.add_routes([web.get("/metrics", metrics), web.get("/healthz", _healthz)])
+    app.add_routes([web.get("/metrics", metrics), web.get("/healthz", healthz)])
     return app
-
-
-async def _healthz(_request: web.Request) -> web.Response:
-    return web.Response(text="ok\n")

@@ -12,6 +12,7 @@
 | GET, HEAD `/boot.ipxe`                        | `[boot] open_menu`: for machines without |
 | GET, HEAD `/nbp/autoexec.ipxe`                | a stub; where iPXE for UEFI looks itself |
 | GET, HEAD `/nbp/{name}`                       | public loaders: memdisk, ramdisk.efi, …  |
+| GET, HEAD `/healthz`                          | "ok": for proxies and monitoring         |
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from aiohttp import hdrs, web
 from bootserver.fields import parse_server_url
 from bootserver.http.errors import plain_errors
 from bootserver.http.files import send_file
+from bootserver.http.health import healthz
 from bootserver.http.incoming import machine_query, plain_address, route
 from bootserver.http.listing import render_listing
 from bootserver.http.tcp_info import tcp_facts
@@ -54,6 +56,7 @@ def make_boot_app(plane: BootPlane) -> web.Application:
         "/boot.ipxe": _open_script,
         "/nbp/autoexec.ipxe": _open_script,
         "/nbp/{name}": _loader,
+        "/healthz": healthz,
     }
     app.add_routes([web.get(route(path), handler) for path, handler in routes.items()])
     return app

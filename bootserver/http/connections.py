@@ -1,11 +1,12 @@
 """The connections of a plane: how many, for how long, and which one makes way for another.
 
 A connection waits for a request, from its first byte on or between two requests, or it is busy with
-one. At the limit, the one that has waited longest makes way for the new one: an honest client sends
-its request at once, and one that rests between two can connect again. While all are busy, new ones
-wait in the kernel until one of them is free: a machine whose connection is refused gives up, one
-that waits boots later. For the limit of one address nobody knows whose is next, so where all of its
-connections are busy, a new one is closed.
+one. At the limit, one that waits makes way for the new one: of the address that has the most of
+these, the one that has waited longest. So a crowd from one address displaces itself, an honest
+client has sent its request by then, and one that rests between two can connect again. While all are
+busy, new ones wait in the kernel until one of them is free: a machine whose connection is refused
+gives up, one that waits boots later. For the limit of one address nobody knows whose is next, so
+where all of its connections are busy, a new one is closed.
 
 A client has so long for a whole header, however slowly its bytes come, and so long between two
 requests. One that takes nothing of its answer is cut off. What a handler waits for (a body) is its
@@ -110,7 +111,7 @@ class Connections:
     def no_descriptor(self, err: OSError) -> None:
         """A connection cannot be accepted for want of a descriptor: make room, try again soon."""
         self._starved(reason=err.strerror, connections=len(self._all.open))
-        self._make_way(self._all)
+        self._make_way(self._most_waiting())
         self._pause()
         asyncio.get_running_loop().call_later(NO_DESCRIPTOR_S, self._resume)
 
@@ -136,7 +137,7 @@ class Connections:
         if len(self._all.open) >= self._limit.max:
             self._limit.refused += 1
             self._full(limit=self._limit.max)
-            self._make_way(self._all)
+            self._make_way(self._most_waiting())
         return True
 
     def enter(self, connection: Connection) -> None:
@@ -195,6 +196,11 @@ class Connections:
                 for crowd in crowds:
                     crowd.waiting[connection] = None
                 self._resume()
+
+    def _most_waiting(self) -> _Crowd:
+        """The address that has the most connections waiting."""
+        crowds = self._by_address.values()
+        return max(crowds, key=lambda crowd: len(crowd.waiting), default=self._all)
 
     def _make_way(self, crowd: _Crowd) -> bool:
         """End the connection that has waited longest; False if none waits."""

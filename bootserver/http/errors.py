@@ -38,7 +38,7 @@ async def plain_errors(request: web.Request, handler: Handler) -> web.StreamResp
         retry = {"Retry-After": "5"} if status == 503 else {}
         lines = [line for line in (err.message, err.hint) if line]
         return web.Response(status=status, text="\n".join(lines) + "\n", headers=retry)
-    except web.HTTPException:
+    except (web.HTTPException, ConnectionError):  # or the client has left
         raise
     except Exception:
         log.exception("http.failed", method=request.method)

@@ -10,6 +10,7 @@ import asyncio
 import errno
 import socket
 import ssl
+from asyncio import sslproto
 from functools import partial
 from typing import Any
 
@@ -27,7 +28,8 @@ from bootserver.http.incoming import (
 )
 
 BACKLOG = 1024  # a whole site that powers on at once
-ACCEPTS_AT_ONCE = 64  # others are to have their turn
+TLS_READ_BYTES = 16 << 10  # at a time; a record has no more (RFC 8446 §5.1)
+ACCEPTS_AT_ONCE = 16  # others are to have their turn
 
 
 class Port:
@@ -43,6 +45,8 @@ class Port:
     ) -> None:
         self.connections = connections
         self._tls = tls
+        if tls:  # asyncio would have 256 KiB for each connection, a gigabyte for all of them
+            sslproto.SSLProtocol.max_size = TLS_READ_BYTES
         # aiohttp takes 0 for no limit
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=max(grace_s, 0.01))
         self._listeners: list[socket.socket] = []

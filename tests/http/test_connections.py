@@ -223,6 +223,18 @@ async def test_who_has_waited_longest_makes_way():
         assert plane.limits.connections_per_address.refused == 1
 
 
+async def test_a_crowd_from_one_address_displaces_itself():
+    async with contextlib.AsyncExitStack() as crowd, plane_with(connections=5) as plane:
+        other, writer = await crowd.enter_async_context(plane.client(address="127.0.0.2"))
+        await plane.until_used(1)
+        for _ in range(20):
+            await crowd.enter_async_context(plane.client())
+        async with plane.client(REQUEST) as (reader, _):
+            assert await answer(reader) == b"here"
+        writer.write(REQUEST)
+        assert await answer(other) == b"here"
+
+
 async def test_who_is_being_answered_never_makes_way():
     slow = REQUEST.replace(b"/", b"/slow", 1)
     async with plane_with(connections=2) as plane, plane.client(slow) as (busy, _):

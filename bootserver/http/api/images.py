@@ -155,11 +155,14 @@ async def _upload(request: web.Request) -> web.Response:
 
 async def _body(request: web.Request) -> AsyncIterator[bytes]:
     """The body as it comes, never whole in memory."""
-    got_bytes = 0
+    got_bytes, data = 0, b" "
     try:
-        async for data in request.content.iter_any():
+        while data:
+            async with asyncio.timeout(parts_of(request).limits.config.body_s):
+                data = await request.content.readany()
             got_bytes += len(data)
-            yield data
+            if data:
+                yield data
     except (ClientError, web.RequestPayloadError, OSError) as err:
         raise ImageError(
             f"the upload broke off after {got_bytes:,} bytes", hint="send it again"

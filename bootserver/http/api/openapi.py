@@ -25,6 +25,7 @@ PROBLEMS = {
     400: "The query or the JSON makes no sense",
     403: "A page of another site wanted to write",
     404: "There is no such thing",
+    408: "The body has taken too long to come",
     409: "It cannot be done as things stand",
     412: "It has changed since",
     413: "The body is too large",
@@ -105,7 +106,8 @@ def _operation(operation: Operation, schemas: Mapping[Any, Json]) -> Json:
         if operation.takes_upload:
             content[UPLOAD_TYPE] = {"schema": BINARY}
         described["requestBody"] = {"required": True, "content": content}
-    for status in sorted({*operation.problems, 421, 500}):
+    slow = {408} if operation.body else set()
+    for status in sorted({*operation.problems, *slow, 421, 500}):
         described["responses"][str(status)] = {
             "description": PROBLEMS[status],
             "content": {PROBLEM_TYPE: {"schema": schemas[Problem]}},

@@ -110,6 +110,8 @@ async def problem_errors(request: web.Request, handler: Handler) -> web.StreamRe
         return await handler(request)
     try:
         return await handler(request)
+    except ConnectionError:  # the client has left
+        raise
     except ProblemError as err:
         return err.response()
     except BootServerError as err:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 from collections.abc import Callable
@@ -33,6 +34,7 @@ from bootserver.fields import (
     ServerUrl,
     Uuid,
 )
+from bootserver.http.api.parts import parts_of
 from bootserver.http.api.problems import ProblemError
 from bootserver.images.recipes import RECIPE_NAMES
 from bootserver.model import BootPhase, StubFormat
@@ -272,9 +274,19 @@ UPLOAD_TYPE = "application/octet-stream"
 
 
 async def read_body(request: web.Request, model: type[_Model]) -> _Model:
-    """The JSON body as `model`; ProblemError 415 for another type, 422 with all its mistakes."""
+    """The JSON body as `model`; ProblemError 415 for another type, 422 with all its mistakes.
+
+    408 where it takes too long to come, 400 where it is none.
+    """
     require_type(request, JSON_TYPE)
-    data = await request.read()
+    body_s = parts_of(request).limits.config.body_s
+    try:
+        async with asyncio.timeout(body_s):
+            data = await request.read()
+    except TimeoutError as err:
+        raise ProblemError(408, f"the body has not come within {body_s:g} seconds") from err
+    except web.RequestPayloadError as err:
+        raise ProblemError(400, "the body is not sent as HTTP has it") from err
     try:
         json.loads(data)
     except (ValueError, RecursionError) as err:
