@@ -80,6 +80,7 @@ class Connections:
         self._watching: asyncio.Task[None] | None = None
         self._full = Gathered(partial(log.warning, "connections.full"))
         self._starved = Gathered(partial(log.error, "connections.no_descriptor"))
+        self.client_left = Gathered(partial(log.info, "http.client_left"))
         self.bad_request = Gathered(partial(log.warning, "http.bad_request"))
 
     # ---- Ports ----
@@ -314,7 +315,7 @@ class Connection(web.RequestHandler):
     ) -> web.StreamResponse:
         """The answer to what is no HTTP, and to what a handler did not foresee."""
         if isinstance(exc, ConnectionError):
-            log.info("http.client_left", method=request.method, client=self.address)
+            self._pool.client_left(method=request.method, client=self.address)
             raise exc
         if status >= 500:
             log.error("http.failed", method=request.method, exc_info=exc)

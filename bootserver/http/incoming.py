@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import unquote
+
+from multidict import CIMultiDict
 
 from bootserver.fields import parse_server_url
 
@@ -27,6 +29,14 @@ class Headers(Protocol):
 
     def getall(self, key: str, default: Sequence[str]) -> Sequence[str]:
         """All values of that header."""
+
+
+def readable(headers: Mapping[str, str]) -> CIMultiDict[str]:
+    """The headers without what is no UTF-8: aiohttp quotes some of them, and can't write that."""
+    return CIMultiDict(
+        (name, value.encode(errors="surrogateescape").decode(errors="replace"))
+        for name, value in headers.items()
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from bootserver.http.incoming import (
     is_host,
     merged_slashes,
     plain_address,
+    readable,
 )
 
 BACKLOG = 1024  # a whole site that powers on at once
@@ -131,6 +132,8 @@ class Port:
         if isinstance(request.headers, dict):
             return request  # aiohttp's own, in place of what is no HTTP
         changes: dict[str, Any] = {}
+        if not all(value.isascii() for _, value in message.raw_headers):
+            changes["headers"] = readable(request.headers)
         if hdrs.HOST not in request.headers and request.transport:  # or aiohttp asks the DNS
             address, number = request.transport.get_extra_info("sockname")[:2]
             changes["host"] = f"[{address}]:{number}" if ":" in address else f"{address}:{number}"

@@ -61,6 +61,24 @@ async def test_a_host_with_a_bad_byte_is_refused(admin: Admin, path: str):
     assert logs == []
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"Expect: \xff",
+        b"User-Agent: caf\xe9",
+        b"Upgrade: websocket\r\nConnection: \xff",
+        b"Upgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: \x93",
+    ],
+)
+async def test_bytes_that_are_no_text_fail_nothing(admin: Admin, header: bytes):
+    path = b"/api/v1/amt/hosts/192.0.2.1/console"
+    request = b"GET %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n\r\n" % (path, header)
+    async with connection(admin, request) as (reader, _), asyncio.timeout(EVENT_S):
+        status = await reader.readline()
+
+    assert status.split()[1].startswith(b"4")
+
+
 async def test_a_client_that_leaves_with_half_a_body_is_one_line(admin: Admin):
     with capture_logs() as logs:
         async with connection(admin, JSON_HEAD + b"{") as (_, writer):
