@@ -136,6 +136,7 @@ class IsoFacts:
     publisher: str = ""
     application: str = ""
     has_udf: bool = False
+    has_compressed: bool = False  # files in its tree, by zisofs: those are not served
     el_torito: tuple[ElToritoEntry, ...] = ()
     # What the recipes ask for, by lower-case path from `/`: sizes in bytes, 0 for a directory; and
     # the beginnings of the small files that say what the disc is.

@@ -25,6 +25,7 @@ from bootserver.disc.rock_ridge import RockRidge, read_rock_ridge, susp_skip
 from bootserver.disc.source import (
     DIRECTORY_LIMIT_BYTES,
     DIRECTORY_LIMIT_ENTRIES,
+    Compressed,
     Damage,
     Source,
 )
@@ -52,15 +53,18 @@ class IsoEntry:
     is_directory: bool = False
     target: str = ""
     extents: tuple[ByteRange, ...] = ()
+    is_compressed: bool = False
 
     def entries(self) -> list[Entry]:
         """What is in this directory."""
         return list(self.tree.entries(self.extents[0]))
 
     def node(self) -> Node:
-        """The node; raises Damage for a file that the image has not got whole."""
+        """The node; raises Damage for a file that the image has not got whole, or plain."""
         if self.is_directory:
             return Node(self.name, is_directory=True)
+        if self.is_compressed:
+            raise Compressed(f"has {self.name} compressed by zisofs, which is not undone here")
         pieces = joined(self.extents)
         if any(extent.stop > self.tree.source.size_bytes for extent in self.extents if extent):
             raise Damage(f"{self.name} ends past the end of the image")
@@ -72,6 +76,7 @@ class IsoTree:
 
     def __init__(self, source: Source, descriptor: bytes, *, is_joliet: bool = False) -> None:
         self.source = source
+        self.has_compressed = False  # among what was read so far
         (self._block_bytes,) = struct.unpack_from("<H", descriptor, 128)
         if self._block_bytes not in (512, 1024, 2048):
             raise Damage(f"its volume has blocks of {self._block_bytes:,} bytes")
@@ -128,7 +133,9 @@ class IsoTree:
             bool(record.flags & _DIRECTORY),
             _text(ridge.target),
             extents,
+            ridge.is_compressed,
         )
+        self.has_compressed = self.has_compressed or ridge.is_compressed
         if ridge.child_block is None:
             return entry
         start = ridge.child_block * self._block_bytes

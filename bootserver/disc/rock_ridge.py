@@ -22,6 +22,7 @@ _CONTINUATION_LIMIT = 16
 _NAME_LIMIT_BYTES = 1024  # four times what Linux takes
 _TARGET_LIMIT_BYTES = 4096
 _AREA_LIMIT_BYTES = 8 * CD_SECTOR_BYTES
+_SIGNATURES = (b"RR", b"PX", b"NM", b"TF", b"ER")  # of which the first in an area is one
 
 ReadArea = Callable[[int, int, int], bytes]  # first block, offset in it, count
 
@@ -34,15 +35,19 @@ class RockRidge:
     target: bytes = b""  # of a symbolic link
     child_block: int | None = None  # where the directory that belongs here really is
     is_relocated: bool = False  # this one really belongs elsewhere
+    is_compressed: bool = False  # by zisofs, which Linux undoes
 
 
 def susp_skip(area: bytes) -> int | None:
-    """Bytes to skip in each record but this one, the root's; None without Rock Ridge (SP)."""
+    """Bytes to skip in each record but this one, the root's; None without Rock Ridge.
+
+    Programs are about that forget the entry SP which says so: then the others tell, as for Linux.
+    """
     for start in (0, 14):  # behind the 14 bytes of a CD-ROM XA record
         entry = area[start : start + 7]
         if len(entry) == 7 and entry[:2] == b"SP" and entry[4:6] == b"\xbe\xef":
             return entry[6]
-    return None
+    return 0 if area[:2] in _SIGNATURES and area[3:4] == b"\1" else None
 
 
 def read_rock_ridge(area: bytes, read_area: ReadArea) -> RockRidge:
@@ -50,9 +55,11 @@ def read_rock_ridge(area: bytes, read_area: ReadArea) -> RockRidge:
     name = b""
     links: list[bytes] = []
     child_block = None
-    is_relocated = False
+    is_relocated = is_compressed = False
     for signature, data in _entries(area, read_area):
-        if signature == b"NM" and data and not data[0] & 0x06:  # not for "." and ".."
+        # The flags "this is ." and ".." are on real names too, as VirtualBox writes them; the
+        # directory's own two records never come here.
+        if signature == b"NM":
             name += data[1:]
         elif signature == b"SL":
             links.append(data[1:])
@@ -60,10 +67,12 @@ def read_rock_ridge(area: bytes, read_area: ReadArea) -> RockRidge:
             child_block = int.from_bytes(data[:4], "little")
         elif signature == b"RE":
             is_relocated = True
+        elif signature == b"ZF":
+            is_compressed = True
     target = _target(b"".join(links))
     if len(name) > _NAME_LIMIT_BYTES or len(target) > _TARGET_LIMIT_BYTES:
         raise Damage("a Rock Ridge name is too long")
-    return RockRidge(name, target, child_block, is_relocated)
+    return RockRidge(name, target, child_block, is_relocated, is_compressed)
 
 
 def _entries(area: bytes, read_area: ReadArea) -> Iterator[tuple[bytes, bytes]]:

@@ -21,6 +21,10 @@ class Damage(Exception):
     """What is wrong with a disc: the end of a sentence that its name begins."""
 
 
+class Compressed(Damage):
+    """A file that the disc has compressed: the rest of its sentence is about that file."""
+
+
 class Source:
     """An image file that is read in small parts, each whole or not at all."""
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 import struct
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from bootserver.disc.descriptors import Descriptors, read_boot_catalog, read_descriptors
 from bootserver.disc.entry import Entry, Node, Tree
 from bootserver.disc.iso9660 import IsoTree
 from bootserver.disc.listings import Listing, Listings
-from bootserver.disc.source import Damage, Source
+from bootserver.disc.source import Compressed, Damage, Source
 from bootserver.disc.udf import UdfTree
 from bootserver.errors import ImageError, ImageNotFoundError
 from bootserver.model import CD_SECTOR_BYTES, ByteRange
@@ -82,15 +82,42 @@ class Volume:
         What fits to the letter in any of the file systems comes before what fits but for its case.
         Raises ImageNotFoundError if there is nothing.
         """
-        return self._first(path, lambda trail: trail[-1].node())
+        node = self._first(path, lambda trail: trail[-1].node())
+        return self._as_rock_ridge_has_it(path, node)
 
     def children(self, path: str) -> list[Node]:
         """What is in the directory at `path`, of the first file system that has that directory.
 
         Links are listed as what they lead to; those that lead nowhere, and files of which the
-        image has only a part, are left out.
+        image has only a part, or a compressed form, are left out.
         """
-        return self._first(path, self._children)
+        nodes = []
+        with self.one_operation():
+            for node in self._first(path, self._children):
+                with suppress(ImageError):  # one that is compressed
+                    known = self._as_rock_ridge_has_it(f"{path}/{node.name}", node)
+                    nodes.append(dataclasses.replace(known, name=node.name))
+        return nodes
+
+    @property
+    def has_compressed(self) -> bool:
+        """True if a directory that was read so far has files compressed by zisofs."""
+        return any(tree.has_compressed for tree in self._trees if isinstance(tree, IsoTree))
+
+    def _as_rock_ridge_has_it(self, path: str, node: Node) -> Node:
+        """The node, unless Rock Ridge knows better of a file that UDF has.
+
+        genisoimage writes a symbolic link into UDF as an empty file, and what is compressed as if
+        it were not.
+        """
+        others = [t for t in self._trees[1:] if isinstance(t, IsoTree) and t.has_rock_ridge]
+        if not others or node.is_directory:
+            return node
+        try:
+            other = self._first(path, lambda trail: trail[-1].node(), others)
+        except ImageNotFoundError:
+            return node
+        return node if node.size_bytes else other
 
     def paths(self, wanted: Callable[[str], bool], enter: Callable[[str], bool]) -> set[str]:
         """The wanted ones of the lower-case paths in all file systems, by every file's best name.
@@ -137,7 +164,8 @@ class Volume:
             for entry in self._listings.of(directory).entries:
                 self._source.spend()  # also where all is in memory: names may lead in circles
                 if not entry.is_directory:
-                    entry.node()
+                    with suppress(Compressed):
+                        entry.node()
                 elif depth < _DEPTH_LIMIT:
                     pending.append((entry, depth + 1))
 
@@ -195,16 +223,20 @@ class Volume:
                 self._damage = self._damage or err
         return sorted(trees, key=lambda tree: not tree.has_rock_ridge)
 
-    def _first(self, path: str, answer: Callable[[Trail], T | None]) -> T:
+    def _first(
+        self, path: str, answer: Callable[[Trail], T | None], trees: Sequence[Tree] = ()
+    ) -> T:
         """The first answer that is not None, of all that `path` may mean, the best first."""
         with self._operation():
             damage = self._damage
             for exact in (True, False):
-                for tree in self._trees:
+                for tree in trees or self._trees:
                     try:
                         for trail in self._led_to((tree.root(),), _parts(path), exact=exact):
                             if (found := answer(trail)) is not None:
                                 return found
+                    except Compressed:  # and so have the others it, who do not know
+                        raise
                     except Damage as err:  # another file system may have it whole
                         damage = damage or err
             raise damage or ImageNotFoundError(
@@ -270,6 +302,8 @@ def _in_words(name: str) -> Iterator[None]:
     """Damage that ends the block becomes an ImageError."""
     try:
         yield
+    except Compressed as err:
+        raise ImageError(f"{name} {err}", hint="boot the disc whole: its own system can") from err
     except Damage as err:
         raise ImageError(f"{name} is damaged: {err}", hint=COPY_AGAIN) from err
 

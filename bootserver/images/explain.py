@@ -103,12 +103,18 @@ def explain(image: Image, site: Site, machine: Machine | None = None) -> Explana
 
 def _caveats(image: Image) -> tuple[str, ...]:
     """What is to be known of this very file."""
-    if image.facts is None or not image.facts.missing_bytes:
-        return ()
-    return (
-        f"the file ends {image.facts.missing_bytes:,} bytes before its volume does; all that is on "
-        "the disc is here, so most likely only padding was cut off",
-    )
+    caveats = []
+    if image.facts and image.facts.missing_bytes:
+        caveats.append(
+            f"the file ends {image.facts.missing_bytes:,} bytes before its volume does; all that "
+            "is on the disc is here, so most likely only padding was cut off"
+        )
+    if image.facts and image.facts.has_compressed:
+        caveats.append(
+            "files on the disc are compressed by zisofs, which is not undone here: they are not "
+            "served, and what would need them boots the disc whole"
+        )
+    return tuple(caveats)
 
 
 def _machine_for(image: Image, firmware: Firmware) -> Machine:

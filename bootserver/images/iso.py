@@ -90,6 +90,7 @@ def _inspect(file: BinaryIO, name: str) -> IsoFacts:
         )
     with volume.one_operation():
         texts = _texts(volume)
+        markers = _markers(volume) | _sizes(volume, named_paths(texts))
         return IsoFacts(
             size_bytes=size_bytes,
             missing_bytes=missing_bytes,
@@ -99,7 +100,8 @@ def _inspect(file: BinaryIO, name: str) -> IsoFacts:
             application=volume.application,
             has_udf=volume.has_udf,
             el_torito=tuple(_looked_into(file, entry) for entry in volume.el_torito),
-            markers=_markers(volume) | _sizes(volume, named_paths(texts)),
+            has_compressed=volume.has_compressed,
+            markers=markers,
             texts=texts,
         )
 

@@ -46,6 +46,19 @@ def test_name_is_continued_in_another_area() -> None:
     assert read_rock_ridge(area, read_area).name == b"hello world"
 
 
+@pytest.mark.parametrize("flags", [0x02, 0x04, 0x06, 0x20])
+def test_name_with_the_flags_of_another_is_a_name(flags: int) -> None:
+    """VirtualBox calls a real name the directory itself; such a record never comes here."""
+    assert read_rock_ridge(entry(b"NM", bytes([flags]) + b"cert"), no_area).name == b"cert"
+
+
+@pytest.mark.parametrize("algorithm", [b"pz", b"PZ"])
+def test_compressed_file_is_told(algorithm: bytes) -> None:
+    area = entry(b"NM", b"\0a") + entry(b"ZF", algorithm + b"\x04\x0f" + bytes(8))
+
+    assert read_rock_ridge(area, no_area) == RockRidge(name=b"a", is_compressed=True)
+
+
 def test_areas_that_continue_each_other_are_damage() -> None:
     area = continued(7, 0, 28)
 
@@ -111,6 +124,14 @@ def test_skip_length_is_the_roots(before: int) -> None:
     assert susp_skip(bytes(before) + b"SP\x07\x01\xbe\xef\x0e") == 14
 
 
-@pytest.mark.parametrize("area", [b"", b"SP\x07\x01\x00\x00\x00", b"SP\x07\x01\xbe\xef"])
+@pytest.mark.parametrize("area", [b"RR\x05\x01\x89", b"PX\x24\x01" + bytes(32)])
+def test_rock_ridge_without_its_mark_is_known_by_its_entries(area: bytes) -> None:
+    assert susp_skip(area) == 0
+
+
+@pytest.mark.parametrize(
+    "area",
+    [b"", b"AA\x05\x01\x89", b"RR\x05\x02\x89", b"SP\x07\x01\x00\x00\x00", b"SP\x07\x01\xbe\xef"],
+)
 def test_without_its_marks_there_is_no_rock_ridge(area: bytes) -> None:
     assert susp_skip(area) is None
