@@ -114,6 +114,15 @@ def test_a_plain_disk_has_no_direct_way():
     assert not outlook.direct_is_faster
 
 
+def test_the_command_of_a_hint_names_the_image_whatever_its_id():
+    nothing = replace(image(40 * MB, el_torito=()), id="--help me")
+
+    with pytest.raises(AmtError) as caught:
+        foresee(nothing, SITE, STUB_BYTES, SLOW, address_is_known=True)
+
+    assert caught.value.hint == "bootserver images explain -- '--help me'"
+
+
 def test_an_image_that_boots_nothing_is_told_before_the_machine_is_touched():
     with pytest.raises(AmtError, match="disc boots no machine"):
         foresee(image(40 * MB, el_torito=()), SITE, STUB_BYTES, SLOW, address_is_known=True)
