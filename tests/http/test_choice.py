@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from urllib.parse import unquote
 
 import pytest
 
@@ -53,6 +54,22 @@ async def test_the_menu_of_a_uefi_machine_is_another(plane: Plane):
 
     assert set(items(script)) == {"both%20%26%20more", "uefi"}
     assert "RESCUE" in gaps(script)
+
+
+async def test_discs_with_one_volume_id_or_letters_beyond_ascii_are_told_apart(
+    plane: Plane, config: Config
+):
+    # A blank, an ampersand and Chinese in a name: Ventoy's issues 159 and 632, usbode-circle's 70.
+    for name in ("one", "two", "系统 & 恢复"):
+        make_iso(config.images.path / f"{name}.iso", bios=True, volume_id="DVD_ROM")
+    await plane.look_again()
+    shown = items(await plane.script(await plane.token("")))
+
+    assert shown["one"].startswith("DVD_ROM [one] (")
+    assert shown["two"].startswith("DVD_ROM [two] (")
+    [chinese] = [key for key in shown if unquote(key) == "系统 & 恢复"]
+    assert shown[chinese].startswith("DVD_ROM [XiTong & HuiFu] (")
+    assert "/nbp/memdisk" in await plane.script(await plane.token(""), picked=unquote(chinese))
 
 
 async def test_what_does_not_fit_into_memory_is_not_offered(plane: Plane):
