@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 from bootserver.errors import ImageError
 from bootserver.images.sidecar import SideCar, read_sidecar
 from bootserver.model import FileVersion
+from bootserver.quoting import printable
 
 IMAGE_SUFFIXES = (".iso", ".img")  # discs; and disks, of which the first sector is a boot sector
 COMPRESSED_SUFFIXES = (".xz", ".gz", ".bz2", ".zip")  # `images add` unpacks these
@@ -164,8 +165,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _shown(path: Path, directory: Path) -> str:
-    name = path.relative_to(directory).as_posix()
-    return name if name.isprintable() else ascii(name)
+    return printable(path.relative_to(directory).as_posix())
 
 
 def _unreadable(directory: Path, err: OSError) -> ImageError:

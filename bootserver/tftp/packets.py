@@ -166,4 +166,4 @@ def error_text(datagram: bytes) -> str:
     """What the client's ERROR packet says, fit for a log line: `0: aborted by user`."""
     code = int.from_bytes(datagram[2:4], "big")
     message = datagram[4 : 4 + ERROR_TEXT_MAX].partition(b"\0")[0].decode("ascii", "replace")
-    return f"{code}: {''.join(c if c.isprintable() else '?' for c in message)}"
+    return f"{code}: {printable(message)}"

@@ -184,7 +184,7 @@ def test_error_message_is_100_printable_ascii_characters_at_most():
         (b"\x00\x05\x00\x00User aborted\x00", "0: User aborted"),
         (b"\x00\x05\x00\x08", "8: "),
         (b"\x00\x05", "0: "),
-        (b"\x00\x05\x00\x00a\n\x1b[2Jb\xff", "0: a??[2Jb�"),
+        (b"\x00\x05\x00\x00a\n\x1b[2Jb\xff", "0: a\\n\\x1b[2Jb�"),
     ],
 )
 def test_clients_error_becomes_one_clean_line(datagram, text):
