@@ -1,6 +1,7 @@
 """What the next boot is told, word for word and in the order that real firmware takes."""
 
 import asyncio
+import re
 from dataclasses import replace
 
 import pytest
@@ -406,6 +407,43 @@ async def test_https_switches_recovery_on_and_leaves_erasing_as_it_was(
         ),
         (GET, ""),
     ]
+
+
+async def test_https_is_armed_with_secure_boot_where_amt_takes_none_without() -> None:
+    sources = [returns(0), returns(2), returns(0)]
+    amt = ScriptedAmt(
+        {
+            GET: SETTINGS,
+            "Get CIM_BootService": "<g:EnabledState>32769</g:EnabledState>",
+            ORDER: sources,
+        }
+    )
+
+    async with scripted(amt) as client:
+        armed = await boot_from_https(client, FACTS, PARAMETERS, enforce_secure_boot=False)
+
+    assert armed == Armed(enforces_secure_boot=True)
+    tried = [
+        re.findall("EnforceSecureBoot>(true|false)<", b) for what, b in amt.heard if what == PUT
+    ]
+    assert [tried[0], tried[-1]] == [["false"], ["true"]]
+    assert amt.asked[-5:] == [GET, ORDER, PUT, ROLE, ORDER]
+
+
+async def test_https_that_is_refused_otherwise_is_not_tried_again() -> None:
+    amt = ScriptedAmt(
+        {
+            GET: SETTINGS,
+            "Get CIM_BootService": "<g:EnabledState>32769</g:EnabledState>",
+            ORDER: [returns(0), returns(5), returns(0)],
+        }
+    )
+
+    async with scripted(amt) as client:
+        with pytest.raises(AmtRefusedError, match="invalid parameter"):
+            await boot_from_https(client, FACTS, PARAMETERS, enforce_secure_boot=False)
+
+    assert amt.asked[-4:] == CLEARED
 
 
 async def test_https_that_is_not_ready_says_why_and_asks_nothing() -> None:

@@ -257,6 +257,20 @@ async def test_https_is_not_booted_from_a_server_that_amt_does_not_trust(
     assert https.logins == []
 
 
+async def test_https_is_booted_with_secure_boot_where_amt_insists(
+    tmp_path: Path, https: HttpsServer
+) -> None:
+    insists = WsmanManners(insists_on_secure_boot=True)
+    async with device_and_client(tmp_path, tls=True, wsman_manners=insists) as (device, client):
+        await push_root_certificate(client, https.root_der)
+        facts = await probe(client)
+        parameters = RecoveryParameters(https.url)
+        armed = await boot_from_https(client, facts, parameters, enforce_secure_boot=False)
+
+        assert armed.enforces_secure_boot
+        assert (await boots_next(device, client)).source is BootFrom.HTTPS
+
+
 async def test_https_switches_recovery_on(tmp_path: Path, https: HttpsServer) -> None:
     async with device_and_client(tmp_path, tls=True) as (device, client):
         device.state.boot_service = 32768

@@ -91,6 +91,13 @@ def test_recovery_that_leads_to_no_call_points_to_the_event_log():
     assert "amt events" in told.value.hint
 
 
+def test_recovery_under_secure_boot_that_leads_to_no_call_says_so():
+    with pytest.raises(NoCallError, match="Secure Boot is enforced") as told:
+        judged(seen(silent_s=300, redirected=False), enforces_secure_boot=True)
+
+    assert "sign the loaders" in told.value.hint
+
+
 def test_a_boot_that_stands_still_for_good_says_what_the_ledger_knows():
     slow = "about 1.1 MB/s: the link is at 10 Mb/s"
     with pytest.raises(BootFailedError, match="the link is at 10 Mb/s"):

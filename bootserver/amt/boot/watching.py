@@ -60,7 +60,7 @@ def judge(seen: Seen, limits: Limits, *, enforces_secure_boot: bool) -> None:
                 f"{session.stalled or session.error or f'it stands at {session.phase}'}",
                 hint="look at its screen: bootserver amt kvm, or bootserver amt console",
             )
-        raise _no_call(seen)
+        raise _no_call(seen, enforces_secure_boot=enforces_secure_boot)
 
 
 def what_goes_on(seen: Seen) -> str:
@@ -102,7 +102,14 @@ def _no_reads(seen: Seen, limits: Limits, *, enforces_secure_boot: bool) -> NoRe
     )
 
 
-def _no_call(seen: Seen) -> NoCallError:
+def _no_call(seen: Seen, *, enforces_secure_boot: bool) -> NoCallError:
+    if not seen.redirected and enforces_secure_boot:
+        return NoCallError(
+            f"the stub has not called for {seen.silent_s:.0f} s after One-Click Recovery, and "
+            "Secure Boot is enforced: the firmware starts only what it trusts",
+            hint="sign the loaders ([stub.signing], docs/secure-boot.md), or boot by "
+            "--method two-stage",
+        )
     if not seen.redirected:
         return NoCallError(
             f"the stub has not called for {seen.silent_s:.0f} s after One-Click Recovery",

@@ -30,7 +30,7 @@ from bootserver.amt.wsman.values import Instance, Plain
 
 _CONFIGURATION = pointer("CIM_BootConfigSetting", InstanceID="Intel(r) AMT: Boot Configuration 0")
 _NEXT_BOOT_ONLY, _NOT_NEXT = 1, 32768  # SetBootConfigRole.Role
-_ACCESS_DENIED = 6
+_UNKNOWN_ERROR, _ACCESS_DENIED = 2, 6
 _RECOVERY_ONLY, _ERASE_ONLY, _BOTH = 32769, 32770, 32771  # CIM_BootService.EnabledState
 _REDIRECTED_CD = 1  # IDERBootDevice; 0 is the floppy
 
@@ -130,7 +130,8 @@ async def boot_from_https(
 ) -> Armed:
     """The next boot is from an HTTPS URL, by One-Click Recovery, which is switched on if need be.
 
-    As for `boot_from_redirected_cd`; no redirection session is needed.
+    As for `boot_from_redirected_cd`; no redirection session is needed. Where AMT refuses to switch
+    Secure Boot off for it, Secure Boot stays enforced.
     """
     if not facts.recovery.ready:
         raise AmtRefusedError(
@@ -138,18 +139,27 @@ async def boot_from_https(
             hint="boot from the redirected CD instead",
         )
     await _switch_recovery_on(client)
-    enforced = _enforced(facts, enforce_secure_boot)
     block, count = encode(parameters)
-    changes: dict[str, Plain] = {
+    told: dict[str, Plain] = {
         "ForcedProgressEvents": True,  # else the event log does not say how far it came
-        "EnforceSecureBoot": enforced,
         "UefiBootNumberOfParams": count,
         "UefiBootParametersArray": block,
     }
-    await _arm(
-        client, changes, source=HTTPS_BOOT_SOURCE, facts=facts, adds={"UefiBootParametersArray"}
-    )
-    return Armed(enforced)
+
+    async def arm(enforced: bool) -> Armed:
+        changes = told | {"EnforceSecureBoot": enforced}
+        adds = {"UefiBootParametersArray"}
+        await _arm(client, changes, source=HTTPS_BOOT_SOURCE, facts=facts, adds=adds)
+        return Armed(enforced)
+
+    enforced = _enforced(facts, enforce_secure_boot)
+    try:
+        return await arm(enforced)
+    except AmtRefusedError as refused:
+        # AMT 16.1 takes no recovery without Secure Boot (device-management-toolkit/deployment#466).
+        if enforced or refused.return_value != _UNKNOWN_ERROR:
+            raise
+        return await arm(True)
 
 
 async def clear_boot_options(client: WsmanClient) -> None:
