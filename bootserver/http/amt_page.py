@@ -11,7 +11,7 @@ from aiohttp import web
 from bootserver.amt.boot.progress import BootProgress, Doing
 from bootserver.amt.control.facts import ConsentPolicy, ControlMode
 from bootserver.amt.hosts import AmtHost
-from bootserver.amt.nouns import BootMethod, PowerAction, PowerState
+from bootserver.amt.nouns import BootMethod, BootTarget, PowerAction, PowerState
 from bootserver.http import page_data, words
 from bootserver.http.api.parts import parts_of
 from bootserver.http.waterfall import waterfall
@@ -62,6 +62,12 @@ ACTIONS = {
     PowerAction.RESTART: ("Restart", "asks its system", False),
     PowerAction.SLEEP: ("Sleep", "asks its system", False),
     PowerAction.HIBERNATE: ("Hibernate", "asks its system", False),
+}
+TARGETS = {
+    BootTarget.BIOS_SETUP: "Boot into its setup",
+    BootTarget.DISK: "Boot from its disk",
+    BootTarget.CD: "Boot from its CD drive",
+    BootTarget.PXE: "Boot from the network",
 }
 CONTROL_MODES = {
     ControlMode.ADMIN: "admin control",

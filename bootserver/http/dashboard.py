@@ -205,6 +205,7 @@ async def _amt(request: web.Request) -> web.Response:
         image_names=page_data.image_names(request),
         methods=amt_page.METHODS,
         actions=amt_page.ACTIONS,
+        targets=amt_page.TARGETS,
     )
 
 

@@ -265,6 +265,50 @@ async def server_is_up(site: Site) -> None:
             await asyncio.sleep(0.1)
 
 
+async def test_many_machines_are_asked_and_told_side_by_side(tmp_path: Path):
+    specs = [
+        FakeSpec(tmp_path / name, host=name, power=power)
+        for name, power in (("127.0.0.2", SystemState.S0), ("127.0.0.3", SystemState.S5))
+    ]
+    hosts = tmp_path / "lab.txt"
+    hosts.write_text("127.0.0.2  # by the window\n127.0.0.3\n127.0.0.4\n")
+    async with fake_amt(specs[0]) as one, fake_amt(specs[1]) as two:
+        site = site_with(tmp_path, one, two)
+        lab = ("--hosts", str(hosts), "--plain")
+        options = {"expect": 1, "stream": "output"}  # there is nobody at the third address
+        facts = json.loads(await site.command("amt", "probe", *lab, "--json", **options))
+        text = await site.command("amt", "power", "state", *lab, **options)
+        order = ("amt", "boot", "--to", "disk", *lab, "--json")
+        booted = json.loads(await site.command(*order, **options))
+        both = await site.query("amt", "power", "127.0.0.2", "127.0.0.3", "state")
+
+    assert [answer["host"] for answer in facts] == ["127.0.0.2", "127.0.0.3", "127.0.0.4"]
+    assert [answer["facts"]["power"] for answer in facts[:2]] == ["on", "off"]
+    assert facts[2]["failure"] == "unreachable"
+    assert text == "127.0.0.2 is on\n127.0.0.3 is off\n"
+    assert [(a["before"], a["asked"]) for a in booted[:2]] == [("on", "reset"), ("off", "on")]
+    assert [boot.source for boot in (*one.boots, *two.boots)] == ["hard-drive", "hard-drive"]
+    assert [answer["state"] for answer in both] == ["on", "on"]
+
+
+async def test_pxe_wakes_a_machine_that_sleeps_and_then_boots_it(tmp_path: Path):
+    async with fake_amt(FakeSpec(tmp_path / "amt", power=SystemState.S3)) as device:
+        text = await site_with(tmp_path, device).command("amt", "pxe", device.host)
+
+        assert [boot.source for boot in device.boots] == ["pxe"]
+    assert "it boots from the network now" in text
+
+
+async def test_a_boot_is_of_an_image_or_of_something_of_the_machines_own(tmp_path: Path):
+    site = site_with(tmp_path)
+
+    neither = await site.command("amt", "boot", "pc", expect=2)
+    both = await site.command("amt", "boot", "pc", "--image", "x", "--to", "pxe", expect=2)
+
+    assert "give --image ID, or --to" in neither
+    assert "give --image ID, or --to" in both
+
+
 async def test_a_file_of_hosts_boots_side_by_side_and_ends_in_one_list(tmp_path: Path):
     specs = [
         FakeSpec(tmp_path / name, host=name, power=SystemState.S0)

@@ -94,6 +94,29 @@ async def test_a_boot_that_wants_consent_has_a_place_for_the_code(
     assert "about" in text.partition('class="expected"')[2]  # both ways, before anything is done
 
 
+async def test_a_boot_of_the_machines_own_without_consent_changes_nothing(
+    admin: Admin, device: FakeAmtDevice
+):
+    path = f"/amt/hosts/{device.host}/boot"
+    problem = await admin.ask(path, "POST", json=LOGIN | {"to": "bios-setup"}, expect=502)
+
+    assert "wants a user's consent" in problem["detail"]
+    assert all(asked.startswith(("Get ", "Enumerate", "Pull")) for asked in device.asked)
+
+
+async def test_a_machine_boots_into_something_of_its_own(config: Config, tmp_path: Path):
+    spec = FakeSpec(tmp_path / "amt", power=SystemState.S0)
+    async with fake_amt(spec) as device, running_admin(with_amt(config, device)) as admin:
+        path = f"/amt/hosts/{device.host}"
+        change = await admin.ask(f"{path}/boot", "POST", json=LOGIN | {"to": "cd"})
+        await device.booted()
+        text = await page(admin, "/amt")
+
+    assert change == {"before": "on", "asked": "reset"}
+    assert [boot.source for boot in device.boots] == ["local-cd"]
+    assert 'value="bios-setup" required data-words="Boot into its setup"' in text
+
+
 async def test_a_boot_that_failed_says_why_and_what_to_do(admin: Admin, device: FakeAmtDevice):
     order = {"image": "rescue"}
     boot = await admin.ask(f"/machines/{device.host}/boot", "POST", json=order, expect=202)

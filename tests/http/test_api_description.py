@@ -176,6 +176,8 @@ async def test_every_operation_answers_what_its_description_says(
         "POST", "/amt/hosts/{host}/power", 502, f"{host}/power", json=login | {"action": "on"}
     )
     screen = login | {"rfb_password": "P@ssw0rd"}
+    own = login | {"to": "disk"}  # a user there has to consent first
+    await call("POST", "/amt/hosts/{host}/boot", 502, f"{host}/boot", json=own)
     await call("POST", "/amt/hosts/{host}/kvm", 200, f"{host}/kvm", json=screen)
     await call("GET", "/amt/hosts/{host}/console", 426, f"{host}/console")
     async with admin.http.ws_connect(f"{admin.url}/api/v1{host}/console") as console:

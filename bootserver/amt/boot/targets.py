@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from bootserver.amt.control.boot_options import boot_target
+from bootserver.amt.control.consent import consent_is_missing
 from bootserver.amt.control.power import PowerChange, Told, request_power, wake
+from bootserver.amt.errors import AmtConsentRequiredError
 from bootserver.amt.hosts import AmtHosts
 from bootserver.amt.nouns import BootTarget, PowerAction
 from bootserver.amt.wsman.client import WsmanClient
@@ -14,8 +16,14 @@ async def boot_into(
 ) -> PowerChange:
     """Boot the machine into that, once; `told` gets what goes on in words.
 
-    Raises AmtError; the next boot is an ordinary one then.
+    Raises AmtError; the next boot is an ordinary one then. Where a user has to consent first,
+    nothing is changed.
     """
+    if await consent_is_missing(client):
+        raise AmtConsentRequiredError(
+            f"AMT on {client.host} wants a user's consent to boot options",
+            hint="run bootserver amt boot --to in a terminal, with somebody at the machine",
+        )
     await wake(client, told)
     async with hosts.arming(client, lambda: boot_target(client, target)):
         return await request_power(client, PowerAction.BOOT)

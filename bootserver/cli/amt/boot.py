@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from bootserver.amt.nouns import AmtLogin, BootMethod
+from bootserver.amt.nouns import AmtLogin, BootMethod, BootTarget
 from bootserver.cli.amt.login import is_somebody_there, login_from_here, with_login
+from bootserver.cli.amt.many import Named, ask_each, show, with_hosts
 from bootserver.cli.boots import admin_url
 from bootserver.cli.shared import as_json, print_json, with_config
 from bootserver.config import Config
-from bootserver.errors import BootServerError
+
+if TYPE_CHECKING:
+    from bootserver.amt.access import AmtAccess
+    from bootserver.amt.hosts import AmtHosts
+    from bootserver.amt.wsman.client import WsmanClient
+
+TARGETS = {
+    BootTarget.BIOS_SETUP: "into its setup",
+    BootTarget.DISK: "from its disk",
+    BootTarget.CD: "from its CD drive",
+    BootTarget.PXE: "from the network",
+}
 
 
 @click.command()
-@click.argument("hosts", metavar="HOST...", nargs=-1)
-@click.option("--image", "image_id", required=True, metavar="ID", help="What to boot.")
+@with_hosts
+@click.option("--image", "image_id", default="", metavar="ID", help="What to boot.")
 @click.option(
-    "--hosts",
-    "hosts_file",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True),
-    help="A file with more hosts, one a line; # begins a comment.",
+    "--to",
+    "target",
+    type=click.Choice([target.value for target in BootTarget]),
+    help="Instead of an image: the machine's own setup, disk, CD drive or network, this once. "
+    "Needs no server.",
 )
 @click.option(
     "--method",
@@ -40,9 +52,9 @@ from bootserver.errors import BootServerError
 @with_config
 async def boot(
     config: Config,
-    hosts: tuple[str, ...],
+    named: Named,
     image_id: str,
-    hosts_file: Path | None,
+    target: str | None,
     method: str,
     stay: bool,
     limit: int,
@@ -52,8 +64,14 @@ async def boot(
 ) -> None:
     """Boot machines into an image, through their AMT, and watch until they run it.
 
-    The server that runs (`bootserver serve`) does it. Ctrl-C gives up what goes on.
+    The server that runs (`bootserver serve`) does it. Ctrl-C gives up what goes on. With --to they
+    boot something of their own, and nothing is watched.
     """
+    if bool(image_id) == bool(target):
+        raise click.UsageError("give --image ID, or --to and what of its own it is to boot")
+    if target:
+        await boot_into_target(config, named, login, BootTarget(target), as_json=as_json)
+        return
     from rich.console import Console
 
     from bootserver.cli.amt.boot_watch import (
@@ -66,9 +84,6 @@ async def boot(
     )
     from bootserver.cli.api import open_api
 
-    wanted = list(dict.fromkeys([*hosts, *(_read_hosts(hosts_file) if hosts_file else [])]))
-    if not wanted:
-        raise click.UsageError("give a HOST, or --hosts FILE")
     output = Console(soft_wrap=True)
     screen, shown = screen_for(output, as_json=as_json)
     attended = is_somebody_there() and not as_json
@@ -77,7 +92,7 @@ async def boot(
     order |= {"at_once": limit, **_login_body(login)}
     async with open_api(url.rstrip("/") or admin_url(config)) as api:
         with shown:
-            outcomes = await boot_all(api, wanted, order, screen, asking)
+            outcomes = await boot_all(api, list(named.machines), order, screen, asking)
     if as_json:
         print_json([outcome.as_json() for outcome in outcomes])
     elif len(outcomes) == 1:
@@ -88,6 +103,30 @@ async def boot(
         raise SystemExit(1)
 
 
+async def boot_into_target(
+    config: Config, named: Named, login: AmtLogin, target: BootTarget, *, as_json: bool
+) -> None:
+    """Boot machines into something of their own, once, and say what they did before."""
+
+    async def ask(hosts: AmtHosts, client: WsmanClient, access: AmtAccess) -> dict[str, Any]:
+        from bootserver.amt.boot.targets import boot_into
+
+        def told(sentence: str) -> None:
+            click.echo(f"{access.host}: {sentence}", err=True)
+
+        change = await boot_into(hosts, client, target, told)
+        return {"before": change.before.value, "asked": change.asked.value, "to": target.value}
+
+    answers = await ask_each(config, named, login, ask, consents=True)
+    where = TARGETS[target]
+    show(
+        named,
+        answers,
+        lambda a: f"{a['host']} was {a['before']}; it boots {where} now",
+        as_json=as_json,
+    )
+
+
 def _login_body(login: AmtLogin) -> dict[str, Any]:
     """The login for the API: only what was given."""
     given = login_from_here(login)
@@ -95,14 +134,3 @@ def _login_body(login: AmtLogin) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value not in ("", None)} | (
         {"legacy_tls": True} if given.legacy_tls else {}
     )
-
-
-def _read_hosts(path: Path) -> list[str]:
-    try:
-        with click.open_file(str(path), encoding="utf-8") as file:
-            lines = [line.partition("#")[0].strip() for line in file]
-    except (OSError, UnicodeDecodeError) as err:
-        raise BootServerError(
-            f"{path} cannot be read: {err}", hint="it is to be a text, one host a line"
-        ) from err
-    return [line for line in lines if line]

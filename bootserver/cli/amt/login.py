@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import update_wrapper
@@ -17,6 +17,7 @@ import click
 from bootserver.amt.nouns import AmtLogin
 from bootserver.cli.shared import open_state
 from bootserver.config import PASSWORD_VARIABLE, Config
+from bootserver.errors import BootServerError
 
 if TYPE_CHECKING:
     from bootserver.amt.access import AmtAccess
@@ -88,24 +89,46 @@ async def open_amt(
 
     With `consents` so is the code on its screen, where AMT demands a user's consent.
     """
-    from bootserver.amt.credentials import NoPasswordError
-
     async with open_hosts(config) as hosts:
         host = await hosts.resolve(machine)
-        try:
-            await hosts.access(host, login)
-        except NoPasswordError:
-            if not is_somebody_there():
-                raise
-            password = click.prompt(f"password of AMT on {host}", hide_input=True, err=True)
-            login = replace(login, password=password)
+        login = await with_password(hosts, [host], login)
         async with hosts.client(host, login) as (client, access):
             if consents:
-                await _have_consent(client)
+                await have_consent(client)
             yield hosts, client, access
 
 
-async def _have_consent(client: WsmanClient) -> None:
+async def with_password(hosts: AmtHosts, machines: Sequence[str], login: AmtLogin) -> AmtLogin:
+    """The login with a password that is asked for, if one of the machines has none kept."""
+    if not is_somebody_there():
+        return login
+    lacking = []
+    for machine in machines:
+        try:
+            host = await hosts.resolve(machine)
+        except BootServerError:
+            continue  # it is told in its turn
+        if await lacks_password(hosts, host, login):
+            lacking.append(host)
+    if not lacking:
+        return login
+    whose = lacking[0] if len(lacking) == 1 else f"{len(lacking)} hosts"
+    password = click.prompt(f"password of AMT on {whose}", hide_input=True, err=True)
+    return replace(login, password=password)
+
+
+async def lacks_password(hosts: AmtHosts, host: str, login: AmtLogin) -> bool:
+    """True if none is given, and none is kept for that host."""
+    from bootserver.amt.credentials import NoPasswordError
+
+    try:
+        await hosts.access(host, login)
+    except NoPasswordError:
+        return True
+    return False
+
+
+async def have_consent(client: WsmanClient) -> None:
     """Have whoever sits here ask whoever sits there, if AMT wants that."""
     from bootserver.amt.control.asking import ConsentQuestion
     from bootserver.amt.control.consent import consent_is_missing

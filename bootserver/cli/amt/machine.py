@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING
 import click
 
 from bootserver.amt.nouns import AmtLogin, BootTarget, PowerAction
+from bootserver.cli.amt.boot import boot_into_target
 from bootserver.cli.amt.login import open_amt, open_hosts, with_login
+from bootserver.cli.amt.many import Json, Named, ask_each, show, with_hosts
 from bootserver.cli.shared import as_json, megabytes, print_json, with_config
 from bootserver.config import Config
 from bootserver.errors import BootServerError
 
 if TYPE_CHECKING:
+    from bootserver.amt.access import AmtAccess
     from bootserver.amt.control.facts import AmtFacts
+    from bootserver.amt.hosts import AmtHosts
+    from bootserver.amt.wsman.client import WsmanClient
 
 _host = click.argument("machine", metavar="HOST")
 
@@ -41,50 +46,59 @@ async def list_hosts(config: Config, as_json: bool) -> None:
 
 
 @click.command()
-@_host
+@with_hosts
 @with_login
 @as_json
 @with_config
-async def probe(config: Config, machine: str, login: AmtLogin, as_json: bool) -> None:
+async def probe(config: Config, named: Named, login: AmtLogin, as_json: bool) -> None:
     """Ask AMT what it is, what it can do, and what stands in the way of booting from here."""
-    async with open_amt(config, machine, login) as (hosts, client, access):
+
+    async def ask(hosts: AmtHosts, client: WsmanClient, access: AmtAccess) -> Json:
         facts = await hosts.probe(client)
-        if as_json:
-            print_json(facts.as_json())
-            return
-        click.echo(f"{access.host}, over {'TLS' if access.tls else 'plain HTTP'}")
-        for name, value in _rows(facts):
-            click.echo(f"  {name:<16} {value}")
+        rows = "".join(f"\n  {name:<16} {value}" for name, value in _rows(facts))
+        over = f", over {'TLS' if access.tls else 'plain HTTP'}"
+        return {"facts": facts.as_json()} if as_json else {"text": f"{access.host}{over}{rows}"}
+
+    answers = await ask_each(config, named, login, ask)
+    if as_json and not named.is_list:
+        print_json(answers[0].as_json()["facts"])
+        return
+    show(named, answers, lambda answer: str(answer["text"]), as_json=as_json)
 
 
 @click.command()
-@_host
+@with_hosts
 @click.argument("action", type=click.Choice(["state", *(a.value for a in PowerAction)]))
 @with_login
+@as_json
 @with_config
-async def power(config: Config, machine: str, action: str, login: AmtLogin) -> None:
-    """Tell a machine's power state, or change it; `boot` is a reset, or power-on if it is off."""
-    from bootserver.amt.control.power import power_state, request_power
+async def power(config: Config, named: Named, action: str, login: AmtLogin, as_json: bool) -> None:
+    """Tell machines' power state, or change it; `boot` is a reset, or power-on if it is off."""
 
-    async with open_amt(config, machine, login) as (_, client, access):
+    async def ask(_: AmtHosts, client: WsmanClient, _access: AmtAccess) -> Json:
+        from bootserver.amt.control.power import power_state, request_power
+
         if action == "state":
-            click.echo(f"{access.host} is {await power_state(client)}")
-            return
+            return {"state": (await power_state(client)).value}
         change = await request_power(client, PowerAction(action))
-        click.echo(f"{access.host} was {change.before}; asked for: {change.asked}")
+        return {"before": change.before.value, "asked": change.asked.value}
+
+    def sentence(answer: Json) -> str:
+        if action == "state":
+            return f"{answer['host']} is {answer['state']}"
+        return f"{answer['host']} was {answer['before']}; asked for: {answer['asked']}"
+
+    show(named, await ask_each(config, named, login, ask), sentence, as_json=as_json)
 
 
 @click.command()
-@_host
+@with_hosts
 @with_login
+@as_json
 @with_config
-async def pxe(config: Config, machine: str, login: AmtLogin) -> None:
-    """Boot a machine from the network, this once: see docs/pxe.md for what answers it."""
-    from bootserver.amt.boot.targets import boot_into
-
-    async with open_amt(config, machine, login, consents=True) as (hosts, client, access):
-        change = await boot_into(hosts, client, BootTarget.PXE, click.echo)
-        click.echo(f"{access.host} was {change.before}; it boots from the network now")
+async def pxe(config: Config, named: Named, login: AmtLogin, as_json: bool) -> None:
+    """Boot machines from the network, this once: see docs/pxe.md for what answers them."""
+    await boot_into_target(config, named, login, BootTarget.PXE, as_json=as_json)
 
 
 @click.command()

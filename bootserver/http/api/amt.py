@@ -7,6 +7,7 @@ from dataclasses import asdict
 from aiohttp import web
 
 from bootserver.amt.boot.remote_boot import BootOrder
+from bootserver.amt.boot.targets import boot_into
 from bootserver.amt.control.kvm import enable_kvm
 from bootserver.amt.control.power import request_power
 from bootserver.amt.nouns import BootMethod, PowerAction
@@ -16,6 +17,7 @@ from bootserver.http.api.requests import (
     AmtCredentials,
     AmtKvmOrder,
     AmtPower,
+    AmtTarget,
     ConsentCode,
     read_body,
 )
@@ -49,6 +51,15 @@ async def change_power(request: web.Request) -> web.Response:
     host = await hosts.resolve(request.match_info["host"])
     async with hosts.client(host, given.login) as (client, _):
         change = await request_power(client, PowerAction(given.action))
+    return web.json_response({"before": change.before.value, "asked": change.asked.value})
+
+
+async def boot_into_own(request: web.Request) -> web.Response:
+    """POST /amt/hosts/{host}/boot"""
+    hosts, given = parts_of(request).amt_hosts, await read_body(request, AmtTarget)
+    host = await hosts.resolve(request.match_info["host"])
+    async with hosts.client(host, given.login) as (client, _):
+        change = await boot_into(hosts, client, given.to, lambda _: None)
     return web.json_response({"before": change.before.value, "asked": change.asked.value})
 
 

@@ -25,6 +25,7 @@ from bootserver.http.api.requests import (
     AmtCredentials,
     AmtKvmOrder,
     AmtPower,
+    AmtTarget,
     BootQuery,
     ConsentCode,
     ExportQuery,
@@ -233,6 +234,15 @@ OPERATIONS = (
         {200: shapes.AmtPowerChange},
         (400, 403, 404, 413, 415, 422, 502),
         body=AmtPower,
+    ),
+    Operation(
+        "POST",
+        "/amt/hosts/{host}/boot",
+        amt.boot_into_own,
+        "Boot a machine into its setup, or from its own disk, CD drive or network, this once",
+        {200: shapes.AmtPowerChange},
+        (400, 403, 404, 409, 413, 415, 422, 502),
+        body=AmtTarget,
     ),
     Operation(
         "POST",

@@ -11,6 +11,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from bootserver.amt.armed import BeingArmedError
 from bootserver.amt.boot.boots import (
     HostIsBusyError,
     NoCodeWantedError,
@@ -42,6 +43,7 @@ _STATUS = {
     LoaderMissingError: 503,
     AmtError: 502,  # it is the machine that cannot, or does not want to
     AmtWrongPasswordError: 422,
+    BeingArmedError: 409,
     UnknownMachineError: 404,
     NoPasswordError: 422,
     NoSuchBootError: 404,

@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from bootserver.amt.nouns import AmtLogin, BootMethod, PowerAction
+from bootserver.amt.nouns import AmtLogin, BootMethod, BootTarget, PowerAction
 from bootserver.fields import (
     AmtUser,
     ImageId,
@@ -204,6 +204,12 @@ class AmtPower(AmtCredentials):
     """What AMT is to do with the machine's power."""
 
     action: PowerAction
+
+
+class AmtTarget(AmtCredentials):
+    """What of its own a machine is to boot, this once."""
+
+    to: BootTarget
 
 
 class AmtKvmOrder(AmtCredentials):

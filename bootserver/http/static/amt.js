@@ -187,8 +187,11 @@ onSend(form("power"), async (data) => {
     sure(true);
     return false;
   }
+  const [what, order] = "target" in chosen.dataset
+    ? ["/boot", { to: chosen.value }]
+    : ["/power", { action: chosen.value }];
   const { value } = await withLogin(powering, () =>
-    call("POST", path(host, "/power"), { body: { action: chosen.value, ...loginOf(data) } }),
+    call("POST", path(host, what), { body: { ...order, ...loginOf(data) } }),
   );
   announce(`It was ${value.before}; asked for: ${value.asked}`);
   await refresh();
