@@ -6,7 +6,7 @@ import os
 import shlex
 import stat
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePath
@@ -99,7 +99,11 @@ def look(directory: Path) -> tuple[dict[str, Seen], dict[str, str]]:
         else:
             seen[image_id] = Seen(path, FileVersion.of(status), *_sidecar(path))
     own = {file for image in seen.values() for file in image.sidecar.settings.own_files}
-    unused = ((path, why) for path, why in ignored.items() if os.path.realpath(path) not in own)
+    unused = (
+        (path, why)
+        for path, why in ignored.items()
+        if os.path.realpath(path) not in own and not _is_unpacked(path, seen, directory)
+    )
     return seen, {_shown(path, directory): why for path, why in islice(unused, IGNORED_LIMIT)}
 
 
@@ -183,6 +187,14 @@ def _advice(path: Path) -> str:
     if suffix in COMPRESSED_SUFFIXES:
         return f"is compressed: run bootserver images add {shlex.quote(str(path))}"
     return next((advice for suffixes, advice in _STRAYS.items() if suffix in suffixes), "")
+
+
+def _is_unpacked(path: Path, seen: Container[str], directory: Path) -> bool:
+    """True for a compressed file whose image is in the library already."""
+    if path.suffix.lower() not in COMPRESSED_SUFFIXES:
+        return False
+    image = path.with_suffix("")
+    return image_id_of(image if is_image(image) else path, directory) in seen
 
 
 def _sidecar(path: Path) -> tuple[SideCar, ImageError | None]:

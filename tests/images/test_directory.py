@@ -139,6 +139,13 @@ def test_what_may_be_meant_as_an_image_is_told_with_what_to_do(
     assert advice in ignored[name]
 
 
+def test_compressed_file_beside_its_image_is_told_nothing_of(directory: Path) -> None:
+    for name in ("a.iso", "a.iso.xz", "b.img", "b.zip", "c.iso.gz"):
+        (directory / name).touch()
+
+    assert list(look(directory)[1]) == ["c.iso.gz"]
+
+
 def test_companions_of_images_are_told_nothing_of(directory: Path) -> None:
     for name in ("a.iso", "a.iso.sha256", "a.iso.asc", "SHA256SUMS", "README.txt", ".a.iso.part"):
         (directory / name).touch()
