@@ -10,7 +10,7 @@ from bootserver.amt.nouns import AmtLogin, BootMethod, BootTarget
 from bootserver.cli.amt.login import is_somebody_there, login_from_here, with_login
 from bootserver.cli.amt.many import Named, ask_each, show, with_hosts
 from bootserver.cli.boots import admin_url
-from bootserver.cli.shared import as_json, print_json, with_config
+from bootserver.cli.shared import as_json, echo, print_json, with_config
 from bootserver.config import Config
 
 if TYPE_CHECKING:
@@ -72,8 +72,6 @@ async def boot(
     if target:
         await boot_into_target(config, named, login, BootTarget(target), as_json=as_json)
         return
-    from rich.console import Console
-
     from bootserver.cli.amt.boot_watch import (
         AtTheTerminal,
         NobodyThere,
@@ -83,8 +81,9 @@ async def boot(
         table_of_all,
     )
     from bootserver.cli.api import open_api
+    from bootserver.cli.terminal import Terminal
 
-    output = Console(soft_wrap=True)
+    output = Terminal(soft_wrap=True)
     screen, shown = screen_for(output, as_json=as_json)
     attended = is_somebody_there() and not as_json
     asking = AtTheTerminal(screen) if attended else NobodyThere()
@@ -112,7 +111,7 @@ async def boot_into_target(
         from bootserver.amt.boot.targets import boot_into
 
         def told(sentence: str) -> None:
-            click.echo(f"{access.host}: {sentence}", err=True)
+            echo(f"{access.host}: {sentence}", err=True)
 
         change = await boot_into(hosts, client, target, told)
         return {"before": change.before.value, "asked": change.asked.value, "to": target.value}

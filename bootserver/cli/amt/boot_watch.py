@@ -11,14 +11,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
-import click
-
 from bootserver.cli.amt.typed import typed_line
 from bootserver.cli.api import Api, RefusedError
-from bootserver.cli.shared import megabytes
+from bootserver.cli.shared import echo, megabytes
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import RenderableType
+
+    from bootserver.cli.terminal import Terminal
 
 LOOK_S = 0.5
 WATCHED_AT_ONCE = 64  # the server sees to it how many of them boot
@@ -214,7 +214,7 @@ class Lines:
         text = _sentence(outcome)
         if text and self._told.get(outcome.host) != text:
             self._told[outcome.host] = text
-            click.echo(f"{datetime.now():%H:%M:%S}  {outcome.host}  {text}")
+            echo(f"{datetime.now():%H:%M:%S}  {outcome.host}  {text}")
 
     def still(self) -> AbstractContextManager[Any]:
         """It is, between two lines."""
@@ -224,7 +224,7 @@ class Lines:
 class Bars:
     """A bar for each machine."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Terminal) -> None:
         from rich.progress import BarColumn, Progress, TextColumn
 
         def text(name: str) -> TextColumn:
@@ -256,7 +256,7 @@ class Bars:
         job = outcome.job
         for line in _expectation(job) if job and outcome.host not in self._expected else []:
             self._expected.add(outcome.host)
-            self._progress.console.print(f"{outcome.host}: {line}", markup=False, highlight=False)
+            self._progress.console.print(f"{outcome.host}: {line}")
         done, total = _bytes(outcome)
         fields: dict[str, Any] = {
             "host": outcome.host,
@@ -271,7 +271,7 @@ class Bars:
         self._progress.update(self._tasks[outcome.host], **fields)
 
 
-def screen_for(console: Console, *, as_json: bool) -> tuple[Screen, AbstractContextManager[Any]]:
+def screen_for(console: Terminal, *, as_json: bool) -> tuple[Screen, AbstractContextManager[Any]]:
     """The screen that suits the output, and what is to be entered while it is used."""
     if as_json:
         return Silent(), nullcontext()

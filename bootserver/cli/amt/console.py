@@ -15,7 +15,7 @@ import click
 
 from bootserver.amt.nouns import AmtLogin
 from bootserver.cli.amt.login import open_amt, with_login
-from bootserver.cli.shared import with_config
+from bootserver.cli.shared import echo, with_config
 from bootserver.config import Config
 
 if TYPE_CHECKING:
@@ -48,13 +48,14 @@ async def console(config: Config, machine: str, login: AmtLogin) -> None:
             port=access.redirection_port,
             tls=access.tls,
         ) as line:
-            click.echo(f"the serial line of {access.host}; Ctrl-] leaves", err=True)
+            echo(f"the serial line of {access.host}; Ctrl-] leaves", err=True)
             await _talk(line)
-    click.echo("\nleft", err=True)
+    echo(err=True)
+    echo("left", err=True)
 
 
 def _say(sentence: str) -> None:
-    click.echo(sentence, err=True)
+    echo(sentence, err=True)
 
 
 async def _talk(line: Line) -> None:

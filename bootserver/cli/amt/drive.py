@@ -10,7 +10,7 @@ import click
 
 from bootserver.amt.nouns import AmtLogin
 from bootserver.cli.amt.login import open_amt, with_login
-from bootserver.cli.shared import megabytes, until_interrupted, with_config
+from bootserver.cli.shared import echo, megabytes, until_interrupted, with_config
 from bootserver.config import Config
 
 if TYPE_CHECKING:
@@ -44,10 +44,10 @@ async def _attach(config: Config, machine: str, file: Path, boot: bool, login: A
 
     async with open_amt(config, machine, login, consents=True) as (hosts, client, access):
         facts = await hosts.probe(client)
-        await (switch_on if boot else until_on)(client, click.echo)
+        await (switch_on if boot else until_on)(client, echo)
         await enable_redirection(client, ider=True)
         async with open_cd(file) as cd, attached(access, cd, facts) as drives:
-            click.echo(f"{file} is in the drive of {access.host}; Ctrl-C takes it out")
+            echo(f"{file} is in the drive of {access.host}; Ctrl-C takes it out")
             telling = asyncio.create_task(_tell(drives))
             try:
                 if boot:
@@ -57,12 +57,12 @@ async def _attach(config: Config, machine: str, file: Path, boot: bool, login: A
                         lambda: drives.stats.reads > 0,
                     ):
                         change = await request_power(client, PowerAction.BOOT)
-                        click.echo(f"the machine was {facts.power}; asked for: {change.asked}")
+                        echo(f"the machine was {facts.power}; asked for: {change.asked}")
                         await drives.wait_until(lambda stats: stats.reads > 0)
                 await drives.wait_closed()
             finally:
                 telling.cancel()
-            click.echo("AMT has ended the session")
+            echo("AMT has ended the session")
 
 
 async def _tell(drives: Drives) -> None:
@@ -73,4 +73,4 @@ async def _tell(drives: Drives) -> None:
         stats = drives.stats
         if stats.read_bytes != told:
             told = stats.read_bytes
-            click.echo(f"{stats.reads:,} READs, {megabytes(stats.read_bytes)}")
+            echo(f"{stats.reads:,} READs, {megabytes(stats.read_bytes)}")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bootserver.amt.nouns import AmtLogin
-from bootserver.cli.shared import open_state
+from bootserver.cli.shared import echo, open_state
 from bootserver.config import PASSWORD_VARIABLE, Config
 from bootserver.errors import BootServerError
 
@@ -142,7 +142,7 @@ async def have_consent(client: WsmanClient) -> None:
             f"AMT on {client.host} wants a user's consent, and nobody is here to ask for it",
             hint="run the command in a terminal, with somebody at the machine",
         )
-    question = ConsentQuestion(lambda sentence: click.echo(sentence, err=True))
+    question = ConsentQuestion(lambda sentence: echo(sentence, err=True))
     asking = asyncio.create_task(question.ask(client))
     try:
         while not asking.done():

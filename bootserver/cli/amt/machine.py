@@ -12,7 +12,7 @@ from bootserver.amt.nouns import AmtLogin, BootTarget, PowerAction
 from bootserver.cli.amt.boot import boot_into_target
 from bootserver.cli.amt.login import open_amt, open_hosts, with_login
 from bootserver.cli.amt.many import Json, Named, ask_each, show, with_hosts
-from bootserver.cli.shared import as_json, megabytes, print_json, with_config
+from bootserver.cli.shared import as_json, echo, megabytes, print_json, with_config
 from bootserver.config import Config
 from bootserver.errors import BootServerError
 
@@ -36,13 +36,13 @@ async def list_hosts(config: Config, as_json: bool) -> None:
         print_json(found)
         return
     if not found:
-        click.echo("No AMT is known yet: run bootserver amt probe HOST")
+        echo("No AMT is known yet: run bootserver amt probe HOST")
     for host in found:
         facts = host["facts"] or {}
         names = " ".join(host["names"].values()) or facts.get("uuid") or "-"
         version = f"AMT {facts['amt_version']}" if facts.get("amt_version") else "not met yet"
         rate = f"{megabytes(host['bytes_per_s'])}/s" if host["bytes_per_s"] else ""
-        click.echo(f"{host['host']:<32}  {version:<16}  {names:<40}  {rate}".rstrip())
+        echo(f"{host['host']:<32}  {version:<16}  {names:<40}  {rate}".rstrip())
 
 
 @click.command()
@@ -126,7 +126,7 @@ async def kvm(
     async with open_amt(config, machine, login, consents=True) as (_, client, _access):
         address = await enable_kvm(client, rfb_password)
     viewer = "any VNC viewer" if address.vnc else "a viewer that knows AMT, such as MeshCommander"
-    click.echo(f"the screen is at {address.host}:{address.port}, for {viewer}")
+    echo(f"the screen is at {address.host}:{address.port}, for {viewer}")
 
 
 @click.command()
@@ -145,7 +145,7 @@ async def events(config: Config, machine: str, login: AmtLogin, as_json: bool) -
         return
     for event in found:
         at = f"{event.at.astimezone():%Y-%m-%d %H:%M:%S}" if event.at else "-"
-        click.echo(f"{at:<19}  {event.severity:<12}  {event.source:<20}  {event.text}")
+        echo(f"{at:<19}  {event.severity:<12}  {event.source:<20}  {event.text}")
 
 
 @click.command()
@@ -157,7 +157,7 @@ async def forget(config: Config, machine: str) -> None:
         host = await hosts.resolve(machine)
         if not await hosts.forget(host):
             raise BootServerError(f"nothing was met at {host}", hint="run: bootserver amt list")
-        click.echo(f"forgotten: what was met at {host}")
+        echo(f"forgotten: what was met at {host}")
 
 
 def _rows(facts: AmtFacts) -> list[tuple[str, str]]:

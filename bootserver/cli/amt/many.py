@@ -18,7 +18,7 @@ from bootserver.cli.amt.login import (
     open_hosts,
     with_password,
 )
-from bootserver.cli.shared import print_json
+from bootserver.cli.shared import echo, print_json
 from bootserver.config import Config
 from bootserver.errors import BootServerError
 
@@ -122,10 +122,10 @@ def show(
     else:
         for answer in answers:
             if answer.problem is None:
-                click.echo(sentence(answer.as_json()))
+                echo(sentence(answer.as_json()))
             else:
                 hint = f" ({answer.problem.hint})" if answer.problem.hint else ""
-                click.echo(f"{answer.host}: {answer.problem.message}{hint}", err=True)
+                echo(f"{answer.host}: {answer.problem.message}{hint}", err=True)
     if any(answer.problem for answer in answers):
         raise SystemExit(1)
 

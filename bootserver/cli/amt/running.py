@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from bootserver.cli.boots import admin_url
-from bootserver.cli.shared import as_json, megabytes, print_json, with_config
+from bootserver.cli.shared import as_json, echo, megabytes, print_json, with_config
 from bootserver.config import Config
 from bootserver.errors import BootServerError
 
@@ -22,11 +22,11 @@ _url = click.option("--url", default="", metavar="URL", help="Another server's a
 @with_config
 async def boots(config: Config, with_ended: bool, url: str, as_json: bool) -> None:
     """List the boots over AMT that go on, whoever began them, newest first."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from bootserver.cli.api import open_api
+    from bootserver.cli.terminal import Terminal
 
     async with open_api(url.rstrip("/") or admin_url(config)) as api:
         found = (await api.get("/amt/boots"))["amt_boots"]
@@ -35,7 +35,7 @@ async def boots(config: Config, with_ended: bool, url: str, as_json: bool) -> No
         print_json(shown)
         return
     if not shown:
-        click.echo("No boot over AMT goes on.")
+        echo("No boot over AMT goes on.")
         return
     table = Table(box=None, header_style="bold")
     for title in ("id", "host", "image", "began", "doing", "redirected", ""):
@@ -50,7 +50,7 @@ async def boots(config: Config, with_ended: bool, url: str, as_json: bool) -> No
             megabytes(boot["redirected_bytes"]),
             Text(boot["error"] or boot["sentence"]),
         )
-    Console(soft_wrap=True).print(table)
+    Terminal(soft_wrap=True).print(table)
 
 
 @click.command()
@@ -73,7 +73,7 @@ async def stop(config: Config, names: tuple[str, ...], url: str, as_json: bool) 
         print_json(ended)
         return
     for boot in ended:
-        click.echo(f"{boot['host']}: {boot['sentence']}")
+        echo(f"{boot['host']}: {boot['sentence']}")
 
 
 def _wanted(going_on: list[dict[str, Any]], name: str) -> dict[str, Any]:

@@ -8,14 +8,14 @@ import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import click
+from bootserver.cli.shared import echo
 
 
 async def typed_line(prompt: str, *, hide: bool) -> str | None:
     """The line; None at the end of the input. Can be cancelled, which click.prompt cannot."""
     loop = asyncio.get_running_loop()
     typed = asyncio.Event()
-    click.echo(f"{prompt}: ", nl=False, err=True)
+    echo(f"{prompt}: ", nl=False, err=True)
     with _echo(not hide):
         # The terminal hands over whole lines, so that there is one to be read then.
         loop.add_reader(sys.stdin.fileno(), typed.set)
@@ -25,7 +25,7 @@ async def typed_line(prompt: str, *, hide: bool) -> str | None:
             loop.remove_reader(sys.stdin.fileno())
         line = sys.stdin.readline()
     if hide:
-        click.echo(err=True)
+        echo(err=True)
     return line.rstrip("\r\n") if line else None
 
 
