@@ -95,7 +95,7 @@ async def dashboard(config: Config) -> AsyncIterator[Dashboard]:
         port = Port(make_admin_app(parts), connections, grace_s=60)
         number = await port.start("127.0.0.1", 0)
         event.listen(
-            engine.sync_engine,
+            engine.engine.sync_engine,
             "before_cursor_execute",
             lambda _c, _cursor, statement, *_rest: statements.append(statement),
         )
