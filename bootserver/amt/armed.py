@@ -84,7 +84,7 @@ class ArmedRecords:
         """The hosts that have a record, held or not."""
         try:
             return sorted(unquote(path.name) for path in self._directory.iterdir())
-        except FileNotFoundError:
+        except OSError:  # mostly: nothing was ever armed
             return []
 
 
