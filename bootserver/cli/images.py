@@ -68,9 +68,10 @@ async def show_image(config: Config, image_id: str, as_json: bool) -> None:
         print_json(_details(image, config))
         return
     for key, value in _details(image, config).items():
-        if isinstance(value, list):
-            value = "\n                  ".join(map(str, value))
-        echo(f"{key.replace('_', ' '):<16}  {value}")
+        first, *more = (value or [""]) if isinstance(value, list) else [value]
+        echo(f"{key.replace('_', ' '):<16}  {first}")
+        for line in more:
+            echo(f"{'':<16}  {line}")
 
 
 @images.command("explain")

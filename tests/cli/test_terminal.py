@@ -19,7 +19,9 @@ from rich.text import Text
 from bootserver.cli.main import main
 from bootserver.cli.shared import echo
 from bootserver.cli.terminal import Terminal
+from tests.fixtures.isos import make_iso
 from tests.fixtures.readers import hostile_names
+from tests.fixtures.server import Site
 
 UNPRINTABLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
@@ -63,16 +65,13 @@ async def test_what_a_server_answers_moves_no_terminal(tmp_path: Path):
         writer.write(b"HTTP/1.1 404 \x1b[31mred\x9b2J\x07\r\nContent-Length: 0\r\n\r\n")
         writer.close()
 
-    config = tmp_path / "config.toml"
-    config.write_text('[log]\nformat = "console"\n')
+    site = Site(tmp_path)
     async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x.iso"
-        command = ["--config", str(config), "images", "add", url]
-        result = await asyncio.to_thread(CliRunner().invoke, main, command)
+        said = await site.command("images", "add", url, expect=1)
 
-    assert result.exit_code == 1
-    assert r"\x1b[31mred" in result.output
-    assert unprintable(result.output) == set()
+    assert r"\x1b[31mred" in said
+    assert unprintable(said) == set()
 
 
 @pytest.mark.parametrize(
@@ -88,3 +87,15 @@ def test_what_was_typed_comes_back_as_text(tmp_path: Path, arguments: list[str])
     assert result.exit_code
     assert re.search(r"\\x1b\[31m", result.output)
     assert unprintable(result.output) == set()
+
+
+def test_a_list_has_a_line_for_each_of_its_items(tmp_path: Path):
+    config = tmp_path / "config.toml"
+    config.write_text("")
+    (tmp_path / "images").mkdir()
+    make_iso(tmp_path / "images" / "x.iso", {"live/vmlinuz": b"1", "live/initrd.img": b"2"})
+
+    shown = CliRunner().invoke(main, ["--config", str(config), "images", "show", "x"]).output
+
+    assert re.search(r"^markers           /\S+\n( {18}/\S+\n)+", shown, re.MULTILINE)
+    assert "\\n" not in shown

@@ -15,6 +15,7 @@ from bootserver.cli.amt.many import Json, Named, ask_each, show, with_hosts
 from bootserver.cli.shared import as_json, echo, megabytes, print_json, with_config
 from bootserver.config import Config
 from bootserver.errors import BootServerError
+from bootserver.quoting import printable
 
 if TYPE_CHECKING:
     from bootserver.amt.access import AmtAccess
@@ -55,7 +56,7 @@ async def probe(config: Config, named: Named, login: AmtLogin, as_json: bool) ->
 
     async def ask(hosts: AmtHosts, client: WsmanClient, access: AmtAccess) -> Json:
         facts = await hosts.probe(client)
-        rows = "".join(f"\n  {name:<16} {value}" for name, value in _rows(facts))
+        rows = "".join(f"\n  {name:<16} {printable(str(value))}" for name, value in _rows(facts))
         over = f", over {'TLS' if access.tls else 'plain HTTP'}"
         return {"facts": facts.as_json()} if as_json else {"text": f"{access.host}{over}{rows}"}
 

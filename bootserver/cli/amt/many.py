@@ -122,7 +122,8 @@ def show(
     else:
         for answer in answers:
             if answer.problem is None:
-                echo(sentence(answer.as_json()))
+                for line in sentence(answer.as_json()).split("\n"):
+                    echo(line)
             else:
                 hint = f" ({answer.problem.hint})" if answer.problem.hint else ""
                 echo(f"{answer.host}: {answer.problem.message}{hint}", err=True)

@@ -15,7 +15,10 @@ async def typed_line(prompt: str, *, hide: bool) -> str | None:
     """The line; None at the end of the input. Can be cancelled, which click.prompt cannot."""
     loop = asyncio.get_running_loop()
     typed = asyncio.Event()
-    echo(f"{prompt}: ", nl=False, err=True)
+    *before, last = prompt.split("\n")
+    for line in before:
+        echo(line, err=True)
+    echo(f"{last}: ", nl=False, err=True)
     with _echo(not hide):
         # The terminal hands over whole lines, so that there is one to be read then.
         loop.add_reader(sys.stdin.fileno(), typed.set)
