@@ -141,10 +141,11 @@ def test_no_cell_of_a_csv_file_is_a_formula_and_each_keeps_its_text(names: list[
 
 
 def test_a_file_name_stays_in_its_header_and_comes_back_from_it(names: list[str]):
-    for name in names:
+    form = re.compile(r"attachment; filename=\"[\w .+-]*\"; filename\*=UTF-8''[\w.~%-]*", re.ASCII)
+    assert [name for name in names if not form.fullmatch(attachment(name))] == []
+    for name in names[:2_000]:
         header = attachment(name)
 
-        assert re.fullmatch(r"[ -~]+", header)
         _, told = parse_content_disposition(header)
         readable = name.replace("/", "_").encode(errors="replace").decode()
         assert content_disposition_filename(told) == readable

@@ -56,7 +56,7 @@ async def test_probe_tells_a_person_what_matters_for_a_boot(tmp_path: Path, devi
     text = await site.command("amt", "probe", "asset=PC 7")
 
     assert "127.0.0.1, over TLS" in text
-    assert "AMT              16.1.30" in text
+    assert "\n  AMT              16.1.30" in text
     assert device.spec.uuid in text
     assert "control mode     admin" in text
     assert "IDE-R on, SOL on, listener on" in text
