@@ -29,7 +29,7 @@ struct table { char mark[16]; function *functions[3]; const char *text; int *wri
 
 static int written = 77;
 const struct table table __attribute__((used)) = {
-    "TABLE OF ADDRESS", {one, two, one}, "a text in the program", &written};
+    "ADDRESSES BEGIN", {one, two, one}, "a text in the program", &written};
 const char own[] __attribute__((used, section(".own"))) = "OWN CONSTANT";
 char own_data[] __attribute__((used, section(".own.data"))) = "OWN DATA";
 char zeros[70000] __attribute__((used));
@@ -76,7 +76,7 @@ def text_at(image: bytes, address: int) -> bytes:
 def test_every_address_in_data_is_relocated(program: bytes, tmp_path: Path):
     image = relocated(program, tmp_path / "program.efi")
 
-    table = image.index(b"TABLE OF ADDRESS") + 16
+    table = image.index(b"ADDRESSES BEGIN") + 16
     one, two, again, text, written = struct.unpack_from("<5Q", image, table)
     assert one == again != two
     assert image[one - BASE :].startswith(b"\xb8\x11\x11\0\0")  # mov eax, 0x1111
