@@ -24,7 +24,7 @@ from bootserver.bench.fake_amt import (
     fake_amt,
 )
 from bootserver.bench.fake_amt.event_log import boot_started, login_failed
-from tests.fixtures.meshcentral import DRIVERS, meshcentral, need_node
+from tests.fixtures.meshcentral import DRIVERS, meshcentral
 
 pytestmark = [pytest.mark.interop, pytest.mark.slow]
 
@@ -68,7 +68,6 @@ async def redirecting(
     device: FakeAmtDevice, iso: Path, *, start: int = AT_ONCE, password: str = ""
 ) -> AsyncIterator[Running]:
     """MeshCentral redirects the ISO."""
-    need_node()
     arguments = (device.host, device.spec.user, password or device.spec.password)
     async with running(
         *("node", "-r", DRIVERS / "ports.js", DRIVERS / "ider.js", iso, *arguments),
@@ -81,7 +80,6 @@ async def redirecting(
 
 def manage(device: FakeAmtDevice) -> object:
     """MeshCentral's WS-MAN client, which boots the redirected CD."""
-    need_node()
     return running(
         *("node", DRIVERS / "wsman.js", device.host, str(device.wsman_port)),
         *(device.spec.user, device.spec.password, str(int(device.spec.tls))),

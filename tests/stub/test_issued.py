@@ -107,6 +107,18 @@ async def test_two_that_start_at_once_use_one_secret(engine: DatabaseEngine, tmp
     assert len({stub.token for stub in stubs}) == 1
 
 
+async def test_a_stub_that_has_called_is_found_without_the_database(
+    engine: DatabaseEngine, tmp_path: Path
+):
+    stub = await IssuedStubs(engine, tmp_path).issue(SPEC)
+    stubs = IssuedStubs(engine, tmp_path)
+    first = await stubs.find(stub.token)
+    async with engine.begin() as connection:
+        await connection.execute(STUBS.delete())
+
+    assert await stubs.find(stub.token) == first == stub
+
+
 async def test_unknown_tokens_are_unknown(engine: DatabaseEngine, tmp_path: Path):
     assert await IssuedStubs(engine, tmp_path).find("0" * 32) is None
 
