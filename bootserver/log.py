@@ -44,7 +44,6 @@ def configure_logging(config: LogConfig, *, quiet: bool = False) -> None:
         processors=[*shared, *as_text, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _StandardError())),
-        cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
