@@ -159,19 +159,19 @@ async def test_file_arrives_whole_over_ipv6(name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "exit_code", "words"),
+    ("name", "exit_codes", "words"),
     [
-        ("atftp", 255, b"file not found"),
-        ("curl", 68, b""),  # CURLE_TFTP_NOTFOUND
-        ("busybox", 1, b"file not found"),
-        ("tftp-hpa", 0, b"file not found"),  # it ends with 0 whatever happens
+        ("atftp", {255}, b"file not found"),
+        ("curl", {68}, b""),  # CURLE_TFTP_NOTFOUND
+        ("busybox", {1}, b"file not found"),
+        ("tftp-hpa", {0, 76}, b"file not found"),  # 0 whatever happens; EX_PROTOCOL on Debian sid
     ],
 )
-async def test_missing_file_is_understood_by_the_client(name, exit_code, words, tmp_path):
+async def test_missing_file_is_understood_by_the_client(name, exit_codes, words, tmp_path):
     async with serving(Shelf().open_file) as server:
         ended, output = await run(CLIENTS[name], server.addresses[0][1], tmp_path, "127.0.0.1")
 
-    assert ended == exit_code
+    assert ended in exit_codes
     assert words in output.lower()
 
 
