@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,7 +103,7 @@ async def handshake_error(
             return AmtCertificateError(
                 f"the certificate of AMT on {host} does not stand the test of the CA: "
                 f"{err.verify_message}",
-                hint="give the CA that signed it and the name it bears, or pin it",
+                hint="give the CA that signed it and the name that is in it, or pin it",
             )
         case ssl.SSLError() | ConnectionResetError() | ConnectionAbortedError():
             if context and await _asks_for_certificate(host, port, context):
@@ -126,13 +127,15 @@ async def _asks_for_certificate(host: str, port: int, context: ssl.SSLContext) -
     """Whether a handshake of TLS 1.2 there asks for our certificate, which Python does not tell."""
     incoming, outgoing, received = ssl.MemoryBIO(), ssl.MemoryBIO(), bytearray()
     handshake = context.wrap_bio(incoming, outgoing, server_hostname=host)
-    try:
+    is_done = False
+    with suppress(OSError):  # it fails as before; TimeoutError and ssl.SSLError are OSErrors
         async with asyncio.timeout(LOOK_S):
             reader, writer = await asyncio.open_connection(host, port)
             try:
-                while True:
+                while not is_done:
                     try:
                         handshake.do_handshake()
+                        is_done = True
                     except ssl.SSLWantReadError:
                         writer.write(outgoing.read())
                         data = await reader.read(16384)
@@ -140,8 +143,7 @@ async def _asks_for_certificate(host: str, port: int, context: ssl.SSLContext) -
                         incoming.write(data) if data else incoming.write_eof()
             finally:
                 writer.transport.abort()
-    except (OSError, TimeoutError):  # the end of it, as before; ssl.SSLError is an OSError
-        return _CERTIFICATE_REQUEST in _handshake_types(received)
+    return _CERTIFICATE_REQUEST in _handshake_types(received)
 
 
 def _handshake_types(received: bytes | bytearray) -> set[int]:

@@ -7,7 +7,7 @@ import re
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
@@ -29,7 +29,7 @@ from bootserver.amt.errors import (
     AmtWrongTransportError,
 )
 from bootserver.amt.redirection.device import redirect
-from bootserver.amt.tls import Tls
+from bootserver.amt.tls import Tls, client_context, handshake_error
 from bootserver.amt.wsman.client import WsmanClient
 from bootserver.amt.wsman.digest import DigestLogin
 from bootserver.amt.wsman.envelopes import MAX_ANSWER_BYTES
@@ -688,6 +688,28 @@ async def test_mutual_tls_is_named(tmp_path: Path, suites: TlsSuites) -> None:
             await ask(asking)
 
     assert "mutual authentication" in raised.value.hint
+
+
+async def test_amt_that_goes_away_after_an_answer_is_an_error_and_no_cancellation(
+    monkeypatch: pytest.MonkeyPatch, closed_port: int
+) -> None:
+    async with AsyncExitStack() as opened:
+        async with listening(Endpoint(answers={"Get": [SERVICE]})) as amt:
+            monkeypatch.setattr("bootserver.amt.wsman.client.PLAIN_PORT", amt.port)
+            monkeypatch.setattr("bootserver.amt.wsman.client.TLS_PORT", closed_port)
+            asking = await opened.enter_async_context(client(amt))
+            await asking.get("CIM_BootService")
+        with pytest.raises(AmtUnreachableError, match="cannot be reached"):
+            await power_on(asking)
+
+
+async def test_a_look_at_a_handshake_that_succeeds_comes_to_its_end(tmp_path: Path) -> None:
+    async with fake_amt(FakeSpec(tmp_path, tls=True)) as device:
+        error = await handshake_error(
+            "127.0.0.1", device.wsman_port, client_context(Tls()), ConnectionResetError()
+        )
+
+    assert "no common TLS" in str(error)
 
 
 async def ask(asking: WsmanClient) -> None:

@@ -1,13 +1,13 @@
 """A client for Intel AMT's WS-MAN: asks, authenticates, and says plainly what went wrong.
 
 Reads share a connection where AMT keeps it open. What changes something has a connection of its
-own: on one that died while it was idle nobody could tell whether a power action was heard.
+own: on one that died while it was idle it is unknown whether a power action was heard.
 
 Reads that are lost on the way, or find AMT overloaded, are asked again. What changes something is
 sent with credentials once: when no answer comes, the caller gets AmtInDoubtError and reads the
 machine's state. (After a 401 there is no doubt: AMT did nothing.)
 
-Somebody who is not there costs FIRST_ANSWER_S in all, in which AMT's other port is tried as well.
+A host that does not answer costs FIRST_ANSWER_S in all, in which AMT's other port is tried as well.
 """
 
 import asyncio
@@ -315,7 +315,7 @@ class WsmanClient:
             raise _Lost(_reason(err), heard=bool(authorization)) from err
 
     def _first_answer_by(self) -> float:
-        """By when somebody has to answer who is there; begins to look at the other port."""
+        """By when AMT has to answer for the first time; begins to look at the other port."""
         if self._answer_by is None:
             self._answer_by = asyncio.get_running_loop().time() + FIRST_ANSWER_S
             self._elsewhere = asyncio.create_task(self._look_elsewhere())
@@ -368,6 +368,7 @@ class WsmanClient:
     def _stop_looking_elsewhere(self) -> None:
         if self._elsewhere is not None:
             self._elsewhere.cancel()
+            self._elsewhere = None  # or a later error would wait for what was cancelled
 
     def _note_version(self, server: str) -> None:
         found = re.fullmatch(r"Intel\(R\) Active Management Technology ([0-9.]{3,20})", server)
