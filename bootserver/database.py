@@ -51,7 +51,7 @@ from bootserver.model import Firmware, Machine
 SCHEMA_NUMBER = 1
 
 BUSY_TIMEOUT_MS = 5000  # how long SQLite tries again while another process writes
-LOOK_INTERVAL_S = 2.0  # at SQLite's file, while nobody uses it
+LOOK_INTERVAL_S = 2.0  # at SQLite's file, while it is not used
 RENEWAL_WAIT_S = 10.0  # longer than a transaction waits for another's lock
 
 # What to do, by SQLite's result code (sqlite.org/rescode.html).
@@ -208,7 +208,8 @@ class DatabaseEngine:
     A server looks after that file. Before each use it looks whether the path still leads to it: in
     one that was deleted or replaced SQLite would go on writing, and all of that would be lost. A
     connection that is never given away still has its content, which is then written to the path
-    again. A damaged file is moved aside, and `on_new` tells those who remember what was in it.
+    again. A damaged file is moved aside, and `on_new` tells those who remember what was in it. What
+    fails in the middle of that is gone on with at the next use or look.
     """
 
     def __init__(self, engine: AsyncEngine, *, looked_after: bool = False) -> None:
@@ -220,6 +221,7 @@ class DatabaseEngine:
         self._file: tuple[int, int] | None = None  # device and inode
         self._keeper: AsyncConnection | None = None
         self._is_damaged = False
+        self._untold: list[Callable[[], Awaitable[None]]] = []  # of on_new, about this database
         self._renewing = asyncio.Lock()
         self._users = 0
         self._unused = asyncio.Event()
@@ -238,12 +240,13 @@ class DatabaseEngine:
             yield connection
 
     async def keep(self) -> None:
-        """Look after the file while nobody uses it, for ever."""
+        """Look after the file while it is not used, for ever."""
         while True:
             await asyncio.sleep(LOOK_INTERVAL_S)
             with suppress(DatabaseError):  # told to those who use it
                 async with self._in_use():
                     pass
+                await self._tell()
 
     async def open(self) -> None:
         """Bring the database up to date; raises ServiceError."""
@@ -323,6 +326,11 @@ class DatabaseEngine:
             return None
         return status.st_dev, status.st_ino
 
+    @property
+    def _new_file(self) -> Path:
+        assert self._path is not None
+        return self._path.with_name(f"{self._path.name}.new")
+
     async def _renew(self) -> None:
         """Have a good file at the path again; raises DatabaseError if that cannot be done now."""
         async with self._renewing:
@@ -333,46 +341,59 @@ class DatabaseEngine:
                     await self._unused.wait()
             except TimeoutError:
                 raise DatabaseError("the database is being renewed", hint="try again") from None
-            if not self._is_damaged:
+            if self._is_damaged:
+                await self._replace_damaged()
+            else:
                 await self._write_again()
-                return
-            await self._replace_damaged()
-        for tell in self.on_new:
-            await tell()
+        await self._tell()
+
+    async def _tell(self) -> None:
+        """Tell those who remember that the database is a new one; each until it could be done."""
+        while self._untold:
+            tell = self._untold.pop()
+            try:
+                await tell()
+            except DatabaseError:
+                self._untold.append(tell)
+                raise
 
     async def _replace_damaged(self) -> None:
         """Begin with an empty database; the damaged file is kept beside it."""
         aside = self._move_aside("damaged")
+        self._new_file.unlink(missing_ok=True)
         await self.close()
-        self._is_damaged = False
-        await self._open()
+        self._is_damaged, self._untold = False, list(self.on_new)
         log.error(
             "database.damaged",
             moved_to=aside,
-            hint="a new one is in its place; sqlite3 FILE .recover may find what was in the old",
+            hint="a new one takes its place; sqlite3 FILE .recover may find what was in the old",
         )
+        await self._open()
 
     async def _write_again(self) -> None:
-        """Put what is in the open file, which is no longer at the path, there again."""
+        """Put what is in the open file, which is no longer at the path, there again.
+
+        Without a keeper that was begun before: the content is in the new file, or at the path.
+        """
         assert self._path is not None
-        assert self._keeper is not None
-        aside = ""
-        whole = self._path.with_name(f"{self._path.name}.new")
         with self._errors_for_people():
-            self._path.parent.mkdir(0o700, parents=True, exist_ok=True)
-            whole.unlink(missing_ok=True)
-            _make_private(whole)
-            await self._keeper.exec_driver_sql("VACUUM INTO ?", (str(whole),))
-            aside = self._move_aside("replaced")
-            await self.close()  # not before: it removes the log at the path, whosever that is
-            whole.replace(self._path)
+            if self._keeper is not None:
+                self._path.parent.mkdir(0o700, parents=True, exist_ok=True)
+                self._new_file.unlink(missing_ok=True)
+                _make_private(self._new_file)
+                await self._keeper.exec_driver_sql("VACUUM INTO ?", (str(self._new_file),))
+                aside = self._move_aside("replaced")
+                await self.close()  # not before: it removes the log at the path, whosever that is
+                log.error(
+                    "database.was_replaced" if aside else "database.was_deleted",
+                    path=str(self._path),
+                    **({"moved_to": aside} if aside else {}),
+                    hint="it is written again, with all that was in it; stop the server to "
+                    "exchange it",
+                )
+            if self._new_file.exists():
+                self._new_file.replace(self._path)
         await self._open()
-        log.error(
-            "database.was_replaced" if aside else "database.was_deleted",
-            path=str(self._path),
-            **({"moved_to": aside} if aside else {}),
-            hint="it is written again, with all that was in it; stop the server to exchange it",
-        )
 
     def _move_aside(self, why: str) -> str:
         """Give the file at the path another name, and those that SQLite keeps beside it."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import resource
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
 from bootserver import database as database_module
@@ -187,6 +188,56 @@ async def test_a_database_damaged_meanwhile_is_moved_aside_and_those_who_know_ar
     assert [line["event"] for line in logs] == ["database.damaged"]
     assert len(told) == 1
     assert sorted(on_disk(path)) == ["remembered", "two"]
+
+
+@pytest.fixture
+def fails_once(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Has the next opening of the database fail, as on a disk that is full for a moment."""
+    really = database_module._bring_up_to_date
+
+    def fail(_: object) -> None:
+        monkeypatch.setattr(database_module, "_bring_up_to_date", really)
+        raise OperationalError("", {}, sqlite3.OperationalError("disk full"))
+
+    return lambda: monkeypatch.setattr(database_module, "_bring_up_to_date", fail)
+
+
+async def test_a_database_that_cannot_be_written_again_at_once_is_so_later(
+    engine: DatabaseEngine, path: Path, fails_once: Callable[[], None]
+):
+    profiles = ProfileStore(engine)
+    await profiles.set(ONE, image="one")
+    remove(path)
+
+    fails_once()
+    with pytest.raises(DatabaseError, match="disk full"):
+        await profiles.set(TWO, image="two")
+    await profiles.set(TWO, image="two")
+
+    assert on_disk(path) == ["one", "two"]
+
+
+async def test_those_who_remember_are_told_when_it_could_not_be_done_at_once(
+    engine: DatabaseEngine, path: Path, fails_once: Callable[[], None]
+):
+    profiles, told = ProfileStore(engine), []
+
+    async def tell() -> None:
+        told.append(1)
+        if len(told) == 1:
+            raise DatabaseError("disk full")
+        await profiles.set(ONE, image="remembered")
+
+    engine.on_new.append(tell)
+    engine._is_damaged = True
+
+    fails_once()
+    for _ in range(2):
+        with pytest.raises(DatabaseError, match="disk full"):
+            await profiles.set(TWO, image="two")
+    await engine._tell()
+
+    assert on_disk(path) == ["remembered"]
 
 
 async def test_a_profile_used_while_the_database_is_locked_is_used_once(
