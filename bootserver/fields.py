@@ -62,10 +62,10 @@ def _is_server(host: str) -> bool:
     except ValueError:
         return not host.startswith("[") and _is_host_name(host)
     in_brackets = host.startswith("[")
-    return in_brackets == (address.version == 6) and not is_nobody(address)
+    return in_brackets == (address.version == 6) and not is_no_machine(address)
 
 
-def is_nobody(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+def is_no_machine(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     """True for an address that no single machine has."""
     everybody = ipaddress.IPv4Address("255.255.255.255")
     return address.is_unspecified or address.is_multicast or address == everybody

@@ -1,4 +1,4 @@
-"""The one writer of small files: they are there whole or not at all, whoever else writes them.
+"""The one writer of small files: they are there whole or not at all, also with several writers.
 
 A file gets its bytes under a hidden name of its own, is forced to the disk, and then takes its
 place. What a killed writer has left is told from what is being written by its lock.
@@ -22,7 +22,7 @@ _HIDDEN = re.compile(r"\.[0-9a-f]{16}\.bootserver")
 def put(path: Path, data: bytes, *, shared: bool = False) -> None:
     """Write the file anew; who reads it meanwhile gets the old or the new one. Raises OSError.
 
-    It is its owner's only, or if `shared` whoever's the umask lets read it.
+    It is its owner's only; if `shared` the umask decides.
     """
     with _written(path.parent, data, shared=shared) as written:
         written.replace(path)
@@ -30,7 +30,7 @@ def put(path: Path, data: bytes, *, shared: bool = False) -> None:
 
 
 def make_once(path: Path, data: bytes) -> None:
-    """Make the file, its owner's only, unless somebody was quicker; raises OSError.
+    """Make the file, its owner's only, unless another was quicker; raises OSError.
 
     Of two processes that start at once, both find the same afterwards.
     """

@@ -2,7 +2,7 @@
 
 A file per host in the state directory, made before the machine is told and deleted once that has
 been used or taken back. The process that made it holds a lock on it, which ends with the process
-however that ends: a record that nobody holds is left over.
+however that ends: a record that no process holds is left over.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class ArmedRecords:
     def hold(self, host: str) -> Iterator[ArmedRecord]:
         """The host's record, made if need be; what the block does not drop stays.
 
-        Raises BeingArmedError where somebody holds it, AmtError where it cannot be written.
+        Raises BeingArmedError where it is held already, AmtError where it cannot be written.
         """
         path = self._directory / quote(host, safe="")
         try:

@@ -140,7 +140,7 @@ async def _in_the_drive(
     async with serving(site), launch(spec, directory / "machine") as machine:
 
         async def error() -> str:
-            return ""  # QEMU's end is raised by whoever looks at its screen
+            return ""  # the look at QEMU's screen raises its end
 
         on_at = machine.switched_on_at
         yield site, _Stage(lambda: machine, machine.cd_bytes_read, on_at, STUB_OVER_CD, error)

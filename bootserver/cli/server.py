@@ -84,6 +84,6 @@ def doctor(config: Config, as_json: bool) -> None:
         echo(authority.advice())
         for problem in found:
             echo(problem, fg="red")
-        echo("nothing is missing" if not found else f"{len(found)} to mend")
+        echo("nothing is missing" if not found else f"{len(found)} to put right")
     if found:
         raise SystemExit(1)

@@ -141,7 +141,7 @@ class Volume:
             return found
 
     def lacks_content(self) -> bool:
-        """True if something on the disc ends past the end of the image, or nobody could tell.
+        """True if something on the disc ends past the end of the image, or that cannot be told.
 
         Looks at all directories of all file systems, and at the boot images.
         """

@@ -5,7 +5,7 @@ one. At the limit, one that waits makes way for the new one: of the address that
 these, the one that has waited longest. So a crowd from one address displaces itself, an honest
 client has sent its request by then, and one that rests between two can connect again. While all are
 busy, new ones wait in the kernel until one of them is free: a machine whose connection is refused
-gives up, one that waits boots later. For the limit of one address nobody knows whose is next, so
+gives up, one that waits boots later. For the limit of one address it is unknown which is next, so
 where all of its connections are busy, a new one is closed.
 
 A client has so long for a whole header, however slowly its bytes come, and so long between two

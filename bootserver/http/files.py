@@ -328,7 +328,7 @@ class _Sending:
 class _Wakes:
     """Calls back while a connection can take more.
 
-    asyncio lets nobody else watch the descriptor of a transport, and a duplicate of it would be one
+    asyncio does not let us watch the descriptor of a transport, and a duplicate of it would be one
     more for each slow reader. So these are watched by a selector of our own, and that by the loop.
     It is there while anything is sent.
     """

@@ -48,7 +48,7 @@ NOTHING_SAID = SideCar()
 
 
 def read_sidecar(image: Path) -> SideCar:
-    """The side-car of an image file; raises ImageError that names the key to mend."""
+    """The side-car of an image file; raises ImageError that names the key to correct."""
     path = image.with_suffix(".toml")
     keys = _read(path)
     if keys is None:

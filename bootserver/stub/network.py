@@ -6,7 +6,7 @@ import ipaddress
 from dataclasses import dataclass
 
 from bootserver.errors import StubError
-from bootserver.fields import is_nobody
+from bootserver.fields import is_no_machine
 
 WRITE_ADDRESSES = "write addresses like 192.0.2.5/24 and 192.0.2.1"
 
@@ -64,7 +64,7 @@ class NetworkSpec:
         if interface:
             _check_interface(interface, static_ip, router)
         for address in filter(None, (router, resolver)):
-            if is_nobody(address):
+            if is_no_machine(address):
                 raise StubError(f"{address} is no machine's address", hint=WRITE_ADDRESSES)
         return cls(
             address=str(interface.ip) if interface else "",
@@ -91,7 +91,7 @@ def _check_interface(
                 hint="check the prefix length and the gateway",
             )
         is_end = address in (network.network_address, network.broadcast_address)
-        if is_nobody(address) or network.prefixlen == 0 or (is_end and network.prefixlen < 31):
+        if is_no_machine(address) or network.prefixlen == 0 or (is_end and network.prefixlen < 31):
             raise StubError(f"{address} is no machine's address in {network}", hint=WRITE_ADDRESSES)
     if router == interface.ip:
         raise StubError(

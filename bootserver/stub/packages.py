@@ -118,7 +118,7 @@ def _host_release() -> tuple[str, str]:
 def _host_mirror(code_name: str) -> tuple[str, str]:
     """The URL of the mirror from which this host installs its release, and its name there."""
     target_format = "$(REPO_URI)|$(RELEASE)|$(COMPONENT)"
-    # Without release info: also where nobody has run apt-get update yet.
+    # Without release info: also where apt-get update was never run.
     targets = _run(
         ["apt-get", "indextargets", "--no-release-info", "--format", target_format]
     ).splitlines()

@@ -111,7 +111,7 @@ def write_stub(plan: StubPlan, path: Path, *, shared: bool = False) -> bytes:
 def shelve(plan: StubPlan, shelf: Path) -> Path:
     """The stub in a file on the shelf, made once however many ask at the same time.
 
-    The shelf keeps the stubs that were asked for last. None goes that somebody may be opening.
+    The shelf keeps the stubs that were asked for last. None goes that a client may be opening.
     """
     path = shelf / f"{plan.digest}.{plan.format}"
     with _shelf_lock:

@@ -28,7 +28,7 @@ static const struct part SCRIPT = {L"\\autoexec.ipxe", "SCRIPT"};
 static const char SCRIPT_START[] = "x ";
 static const char SCRIPT_START_ONCE[] = "x #!ipxe\nset try_once 1\n";
 
-/* What iPXE returns when its script says `exit 2`: somebody has left it for the next boot option. */
+/* What iPXE returns when its script says `exit 2`: its user has chosen the next boot option. */
 #define LEFT_BY_SCRIPT EFIERR(0x7E)
 
 struct loader {

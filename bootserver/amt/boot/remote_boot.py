@@ -65,9 +65,9 @@ LOG_CLOCK_SPARE = timedelta(minutes=5)  # AMT's clock is its own
 
 @dataclass(frozen=True, slots=True)
 class BootOrder:
-    """What somebody wants booted, and where.
+    """What is to be booted, and where.
 
-    `stays`: the drive is not taken away at the end. `attended`: somebody can tell a consent code.
+    `stays`: the drive is not taken away at the end. `attended`: a consent code can be asked for.
     `at_once`: it begins only while fewer boots go on; None is as config.toml has it.
     """
 
@@ -191,8 +191,8 @@ class RemoteBoot:
             return
         if not self._order.attended:
             raise AmtConsentRequiredError(
-                f"AMT on {self._order.host} wants a user's consent, and nobody can be asked",
-                hint="boot it from a terminal or the dashboard, with somebody at the machine",
+                f"AMT on {self._order.host} wants a user's consent, and no user can be asked",
+                hint="boot it from a terminal or the dashboard, with a person at the machine",
             )
         await switch_on(client, self._powers)  # a dark screen shows no code
         await self._question.ask(client)

@@ -22,7 +22,7 @@ async def boot_into(
     if await consent_is_missing(client):
         raise AmtConsentRequiredError(
             f"AMT on {client.host} wants a user's consent to boot options",
-            hint="run bootserver amt boot --to in a terminal, with somebody at the machine",
+            hint="run bootserver amt boot --to in a terminal, with a person at the machine",
         )
     await wake(client, told)
     async with hosts.arming(client, lambda: boot_target(client, target)):

@@ -133,12 +133,12 @@ async def wake(client: WsmanClient, told: Told) -> None:
 
 
 async def until_on(client: WsmanClient, told: Told) -> None:
-    """Returns when the machine is on, whoever switches it on, and its link is up."""
+    """Returns when the machine is on and its link is up; it is not switched on from here."""
     state = await power_state(client)
     if state in (PowerState.ON, PowerState.STANDBY, PowerState.UNKNOWN):
         return
     told(f"the machine is {state}: redirection begins when it is on")
-    while await power_state(client) is not PowerState.ON:  # noqa: ASYNC110 - AMT calls nobody
+    while await power_state(client) is not PowerState.ON:  # noqa: ASYNC110 - AMT sends no events
         await asyncio.sleep(ON_LOOK_S)
 
 

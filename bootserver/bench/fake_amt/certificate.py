@@ -1,4 +1,4 @@
-"""The certificate that AMT makes for itself when nobody gives it one, and TLS with it."""
+"""The certificate that AMT makes for itself if it is given none, and TLS with it."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ async def lacks_password(hosts: AmtHosts, host: str, login: AmtLogin) -> bool:
 
 
 async def have_consent(client: WsmanClient) -> None:
-    """Have whoever sits here ask whoever sits there, if AMT wants that."""
+    """Have the user here ask the one at the machine, if AMT wants that."""
     from bootserver.amt.control.asking import ConsentQuestion
     from bootserver.amt.control.consent import consent_is_missing
     from bootserver.amt.errors import AmtConsentRequiredError
@@ -139,8 +139,8 @@ async def have_consent(client: WsmanClient) -> None:
         return
     if not is_somebody_there():
         raise AmtConsentRequiredError(
-            f"AMT on {client.host} wants a user's consent, and nobody is here to ask for it",
-            hint="run the command in a terminal, with somebody at the machine",
+            f"AMT on {client.host} wants a user's consent, and no user can be asked",
+            hint="run the command in a terminal, with a person at the machine",
         )
     question = ConsentQuestion(lambda sentence: echo(sentence, err=True))
     asking = asyncio.create_task(question.ask(client))

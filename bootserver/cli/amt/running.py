@@ -21,7 +21,7 @@ _url = click.option("--url", default="", metavar="URL", help="Another server's a
 @as_json
 @with_config
 async def boots(config: Config, with_ended: bool, url: str, as_json: bool) -> None:
-    """List the boots over AMT that go on, whoever began them, newest first."""
+    """List the boots over AMT that go on, newest first, those of other users too."""
     from rich.table import Table
     from rich.text import Text
 
