@@ -25,8 +25,9 @@ async def serve(config: Config) -> None:
     await run(config, _announce)
     # A thread may still pack a loader, or wait for a dead NFS server. Python would wait for it, and
     # nothing is lost with it.
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # a pipe without a reader
+            stream.flush()
     os._exit(0)
 
 

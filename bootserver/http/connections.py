@@ -161,7 +161,7 @@ class Connections:
         if not mine.open:
             del self._by_address[connection.address]
         self._limit.used = len(self._all.open)
-        if (one := self._per_address) and one.used > len(mine.open):
+        if (one := self._per_address) and one.used == len(mine.open) + 1:
             one.used = max((len(crowd.open) for crowd in self._by_address.values()), default=0)
         self._resume()
 
