@@ -308,9 +308,9 @@ class DatabaseEngine:
             self._is_damaged |= code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
             hint = _HINTS.get(code, "check [state] database and path in config.toml")
             raise DatabaseError(f"the database cannot be used: {cause or err}", hint=hint) from err
-        except OSError as err:  # a database server that is not there
+        except OSError as err:  # a database server that is not there, or a disk that takes nothing
             raise DatabaseError(
-                f"the database cannot be reached: {err}", hint="check [state] database"
+                f"the database cannot be reached: {err}", hint="check [state] database and path"
             ) from err
 
     # ---- SQLite's file ----
@@ -359,9 +359,10 @@ class DatabaseEngine:
 
     async def _replace_damaged(self) -> None:
         """Begin with an empty database; the damaged file is kept beside it."""
-        aside = self._move_aside("damaged")
-        self._new_file.unlink(missing_ok=True)
-        await self.close()
+        with self._errors_for_people():
+            aside = self._move_aside("damaged")
+            self._new_file.unlink(missing_ok=True)
+            await self.close()
         self._is_damaged, self._untold = False, list(self.on_new)
         log.error(
             "database.damaged",

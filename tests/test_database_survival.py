@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import sqlite3
@@ -215,6 +216,22 @@ async def test_a_database_that_cannot_be_written_again_at_once_is_so_later(
     await profiles.set(TWO, image="two")
 
     assert on_disk(path) == ["one", "two"]
+
+
+async def test_a_damaged_database_on_a_disk_that_takes_nothing_is_a_sentence(
+    engine: DatabaseEngine, path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    engine._is_damaged = True
+    with monkeypatch.context() as read_only:
+        read_only.setattr(Path, "rename", refuse)
+        with pytest.raises(DatabaseError, match="Read-only"):
+            await ProfileStore(engine).set(ONE, image="one")
+    await ProfileStore(engine).set(ONE, image="one")
+
+    assert on_disk(path) == ["one"]
 
 
 async def test_those_who_remember_are_told_when_it_could_not_be_done_at_once(

@@ -14,8 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+import structlog
+
 from bootserver.amt.errors import AmtError
 from bootserver.wholefile import sync_directory
+
+log = structlog.get_logger(__name__)
 
 
 class BeingArmedError(AmtError):
@@ -30,8 +34,11 @@ class ArmedRecord:
         self._path = path
 
     def drop(self) -> None:
-        """Nothing is armed at the machine any more."""
-        self._path.unlink(missing_ok=True)
+        """Nothing is armed at the machine any more. A record that stays does no harm."""
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as err:
+            log.warning("amt.record_stays", path=str(self._path), reason=err.strerror)
 
 
 class ArmedRecords:

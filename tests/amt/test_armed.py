@@ -1,0 +1,18 @@
+"""Records of what machines are told to boot: kept, held and dropped on a real file system."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from structlog.testing import capture_logs
+
+from bootserver.amt.armed import ArmedRecords
+
+
+def test_a_record_that_cannot_be_deleted_is_a_line_and_ends_nothing(tmp_path: Path) -> None:
+    with ArmedRecords(tmp_path).hold("192.0.2.20") as record, capture_logs() as logs:
+        (tmp_path / "192.0.2.20").unlink()
+        (tmp_path / "192.0.2.20").mkdir()  # unlink() refuses it, as on a disk that takes nothing
+        record.drop()
+
+    assert [line["event"] for line in logs] == ["amt.record_stays"]
