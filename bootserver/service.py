@@ -258,7 +258,7 @@ def _places(
     if "dashboard" in stops:
         places["dashboard"] = f"http://{_in_url(server.admin_address)}:{server.admin_port}/"
     if "boot plane" in stops:
-        places["machines call"] = address or "an address that is unknown: set [server] url"
+        places["machines call"] = address or "an unknown address: set [server] url in config.toml"
     if OVER_HTTPS in stops:
         places["over HTTPS"] = authority.https_url()
     places["make a stub"] = "bootserver stub build IMAGE"

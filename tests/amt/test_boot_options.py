@@ -353,7 +353,7 @@ async def test_a_target_that_the_machine_does_not_have_is_refused_before_anythin
     amt = ScriptedAmt({GET: SETTINGS, CAPABILITIES: "<g:BIOSSetup>false</g:BIOSSetup>"})
 
     async with scripted(amt) as client:
-        with pytest.raises(AmtRefusedError, match="cannot have it boot to bios-setup"):
+        with pytest.raises(AmtRefusedError, match="cannot boot this machine to bios-setup"):
             await boot_target(client, BootTarget.BIOS_SETUP)
 
     assert amt.changes == []

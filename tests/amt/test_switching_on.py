@@ -92,7 +92,7 @@ async def test_a_machine_that_does_not_come_on_is_an_error(monkeypatch: pytest.M
     amt = ScriptedAmt({STATE: machine(OFF)})
 
     async with scripted(amt) as client:
-        with pytest.raises(AmtError, match="told to be on, and is not after"):
+        with pytest.raises(AmtError, match="was switched on, and is not on after"):
             await switch_on(client, lambda _: None)
 
     assert amt.asked.count(STATE) == 2 + 3

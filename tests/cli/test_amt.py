@@ -226,7 +226,7 @@ async def test_a_boot_survives_its_command_and_is_listed_and_ended_by_others(tmp
     assert going_on["host"] == device.host
     assert f"end that first: bootserver amt stop {device.host}" in busy
     assert all(word in text for word in (going_on["id"], device.host, "rescue", "watching"))
-    assert "no boot over AMT goes on that is 'pc-99'" in unknown
+    assert "no boot over AMT has the id or host 'pc-99'" in unknown
     assert ended == kept
     assert ended["doing"] == "cancelled"
     assert device.ider is None

@@ -115,7 +115,7 @@ async def boot_target(client: WsmanClient, target: BootTarget) -> None:
     capability, source, changes = _TARGETS[target]
     if flag(await optional(client.get("AMT_BootCapabilities")), capability) is False:
         raise AmtRefusedError(
-            f"this machine's AMT cannot have it boot to {target}",
+            f"AMT cannot boot this machine to {target}",
             hint="choose it in the machine's own boot menu",
         )
     await _arm(client, changes, source=source, adds=changes.keys())

@@ -118,7 +118,7 @@ async def switch_on(client: WsmanClient, told: Told) -> None:
     else:
         if before is not PowerState.STANDBY:  # which is S0, even if its system does not wake
             raise AmtError(
-                f"the machine was told to be on, and is not after {ON_LOOKS * ON_LOOK_S:.0f} s",
+                f"the machine was switched on, and is not on after {ON_LOOKS * ON_LOOK_S:.0f} s",
                 hint="look at its power supply and its screen; AMT may need a power cut",
             )
     told("the machine is on, and its network link comes up")

@@ -65,10 +65,10 @@ async def boot(
     """Boot machines into an image, through their AMT, and watch until they run it.
 
     The server that runs (`bootserver serve`) does it. Ctrl-C gives up what goes on. With --to they
-    boot something of their own, and nothing is watched.
+    boot their own setup, disk, CD drive or network, and nothing is watched.
     """
     if bool(image_id) == bool(target):
-        raise click.UsageError("give --image ID, or --to and what of its own it is to boot")
+        raise click.UsageError("give --image ID, or --to bios-setup, disk, cd or pxe")
     if target:
         await boot_into_target(config, named, login, BootTarget(target), as_json=as_json)
         return

@@ -190,7 +190,7 @@ def _rows(facts: AmtFacts) -> list[tuple[str, str]]:
         }
         rows.append(("can boot to", ", ".join(name for name, has in can.items() if has) or "-"))
         if unsaid := [name for name, has in can.items() if has is None]:
-            rows.append(("does not say of", ", ".join(unsaid)))
+            rows.append(("not known of", ", ".join(unsaid)))
     else:
         rows.append(("can boot to", "unknown"))
     recovery = "ready" if facts.recovery.ready else f"no: {'; '.join(facts.recovery.obstacles)}"

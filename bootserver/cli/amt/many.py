@@ -137,6 +137,6 @@ def _read(path: Path) -> list[str]:
             lines = [line.partition("#")[0].strip() for line in file]
     except (OSError, UnicodeDecodeError) as err:
         raise BootServerError(
-            f"{path} cannot be read: {err}", hint="it is to be a text, one host a line"
+            f"{path} cannot be read: {err}", hint="write one host in each line, as UTF-8 text"
         ) from err
     return [line for line in lines if line]

@@ -82,5 +82,5 @@ def _wanted(going_on: list[dict[str, Any]], name: str) -> dict[str, Any]:
         if name in (boot["id"], boot["host"]):
             return boot
     raise BootServerError(
-        f"no boot over AMT goes on that is {name!r}", hint="see: bootserver amt boots"
+        f"no boot over AMT has the id or host {name!r}", hint="see: bootserver amt boots"
     )
