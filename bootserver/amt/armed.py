@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote
 import structlog
 
 from bootserver.amt.errors import AmtError
+from bootserver.fields import parse_host
 from bootserver.wholefile import sync_directory
 
 log = structlog.get_logger(__name__)
@@ -90,9 +91,17 @@ class ArmedRecords:
     def left(self) -> list[str]:
         """The hosts that have a record, held or not."""
         try:
-            return sorted(unquote(path.name) for path in self._directory.iterdir())
+            names = sorted(unquote(path.name) for path in self._directory.iterdir())
         except OSError:  # mostly: nothing was ever armed
             return []
+        return list(filter(_is_host, names))  # NFS and editors leave files, too
+
+
+def _is_host(name: str) -> bool:
+    try:
+        return parse_host(name) == name
+    except ValueError:
+        return False
 
 
 def _is(path: Path, fd: int) -> bool:

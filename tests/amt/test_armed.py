@@ -16,3 +16,14 @@ def test_a_record_that_cannot_be_deleted_is_a_line_and_ends_nothing(tmp_path: Pa
         record.drop()
 
     assert [line["event"] for line in logs] == ["amt.record_stays"]
+
+
+def test_files_of_others_beside_the_records_are_no_hosts(tmp_path: Path) -> None:
+    records = ArmedRecords(tmp_path)
+    for host in ("192.0.2.20", "pc-7.example", "2001:db8::1"):
+        with records.hold(host):
+            pass
+    for name in (".nfs000000000001", ".192.0.2.20.swp", "192.0.2.20~", "x" * 200):
+        (tmp_path / name).touch()
+
+    assert records.left() == ["192.0.2.20", "2001:db8::1", "pc-7.example"]
