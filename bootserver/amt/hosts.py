@@ -15,7 +15,12 @@ from bootserver.amt.armed import ArmedRecords, BeingArmedError
 from bootserver.amt.control.boot_options import clear_boot_options
 from bootserver.amt.control.facts import AmtFacts
 from bootserver.amt.control.probe import probe
-from bootserver.amt.errors import AmtError, AmtInDoubtError, AmtUnreachableError
+from bootserver.amt.errors import (
+    AmtError,
+    AmtInDoubtError,
+    AmtOverloadedError,
+    AmtUnreachableError,
+)
 from bootserver.amt.known import KnownHost, KnownHosts
 from bootserver.amt.nouns import AmtLogin
 from bootserver.amt.wsman.client import WsmanClient
@@ -25,6 +30,8 @@ from bootserver.fields import parse_host
 from bootserver.selector import Selector
 
 LEFT_ARMED_AGAIN_S = 300.0
+# After these, what is armed at the machine is not known, and another try may do better.
+_MAY_BE_ARMED = (AmtUnreachableError, AmtInDoubtError, AmtOverloadedError)
 
 T = TypeVar("T")
 
@@ -159,7 +166,7 @@ class AmtHosts:
                 yield armed
             except BaseException as err:
                 if not is_armed:
-                    is_over = not isinstance(err, AmtUnreachableError | AmtInDoubtError)
+                    is_over = not isinstance(err, _MAY_BE_ARMED)
                 else:
                     is_over = is_used() or await _taken_back(client)
                 if is_over:
@@ -212,7 +219,7 @@ async def _taken_back(client: WsmanClient) -> bool:
     """False where it is worth another try later."""
     try:
         await clear_boot_options(client)
-    except (AmtUnreachableError, AmtInDoubtError) as err:
+    except _MAY_BE_ARMED as err:
         log.warning("amt.still_armed", host=client.host, reason=err.message)
         return False
     except AmtError as err:  # AMT says no, and will

@@ -21,6 +21,7 @@ SCHEMAS = {
     "IPS": "http://intel.com/wbem/wscim/1/ips-schema/1/",
 }
 LOST = "the connection is cut after the request was heard"
+BUSY = "HTTP 503: AMT cannot answer now"
 HANGS = "no answer comes as long as the test lasts"
 NOTHING_THERE = "DestinationUnreachable"
 
@@ -98,6 +99,8 @@ class ScriptedAmt:
             assert request.transport is not None
             request.transport.abort()
             return web.Response()
+        if answer == BUSY:
+            return web.Response(status=503)
         if "<s:Fault>" in answer:
             return _answer(answer, status=400)
         if verb == "Enumerate":
