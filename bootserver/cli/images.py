@@ -134,12 +134,11 @@ async def add(
 @with_config
 async def remove(config: Config, image_id: str) -> None:
     """Delete an image's file and its side-car."""
-    from bootserver.images.sidecar import remove_sidecar
+    from bootserver.images.directory import remove_image
 
     async with open_state(config) as engine, open_library(config, engine) as library:
         path = Path(library.get(image_id).path)
-    path.unlink()
-    remove_sidecar(path)
+    remove_image(path)
     echo(f"removed {path}")
 
 

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path, PurePath
 
 from bootserver.errors import ImageError
-from bootserver.images.sidecar import SideCar, read_sidecar
+from bootserver.images.sidecar import SideCar, read_sidecar, remove_sidecar
 from bootserver.model import FileVersion
 from bootserver.quoting import printable
 
@@ -123,6 +123,22 @@ def image_paths(directory: Path) -> list[Path]:
         return sorted(filter(is_image, directory.iterdir()))
     except OSError as err:
         raise _unreadable(directory, err) from err
+
+
+def remove_image(path: Path) -> None:
+    """Delete an image's file, and its side-car unless another image has the same one.
+
+    Raises ImageError. Blocks.
+    """
+    try:
+        path.unlink(missing_ok=True)
+        if path.stem not in {other.stem for other in image_paths(path.parent)}:
+            remove_sidecar(path)
+    except OSError as err:
+        raise ImageError(
+            f"{path.name} cannot be deleted: {err.strerror}",
+            hint=f"check who may write to {path.parent}",
+        ) from err
 
 
 def files(directory: Path, ignored: dict[Path, str]) -> Iterator[Path]:

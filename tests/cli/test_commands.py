@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -136,6 +137,17 @@ async def test_an_image_is_added_shown_and_removed(site: Site):
     assert stub["file"] == "fresh.stub.iso"
     assert shown["boot_entries"][0].startswith("platform 0x00, no emulation")
     assert [image["id"] for image in await site.query("images", "list")] == ["rescue"]
+
+
+async def test_a_side_car_that_is_another_images_too_stays(site: Site):
+    images = site.path / "images"
+    (images / "rescue.img").touch()
+    os.utime(images / "rescue.img", (0, 0))  # else it may still be written
+    (images / "rescue.toml").write_text('title = "Rescue"')
+
+    await site.command("images", "remove", "rescue")
+
+    assert sorted(path.name for path in images.iterdir()) == ["rescue.iso", "rescue.toml"]
 
 
 async def test_a_wrong_digest_adds_nothing(site: Site):

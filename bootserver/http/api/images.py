@@ -28,12 +28,11 @@ from bootserver.http.api.requests import (
 )
 from bootserver.http.api.shapes import JobKind, JobState
 from bootserver.images.add import add_image, add_upload
-from bootserver.images.directory import image_id_of, image_paths
+from bootserver.images.directory import image_id_of, remove_image
 from bootserver.images.download import shown_url
 from bootserver.images.explain import explain
 from bootserver.images.part import Progress
 from bootserver.images.settings import change_settings, settings_of
-from bootserver.images.sidecar import remove_sidecar
 from bootserver.model import BootPhase, Image
 from bootserver.scripts import site_of
 
@@ -207,22 +206,10 @@ async def delete_image(request: web.Request) -> web.Response:
             f"{image.id} is being fetched by {', '.join(boot.machine_name for boot in moving)}",
             hint="wait until it has booted",
         )
-    await asyncio.to_thread(_unlink, Path(image.path))
+    await asyncio.to_thread(remove_image, Path(image.path))
     log.info("image.removed", image=image.id)
     await parts.library.scan()
     return web.Response(status=204)
-
-
-def _unlink(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-        if path.stem not in {other.stem for other in image_paths(path.parent)}:
-            remove_sidecar(path)
-    except OSError as err:
-        raise ImageError(
-            f"{path.name} cannot be deleted: {err.strerror}",
-            hint=f"check who may write to {path.parent}",
-        ) from err
 
 
 def _image(request: web.Request) -> Image:
