@@ -145,10 +145,6 @@ class QemuMachine:
         """Press the reset button."""
         await self._execute("system_reset")
 
-    async def powerdown(self) -> None:
-        """Press the power button, which asks the guest to shut down."""
-        await self._execute("system_powerdown")
-
     async def insert_cd(self, disc: Mapping[str, object]) -> None:
         """Put a disc (`far_disc`, `local_disc`) into the CD drive, which is empty."""
         await self._execute("blockdev-add", **{"node-name": CD_NODE, **disc})

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-ASKED_AT_ONCE = 64
+ASKED_AT_ONCE = 64  # a host that does not answer has one of these for ten seconds
 
 
 class Turns:

@@ -20,9 +20,8 @@ def amt() -> None:
     """
 
 
-for command in (
-    *(list_hosts, probe, power, boot, boots, stop, pxe, attach, console, kvm, events, forget),
-):
+_COMMANDS = (list_hosts, probe, power, boot, boots, stop, pxe, attach, console, kvm, events, forget)
+for command in _COMMANDS:
     amt.add_command(command)
 
 __all__ = ["amt"]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bootserver.amt.boot.turns import ASKED_AT_ONCE
 from bootserver.amt.nouns import AmtLogin
 from bootserver.cli.amt.login import (
     have_consent,
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from bootserver.amt.access import AmtAccess
     from bootserver.amt.hosts import AmtHosts
     from bootserver.amt.wsman.client import WsmanClient
-
-ASKED_AT_ONCE = 64  # a host that does not answer has one of these for ten seconds
 
 Json = dict[str, Any]
 Ask = Callable[["AmtHosts", "WsmanClient", "AmtAccess"], Awaitable[Json]]
