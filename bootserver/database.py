@@ -250,8 +250,6 @@ class DatabaseEngine:
 
     async def open(self) -> None:
         """Bring the database up to date; raises ServiceError."""
-        if self._path is not None:
-            _make_private(self._path)
         try:
             await self._open()
         except DatabaseError as err:
@@ -270,6 +268,8 @@ class DatabaseEngine:
         await self.engine.dispose()
 
     async def _open(self) -> None:
+        if self._path is not None:
+            _make_private(self._path)
         with self._errors_for_people():
             async with self.engine.begin() as connection:
                 await connection.run_sync(_bring_up_to_date)
@@ -367,7 +367,8 @@ class DatabaseEngine:
         log.error(
             "database.damaged",
             moved_to=aside,
-            hint="a new one takes its place; sqlite3 FILE .recover may find what was in the old",
+            hint="a new one takes its place, without machine profiles and AMT's certificates; "
+            "sqlite3 FILE .recover may find them in the old one",
         )
         await self._open()
 

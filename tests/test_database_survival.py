@@ -189,6 +189,7 @@ async def test_a_database_damaged_meanwhile_is_moved_aside_and_those_who_know_ar
     assert [line["event"] for line in logs] == ["database.damaged"]
     assert len(told) == 1
     assert sorted(on_disk(path)) == ["remembered", "two"]
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.fixture

@@ -73,8 +73,11 @@ class Volume:
         self.publisher = _text(primary[318:446])
         self.application = _text(primary[574:702])
         self.el_torito = read_boot_catalog(source, descriptors.boot_record)
-        # Where the file systems end by their own account, which a truncated file falls short of.
-        self.claimed_bytes = max(_iso9660_end(primary), udf.volume.end_bytes if udf else 0)
+        self._boot_ends = [e.lba * CD_SECTOR_BYTES + e.load_sectors * 512 for e in self.el_torito]
+        # Where file systems and boot images end by their own account: a truncated file is shorter.
+        self.claimed_bytes = max(
+            _iso9660_end(primary), udf.volume.end_bytes if udf else 0, *self._boot_ends
+        )
 
     def find(self, path: str) -> Node:
         """The file or directory at `path`; symbolic links are followed, inside the disc.
@@ -146,8 +149,7 @@ class Volume:
         Looks at all directories of all file systems, and at the boot images.
         """
         with self._operation():
-            ends = [e.lba * CD_SECTOR_BYTES + e.load_sectors * 512 for e in self.el_torito]
-            if self._damage or any(end > self._source.size_bytes for end in ends):
+            if self._damage or any(end > self._source.size_bytes for end in self._boot_ends):
                 return True
             try:
                 for tree in self._trees:

@@ -346,6 +346,32 @@ def test_disc_that_lost_its_boot_image_is_truncated(tmp_path: Path) -> None:
 
 
 @pytest.mark.interop
+@pytest.mark.parametrize("keep_bytes", [71_680, 500_000])
+def test_disc_that_lost_its_appended_efi_partition_is_truncated(
+    tmp_path: Path, keep_bytes: int
+) -> None:
+    """Hybrid discs have it behind the end of their file system."""
+    (tmp_path / "content").mkdir()
+    (tmp_path / "content" / "a.txt").write_text("a")
+    esp, path = tmp_path / "esp.img", tmp_path / "a.iso"
+    esp.write_bytes(bytes(1_474_560))
+    subprocess.run(
+        [
+            *("xorriso", "-as", "mkisofs", "-quiet", "-no-pad", "-o", path),
+            *("-append_partition", "2", "0xef", esp, "-appended_part_as_gpt"),
+            *("-eltorito-alt-boot", "-e", "--interval:appended_partition_2:all::"),
+            *("-no-emul-boot", tmp_path / "content"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    assert inspect_iso(path).el_torito
+    os.truncate(path, keep_bytes)
+
+    with pytest.raises(ImageError, match=r"a\.iso is truncated"):
+        inspect_iso(path)
+
+
 def test_disc_of_which_too_much_would_have_to_be_read_counts_as_truncated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
