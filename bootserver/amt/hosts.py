@@ -17,8 +17,10 @@ from bootserver.amt.control.facts import AmtFacts
 from bootserver.amt.control.probe import probe
 from bootserver.amt.errors import (
     AmtError,
+    AmtFaultError,
     AmtInDoubtError,
     AmtOverloadedError,
+    AmtRefusedError,
     AmtUnreachableError,
 )
 from bootserver.amt.known import KnownHost, KnownHosts
@@ -219,9 +221,9 @@ async def _taken_back(client: WsmanClient) -> bool:
     """False where it is worth another try later."""
     try:
         await clear_boot_options(client)
-    except _MAY_BE_ARMED as err:
+    except (AmtFaultError, AmtRefusedError) as err:  # AMT says no, and will
+        log.warning("amt.not_taken_back", host=client.host, reason=err.message)
+    except AmtError as err:  # a wrong password too: the next try may have another
         log.warning("amt.still_armed", host=client.host, reason=err.message)
         return False
-    except AmtError as err:  # AMT says no, and will
-        log.warning("amt.not_taken_back", host=client.host, reason=err.message)
     return True

@@ -217,7 +217,10 @@ class Connections:
         while True:
             await asyncio.sleep(pause_s)
             for connection in list(self._all.open):
-                connection.look()
+                try:
+                    connection.look()
+                except Exception:  # the time-outs of all others go on
+                    log.exception("connections.not_looked_at", client=connection.address)
 
 
 class Connection(web.RequestHandler):

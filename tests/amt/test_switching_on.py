@@ -25,7 +25,15 @@ from bootserver.config import AmtConfig, Config, MachineAmtConfig, MachineConfig
 from bootserver.database import open_database
 from tests.amt.test_boot_options import GET, ORDER, PUT, ROLE, SETTINGS
 from tests.amt.test_power import REQUEST, STATE, machine, request_of
-from tests.fakes.scripted_amt import BUSY, HANGS, LOST, ScriptedAmt, returns, scripted
+from tests.fakes.scripted_amt import (
+    BUSY,
+    HANGS,
+    LOST,
+    WRONG_PASSWORD,
+    ScriptedAmt,
+    returns,
+    scripted,
+)
 
 ON, SLEEPS, OFF = 2, 4, 8
 POWER_ON, RESET = 2, 10
@@ -193,17 +201,21 @@ async def test_what_a_process_has_armed_that_is_gone_is_taken_back_and_said(conf
     assert [line["host"] for line in logs if line["event"] == "amt.taken_back"] == ["127.0.0.1"]
 
 
-async def test_what_amt_is_too_busy_to_take_back_is_kept_for_later(config: Config) -> None:
-    amt = ScriptedAmt({GET: SETTINGS, ORDER: [BUSY, returns(0)]})
+@pytest.mark.parametrize("obstacle", [BUSY, WRONG_PASSWORD])
+async def test_what_amt_does_not_take_back_now_is_kept_for_later(
+    config: Config, obstacle: str
+) -> None:
+    amt = ScriptedAmt({GET: SETTINGS, ORDER: [obstacle, obstacle, returns(0)]})
 
     async with site_of(config, amt) as site:
         with site.records.hold("127.0.0.1"):
             pass
         await site.hosts.take_back_left()
-        while_it_is_busy = site.records.left()
-        await site.hosts.take_back_left()
+        while_it_does_not = site.records.left()
+        while site.records.left():
+            await site.hosts.take_back_left()
 
-    assert while_it_is_busy == ["127.0.0.1"]
+    assert while_it_does_not == ["127.0.0.1"]
     assert site.records.left() == []
 
 

@@ -22,6 +22,7 @@ SCHEMAS = {
 }
 LOST = "the connection is cut after the request was heard"
 BUSY = "HTTP 503: AMT cannot answer now"
+WRONG_PASSWORD = "HTTP 401: AMT takes this login no more"
 HANGS = "no answer comes as long as the test lasts"
 NOTHING_THERE = "DestinationUnreachable"
 
@@ -101,6 +102,8 @@ class ScriptedAmt:
             return web.Response()
         if answer == BUSY:
             return web.Response(status=503)
+        if answer == WRONG_PASSWORD:
+            return web.Response(status=401)
         if "<s:Fault>" in answer:
             return _answer(answer, status=400)
         if verb == "Enumerate":
