@@ -378,6 +378,6 @@ async def test_in_client_mode_without_anybody_to_ask_nothing_is_changed(tmp_path
     [outcome] = json.loads(output)
     job = outcome["amt_boot"]
     assert (job["doing"], job["failure"]) == ("failed", "consent_required")
-    assert "somebody at the machine" in job["hint"]
+    assert "a person at the machine" in job["hint"]
     assert all(asked.startswith(("Get ", "Enumerate", "Pull")) for asked in device.asked)
     assert not device.state.is_on
