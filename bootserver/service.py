@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -49,6 +49,7 @@ from bootserver.tls.authority import SiteAuthority
 log = structlog.get_logger(__name__)
 
 ADMIN_GRACE_S = 1.0
+FIRST_LOOK_S = 5.0  # how long the announcement waits for images that have just come
 NOWHERE = "http://localhost"
 OVER_HTTPS = "boot plane over HTTPS"
 ENDING = (signal.SIGTERM, signal.SIGINT)
@@ -131,6 +132,9 @@ async def run(config: Config, announce: Announce) -> None:
                         )
                     ),
                 ]
+                with suppress(TimeoutError):  # what takes longer is announced in the log
+                    async with asyncio.timeout(FIRST_LOOK_S):
+                        await library.settled()
                 announce(_places(config, address, authority, stops))
                 await _serve_until_told(signals, stops, config.server.grace_s)
                 for task in background:
