@@ -21,7 +21,10 @@ from bootserver.http.api.parts import AdminParts
 from bootserver.limits import Limit
 from bootserver.sessions.bus import Bus, Subscription
 
-UNREAD_MAX = 512
+UNREAD_MAX = 1024
+# Between two batches to one watcher, times the number of watchers: 500 get what happens four times
+# a second, and leave the loop to the machines.
+PAUSE_S = 0.0005
 UNSENT_BYTES = 64 << 10  # per watcher in the kernel, which doubles it
 HEARTBEAT_S = 15.0
 RECONNECT_MS = 2000
@@ -73,6 +76,7 @@ class EventStream:
         try:
             while text:
                 await response.write(text)
+                await asyncio.sleep(self.watchers * PAUSE_S)
                 text = await self._next(subscription)
         except ConnectionError:
             return
