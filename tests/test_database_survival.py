@@ -62,7 +62,7 @@ async def test_a_locked_database_is_a_sentence(engine: DatabaseEngine, path: Pat
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(DatabaseError, match="is locked") as refused:
             await profiles.set(ONE, image="one")
-        assert await profiles.list() == []  # who reads waits for nobody
+        assert await profiles.list() == []  # a reader does not wait
 
     assert "another program" in refused.value.hint
     await profiles.set(ONE, image="one")

@@ -59,7 +59,7 @@ class Torment:
         self.boot = f"http://127.0.0.1:{site.boot_port}/b"
 
     def offer(self) -> Path:
-        """Another image, which nobody has yet."""
+        """An image that is not in the library yet."""
         self.number += 1
         path = self.directory / f"image{self.number}.iso"
         make_iso(path, {"random": self.random.randbytes(400_000)}, bios=True)

@@ -76,7 +76,7 @@ async def test_images_that_come_and_go_are_noticed(site: Site):
 
 
 async def test_a_server_that_stops_waits_for_no_thread_that_hangs(tmp_path: Path):
-    """The site's shim is a FIFO that nobody writes, as on a dead NFS server: who reads it waits."""
+    """The shim is a FIFO without a writer: a thread that reads it hangs, as on dead NFS."""
     shim = tmp_path / "shim.efi"
     shim.touch()
     site = Site(tmp_path / "site", more_server="grace_s = 0\n", stub=f'shim = "{shim}"\n')

@@ -275,7 +275,7 @@ async def test_many_machines_are_asked_and_told_side_by_side(tmp_path: Path):
     async with fake_amt(specs[0]) as one, fake_amt(specs[1]) as two:
         site = site_with(tmp_path, one, two)
         lab = ("--hosts", str(hosts), "--plain")
-        options = {"expect": 1, "stream": "output"}  # there is nobody at the third address
+        options = {"expect": 1, "stream": "output"}  # no machine has the third address
         facts = json.loads(await site.command("amt", "probe", *lab, "--json", **options))
         text = await site.command("amt", "power", "state", *lab, **options)
         order = ("amt", "boot", "--to", "disk", *lab, "--json")
@@ -325,7 +325,7 @@ async def test_a_file_of_hosts_boots_side_by_side_and_ends_in_one_list(tmp_path:
             output = await site.command(
                 *("amt", "boot", "--hosts", str(hosts), "--image", "rescue"),
                 *("--method", "two-stage", "--plain", "--json"),
-                expect=1,  # there is nobody at the third address
+                expect=1,  # no machine has the third address
                 stream="output",
             )
             await playing

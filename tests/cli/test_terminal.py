@@ -1,4 +1,4 @@
-"""What the command line prints of what others say: text, whoever said it and whatever it is."""
+"""The command line prints text from outside as text."""
 
 from __future__ import annotations
 
