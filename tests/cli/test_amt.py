@@ -6,7 +6,7 @@ import asyncio
 import json
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -21,7 +21,7 @@ from bootserver.bench.fake_amt import (
 )
 from tests.fixtures.amt import PASSWORD, play_stub
 from tests.fixtures.isos import make_iso
-from tests.fixtures.server import COMMAND, Site, serving
+from tests.fixtures.server import COMMAND, RunningServer, Site, serving
 
 pytestmark = pytest.mark.slow
 
@@ -187,21 +187,23 @@ async def test_what_a_killed_server_has_armed_is_taken_back_by_the_next_which_sa
         monkeypatch.setattr(device, "request_power", power_that_does_nothing)
         site = site_with(tmp_path, device)
         make_iso(site.path / "images" / "rescue.iso", bios=True)
-        async with running(site, "serve") as server:
-            await server_is_up(site)
-            async with running(site, "amt", "boot", device.host, "--image", "rescue"):
-                await device.wait_until(lambda: "RequestPowerStateChange" in device.asked)
-                armed = device.state.boot.settings["UseIDER"]
-                server.kill()
-                await server.wait()
-        async with running(site, "serve") as server:
-            await device.wait_until(lambda: device.state.boot.settings["UseIDER"] == ["false"])
-            await server_is_up(site)
-            server.send_signal(signal.SIGTERM)
-            output, _ = await asyncio.wait_for(server.communicate(), WAIT_S)
+        async with (
+            serving(site) as server,
+            running(site, "amt", "boot", device.host, "--image", "rescue"),
+        ):
+            await device.wait_until(lambda: "RequestPowerStateChange" in device.asked)
+            armed = device.state.boot.settings["UseIDER"]
+            server.stop(signal.SIGKILL)
+            await server.process.wait()
+        async with serving(site) as server:
+            await device.wait_until(lambda: "amt.taken_back" in logged(server))
 
     assert armed == ["true"]
-    assert b"amt.taken_back" in output
+    assert device.state.boot.settings["UseIDER"] == ["false"]
+
+
+def logged(server: RunningServer) -> list[str]:
+    return [line["event"] for line in server.log_lines]
 
 
 async def test_a_boot_survives_its_command_and_is_listed_and_ended_by_others(tmp_path: Path):
@@ -252,17 +254,6 @@ async def running(site: Site, *command: str) -> AsyncIterator[asyncio.subprocess
         if process.returncode is None:
             process.kill()
         await process.wait()
-
-
-async def server_is_up(site: Site) -> None:
-    url = f"http://127.0.0.1:{site.admin_port}/healthz"
-    async with asyncio.timeout(WAIT_S), aiohttp.ClientSession() as http:
-        while True:
-            with suppress(aiohttp.ClientError):
-                async with http.get(url) as answer:
-                    if answer.status == 200:
-                        return
-            await asyncio.sleep(0.1)
 
 
 async def test_many_machines_are_asked_and_told_side_by_side(tmp_path: Path):
