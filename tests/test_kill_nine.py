@@ -231,7 +231,7 @@ async def slow_mirror(directory: Path) -> AsyncIterator[str]:
 
     app = web.Application()
     app.add_routes([web.get("/{name}", handle)])
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, shutdown_timeout=1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()

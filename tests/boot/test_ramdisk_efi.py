@@ -109,7 +109,7 @@ async def served() -> AsyncIterator[Served]:
     app.router.add_get("/b/KEY/huge.iso", server.huge)
     app.router.add_get("/b/KEY/unmeasured.iso", server.unmeasured)
     app.router.add_get("/b/KEY/{name}", server.image)
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()

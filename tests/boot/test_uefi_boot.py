@@ -26,12 +26,12 @@ def site(tmp_path: Path) -> Site:
 
 @pytest.mark.parametrize("firmware", Firmware)
 @pytest.mark.parametrize(
-    ("format", "medium"),
-    [("iso", "cd"), ("iso", "usb-cd"), ("iso", "usb-stick"), ("img", "usb-stick")],
+    ("format", "medium"), [("iso", "usb-cd"), ("iso", "usb-stick"), ("img", "usb-stick")]
 )
 async def test_the_same_stub_starts_every_machine_from_every_medium(
     qemu: Qemu, site: Site, firmware: Firmware, medium: str, format: str
 ):
+    """Other than a CD on the IDE bus, from which all other tests boot."""
     image = site.add(packaged(MEMTEST))
     stub = await site.build_stub(image, "--format", format)
     async with serving(site):
@@ -39,7 +39,7 @@ async def test_the_same_stub_starts_every_machine_from_every_medium(
             QemuSpec(
                 firmware,
                 cdrom=None if medium == "usb-stick" else stub,
-                cdrom_bus=CdBus.USB if medium == "usb-cd" else CdBus.IDE,
+                cdrom_bus=CdBus.USB,
                 usb_disk=stub if medium == "usb-stick" else None,
                 boot_from=BootDevice.DISK if medium == "usb-stick" else BootDevice.CD,
             )

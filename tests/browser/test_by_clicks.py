@@ -105,7 +105,7 @@ async def test_an_image_is_added_by_upload(
 async def test_an_image_is_added_by_url(server: RunningServer, open_page: Open) -> None:
     app = web.Application()
     app.add_routes([web.static("/", packaged(GRUB).parent)])
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, shutdown_timeout=1)
     await runner.setup()
     listening = web.TCPSite(runner, "127.0.0.1", 0)
     await listening.start()

@@ -50,7 +50,7 @@ async def https(context: ssl.SSLContext, answer: Answer = whole) -> AsyncIterato
     """A server on 127.0.0.1; its port."""
     app = web.Application()
     app.router.add_get("/{path:.*}", answer)
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, shutdown_timeout=1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
     try:
