@@ -74,7 +74,8 @@ class ServerLimits:
         """The limits of this process, with as many descriptors as it can have."""
         descriptors = _raise_descriptors()
         lowered, transfers = within(descriptors, config, max_transfers)
-        if (lowered, transfers) != (config, max_transfers):
+        wanted = (config.connections, config.admin_connections, max_transfers)
+        if (lowered.connections, lowered.admin_connections, transfers) != wanted:
             log.warning(
                 "limits.lowered",
                 descriptors=descriptors,

@@ -83,9 +83,13 @@ class ArmedRecords:
                 # Its holder may have dropped it after we opened it: then there is a new one.
                 if _is(path, fd):
                     return fd
-            except BaseException:
+            except BlockingIOError:
                 os.close(fd)
                 raise
+            except OSError as err:  # no locks on this file system: held would look like left over
+                log.warning("amt.not_recorded", path=str(path), reason=err.strerror)
+                path.unlink(missing_ok=True)
+                return fd
             os.close(fd)
 
     def left(self) -> list[str]:

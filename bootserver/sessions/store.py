@@ -117,11 +117,6 @@ class SessionStore:
 
     # ---- Single boots ----
 
-    async def by_key(self, key: str) -> BootSession | None:
-        """The session whose URLs bear `key`."""
-        matches = await self._sessions(select(SESSIONS).where(SESSIONS.c.key == key))
-        return matches[0] if matches else None
-
     async def by_id(self, session_id: str) -> BootSession | None:
         """The session of that id, or the only one whose id begins so."""
         if not re.fullmatch("[0-9a-f]+", session_id):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 from pathlib import Path
 
+import pytest
 from structlog.testing import capture_logs
 
 from bootserver.amt.armed import ArmedRecords
@@ -27,3 +30,20 @@ def test_files_of_others_beside_the_records_are_no_hosts(tmp_path: Path) -> None
         (tmp_path / name).touch()
 
     assert records.left() == ["192.0.2.20", "2001:db8::1", "pc-7.example"]
+
+
+def test_where_a_file_system_has_no_locks_a_machine_is_armed_without_a_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    records = ArmedRecords(tmp_path)
+
+    with capture_logs() as logs, records.hold("192.0.2.20") as record:
+        left = records.left()
+        record.drop()
+
+    assert left == []
+    assert [line["event"] for line in logs] == ["amt.not_recorded"]

@@ -163,7 +163,6 @@ async def test_machines_counts_and_a_restart_need_no_look_at_all_boots(
         "machines": store.machines(100),
         "last_of": store.last_of("52:54:00:00:00:07"),
         "by_id": store.by_id("00"),
-        "by_key": store.by_key("0" * 32),
         "unfinished": store.unfinished(datetime.fromtimestamp(FIRST_AT + (BOOTS - 5) * 100, UTC)),
     }
     with statements_of(engine) as asked:
