@@ -125,6 +125,41 @@ class PlainDisk:
     efi_partition: bool  # it has an EFI system partition, or is one itself
 
 
+class EntryKind(StrEnum):
+    """What an entry of a disc's boot menu starts."""
+
+    LINUX = "linux"
+    LOCAL_DISK = "local-disk"  # the machine's own disk, or what its firmware boots next
+    OTHER = "other"  # a program, another loader, a memory test, power off
+
+
+@dataclass(frozen=True, slots=True)
+class MenuEntry:
+    """One entry of a disc's boot menu; paths are lower case from `/`."""
+
+    title: str
+    kind: EntryKind
+    name: str = ""  # GRUB's --id, syslinux's label, the file of a systemd-boot entry
+    parents: tuple[str, ...] = ()  # titles of the submenus that it is in, the outermost first
+    kernel: str = ""
+    initrds: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()  # for the kernel, as the loader would pass them on
+    unread: str = ""  # what of it cannot be told, to be read after "it"; "" if all can
+
+
+@dataclass(frozen=True, slots=True)
+class DiscMenu:
+    """The boot menu that a disc shows on machines with one kind of firmware."""
+
+    source: str  # the file that it begins with
+    loader: str  # whose language it is in: "GRUB", "syslinux" or "systemd-boot"
+    firmware: Firmware
+    entries: tuple[MenuEntry, ...] = ()
+    default: int | None = None  # the entry that starts by itself; None if that cannot be told
+    doubt: str = ""  # why it cannot, in a sentence without its full stop
+    unread: tuple[str, ...] = ()  # what else of the menu cannot be told, each a sentence
+
+
 @dataclass(frozen=True, slots=True)
 class IsoFacts:
     """What an image says about itself; the recipes decide from this and nothing else."""
@@ -142,6 +177,7 @@ class IsoFacts:
     # the beginnings of the small files that say what the disc is.
     markers: Mapping[str, int] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
+    menus: tuple[DiscMenu, ...] = ()  # one for each kind of firmware at most
     plain_disk: PlainDisk | None = None  # for an image that is no disc
 
     def boots(self, firmware: Firmware) -> bool:

@@ -1,0 +1,1 @@
+"""What a disc's own boot menus offer: a reader for each loader's language."""
