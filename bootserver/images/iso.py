@@ -14,15 +14,16 @@ from typing import BinaryIO
 
 from bootserver.disc.volume import COPY_AGAIN, NoVolumeError, Volume, open_volume
 from bootserver.errors import ImageError
-from bootserver.images.bootconfig import named_paths
+from bootserver.images.bootconfig import menu_entries, named_paths
 from bootserver.images.markers import MARKERS, TEXTS
 from bootserver.images.plain_disk import holds_efi_boot, inspect_plain_disk
+from bootserver.images.recipes.families import media_of
 from bootserver.model import CD_SECTOR_BYTES, ElToritoEntry, IsoFacts
 
 __all__ = ["INSPECTION_REVISION", "MARKERS", "TEXTS", "inspect_iso", "open_regular"]
 
 # Facts kept from an earlier run are good only while the tables and what reads them are the same.
-_READER_REVISION = "3"
+_READER_REVISION = "4"
 INSPECTION_REVISION = hashlib.sha256(
     "\n".join((_READER_REVISION, *MARKERS, "", *TEXTS)).encode()
 ).hexdigest()[:16]
@@ -90,7 +91,8 @@ def _inspect(file: BinaryIO, name: str) -> IsoFacts:
         )
     with volume.one_operation():
         texts = _texts(volume)
-        markers = _markers(volume) | _sizes(volume, named_paths(texts))
+        roots = {path for entry in menu_entries(texts) for path in media_of(entry)}
+        markers = _markers(volume) | _sizes(volume, named_paths(texts) | roots)
         return IsoFacts(
             size_bytes=size_bytes,
             missing_bytes=missing_bytes,

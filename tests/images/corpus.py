@@ -124,6 +124,13 @@ menuentry "Some live system" --class gnu-linux {
     initrd /boot/initrd-6.6.gz
 }
 """
+GENTOO = b"""\
+menuentry 'Boot LiveCD (kernel: gentoo)' --class gnu-linux --class os {
+    linux /boot/gentoo dokeymap root=live:CDLABEL=Gentoo rd.live.dir=/ \\
+        rd.live.squashimg=image.squashfs cdroot
+    initrd /boot/gentoo.igz
+}
+"""
 ISOLINUX = b"""\
 DEFAULT live
 LABEL live
@@ -537,6 +544,17 @@ DISCS = (
             "isolinux/initrd.gz": INITRD,
             "isolinux/isolinux.cfg": ISOLINUX,
         },
+    ),
+    Disc(
+        "gentoo",
+        "unknown-linux",
+        {
+            "boot/gentoo": KERNEL,
+            "boot/gentoo.igz": INITRD,
+            "boot/grub/grub.cfg": GENTOO,
+            "image.squashfs": ROOT,
+        },
+        "Gentoo-amd64-20261122",
     ),
     Disc("grub-rescue", "disc", {"boot/grub/grub.cfg": b"insmod normal\n"}),
     Disc("data", "disc", {"music/song.ogg": ANY}, bios=False, uefi=False),

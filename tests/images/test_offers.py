@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from bootserver.images.arguments import PLACES, fill
 from bootserver.images.recipes import RECIPES, Recipe, identify
 from bootserver.images.recipes.offers import Kernel, Offer, OwnConfig, Wimboot
-from bootserver.model import Firmware, IsoFacts, Method, PlainDisk, Way
+from bootserver.model import (
+    DiscMenu,
+    EntryKind,
+    Firmware,
+    IsoFacts,
+    MenuEntry,
+    Method,
+    PlainDisk,
+    Way,
+)
 from tests.images.corpus import BY_NAME, DISCS, Disc, facts_of
 
 MIB = 1 << 20
@@ -103,7 +113,7 @@ def test_debian_live_boots_its_kernel_which_fetches_the_squashfs():
         Method.KERNEL,
         "/live/vmlinuz",
         ("/live/initrd.img",),
-        f"boot=live components fetch={{tree}}live/filesystem.squashfs ip=dhcp {NIC}",
+        f"components boot=live fetch={{tree}}live/filesystem.squashfs ip=dhcp {NIC}",
         hook="live-boot",
     )
 
@@ -194,13 +204,106 @@ def test_archiso_is_told_its_directory_and_loads_microcode_first(disc: str, base
 def test_subiquity_is_kept_from_taking_the_iso_for_its_configuration():
     arguments = offer(facts_of(BY_NAME["ubuntu-server"])).way.arguments
 
-    assert "url={iso} cloud-config-url=/dev/null" in arguments
+    assert {"url={iso}", "cloud-config-url=/dev/null"} <= set(arguments.split())
 
 
-def test_casper_needs_twice_the_iso_and_a_gigabyte():
+def test_casper_fetches_the_iso_into_a_ramfs_and_needs_it_once_and_half_a_gigabyte():
     facts = replace(facts_of(BY_NAME["mint"]), size_bytes=3000 * MIB)
 
-    assert (offer(facts).needed_bytes - offer(facts).loaded_bytes) == 7024 * MIB
+    assert "root=/dev/ram0" in offer(facts).way.arguments.split()
+    assert (offer(facts).needed_bytes - offer(facts).loaded_bytes) == 3512 * MIB
+
+
+def test_alpine_configures_the_card_that_it_was_booted_from():
+    assert NIC in offer(facts_of(BY_NAME["alpine"])).way.arguments.split()
+
+
+def with_menu(disc: str, arguments: str, **more: Any) -> IsoFacts:
+    """The disc with a menu that starts its kernel with these arguments by itself."""
+    facts = facts_of(BY_NAME[disc])
+    way = offer(facts).way
+    entry = MenuEntry(
+        "Live", EntryKind.LINUX, kernel=way.program, arguments=tuple(arguments.split()), **more
+    )
+    other = MenuEntry("Other", EntryKind.OTHER)
+    menu = DiscMenu("/boot/grub/grub.cfg", "GRUB", Firmware.UEFI, (other, entry), default=1)
+    return replace(facts, menus=(menu,))
+
+
+@pytest.mark.parametrize(
+    ("disc", "said", "kept"),
+    [
+        (
+            "debian-live",
+            "boot=live locales=de_DE.UTF-8 quiet findiso= toram live-media=/dev/sr0 ip=frommedia",
+            "locales=de_DE.UTF-8 quiet",
+        ),
+        (
+            "kali-live",
+            "boot=live components username=root nomodeset ---",
+            "components username=root nomodeset",
+        ),
+        (
+            "clonezilla",
+            "boot=live keyboard-layouts=fr ocs_live_run=ocs-sr-restore-disk",
+            "keyboard-layouts=fr",
+        ),
+        (
+            "mint",
+            "boot=casper file=/cdrom/preseed/mint.seed locale=fr_FR root=/dev/sr0",
+            "file=/cdrom/preseed/mint.seed locale=fr_FR",
+        ),
+        (
+            "fedora-41-live",
+            "root=live:CDLABEL=F rd.live.image rd.live.check rd.live.ram=1 nomodeset",
+            "nomodeset",
+        ),
+        (
+            "arch",
+            "archisobasedir=arch archisosearchuuid=2026 cow_label=X cow_spacesize=2G copytoram",
+            "cow_spacesize=2G",
+        ),
+    ],
+)
+def test_what_the_disc_tells_its_own_kernel_is_kept_where_it_is_not_about_its_medium(
+    disc: str, said: str, kept: str
+):
+    plain = offer(facts_of(BY_NAME[disc])).way.arguments
+    facts = with_menu(disc, said)
+
+    for firmware in Firmware:  # a disc has often a menu for one of them only
+        arguments = offer(facts, firmware).way.arguments
+        own = [word for word in arguments.split() if word not in plain.split()]
+        assert own == [word for word in kept.split() if word not in plain.split()]
+        assert arguments.startswith(kept)
+
+
+def test_what_a_row_says_otherwise_gives_way_to_the_disc_and_what_it_must_say_does_not():
+    arguments = offer(with_menu("kali-live", "boot=live")).way.arguments.split()
+
+    assert "username=kali" not in arguments
+    assert any(word.startswith("fetch={tree}") for word in arguments)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        with_menu("kali-live", "boot=live nomodeset", unread="has a variable that is not set"),
+        replace(with_menu("kali-live", "boot=live nomodeset"), menus=()),
+    ],
+    ids=["unread", "no menu"],
+)
+def test_a_menu_that_does_not_tell_what_it_starts_has_no_say(facts: IsoFacts):
+    assert offer(facts).way.arguments == offer(facts_of(BY_NAME["kali-live"])).way.arguments
+
+
+def test_an_entry_that_the_disc_does_not_start_by_itself_has_no_say():
+    facts = with_menu("kali-live", "boot=live nomodeset")
+    [menu] = facts.menus
+
+    for default in (0, None):
+        other = replace(facts, menus=(replace(menu, default=default),))
+        assert "nomodeset" not in offer(other).way.arguments
 
 
 def test_live_boot_needs_the_squashfs_and_half_a_gigabyte():
@@ -286,36 +389,12 @@ def test_an_unknown_linux_boots_as_its_own_menu_says():
     assert (isolinux.program, isolinux.initrds) == ("/isolinux/vmlinuz", ("/isolinux/initrd.gz",))
 
 
-@pytest.mark.parametrize(
-    ("said", "fetch"),
-    [
-        ("boot=live findiso=/x toram", "fetch={tree}live/root.squashfs"),
-        ("boot=casper iso-scan/filename=/x", "url={iso}"),
-        ("root=live:CDLABEL=X rd.live.image", "root=live:{tree}liveos/squashfs.img"),
-        ("archisobasedir=foo archisolabel=FOO", "archiso_http_srv={tree}"),
-        ("inst.stage2=hd:LABEL=X quiet", "inst.stage2={tree}"),
-    ],
-)
-def test_the_arguments_of_an_unknown_linux_betray_how_it_fetches(said: str, fetch: str):
-    markers = {
-        "/k": 1,
-        "/i": 1,
-        "/live/root.squashfs": 1,
-        "/liveos/squashfs.img": 1,
-        "/foo/x86_64/airootfs.sfs": 1,
-        "/images/install.img": 1,
-    }
-    menu = f"menuentry X {{\nlinux /k {said}\ninitrd /i\n}}\n"
-    facts = IsoFacts(0, markers=markers, texts={"/boot/grub/grub.cfg": menu})
+def test_a_root_that_the_discs_own_arguments_name_is_fetched_from_there():
+    for firmware in Firmware:
+        offered = offer(facts_of(BY_NAME["gentoo"]), firmware)
 
-    offered = OwnConfig(any_family=False).offer(facts, Firmware.UEFI, 64)
-
-    assert isinstance(offered, Offer)
-    words = offered.way.arguments.split()
-    assert fetch in words
-    assert "ip=dhcp" in words
-    assert not [w for w in words if w.startswith(("findiso=", "iso-scan", "archisolabel", "hd:"))]
-    assert not [w for w in words if "LABEL" in w or w == "toram"]
+        assert offered.fetched == "/image.squashfs"
+        assert "root=live:{tree}image.squashfs" in offered.way.arguments.split()
 
 
 def test_an_unknown_linux_that_tells_nothing_is_no_offer_of_its_family():

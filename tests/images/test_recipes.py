@@ -52,7 +52,7 @@ def patterns_of(part: Any) -> Iterator[str]:
     elif isinstance(part, Says):
         assert part.path in TEXTS
     elif is_dataclass(part):
-        names = [f.name for f in fields(part) if f.name != "iso_in_initramfs"]
+        names = [f.name for f in fields(part) if f.name not in ("iso_in_initramfs", "family")]
         for name in names:
             yield from patterns_of(getattr(part, name))
     elif isinstance(part, tuple):

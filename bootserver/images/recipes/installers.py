@@ -66,7 +66,7 @@ _LINUXRC_NET = Kernel(places=_LINUXRC_PLACES, arguments=f"netsetup=dhcp {BOOT_CA
 # mkinitfs; the modules are those that the disc's own menu names.
 _ALPINE = Kernel(
     places=(("/boot/vmlinuz-*", "/boot/initramfs-*"),),
-    arguments="modules=loop,squashfs ip=dhcp alpine_repo={tree}apks modloop={tree}{medium}",
+    arguments="modules=loop,squashfs alpine_repo={tree}apks modloop={tree}{medium} " + NETWORK,
     medium=("/boot/modloop-*",),
     room_mib=256,
 )

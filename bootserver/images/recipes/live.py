@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bootserver.images.recipes.families import LIVE_BOOT_ROOM_MIB, NETWORK
+from bootserver.images.recipes.families import ARCHISO, CASPER, DRACUT, LIVE_BOOT, NETWORK
 from bootserver.images.recipes.offers import Kernel
 from bootserver.images.recipes.recipe import BOTH, Recipe
 from bootserver.images.recipes.signs import any_of, has, publisher, says, volume
@@ -11,32 +11,33 @@ _LIVE_PLACES = (("/live/vmlinuz*", "/live/initrd*"),)
 _LIVE_MEDIUM = ("/live/filesystem.squashfs", "/live/*.squashfs")
 
 
-def _live_boot(arguments: str) -> Kernel:
+def _live_boot(otherwise: str, always: str = "") -> Kernel:
     """Debian's live-boot: `fetch=` puts the file system into memory before it is mounted."""
     return Kernel(
         places=_LIVE_PLACES,
-        arguments=f"boot=live {arguments} fetch={{tree}}{{medium}} {NETWORK}",
+        arguments=f"{LIVE_BOOT.added} {always}".strip(),
+        otherwise=otherwise,
         medium=_LIVE_MEDIUM,
-        room_mib=LIVE_BOOT_ROOM_MIB,
-        hook="live-boot",
+        family=LIVE_BOOT,
     )
 
 
 _DEBIAN = _live_boot("components")
 _KALI = _live_boot("components username=kali hostname=kali")
+# What it runs is said here: a recovery disc's own entry overwrites a disk, from files on the disc.
 _CLONEZILLA = _live_boot(
-    "union=overlay components config username=user noswap edd=on nomodeset "
-    "ocs_live_run=ocs-live-general ocs_live_batch=no net.ifnames=0"
+    "union=overlay components config username=user noswap edd=on nomodeset net.ifnames=0",
+    always="ocs_live_run=ocs-live-general ocs_live_batch=no",
 )
 _GPARTED = _live_boot("union=overlay components username=user noswap noeject")
 _GRML = Kernel(
     places=(("/boot/grml*/vmlinuz", "/boot/grml*/initrd.img"),),
-    arguments=f"boot=live fetch={{tree}}{{medium}} {NETWORK}",
+    arguments=LIVE_BOOT.added,
     medium=("/live/grml*/*.squashfs",),
-    room_mib=LIVE_BOOT_ROOM_MIB,
-    hook="live-boot",
+    family=LIVE_BOOT,
 )
 _PLAIN_LIVE = _live_boot("")
+# Without a family: what of its own menu would do no harm here, nobody has tried.
 _TAILS = Kernel(
     places=_LIVE_PLACES,
     arguments="boot=live fromiso=/tails.iso config module=Tails noprompt nopersistence "
@@ -49,23 +50,15 @@ _CASPER_PLACES = (
     ("/casper/vmlinuz*", "/casper/initrd*"),
     ("/casper/hwe-vmlinuz", "/casper/hwe-initrd"),
 )
-_CASPER = Kernel(
-    places=_CASPER_PLACES,
-    arguments=f"boot=casper url={{iso}} {NETWORK}",
-    times=2.0,
-)
+_CASPER = Kernel(places=_CASPER_PLACES, arguments=CASPER.added, family=CASPER)
 # Without it subiquity takes the ISO's URL for that of its own configuration.
 _SUBIQUITY = Kernel(
     places=_CASPER_PLACES,
-    arguments=f"boot=casper url={{iso}} cloud-config-url=/dev/null {NETWORK}",
-    times=2.0,
+    arguments=f"{CASPER.added} cloud-config-url=/dev/null",
+    family=CASPER,
 )
-_CASPER_CAVEAT = (
-    "its initrd fetches the whole ISO into a file system that may fill half of the memory: hence "
-    "twice the size of the ISO"
-)
+_CASPER_CAVEAT = "its initrd fetches the whole ISO into memory, and the system runs from there"
 
-_DRACUT = "rd.live.image rd.neednet=1"
 _DRACUT_PLACES = (
     ("/images/pxeboot/vmlinuz", "/images/pxeboot/initrd.img"),
     ("/boot/x86_64/loader/linux", "/boot/x86_64/loader/initrd"),  # Fedora from 42 on
@@ -73,22 +66,22 @@ _DRACUT_PLACES = (
 )
 _FEDORA = Kernel(
     places=_DRACUT_PLACES,
-    arguments=f"root=live:{{tree}}{{medium}} {_DRACUT} {NETWORK}",
+    arguments=DRACUT.added,
     medium=("/liveos/squashfs.img",),
+    family=DRACUT,
 )
 _SUSE_LIVE = Kernel(
     places=_DRACUT_PLACES,
-    arguments=f"root=live:{{iso}} {_DRACUT} {NETWORK}",
+    arguments=DRACUT.added.replace("{tree}{medium}", "{iso}"),
+    family=DRACUT,
 )
 
-# archiso's hook keeps what it fetches in a tmpfs and copies it to another before it lets go.
 _SYSTEM_RESCUE = Kernel(
     places=(("/sysresccd/boot/x86_64/vmlinuz", "/sysresccd/boot/x86_64/sysresccd.img"),),
     arguments=f"archisobasedir=sysresccd archiso_http_srv={{tree}} {NETWORK}",
     medium=("/sysresccd/x86_64/airootfs.sfs", "/sysresccd/x86_64/airootfs.erofs"),
     microcode="/sysresccd/boot/*ucode.img",
-    times=2.0,
-    room_mib=512,
+    family=ARCHISO,
 )
 _ARCH = Kernel(
     places=(("/{base}/boot/x86_64/vmlinuz*", "/{base}/boot/x86_64/initramfs*.img"),),
@@ -96,10 +89,12 @@ _ARCH = Kernel(
     medium=("/{base}/x86_64/airootfs.sfs", "/{base}/x86_64/airootfs.erofs"),
     microcode="/{base}/boot/*ucode.img",
     base="/*/boot/x86_64/vmlinuz*",
-    times=2.0,
-    room_mib=512,
+    family=ARCHISO,
 )
-_ARCHISO_CAVEAT = "its initrd keeps the file system in memory twice while it starts"
+_ARCHISO_CAVEAT = (
+    "its initrd fetches the file system into memory and copies it there: for a moment it is in "
+    "memory twice"
+)
 
 _LIVE_BOOT = has("/live/*.squashfs")
 _DISK_INFO = "/.disk/info"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from bootserver.images.bootconfig import first_system
-from bootserver.images.recipes.families import rest_over_http
+from bootserver.images.recipes.families import Family, rest_over_http
 from bootserver.images.recipes.paths import content_files, pick, version_of
 from bootserver.model import Firmware, IsoFacts, Method, Way
 
@@ -52,17 +52,20 @@ class Kernel:
 
     {base} in the patterns and arguments is the top directory in which `base` is found, {medium}
     in the arguments the path of the file that the system fetches, without its first slash.
+    With a `family`, the entry that the disc's own menu starts by itself says the rest of the
+    arguments, and what the family knows of memory and hook counts.
     """
 
     places: tuple[tuple[str, str], ...]  # kernel and initrd ("" = none): the first that is there
     arguments: str = ""
+    otherwise: str = ""  # more arguments, where the disc's own menu does not start this kernel
+    family: Family | None = None
     medium: tuple[str, ...] = ()
     microcode: str = ""  # initrds that go before the other, as many as there are
     base: str = ""
     iso_in_initramfs: str = ""
     times: float = 1.0  # how often what is fetched is in memory at once
     room_mib: int = 1024  # for the system
-    hook: str = ""  # the make of initramfs in which a script can have the system call home
 
     def offer(self, facts: IsoFacts, firmware: Firmware, os_room_mib: int) -> Offer | str:
         base = pick(facts, [self.base])[1:].partition("/")[0]
@@ -75,16 +78,26 @@ class Kernel:
         if self.medium and not medium:
             return f"has no {' and no '.join(self.medium)}".replace("{base}", base)
         before = sorted(content_files(facts, self.microcode.replace("{base}", base)))
+        said = self.arguments.replace("{base}", base).replace("{medium}", medium[1:])
         way = Way(
             Method.KERNEL,
             program=kernel,
             initrds=(*before, *filter(None, [initrd])),
-            arguments=self.arguments.replace("{base}", base).replace("{medium}", medium[1:]),
+            arguments=" ".join((*self._said_by_disc(facts, firmware, kernel), said)),
             iso_in_initramfs=self.iso_in_initramfs,
-            hook=self.hook,
+            hook=self.family.hook if self.family else "",
         )
         fetched = "{iso}" if "{iso}" in self.arguments else medium
-        return kernel_offer(facts, way, fetched, times=self.times, room_mib=self.room_mib)
+        memory = self.family or self
+        return kernel_offer(facts, way, fetched, times=memory.times, room_mib=memory.room_mib)
+
+    def _said_by_disc(self, facts: IsoFacts, firmware: Firmware, kernel: str) -> tuple[str, ...]:
+        """What the disc's own menu tells the kernel that it starts by itself; else `otherwise`."""
+        for menu in sorted(facts.menus, key=lambda menu: menu.firmware is not firmware):
+            entry = menu.entries[menu.default] if menu.default is not None else None
+            if self.family and entry and entry.kernel == kernel and not entry.unread:
+                return self.family.kept(entry.arguments, self.arguments)
+        return tuple(self.otherwise.split())
 
     def _kernel_and_initrd(self, facts: IsoFacts, base: str) -> tuple[str, str, str] | None:
         """The newest kernel, the initrd of its version, and that version."""
@@ -130,7 +143,7 @@ class OwnConfig:
         if rest.fetched == "" and not self.any_family:
             return "does not tell how its system could fetch the rest over HTTP"
         arguments = " ".join(rest.arguments)
-        way = Way(Method.KERNEL, entry.kernel, entry.initrds, arguments)
+        way = Way(Method.KERNEL, entry.kernel, entry.initrds, arguments, hook=rest.hook)
         cost = kernel_offer(facts, way, rest.fetched, times=rest.times, room_mib=rest.room_mib)
         return replace(cost, guessed=bool(rest.fetched))
 
