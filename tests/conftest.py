@@ -34,6 +34,14 @@ STAND_INS = {
 }
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--record-boots",
+        action="store_true",
+        help="run only the tests that prove boots, and write what they prove into booted.json",
+    )
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("BOOTSERVER_")]:

@@ -1,7 +1,6 @@
 """What the documents say of the code is what the code does."""
 
 import re
-from collections.abc import Sequence
 
 import pytest
 from aiohttp import web
@@ -14,11 +13,11 @@ from bootserver.amt.failures import failure_of
 from bootserver.amt.redirection.protocol import Failure, RedirectionError
 from bootserver.cli import main
 from bootserver.config import PROJECT
-from bootserver.images.recipes import RECIPES, Recipe
-from bootserver.model import Firmware
+from bootserver.images.recipes import RECIPES
 from bootserver.sessions.diagnosis import Cause
 from bootserver.stub.collect import ORIGINS
 from bootserver.stub.loaders import COMPILED, LOADERS, OPTIONAL, SERVED
+from tests.fixtures import recipe_docs
 
 
 def test_the_route_table_has_every_route(monkeypatch: pytest.MonkeyPatch):
@@ -81,31 +80,11 @@ def test_the_config_file_and_the_booting_guide_name_the_loaders():
         assert name in text
 
 
-WAYS = {
-    "Whole": {Firmware.BIOS: "memdisk", Firmware.UEFI: "RAM disk"},
-    "Kernel": dict.fromkeys(Firmware, "its kernel"),
-    "OwnConfig": dict.fromkeys(Firmware, "what its menu boots"),
-    "Wimboot": dict.fromkeys(Firmware, "wimboot, if supplied"),
-    "Chain": dict.fromkeys(Firmware, "its program"),
-    "Never": dict.fromkeys(Firmware, "not"),
-}
+def test_the_tables_of_recipes_are_what_the_code_says_and_the_boot_tests_proved():
+    text = recipe_docs.DOCUMENT.read_text()
 
-
-def recipe_row(recipe: Recipe) -> str:
-    def ways(firmware: Firmware, boots: Sequence[object]) -> str:
-        names = dict.fromkeys(WAYS[type(boot).__name__][firmware] for boot in boots)
-        return ", else ".join(names) + (" ✓" if firmware in recipe.booted_by_us else "")
-
-    bios, uefi = ways(Firmware.BIOS, recipe.bios), ways(Firmware.UEFI, recipe.uefi)
-    return f"| {recipe.name} | {recipe.title} | {bios} | {uefi} |"
-
-
-def test_the_table_of_recipes_is_the_code():
-    """To renew it, print recipe_row() of each."""
-    text = (PROJECT / "docs" / "recipes.md").read_text()
-
-    table = [line for line in text.splitlines() if line.startswith("| ")][1:]
-    assert table == [recipe_row(recipe) for recipe in RECIPES]
+    assert text == recipe_docs.renewed(text), "run: make recipes"
+    assert all(f"\n| {recipe.name} | " in text for recipe in RECIPES)
 
 
 def test_the_failures_that_the_guide_explains_are_those_that_there_are():

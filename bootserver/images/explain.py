@@ -8,6 +8,7 @@ from typing import Any
 
 from bootserver.images.decide import Site, decide, is_for_arm64
 from bootserver.images.recipes import REMEMBERED, Recipe, recipe_of
+from bootserver.images.recipes.booted import is_booted
 from bootserver.images.recipes.offers import Offer
 from bootserver.model import Firmware, Image, Machine, Method
 
@@ -21,7 +22,7 @@ class Outlook:
     sentence: str
     ram_bytes: int
     refusal: str
-    verified: bool  # we have booted its kind ourselves on this firmware, in this way
+    verified: bool  # a boot test of ours has booted its kind on this firmware in this way
 
     def as_json(self) -> dict[str, Any]:
         """For `--json` and the API."""
@@ -128,8 +129,7 @@ def _outlook(image: Image, site: Site, recipe: Recipe, machine: Machine, who: st
     firmware = machine.firmware or Firmware.BIOS
     decision = decide(image, machine, site)
     name = f"{who} ({firmware.upper()})" if who else firmware.upper()
-    guessed = decision.offer is not None and decision.offer.guessed
-    verified = firmware in recipe.booted_by_us and not guessed
+    doubt = _doubt(recipe, firmware, decision.offer) if decision.offer else ""
     if decision.offer is None:
         method, sentence = "", f"{name}: does not boot: {decision.refusal}."
     else:
@@ -140,10 +140,18 @@ def _outlook(image: Image, site: Site, recipe: Recipe, machine: Machine, who: st
             f"The machine needs {decision.needed_mib:,} MiB of memory{has}."
         )
         sentence += _with_wimboot(image, machine, site)
-        if not verified:
-            sentence += " (Unverified: from the project's own sources, not yet booted by us.)"
+        if doubt:
+            sentence += f" (Unverified: {doubt}.)"
     ram_bytes = decision.needed_mib << 20
+    verified = bool(method) and not doubt
     return Outlook(firmware, method, sentence, ram_bytes, decision.refusal, verified)
+
+
+def _doubt(recipe: Recipe, firmware: Firmware, offer: Offer) -> str:
+    """Why nothing that we have booted proves this way, or ""."""
+    if offer.doubt or is_booted(recipe.name, firmware, offer.way.method):
+        return offer.doubt
+    return "no boot test of ours has booted this kind in this way"
 
 
 def _with_wimboot(image: Image, machine: Machine, site: Site) -> str:

@@ -7,15 +7,26 @@ import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bootserver.bench.qemu import QemuMachine, launch
+from bootserver.bench.qemu import QemuMachine, Seen, launch
 from bootserver.bench.qemu_command import QemuSpec
+from tests.fixtures.booted import Door, Proven, Way, facts, record
+from tests.fixtures.server import BOOT_S, Site, boot_record
 
 ARTIFACTS = Path(__file__).parents[1] / "artifacts"
 
 HAS_FAILED = pytest.StashKey[bool]()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """To record boots, only the tests are run that prove any."""
+    if config.getoption("--record-boots"):
+        proving = [item for item in items if "proven" in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=[item for item in items if item not in proving])
+        items[:] = proving
 
 
 @pytest.hookimpl(wrapper=True)
@@ -64,3 +75,39 @@ async def qemu(
         if request.node.stash.get(HAS_FAILED, False):
             for number, machine in enumerate(machines, 1):
                 await machine.save_evidence(evidence / str(number) if number > 1 else evidence)
+
+
+@pytest.fixture
+def proven(request: pytest.FixtureRequest) -> Iterator[Proven]:
+    """`seen, boot = await proven(site, machine, WORDS)`: this kind of image boots in this way.
+
+    It waits until the guest says WORDS, which nothing before it does, and the boot has come to
+    `phase`. What a test that passes has proved is what booted.json says of it; with --record-boots
+    it is written there.
+    """
+    ways: set[Way] = set()
+
+    async def prove(
+        site: Site,
+        machine: QemuMachine,
+        words: str,
+        *,
+        phase: str = "handed_off",
+        door: Door = Door.CD,
+        timeout_s: float = BOOT_S,
+    ) -> tuple[Seen, dict[str, Any]]:
+        seen = await machine.wait_for(words, timeout_s=timeout_s)
+        boot = await boot_record(site, phase)
+        assert boot["machine"]["firmware"] == machine.spec.firmware
+        ways.add(Way(boot["recipe"], boot["machine"]["firmware"], boot["method"], door))
+        return seen, boot
+
+    yield prove
+    if request.node.stash.get(HAS_FAILED, False):
+        return
+    test = request.node.nodeid
+    if request.config.getoption("--record-boots"):
+        record(test, ways)
+    assert ways == {fact.way for fact in facts() if fact.test == test}, (
+        f"booted.json says otherwise; run: pytest --record-boots {test!r}"
+    )

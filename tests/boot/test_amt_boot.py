@@ -22,8 +22,9 @@ from bootserver.bench.fake_amt import (
 )
 from bootserver.bench.qemu_command import QemuSpec
 from bootserver.model import Firmware
-from tests.fixtures.packaged import MEMTEST, packaged
-from tests.fixtures.server import BOOT_S, Site, free_port, serving
+from tests.fixtures.booted import Door, Proven
+from tests.fixtures.packaged import MEMTEST, MEMTEST_SAYS, ON_SERIAL, packaged
+from tests.fixtures.server import Site, free_port, serving
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
@@ -50,7 +51,7 @@ async def site_of(path: Path, device: FakeAmtDevice) -> AsyncIterator[tuple[Site
             f"amt.redirection_port = {device.redirection_port}\n"
         ),
     )
-    image = site.add(packaged(MEMTEST))
+    image = site.add(packaged(MEMTEST), side_car=ON_SERIAL)
     async with serving(site):
         yield site, image
 
@@ -65,20 +66,20 @@ async def amt_boot(site: Site, *options: str, expect: int = 0) -> dict[str, Any]
 
 
 @pytest.mark.parametrize(("firmware", "tls"), [(Firmware.BIOS, True), (Firmware.UEFI, False)])
-async def test_one_command_boots_a_pc_from_ram(tmp_path: Path, firmware: Firmware, tls: bool):
+async def test_one_command_boots_a_pc_from_ram(
+    tmp_path: Path, proven: Proven, firmware: Firmware, tls: bool
+):
     power = SystemState.S5 if firmware is Firmware.BIOS else SystemState.S0
     spec = FakeSpec(tmp_path / "amt", tls=tls, power=power, machine=QemuSpec(firmware))
     async with fake_amt(spec) as device, site_of(tmp_path, device) as (site, image):
         outcome = await amt_boot(site, device.host, "--image", image)
         machine = device.machine
         assert machine is not None
-        if firmware is Firmware.BIOS:
-            await machine.wait_for(r"Memtest86\+ v\d", timeout_s=BOOT_S)
+        await proven(site, machine, MEMTEST_SAYS, door=Door.AMT)
 
     job, boot = outcome["amt_boot"], outcome["boot"]
     assert job["doing"] == "done", job
     assert [phase["phase"] for phase in boot["phases"]] == PHASES
-    assert boot["machine"]["firmware"] == firmware.value
     assert boot["sent_bytes"] == boot["image_bytes"] > 100_000
     stub = boot["transfers"][0]
     assert (stub["name"], stub["protocol"]) == ("stub.iso", "redirection")
@@ -119,7 +120,9 @@ async def test_a_connection_cut_in_the_middle_is_told_and_the_command_can_be_run
     assert again["amt_boot"]["doing"] == "done", again
 
 
-async def test_one_click_recovery_boots_a_pc_without_any_redirection(tmp_path: Path):
+async def test_one_click_recovery_boots_a_pc_without_any_redirection(
+    tmp_path: Path, proven: Proven
+):
     spec = FakeSpec(
         tmp_path / "amt",
         tls=True,
@@ -129,6 +132,8 @@ async def test_one_click_recovery_boots_a_pc_without_any_redirection(tmp_path: P
     )
     async with fake_amt(spec) as device, site_of(tmp_path, device) as (site, image):
         outcome = await amt_boot(site, device.host, "--image", image, "--method", "ocr")
+        assert device.machine is not None
+        await proven(site, device.machine, MEMTEST_SAYS, door=Door.ONE_CLICK_RECOVERY)
         root = x509.load_pem_x509_certificate(site.root.read_bytes())
 
     job, boot = outcome["amt_boot"], outcome["boot"]

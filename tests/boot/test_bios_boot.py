@@ -12,14 +12,14 @@ import pytest
 from bootserver.bench.qemu import QemuMachine
 from bootserver.bench.qemu_command import BootDevice, Nic, QemuSpec, nic_mac
 from bootserver.model import Firmware
-from tests.fixtures.packaged import GRUB, MEMTEST, packaged
+from tests.fixtures.booted import Door, Proven
+from tests.fixtures.packaged import GRUB, MEMTEST, MEMTEST_SAYS, packaged
 from tests.fixtures.server import BOOT_S, Site, boot_record, free_port, serving
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
 REDIRECTED_BYTES_MAX = 560_000
 
-MEMTEST_RUNS = r"Memtest86\+ v\d"
 GRUB_RUNS = "GNU GRUB"
 
 Qemu = Callable[[QemuSpec], Awaitable[QemuMachine]]
@@ -41,14 +41,13 @@ def cd(stub: Path) -> QemuSpec:
     )
 
 
-async def test_memtest_boots_from_the_stub_on_a_cd(qemu: Qemu, site: Site):
+async def test_memtest_boots_from_the_stub_on_a_cd(qemu: Qemu, site: Site, proven: Proven):
     image = site.add(packaged(MEMTEST))
     stub = await site.build_stub(image)
     async with serving(site):
         machine = await qemu(cd(stub))
-        await machine.wait_for(MEMTEST_RUNS, timeout_s=BOOT_S)
+        _, boot = await proven(site, machine, MEMTEST_SAYS)
         redirected = await machine.cd_bytes_read()
-        boot = await boot_record(site, "handed_off")
 
     assert redirected <= REDIRECTED_BYTES_MAX
     assert [phase["phase"] for phase in boot["phases"]] == [
@@ -75,15 +74,16 @@ async def test_memtest_boots_from_the_stub_on_a_cd(qemu: Qemu, site: Site):
     }
 
 
-async def test_grub_rescue_boots_from_the_stub_on_a_usb_stick(qemu: Qemu, site: Site):
+async def test_grub_rescue_boots_from_the_stub_on_a_usb_stick(
+    qemu: Qemu, site: Site, proven: Proven
+):
     image = site.add(packaged(GRUB))
     stub = await site.build_stub(image)
     async with serving(site):
         machine = await qemu(
             replace(cd(stub), cdrom=None, usb_disk=stub, boot_from=BootDevice.DISK)
         )
-        await machine.wait_for(GRUB_RUNS, timeout_s=BOOT_S)
-        boot = await boot_record(site, "handed_off")
+        _, boot = await proven(site, machine, GRUB_RUNS, door=Door.USB_STICK)
 
     assert boot["sent_bytes"] == boot["image_bytes"]
 
@@ -96,7 +96,7 @@ async def test_a_second_server_is_tried_and_a_static_address_needs_no_dhcp(qemu:
     )
     async with serving(site):
         machine = await qemu(replace(cd(stub), nics=(Nic(), Nic())))
-        await machine.wait_for(MEMTEST_RUNS, timeout_s=BOOT_S)
+        await machine.wait_for(MEMTEST_SAYS, timeout_s=BOOT_S)
         boot = await boot_record(site, "handed_off")
 
     assert boot["machine"]["mac"] == nic_mac(1)  # the second card, as ordered
@@ -128,7 +128,7 @@ async def test_the_stub_goes_on_to_the_card_that_has_a_cable(qemu: Qemu, site: S
     stub = await site.build_stub(image)
     async with serving(site):
         machine = await qemu(replace(cd(stub), nics=(Nic(linked=False), Nic())))
-        await machine.wait_for(MEMTEST_RUNS, timeout_s=BOOT_S)
+        await machine.wait_for(MEMTEST_SAYS, timeout_s=BOOT_S)
         boot = await boot_record(site, "handed_off")
 
     assert boot["machine"]["mac"] == nic_mac(1)
@@ -143,7 +143,7 @@ async def test_the_stub_waits_for_its_server_and_says_so(qemu: Qemu, site: Site)
         timeout_s=BOOT_S,
     )
     async with serving(site):
-        await machine.wait_for(MEMTEST_RUNS, timeout_s=BOOT_S)
+        await machine.wait_for(MEMTEST_SAYS, timeout_s=BOOT_S)
 
 
 async def test_a_key_opens_a_shell_and_exit_comes_back_to_the_way_over_tftp(qemu: Qemu, site: Site):
@@ -155,7 +155,7 @@ async def test_a_key_opens_a_shell_and_exit_comes_back_to_the_way_over_tftp(qemu
     await machine.wait_for(r"iPXE>", timeout_s=BOOT_S)
     await machine.send_keys(*"exit", "ret")
     async with serving(site):
-        await machine.wait_for(MEMTEST_RUNS, timeout_s=BOOT_S)
+        await machine.wait_for(MEMTEST_SAYS, timeout_s=BOOT_S)
         boot = await boot_record(site, "handed_off")
 
     assert boot["sent_bytes"] == boot["image_bytes"]  # nobody answers at its HTTP address

@@ -15,13 +15,12 @@ from bootserver.bench.qemu import QemuMachine
 from bootserver.bench.qemu_command import BootDevice, Nic, NicModel, QemuSpec, nic_mac
 from bootserver.config import PROJECT
 from bootserver.model import Firmware
-from tests.fixtures.packaged import MEMTEST, packaged
+from tests.fixtures.booted import Door, Proven
+from tests.fixtures.packaged import MEMTEST, MEMTEST_SAYS, ON_SERIAL, packaged
 from tests.fixtures.pxe_net import SERVER, TAP, PxeNet, documented_lines, pxe_net
-from tests.fixtures.server import BOOT_S, Site, boot_record, serving
+from tests.fixtures.server import BOOT_S, Site, serving
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
-
-MEMTEST_RUNS = r"Memtest86\+ v\d"
 
 # An ordinary DHCP server, which knows nothing of booting.
 ADDRESSES_ONLY = "dhcp-range=192.0.2.100,192.0.2.200,12h\n"
@@ -48,7 +47,7 @@ def open_site(path: Path, **where: object) -> Site:
     image = MEMTEST.removesuffix(".iso")
     boot = f'[boot]\nopen_menu = true\nmenu_default = "{image}"\nmenu_timeout_s = 3\n'
     site = Site(path / "site", extra=boot, **where)
-    site.add(packaged(MEMTEST))
+    site.add(packaged(MEMTEST), side_car=ON_SERIAL)
     return site
 
 
@@ -93,32 +92,30 @@ def boot_files(dhcp_log: str) -> list[str]:
     return list(dict.fromkeys(named))
 
 
-async def assert_booted(site: Site, firmware: Firmware) -> None:
-    """The ledger has the machine's boot of Memtest86+, up to the hand-off."""
-    boot = await boot_record(site, "handed_off")
+async def assert_booted(proven: Proven, site: Site, machine: QemuMachine, door: Door) -> None:
+    """The machine runs Memtest86+, and the ledger has its boot up to the hand-off."""
+    _, boot = await proven(site, machine, MEMTEST_SAYS, door=door)
     assert boot["image"] == MEMTEST.removesuffix(".iso")
     assert boot["sent_bytes"] == boot["image_bytes"] > 0
     assert boot["machine"]["mac"] == nic_mac(0)
-    assert boot["machine"]["firmware"] == firmware
     assert boot["machine"]["memory_mib"] == 1024
 
 
 async def test_a_bios_machine_goes_by_undionly_to_the_menu_and_boots_the_default(
-    qemu: Qemu, net: PxeNet, tmp_path: Path
+    qemu: Qemu, net: PxeNet, tmp_path: Path, proven: Proven
 ):
     site = site_on(net, tmp_path)
     async with serving(site):
         machine = await qemu(bios_with_plain_pxe(net, tmp_path))
         await machine.wait_for("using undionly", timeout_s=BOOT_S)
         await machine.wait_for("what shall this machine boot", timeout_s=BOOT_S)
-        await machine.wait_for(MEMTEST_RUNS, timeout_s=BOOT_S)
-        await assert_booted(site, Firmware.BIOS)
+        await assert_booted(proven, site, machine, Door.PXE)
 
     assert boot_files(net.dhcp_log()) == ["undionly.kpxe", f"http://{SERVER}:8080/boot.ipxe"]
 
 
 async def test_a_card_whose_rom_is_ipxe_gets_the_script_at_once(
-    qemu: Qemu, net: PxeNet, tmp_path: Path
+    qemu: Qemu, net: PxeNet, tmp_path: Path, proven: Proven
 ):
     site = site_on(net, tmp_path)
     async with serving(site):
@@ -130,50 +127,51 @@ async def test_a_card_whose_rom_is_ipxe_gets_the_script_at_once(
                 entering=net.entering,
             )
         )
-        await machine.wait_for(MEMTEST_RUNS, timeout_s=BOOT_S)
-        await assert_booted(site, Firmware.BIOS)
+        await assert_booted(proven, site, machine, Door.PXE)
 
     assert boot_files(net.dhcp_log()) == [f"http://{SERVER}:8080/boot.ipxe"]
 
 
 async def test_uefi_pxe_loads_snponly_over_tftp_which_finds_the_script_by_itself(
-    qemu: Qemu, net: PxeNet, tmp_path: Path
+    qemu: Qemu, net: PxeNet, tmp_path: Path, proven: Proven
 ):
     site = site_on(net, tmp_path)
     async with serving(site):
-        await qemu(uefi(net))
-        await assert_booted(site, Firmware.UEFI)
+        machine = await qemu(uefi(net))
+        await assert_booted(proven, site, machine, Door.PXE)
 
     assert boot_files(net.dhcp_log()) == ["snponly.efi"]  # nobody asked a second time
 
 
 async def test_uefi_http_boot_loads_snponly_over_http_which_finds_the_script_by_itself(
-    qemu: Qemu, net: PxeNet, tmp_path: Path
+    qemu: Qemu, net: PxeNet, tmp_path: Path, proven: Proven
 ):
     site = site_on(net, tmp_path)
     async with serving(site):
-        await qemu(uefi(net, *NO_PXE))
-        await assert_booted(site, Firmware.UEFI)
+        machine = await qemu(uefi(net, *NO_PXE))
+        await assert_booted(proven, site, machine, Door.HTTP_BOOT)
 
     assert boot_files(net.dhcp_log()) == [f"http://{SERVER}:8080/nbp/snponly.efi"]
 
 
 @pytest.mark.parametrize("firmware", Firmware)
 async def test_a_proxy_adds_the_boot_file_to_what_another_dhcp_server_says(
-    qemu: Qemu, tmp_path: Path, firmware: Firmware
+    qemu: Qemu, tmp_path: Path, proven: Proven, firmware: Firmware
 ):
     proxy = documented_lines("dnsmasq beside another DHCP server")
     async with pxe_net(tmp_path / "net", ADDRESSES_ONLY, proxy) as net:
         site = site_on(net, tmp_path)
         async with serving(site):
             is_bios = firmware is Firmware.BIOS
-            await qemu(bios_with_plain_pxe(net, tmp_path) if is_bios else uefi(net))
-            await assert_booted(site, firmware)
+            machine = await qemu(bios_with_plain_pxe(net, tmp_path) if is_bios else uefi(net))
+            await assert_booted(proven, site, machine, Door.PXE)
 
         assert boot_files(net.dhcp_log(1)) == []
 
 
-async def test_the_script_over_tftp_on_any_port_is_enough_for_ipxe(qemu: Qemu, tmp_path: Path):
+async def test_the_script_over_tftp_on_any_port_is_enough_for_ipxe(
+    qemu: Qemu, tmp_path: Path, proven: Proven
+):
     site = open_site(tmp_path)
     boot_file = f"tftp://10.0.2.2:{site.tftp_port}/boot.ipxe"
     async with serving(site):
@@ -184,5 +182,4 @@ async def test_the_script_over_tftp_on_any_port_is_enough_for_ipxe(qemu: Qemu, t
                 nics=(Nic(has_rom=True, boot_file=boot_file),),
             )
         )
-        await machine.wait_for(MEMTEST_RUNS, timeout_s=BOOT_S)
-        await assert_booted(site, Firmware.BIOS)
+        await assert_booted(proven, site, machine, Door.PXE)

@@ -14,15 +14,15 @@ from bootserver.bench.qemu import QemuMachine
 from bootserver.bench.qemu_command import QemuSpec
 from bootserver.model import Firmware
 from tests.fixtures import dos_disc, installer_iso, live_iso, loopback_iso
-from tests.fixtures.packaged import MEMTEST, packaged
-from tests.fixtures.server import BOOT_S, Site, boot_record, serving
+from tests.fixtures.booted import Proven
+from tests.fixtures.packaged import MEMTEST, MEMTEST_SAYS, ON_SERIAL, packaged
+from tests.fixtures.server import BOOT_S, Site, serving
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
 Qemu = Callable[[QemuSpec], Awaitable[QemuMachine]]
 
 LIVE_BOOT_S = 2 * BOOT_S  # systemd under emulation, on a busy host
-SERIAL = 'arguments = "console=ttyS0,115200"\n'
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ POLL_S = 0.02
 
 @pytest.mark.parametrize("firmware", Firmware)
 async def test_a_debian_live_disc_boots_by_its_kernel_fetches_its_root_and_runs_the_sites_script(
-    qemu: Qemu, site: Site, firmware: Firmware
+    qemu: Qemu, site: Site, proven: Proven, firmware: Firmware
 ):
     """And the ledger's times are those at which its serial line shows the same things."""
     disc = live_iso.live_iso()
@@ -69,9 +69,8 @@ async def test_a_debian_live_disc_boots_by_its_kernel_fetches_its_root_and_runs_
         if firmware is Firmware.BIOS:
             seen_at["handed_off"] = await time_of(machine, JUMPED)
         seen_at["os_up"] = await time_of(machine, "CALLED-HOME")
-        seen = await machine.wait_for(live_iso.UP, timeout_s=LIVE_BOOT_S)
+        seen, boot = await proven(site, machine, live_iso.UP, phase="os_up", timeout_s=LIVE_BOOT_S)
         await machine.wait_for(live_iso.LOGIN, timeout_s=LIVE_BOOT_S)
-        boot = await boot_record(site, "os_up")
 
     up = re.search(live_iso.UP, seen.serial)
     assert up is not None
@@ -93,7 +92,9 @@ async def time_of(machine: QemuMachine, text: str) -> datetime:
     return datetime.now(UTC)
 
 
-async def test_a_debian_live_disc_finds_its_medium_in_a_uefi_ram_disk(qemu: Qemu, site: Site):
+async def test_a_debian_live_disc_finds_its_medium_in_a_uefi_ram_disk(
+    qemu: Qemu, site: Site, proven: Proven
+):
     disc = live_iso.live_iso()
     image = site.add(disc.path)
     say(site, image, 'recipe = "disc"\n')
@@ -101,8 +102,7 @@ async def test_a_debian_live_disc_finds_its_medium_in_a_uefi_ram_disk(qemu: Qemu
     stub = await site.build_stub(image)
     async with serving(site):
         machine = await qemu(QemuSpec(Firmware.UEFI, cdrom=stub, memory_mib=2048))
-        seen = await machine.wait_for(live_iso.UP, timeout_s=LIVE_BOOT_S)
-        boot = await boot_record(site, "handed_off")
+        seen, boot = await proven(site, machine, live_iso.UP, timeout_s=LIVE_BOOT_S)
 
     up = re.search(live_iso.UP, seen.serial)
     assert up is not None
@@ -113,7 +113,7 @@ async def test_a_debian_live_disc_finds_its_medium_in_a_uefi_ram_disk(qemu: Qemu
 
 @pytest.mark.parametrize("firmware", Firmware)
 async def test_debians_installer_asks_its_first_question(
-    qemu: Qemu, site: Site, firmware: Firmware
+    qemu: Qemu, site: Site, proven: Proven, firmware: Firmware
 ):
     image = site.add(installer_iso.installer_iso().path)
     say(site, image, f'arguments = "{installer_iso.ARGUMENTS}"\n')
@@ -121,59 +121,59 @@ async def test_debians_installer_asks_its_first_question(
     stub = await site.build_stub(image)
     async with serving(site):
         machine = await qemu(QemuSpec(firmware, cdrom=stub))
-        await machine.wait_for(installer_iso.ASKS, timeout_s=LIVE_BOOT_S)
-        await boot_record(site, "handed_off")
+        await proven(site, machine, installer_iso.ASKS, timeout_s=LIVE_BOOT_S)
 
 
-async def test_memtest_under_uefi_is_started_without_its_disc(qemu: Qemu, site: Site):
-    image = site.add(packaged(MEMTEST))
-    say(site, image, SERIAL)
+async def test_memtest_under_uefi_is_started_without_its_disc(
+    qemu: Qemu, site: Site, proven: Proven
+):
+    image = site.add(packaged(MEMTEST), side_car=ON_SERIAL)
     await expected(site, image, "memtest86+", bios="memdisk", uefi="chain")
     stub = await site.build_stub(image)
     async with serving(site):
         machine = await qemu(QemuSpec(Firmware.UEFI, cdrom=stub))
-        await machine.wait_for(r"Memtest86\+? v", timeout_s=BOOT_S)
-        boot = await boot_record(site, "handed_off")
+        _, boot = await proven(site, machine, MEMTEST_SAYS)
 
     assert 0 < boot["sent_bytes"] == boot["image_bytes"] < 1_000_000
 
 
 async def test_an_unknown_linux_disc_boots_by_its_own_menu_on_a_bios_machine(
-    qemu: Qemu, site: Site
+    qemu: Qemu, site: Site, proven: Proven
 ):
     image = site.add(loopback_iso.loopback_iso().path)
     await expected(site, image, "unknown-linux", bios="kernel", uefi="ramdisk")
     stub = await site.build_stub(image)
     async with serving(site):
         machine = await qemu(QemuSpec(Firmware.BIOS, cdrom=stub))
-        seen = await machine.wait_for(loopback_iso.UP, timeout_s=BOOT_S)
-        boot = await boot_record(site, "handed_off")
+        seen, boot = await proven(site, machine, loopback_iso.UP)
 
     assert "iso-scan" not in seen.serial
     assert "initrd=memory.gz" in seen.serial  # so our script started it, not the disc's
     assert boot["sent_bytes"] < loopback_iso.loopback_iso().path.stat().st_size
 
 
-async def test_an_unknown_linux_disc_boots_from_memory_on_a_uefi_machine(qemu: Qemu, site: Site):
+async def test_an_unknown_linux_disc_boots_from_memory_on_a_uefi_machine(
+    qemu: Qemu, site: Site, proven: Proven
+):
     image = site.add(loopback_iso.loopback_iso().path)
     stub = await site.build_stub(image)
     async with serving(site):
         machine = await qemu(QemuSpec(Firmware.UEFI, cdrom=stub))
-        await machine.wait_for(loopback_iso.UP, timeout_s=BOOT_S)
-        boot = await boot_record(site, "handed_off")
+        _, boot = await proven(site, machine, loopback_iso.UP)
 
     assert boot["sent_bytes"] == loopback_iso.loopback_iso().path.stat().st_size
 
 
-async def test_a_dos_like_disc_with_a_floppy_boots_from_memory(qemu: Qemu, site: Site):
+async def test_a_dos_like_disc_with_a_floppy_boots_from_memory(
+    qemu: Qemu, site: Site, proven: Proven
+):
     disc = dos_disc.floppy_disc(site.path / "fd.iso", "FLOPPY-UP")
     image = site.add(disc)
     await expected(site, image, "floppy-disc", bios="memdisk", uefi="")
     stub = await site.build_stub(image)
     async with serving(site):
         machine = await qemu(QemuSpec(Firmware.BIOS, cdrom=stub))
-        seen = await machine.wait_for(dos_disc.FLOPPY_READ, timeout_s=BOOT_S)
-        await boot_record(site, "handed_off")
+        seen, _ = await proven(site, machine, dos_disc.FLOPPY_READ)
 
     assert "FLOPPY-UP" in seen.serial
 
@@ -183,7 +183,7 @@ async def test_a_dos_like_disc_with_a_floppy_boots_from_memory(qemu: Qemu, site:
     [(Firmware.BIOS, dos_disc.DISK_READ), (Firmware.UEFI, dos_disc.EFI_STARTED)],
 )
 async def test_a_plain_disk_image_boots_from_memory(
-    qemu: Qemu, site: Site, firmware: Firmware, says: str
+    qemu: Qemu, site: Site, proven: Proven, firmware: Firmware, says: str
 ):
     disk = dos_disc.plain_disk(site.path / "plain.img", "DISK-UP")
     site.add(disk)
@@ -191,5 +191,4 @@ async def test_a_plain_disk_image_boots_from_memory(
     stub = await site.build_stub("plain")
     async with serving(site):
         machine = await qemu(QemuSpec(firmware, cdrom=stub))
-        await machine.wait_for(says, timeout_s=BOOT_S)
-        await boot_record(site, "handed_off")
+        await proven(site, machine, says)

@@ -10,8 +10,9 @@ import pytest
 from bootserver.bench.qemu import QemuMachine
 from bootserver.bench.qemu_command import BootDevice, CdBus, Nic, NicModel, QemuSpec, nic_mac
 from bootserver.model import Firmware
+from tests.fixtures.booted import Door, Proven
 from tests.fixtures.linux_iso import linux_iso
-from tests.fixtures.packaged import MEMTEST, packaged
+from tests.fixtures.packaged import MEMTEST, MEMTEST_SAYS, ON_SERIAL, packaged
 from tests.fixtures.server import BOOT_S, Site, boot_record, serving
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
@@ -26,27 +27,29 @@ def site(tmp_path: Path) -> Site:
 
 @pytest.mark.parametrize("firmware", Firmware)
 @pytest.mark.parametrize(
-    ("format", "medium"), [("iso", "usb-cd"), ("iso", "usb-stick"), ("img", "usb-stick")]
+    ("format", "door"),
+    [("iso", Door.USB_CD), ("iso", Door.USB_STICK), ("img", Door.USB_STICK)],
+    ids=["iso-on-a-cd", "iso-on-a-stick", "img-on-a-stick"],
 )
 async def test_the_same_stub_starts_every_machine_from_every_medium(
-    qemu: Qemu, site: Site, firmware: Firmware, medium: str, format: str
+    qemu: Qemu, site: Site, proven: Proven, firmware: Firmware, door: Door, format: str
 ):
     """Other than a CD on the IDE bus, from which all other tests boot."""
-    image = site.add(packaged(MEMTEST))
+    image = site.add(packaged(MEMTEST), side_car=ON_SERIAL)
     stub = await site.build_stub(image, "--format", format)
+    on_stick = door is Door.USB_STICK
     async with serving(site):
-        await qemu(
+        machine = await qemu(
             QemuSpec(
                 firmware,
-                cdrom=None if medium == "usb-stick" else stub,
+                cdrom=None if on_stick else stub,
                 cdrom_bus=CdBus.USB,
-                usb_disk=stub if medium == "usb-stick" else None,
-                boot_from=BootDevice.DISK if medium == "usb-stick" else BootDevice.CD,
+                usb_disk=stub if on_stick else None,
+                boot_from=BootDevice.DISK if on_stick else BootDevice.CD,
             )
         )
-        boot = await boot_record(site, "handed_off")
+        _, boot = await proven(site, machine, MEMTEST_SAYS, door=door)
 
-    assert boot["machine"]["firmware"] == firmware
     assert boot["sent_bytes"] == boot["image_bytes"]
 
 

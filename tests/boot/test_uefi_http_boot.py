@@ -16,6 +16,7 @@ import pytest
 from bootserver.bench.qemu import QemuMachine
 from bootserver.bench.qemu_command import OVMF_VARS, Nic, NicModel, QemuSpec
 from bootserver.model import Firmware
+from tests.fixtures.booted import Door, Proven
 from tests.fixtures.linux_iso import linux_iso
 from tests.fixtures.secure_boot import OWNER
 from tests.fixtures.server import BOOT_S, Site, boot_record, free_port, serving
@@ -47,7 +48,7 @@ def trusting(root: Path, path: Path) -> tuple[str, ...]:
 
 
 async def test_the_firmware_fetches_the_stub_and_boots_the_image_from_memory(
-    qemu: Qemu, site: Site, tmp_path: Path
+    qemu: Qemu, site: Site, tmp_path: Path, proven: Proven
 ):
     disc = linux_iso()
     stub = await site.query("stub", "build", site.add(disc.path), "--format", "efi")
@@ -55,11 +56,9 @@ async def test_the_firmware_fetches_the_stub_and_boots_the_image_from_memory(
     async with serving(site):
         nics = (Nic(NicModel.VIRTIO),)
         machine = await qemu(QemuSpec(Firmware.UEFI, nics=nics, uefi_vars=uefi_vars))
-        seen = await machine.wait_for("GUEST DONE", timeout_s=BOOT_S)
-        boot = await boot_record(site, "handed_off")
+        seen, boot = await proven(site, machine, "GUEST DONE", door=Door.HTTP_BOOT)
 
     assert f"GUEST PAYLOAD {disc.payload_sha256}" in seen.serial
-    assert boot["machine"]["firmware"] == "uefi"
     assert boot["sent_bytes"] == boot["image_bytes"]
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+
+import pytest
 
 from bootserver.images.decide import Site
 from bootserver.images.explain import explain
@@ -16,6 +18,7 @@ from bootserver.model import (
     ImageSettings,
     IsoFacts,
     Machine,
+    Method,
 )
 
 MB = 1_000_000
@@ -49,7 +52,7 @@ def test_a_live_system_is_explained_from_its_files():
         "it has /live/vmlinuz",
     )
     assert explained.bios.method == explained.uefi.method == "kernel"
-    assert explained.bios.sentence == (
+    assert explained.bios.sentence.startswith(
         "BIOS: iPXE loads the kernel /live/vmlinuz and its initrd /live/initrd.img (49 MB); the "
         "system then fetches /live/filesystem.squashfs (152 MB) over HTTP. The machine needs "
         "704 MiB of memory."
@@ -67,30 +70,93 @@ def test_padding_that_was_cut_off_is_a_caveat():
     assert caveat.startswith("the file ends 307,200 bytes before its volume does")
 
 
-def test_what_we_have_not_booted_ourselves_says_so():
-    floppy = replace(IsoFacts(6 * MB), el_torito=(ElToritoEntry(0x00, True, 2, 1, 30),))
-    disc = replace(image(), facts=floppy)
-    kali = image(LIVE, recipe="kali-live")
+@pytest.fixture
+def booted(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[tuple[str, Firmware, Method]]]:
+    """The ways that the boot tests have proved: none, until a test adds some."""
+    ways: set[tuple[str, Firmware, Method]] = set()
+    monkeypatch.setattr(f"{explain.__module__}.is_booted", lambda *way: way in ways)
+    explain.cache_clear()
+    yield ways
+    explain.cache_clear()
 
-    assert "Unverified" not in explain(disc, SITE).bios.sentence
-    assert "Unverified" in explain(kali, SITE).bios.sentence
-    assert "Unverified" in explain(kali, SITE).uefi.sentence
-    assert (explain(disc, SITE).bios.verified, explain(kali, SITE).bios.verified) == (True, False)
+
+def test_only_what_was_booted_on_this_firmware_in_this_way_is_verified(booted):
+    booted.add(("debian-live", Firmware.BIOS, Method.KERNEL))
+    booted.add(("disc", Firmware.UEFI, Method.MEMDISK))  # which is not how UEFI boots it
+
+    live, disc = explain(image(LIVE), SITE), explain(image(), SITE)
+
+    assert (live.bios.verified, live.uefi.verified) == (True, False)
+    assert (disc.bios.verified, disc.uefi.verified) == (False, False)
+    assert "Unverified" not in live.bios.sentence
+    reason = "(Unverified: no boot test of ours has booted this kind in this way.)"
+    assert reason in live.uefi.sentence
+    assert reason in disc.uefi.sentence
 
 
-def test_an_unknown_system_whose_fetching_is_guessed_is_nothing_that_we_have_booted():
-    menu = "menuentry X {{\nlinux /k {}\ninitrd /i\n}}\n"
-    disc = image({"/k": MB, "/i": MB, "/liveos/squashfs.img": MB})
+def test_a_refusal_is_not_verified(booted):
+    booted.update(("dban", Firmware.UEFI, method) for method in Method)
+
+    assert not explain(image({"/dban.bzi": MB}), SITE).uefi.verified
+
+
+def unknown_linux(arguments: str, kernel_bytes: int = MB, **more: int) -> Image:
+    """A disc of no known kind with a boot menu of one entry."""
+    menu = f'menuentry "X" {{\nlinux /k {arguments}\ninitrd /i\n}}\n'
+    disc = image({"/k": kernel_bytes, "/i": MB} | {f"/{path}": MB for path in more})
     assert disc.facts
-    live, plain = (
-        replace(disc, facts=replace(disc.facts, texts={"/boot/grub/grub.cfg": menu.format(said)}))
-        for said in ("root=live:CDLABEL=X", "quiet")
-    )
+    return replace(disc, facts=replace(disc.facts, texts={"/boot/grub/grub.cfg": menu}))
 
-    assert "fetches /liveos/squashfs.img" in explain(live, SITE).bios.sentence
-    assert not explain(live, SITE).bios.verified
-    assert "Unverified" in explain(live, SITE).uefi.sentence
-    assert explain(plain, SITE).bios.verified
+
+MOST = 110 * MB  # of the image's 206
+
+
+@pytest.mark.parametrize(
+    ("arguments", "seeks"),
+    [
+        ("coreos.liveiso=fedora-coreos-40 ignition.firstboot", "coreos.liveiso=fedora-coreos-40"),
+        (
+            "dokeymap root=live:CDLABEL=Gentoo-x rd.live.dir=/ rd.live.squashimg=image.squashfs",
+            "root=live:CDLABEL=Gentoo-x",
+        ),
+        ("archisolabel=A", "archisolabel=A"),
+        ("root=LABEL=R ro", "root=LABEL=R"),
+        ("inst.stage2=hd:LABEL=F", "inst.stage2=hd:LABEL=F"),
+    ],
+)
+def test_a_system_that_looks_for_its_disc_is_never_verified(booted, arguments: str, seeks: str):
+    booted.update(("unknown-linux", kind, method) for kind in Firmware for method in Method)
+
+    explained = explain(unknown_linux(arguments, MOST), SITE)
+
+    assert explained.recipe == "unknown-linux"
+    assert (explained.bios.method, explained.uefi.method) == ("kernel", "ramdisk")
+    assert (explained.bios.verified, explained.uefi.verified) == (False, False)
+    assert f"(Unverified: by {seeks} its system looks for its disc" in explained.bios.sentence
+    assert "(Unverified: its system looks for its disc, which it" in explained.uefi.sentence
+
+
+def test_an_unknown_system_whose_fetching_is_guessed_is_nothing_that_we_have_booted(booted):
+    booted.update(("unknown-linux", kind, method) for kind in Firmware for method in Method)
+    live = unknown_linux("root=live:CDLABEL=X", MOST, **{"liveos/squashfs.img": MB})
+
+    explained = explain(live, SITE)
+
+    assert "fetches /liveos/squashfs.img" in explained.bios.sentence
+    for outlook in (explained.bios, explained.uefi):
+        assert not outlook.verified
+        assert "(Unverified: how its system fetches its root is told from" in outlook.sentence
+
+
+def test_a_disc_of_which_most_is_not_loaded_is_not_verified_and_said_so(booted):
+    booted.update(("unknown-linux", kind, method) for kind in Firmware for method in Method)
+
+    most, little = (explain(unknown_linux("quiet", size), SITE) for size in (MOST, 90 * MB))
+
+    assert most.bios.verified
+    assert not little.bios.verified
+    assert "most of the disc is not loaded: 44 % of it is" in little.bios.sentence
+    assert little.uefi.verified  # the whole disc
 
 
 def test_a_whole_image_is_explained_for_each_firmware():

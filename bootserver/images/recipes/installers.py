@@ -7,7 +7,7 @@ from dataclasses import replace
 from bootserver.images.arguments import BOOT_CARD
 from bootserver.images.recipes.families import NETWORK
 from bootserver.images.recipes.offers import Chain, Kernel, Never
-from bootserver.images.recipes.recipe import BOTH, Recipe
+from bootserver.images.recipes.recipe import Recipe
 from bootserver.images.recipes.signs import any_of, has, publisher, says, volume
 
 # The tree as Debian's mirror. A disc's Release file has no signature that netboot would accept.
@@ -85,7 +85,6 @@ INSTALLERS = (
         (has("/.disk/mini-info"), has("/linux"), has("/initrd.gz")),
         bios=(_DEBIAN_NETBOOT,),
         uefi=(_DEBIAN_NETBOOT,),
-        booted_by_us=BOTH,
     ),
     Recipe(
         "kali-installer",

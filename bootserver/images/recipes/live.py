@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bootserver.images.recipes.families import ARCHISO, CASPER, DRACUT, LIVE_BOOT, NETWORK
 from bootserver.images.recipes.offers import Kernel
-from bootserver.images.recipes.recipe import BOTH, Recipe
+from bootserver.images.recipes.recipe import Recipe
 from bootserver.images.recipes.signs import any_of, has, publisher, says, volume
 
 _LIVE_PLACES = (("/live/vmlinuz*", "/live/initrd*"),)
@@ -164,7 +164,6 @@ LIVE = (
         (_LIVE_BOOT, has("/live/vmlinuz*")),
         bios=(_DEBIAN,),
         uefi=(_DEBIAN,),
-        booted_by_us=BOTH,
     ),
     Recipe(
         "ubuntu-server",

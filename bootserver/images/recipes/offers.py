@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from bootserver.images.bootconfig import first_system
-from bootserver.images.recipes.families import Family, rest_over_http
+from bootserver.images.recipes.families import Family, Rest, rest_over_http
 from bootserver.images.recipes.paths import content_files, pick, version_of
 from bootserver.model import Firmware, IsoFacts, Method, Way
 
@@ -21,7 +21,7 @@ class Offer:
     loaded_bytes: int  # what the boot loader puts into memory
     needed_bytes: int  # what the machine must have
     fetched: str = ""  # what the system fetches then: a path, or {iso} for the whole image
-    guessed: bool = False  # how it fetches that is told from its arguments alone
+    doubt: str = ""  # why no boot of another disc speaks for this one's, as part of a sentence
 
 
 class Boot(Protocol):
@@ -37,13 +37,15 @@ class Whole:
 
     twice: str = ""  # a file on it that the system copies to memory once more
     room_mib: int = 0  # for the system; 0 = what the site says
+    own_menu: bool = False  # its menu tells whether its system looks for the disc
 
     def offer(self, facts: IsoFacts, firmware: Firmware, os_room_mib: int) -> Offer | str:
         method = Method.RAMDISK if firmware is Firmware.UEFI else Method.MEMDISK
         kind = facts.plain_disk.kind if facts.plain_disk and method is Method.MEMDISK else ""
         room_bytes = (self.room_mib or os_room_mib) * MIB
         needed_bytes = facts.size_bytes + facts.markers.get(self.twice, 0) + room_bytes
-        return Offer(Way(method, memdisk=kind), facts.size_bytes, needed_bytes)
+        doubt = _seeks_in_memory(facts) if self.own_menu else ""
+        return Offer(Way(method, memdisk=kind), facts.size_bytes, needed_bytes, doubt=doubt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +147,31 @@ class OwnConfig:
         arguments = " ".join(rest.arguments)
         way = Way(Method.KERNEL, entry.kernel, entry.initrds, arguments, hook=rest.hook)
         cost = kernel_offer(facts, way, rest.fetched, times=rest.times, room_mib=rest.room_mib)
-        return replace(cost, guessed=bool(rest.fetched))
+        return replace(cost, doubt=_doubt(rest, cost.loaded_bytes, facts.size_bytes))
+
+
+def _doubt(rest: Rest, loaded_bytes: int, image_bytes: int) -> str:
+    """Why it is uncertain that a system booted by its own menu finds its root, or ""."""
+    if rest.fetched:
+        return "how its system fetches its root is told from its arguments alone"
+    if rest.seeks:
+        return f"by {rest.seeks} its system looks for its disc among the machine's drives"
+    if 2 * loaded_bytes < image_bytes:
+        share = 100 * loaded_bytes // image_bytes
+        return (
+            f"most of the disc is not loaded: {share} % of it is, and nothing tells how its system "
+            "gets the rest"
+        )
+    return ""
+
+
+def _seeks_in_memory(facts: IsoFacts) -> str:
+    """Why it is uncertain that a disc's own menu boots it from memory, or ""."""
+    entry = first_system(facts.texts, facts.markers)
+    rest = rest_over_http(entry, facts) if entry else Rest(())
+    if not rest.seeks and not rest.fetched:
+        return ""
+    return "its system looks for its disc, which it finds in memory only with drivers for NVDIMM"
 
 
 @dataclass(frozen=True, slots=True)

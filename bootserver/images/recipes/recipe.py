@@ -6,9 +6,7 @@ from dataclasses import dataclass
 
 from bootserver.images.recipes.offers import Boot
 from bootserver.images.recipes.signs import Sign
-from bootserver.model import Firmware, IsoFacts
-
-BOTH = frozenset(Firmware)
+from bootserver.model import IsoFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +19,6 @@ class Recipe:
     bios: tuple[Boot, ...]
     uefi: tuple[Boot, ...]
     caveats: tuple[str, ...] = ()
-    booted_by_us: frozenset[Firmware] = frozenset()  # in tests/boot; the rest is from the facts
 
     def reasons(self, facts: IsoFacts) -> tuple[str, ...] | None:
         """What was seen of its signs, None if one is missing."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from bootserver.images.recipes.offers import Chain, Kernel, Never, OwnConfig, Whole
-from bootserver.images.recipes.recipe import BOTH, Recipe
+from bootserver.images.recipes.recipe import Recipe
 from bootserver.images.recipes.signs import FloppyBoot, OwnMenu, PlainDiskImage, has, volume
-from bootserver.model import Firmware
 
 WHOLE = Whole()
 _NFS_ONLY = Never(
@@ -27,7 +26,6 @@ SELF_CONTAINED = (
         bios=(WHOLE,),
         # As a program by itself: a RAM disk would be memory that is not tested.
         uefi=(Chain("/efi/boot/bootx64.efi"), WHOLE),
-        booted_by_us=BOTH,
     ),
     Recipe(
         "dban",
@@ -67,7 +65,6 @@ SELF_CONTAINED = (
         (FloppyBoot(),),
         bios=(WHOLE,),
         uefi=(WHOLE,),
-        booted_by_us=frozenset({Firmware.BIOS}),
     ),
     Recipe(
         "disk-image",
@@ -76,7 +73,6 @@ SELF_CONTAINED = (
         bios=(WHOLE,),
         uefi=(WHOLE,),
         caveats=("what is written to it is lost with the power",),
-        booted_by_us=BOTH,
     ),
 )
 
@@ -87,12 +83,11 @@ UNKNOWN = (
         (OwnMenu(),),
         # memdisk would lose the disc as soon as the kernel runs; a RAM disk can be found again.
         bios=(OwnConfig(any_family=True),),
-        uefi=(OwnConfig(any_family=False), WHOLE, OwnConfig(any_family=True)),
+        uefi=(OwnConfig(any_family=False), Whole(own_menu=True), OwnConfig(any_family=True)),
         caveats=(
             "a system that looks for its disc finds it in memory only with UEFI, and only if its "
             "initrd has drivers for NVDIMM (nfit, nd_pmem)",
         ),
-        booted_by_us=BOTH,
     ),
     Recipe(
         "disc",
@@ -103,6 +98,5 @@ UNKNOWN = (
         caveats=(
             "with BIOS, a system that drives the hardware itself no longer sees a disc in memory",
         ),
-        booted_by_us=BOTH,
     ),
 )
