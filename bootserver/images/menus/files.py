@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from typing import Protocol
 
 
@@ -26,3 +27,9 @@ class MenuFiles(Protocol):
 
     def piece(self, path: str, offset: int, size_bytes: int) -> bytes:
         """Some bytes of a file, fewer at its end; none if there is no such file."""
+
+
+def disc_path(folder: str, written: str) -> str:
+    """The lower-case path from `/` of what a menu calls `written` while it is in `folder`."""
+    path = posixpath.normpath(posixpath.join("/", folder, written.lower()))
+    return "/" + path.lstrip("/")
