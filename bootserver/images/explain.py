@@ -129,7 +129,7 @@ def _outlook(image: Image, site: Site, recipe: Recipe, machine: Machine, who: st
     firmware = machine.firmware or Firmware.BIOS
     decision = decide(image, machine, site)
     name = f"{who} ({firmware.upper()})" if who else firmware.upper()
-    doubt = _doubt(recipe, firmware, decision.offer) if decision.offer else ""
+    doubt = _doubt(recipe, machine, decision.offer) if decision.offer else ""
     if decision.offer is None:
         method, sentence = "", f"{name}: does not boot: {decision.refusal}."
     else:
@@ -147,8 +147,11 @@ def _outlook(image: Image, site: Site, recipe: Recipe, machine: Machine, who: st
     return Outlook(firmware, method, sentence, ram_bytes, decision.refusal, verified)
 
 
-def _doubt(recipe: Recipe, firmware: Firmware, offer: Offer) -> str:
+def _doubt(recipe: Recipe, machine: Machine, offer: Offer) -> str:
     """Why nothing that we have booted proves this way, or ""."""
+    if machine.architecture == "arm64":
+        return "no boot test of ours has booted an arm64 machine"
+    firmware = machine.firmware or Firmware.BIOS
     if offer.doubt or is_booted(recipe.name, firmware, offer.way.method):
         return offer.doubt
     return "no boot test of ours has booted this kind in this way"

@@ -13,7 +13,7 @@ import pytest
 
 from bootserver.bench.qemu import QemuMachine, Seen, launch
 from bootserver.bench.qemu_command import QemuSpec
-from tests.fixtures.booted import Door, Proven, Way, facts, record
+from tests.fixtures.booted import PROVING, Door, Proven, Way, facts, record
 from tests.fixtures.server import BOOT_S, Site, boot_record
 
 ARTIFACTS = Path(__file__).parents[1] / "artifacts"
@@ -21,12 +21,14 @@ ARTIFACTS = Path(__file__).parents[1] / "artifacts"
 HAS_FAILED = pytest.StashKey[bool]()
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """To record boots, only the tests are run that prove any."""
+    """Note which tests prove boots; to record boots, only these are run."""
+    proving = {item.nodeid: "proven" in getattr(item, "fixturenames", ()) for item in items}
+    config.stash[PROVING] = proving
     if config.getoption("--record-boots"):
-        proving = [item for item in items if "proven" in getattr(item, "fixturenames", ())]
-        config.hook.pytest_deselected(items=[item for item in items if item not in proving])
-        items[:] = proving
+        config.hook.pytest_deselected(items=[item for item in items if not proving[item.nodeid]])
+        items[:] = [item for item in items if proving[item.nodeid]]
 
 
 @pytest.hookimpl(wrapper=True)

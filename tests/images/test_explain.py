@@ -198,7 +198,8 @@ def test_a_refusal_is_a_sentence_and_no_method():
     assert explained.boots_on == (Firmware.BIOS,)
 
 
-def test_an_arm64_disc_is_explained_for_arm64_machines():
+def test_an_arm64_disc_is_explained_for_arm64_machines_which_we_have_not_booted(booted):
+    booted.add(("debian-live", Firmware.UEFI, Method.KERNEL))
     disc = image({**LIVE, "/efi/boot/bootaa64.efi": 1})
     assert disc.facts
     arm64 = replace(disc, facts=replace(disc.facts, el_torito=ENTRIES[1:]))
@@ -207,6 +208,7 @@ def test_an_arm64_disc_is_explained_for_arm64_machines():
 
     assert explained.uefi.method == "kernel"
     assert "for arm64 machines" in explained.bios.refusal
+    assert not explained.uefi.verified
 
 
 def test_a_known_machine_gets_its_own_sentence():
