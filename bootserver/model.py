@@ -284,6 +284,7 @@ class BootPhase(StrEnum):
     FETCHING = "fetching"
     FETCHED = "fetched"
     HANDED_OFF = "handed_off"
+    ROOT_FETCHED = "root_fetched"  # by the system that was started
     OS_UP = "os_up"
     FAILED = "failed"
     EXPIRED = "expired"

@@ -158,15 +158,13 @@ class BootPlane:
     ) -> Fetch | None:
         """A boot fetches a file of its image: what to tell of each piece that goes out.
 
-        After the hand-off, whoever is not iPXE any more is the system that was booted, and what
-        it fetches was not what the boot waited for. It is up, unless it will say so itself later.
-        Hand what this returns to `fetched`, whatever happens.
+        After the hand-off, a client that is not iPXE is the system that was booted, and what it
+        fetches was not what the boot waited for. Hand what this returns to `fetched`, whatever
+        happens.
         """
         booted = not is_before(session, BootPhase.HANDED_OFF) and not by_ipxe
         if not booted:
             self._ledger.advance(session.key, BootPhase.FETCHING)
-        elif not self._scripts.calls_home(session):
-            self._ledger.advance(session.key, BootPhase.OS_UP)
         return self._ledger.fetch(
             session.key,
             name,
@@ -178,19 +176,30 @@ class BootPlane:
         )
 
     def fetched(
-        self, session: BootSession, fetch: Fetch, outcome: TransferEnd, *, all_there_is: bool
+        self, session: BootSession, fetch: Fetch, outcome: TransferEnd, *, in_one_piece: bool
     ) -> None:
-        """A file is no longer on its way; `all_there_is` if it was the whole image in one piece.
+        """A file is no longer on its way; `in_one_piece` if the machine asked for all of it.
 
         A machine whose download broke off may ask again.
         """
         self._ledger.fetched(session.key, fetch, outcome)
         if outcome is TransferEnd.COMPLETE:
-            if all_there_is and fetch.counts:
-                self._ledger.advance(session.key, BootPhase.FETCHED)
+            if in_one_piece:
+                self._has_fetched(session, fetch)
         elif fetch.counts and fetch.sent_bytes:
             reason = f"the download broke off after {fetch.sent_bytes:,} bytes ({outcome})"
             self._ledger.complain(session.key, reason)
+
+    def _has_fetched(self, session: BootSession, fetch: Fetch) -> None:
+        """The machine has a whole file: its image, or the root of the system that it started."""
+        if fetch.counts:
+            if fetch.name == WHOLE_IMAGE:
+                self._ledger.advance(session.key, BootPhase.FETCHED)
+            return
+        root, calls_home = self._scripts.start_of(session)
+        if fetch.name.lower() == (WHOLE_IMAGE if root == "{iso}" else f"tree{root}"):
+            detail = "" if calls_home else "this system does not say when it is up"
+            self._ledger.advance(session.key, BootPhase.ROOT_FETCHED, detail)
 
     async def beacon(self, token: str, name: str, address: str) -> None:
         """The machine says how far it is; raises UnknownTokenError for what we do not know."""

@@ -153,10 +153,17 @@ class Scripts:
         mine = decide(image, session.machine, site).way if session is not None else None
         return mine or next(iter(ways_of(image, site)), None)
 
-    def calls_home(self, session: BootSession) -> bool:
-        """True if the system that this session boots says itself when it is up."""
-        way = self.way(self._library.get(session.image), session)
-        return way is not None and bool(way.hook)
+    def start_of(self, session: BootSession) -> tuple[str, bool]:
+        """What the system of this session fetches as its root, and whether it says when it is up.
+
+        The root is a path, {iso} for the whole image, or "".
+        """
+        try:
+            image = self._library.get(session.image)
+        except ImageError:  # it was removed meanwhile
+            return "", False
+        offer = decide(image, session.machine, site_of(self._config)).offer
+        return (offer.fetched, bool(offer.way.hook)) if offer else ("", False)
 
     async def _fetched(
         self, image: Image, way: Way, tree_url: str, hooks: Mapping[str, bytes]

@@ -31,6 +31,7 @@ _LOOKS: dict[str, tuple[str, str]] = {
     BootPhase.FETCHING: ("#cc79a7", "up to the first request for a file"),
     BootPhase.FETCHED: ("#009e73", "fetching"),
     BootPhase.HANDED_OFF: ("#f0e442", "handing over"),
+    BootPhase.ROOT_FETCHED: ("#8c6d31", "the system, until it has its root"),
     BootPhase.OS_UP: ("#56b4e9", "the system, until it calls"),
     UP: ("#0072b2", "the system, until its marker is seen"),
 }

@@ -28,7 +28,7 @@ UP = "up"  # the marker has been seen
 # out, since the ledger opens a session in the moment when the stub first calls.
 PHASES = (
     *(BootPhase.STUB_STARTED, BootPhase.SCRIPT_SERVED, BootPhase.FETCHING, BootPhase.FETCHED),
-    *(BootPhase.HANDED_OFF, BootPhase.OS_UP, UP),
+    *(BootPhase.HANDED_OFF, BootPhase.ROOT_FETCHED, BootPhase.OS_UP, UP),
 )
 
 CSV_COLUMNS = (

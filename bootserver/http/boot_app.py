@@ -137,8 +137,7 @@ async def _send_for_boot(
         end, status = sent.end, sent.response.status
     finally:
         if session and fetch:
-            all_there_is = name == WHOLE_IMAGE and status == 200
-            plane.fetched(session, fetch, end, all_there_is=all_there_is)
+            plane.fetched(session, fetch, end, in_one_piece=status == 200)
     return sent.response
 
 

@@ -19,7 +19,7 @@ from bootserver.images.explain import explain
 from bootserver.model import BootPhase, BootSession, Method
 from bootserver.scripts import site_of
 from bootserver.sessions.export import boots_json
-from bootserver.sessions.tracker import ORDER
+from bootserver.sessions.tracker import ORDER, STARTING
 
 LIVE_MAX = 200
 MACHINES_SHOWN = 200
@@ -53,7 +53,7 @@ async def status(request: web.Request) -> Json:
 def is_live(session: BootSession, now: datetime, *, fetching: bool = False) -> bool:
     """True for a boot that a person would say goes on; `fetching` if something is on its way."""
     stands_for = now - (session.phase_at or session.created_at)
-    if session.phase is BootPhase.HANDED_OFF:
+    if session.phase in STARTING:
         return stands_for < (FETCHING_FOR if fetching else STARTING_FOR)
     return session.phase in UNDER_WAY and (not session.stalled or stands_for < STALLED_FOR)
 
@@ -62,10 +62,10 @@ async def live_boots(request: web.Request, now: datetime) -> list[Json]:
     """The boots going on, newest first."""
     store = await parts_of(request).ledger.written()
     under_way = await store.recent(LIVE_MAX, phases=UNDER_WAY)
-    handed_off = await store.recent(LIVE_MAX, phases=[BootPhase.HANDED_OFF])
+    starting = await store.recent(LIVE_MAX, phases=STARTING)
     likely = [
         session
-        for session in (*under_way, *handed_off)
+        for session in (*under_way, *starting)
         if is_live(session, now, fetching=session.method not in FROM_MEMORY)
     ]
     likely.sort(key=lambda session: session.created_at, reverse=True)

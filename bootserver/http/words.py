@@ -18,6 +18,7 @@ PHASES = {
     BootPhase.FETCHING: "Fetching",
     BootPhase.FETCHED: "Fetched",
     BootPhase.HANDED_OFF: "Handed off",
+    BootPhase.ROOT_FETCHED: "Root fetched",
     BootPhase.OS_UP: "System up",
     BootPhase.FAILED: "Failed",
     BootPhase.EXPIRED: "Given up",

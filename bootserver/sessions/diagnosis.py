@@ -91,7 +91,9 @@ def diagnose(
             return _no_call(events, redirected, now)
         case BootPhase.SCRIPT_SERVED | BootPhase.FETCHING | BootPhase.FETCHED if not under_way:
             return _no_request(session, events, fetched, now)
-        case BootPhase.FETCHING | BootPhase.FETCHED | BootPhase.HANDED_OFF if under_way:
+        case (
+            BootPhase.FETCHING | BootPhase.FETCHED | BootPhase.HANDED_OFF | BootPhase.ROOT_FETCHED
+        ) if under_way:
             latest = max(under_way, key=_moved_at)
             look = looks.get(latest.number, Look())
             if now - _moved_at(latest) >= timedelta(seconds=STILL_S):

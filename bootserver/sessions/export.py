@@ -54,8 +54,11 @@ COLUMNS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "total_seconds": lambda boot: boot["total_seconds"],
 }
 # The seconds that a boot took to come to each phase from the one before; empty if it never came.
+_NEW_PHASES = (BootPhase.ROOT_FETCHED,)
 PHASE_COLUMNS = {
-    f"{phase}_seconds": phase.value for phase in BootPhase if phase is not BootPhase.CREATED
+    f"{phase}_seconds": phase.value
+    for phase in (*(phase for phase in BootPhase if phase not in _NEW_PHASES), *_NEW_PHASES)
+    if phase is not BootPhase.CREATED
 }
 
 

@@ -131,6 +131,7 @@ class Fetch:
         ask_tcp: AskTcp | None = None,
     ) -> None:
         self._boot = boot
+        self.name = name
         self._began = Transfer(boot.session.id, 0, name, protocol, clock.now(), size_bytes)
         self.counts = counts
         self._is_range = is_range

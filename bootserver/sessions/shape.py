@@ -9,7 +9,7 @@ from typing import Any
 
 from bootserver import clock
 from bootserver.model import REDIRECTION, BootEvent, BootPhase, BootSession, Transfer
-from bootserver.sessions.tracker import seconds_per_phase
+from bootserver.sessions.tracker import STARTING, seconds_per_phase
 
 # A transfer without bytes for so long stands still; the database is a second or two behind.
 MOVING_WITHIN = timedelta(seconds=5)
@@ -32,9 +32,9 @@ def boot_json(
     moving = [transfer for transfer in under_way if _is_moving(transfer, now)]
     rate = sum(map(_rate_now, moving)) if under_way else fetch_bytes_per_s(events, transfers)
     left_bytes = max(session.image_bytes - session.sent_bytes, 0)
-    if session.phase is BootPhase.HANDED_OFF:
+    if session.phase in STARTING:
         left_bytes = sum(max(t.size_bytes - t.sent_bytes, 0) for t in moving)
-    fetching = session.phase in (BootPhase.FETCHING, BootPhase.HANDED_OFF) and bool(moving)
+    fetching = session.phase in (BootPhase.FETCHING, *STARTING) and bool(moving)
     seconds = seconds_per_phase(events)
     return {
         "id": session.id,
@@ -76,7 +76,7 @@ def progress(boot: Mapping[str, Any]) -> tuple[int, int]:
         for transfer in boot["transfers"]
         if not transfer["outcome"] and transfer["protocol"] != REDIRECTION
     ]
-    if boot["phase"] == BootPhase.HANDED_OFF and under_way:
+    if boot["phase"] in STARTING and under_way:
         return sum(t["sent_bytes"] for t in under_way), sum(t["size_bytes"] for t in under_way)
     return boot["sent_bytes"], boot["image_bytes"]
 

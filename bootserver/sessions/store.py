@@ -26,13 +26,13 @@ from bootserver.sessions.rows import (
     transfer_of,
     transfer_row,
 )
-from bootserver.sessions.tracker import BAD_ENDS
+from bootserver.sessions.tracker import BAD_ENDS, STARTING
 
 PRUNED_AT_ONCE = 500  # boots in one transaction, so that nobody waits long for it
 # A search that finds more machines and images than this walks through the boots themselves.
 PROBES_MAX = 100
 
-_HANDED_OVER = frozenset({BootPhase.HANDED_OFF, BootPhase.OS_UP})
+_HANDED_OVER = STARTING | {BootPhase.OS_UP}
 _UNDER_WAY = frozenset(BootPhase) - BAD_ENDS - _HANDED_OVER
 
 

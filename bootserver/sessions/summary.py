@@ -6,12 +6,12 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from bootserver.model import BootEvent, BootPhase, BootSession, Method, Transfer
+from bootserver.model import BootEvent, BootSession, Method, Transfer
 from bootserver.sessions.shape import fetch_bytes_per_s
-from bootserver.sessions.tracker import ENDS, seconds_per_phase
+from bootserver.sessions.tracker import ENDS, STARTING, seconds_per_phase
 
 # How long after the hand-off a boot may still come to more. A system that was started by its kernel
-# fetches the rest from us, and is up when it does; of the others nothing more is known to come.
+# fetches the rest from us, and may say when it is up; of the others nothing more is known to come.
 MORE_WITHIN = timedelta(seconds=10)
 KERNEL_MORE_WITHIN = timedelta(seconds=120)
 
@@ -20,7 +20,7 @@ def is_over(session: BootSession, now: datetime) -> bool:
     """True if nothing more is expected of that boot."""
     if session.phase in ENDS:
         return True
-    if session.phase is not BootPhase.HANDED_OFF or session.phase_at is None:
+    if session.phase not in STARTING or session.phase_at is None:
         return False
     within = KERNEL_MORE_WITHIN if session.method == Method.KERNEL else MORE_WITHIN
     return now - session.phase_at >= within

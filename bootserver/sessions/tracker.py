@@ -13,6 +13,7 @@ from datetime import datetime
 from bootserver.model import BootEvent, BootPhase, BootSession, Machine
 
 ORDER = {phase: place for place, phase in enumerate(BootPhase)}
+STARTING = frozenset({BootPhase.HANDED_OFF, BootPhase.ROOT_FETCHED})  # the system is on its own
 ENDS = frozenset({BootPhase.OS_UP, BootPhase.FAILED, BootPhase.EXPIRED})
 BAD_ENDS = frozenset({BootPhase.FAILED, BootPhase.EXPIRED})
 

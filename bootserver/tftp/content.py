@@ -69,7 +69,7 @@ async def _opened(
     fetch = plane.fetch(session, name, "tftp", served.size_bytes) if session else None
     if session is None or fetch is None:
         return _Disk(file)
-    return _Fetched(file, plane, session, fetch, whole=name == WHOLE_IMAGE)
+    return _Fetched(file, plane, session, fetch)
 
 
 class _Text:
@@ -112,13 +112,12 @@ class _Fetched(_Disk):
     """What a boot fetches, whose way into the machine's memory the ledger follows."""
 
     def __init__(
-        self, file: OpenFile, plane: BootPlane, session: BootSession, fetch: Fetch, *, whole: bool
+        self, file: OpenFile, plane: BootPlane, session: BootSession, fetch: Fetch
     ) -> None:
         super().__init__(file)
         self._plane = plane
         self._session = session
         self._fetch = fetch
-        self._whole = whole
         self._failure = TransferEnd.CLIENT_LEFT
 
     def read(self, offset: int, length: int) -> bytes:
@@ -134,4 +133,4 @@ class _Fetched(_Disk):
     def close(self, complete: bool) -> None:
         super().close(complete)
         outcome = TransferEnd.COMPLETE if complete else self._failure
-        self._plane.fetched(self._session, self._fetch, outcome, all_there_is=self._whole)
+        self._plane.fetched(self._session, self._fetch, outcome, in_one_piece=True)

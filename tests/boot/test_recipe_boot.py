@@ -78,7 +78,7 @@ async def test_a_debian_live_disc_boots_by_its_kernel_fetches_its_root_and_runs_
     assert up["type"] == "ramfs"  # it was fetched: there is no medium
     assert boot["sent_bytes"] == boot["image_bytes"] < disc.path.stat().st_size
     at = {phase["phase"]: datetime.fromisoformat(phase["at"]) for phase in boot["phases"]}
-    assert list(at)[-4:] == ["fetching", "fetched", "handed_off", "os_up"]
+    assert list(at)[-5:] == ["fetching", "fetched", "handed_off", "root_fetched", "os_up"]
     assert machine.switched_on_at < at["created"]
     for phase, when in seen_at.items():
         assert abs((when - at[phase]).total_seconds()) <= AGREE_S, phase

@@ -218,7 +218,7 @@ async def test_scripts_and_templates_see_the_same_progress(
     drive = root | {"protocol": "redirection"}
     boots = [
         {"phase": phase, "sent_bytes": 20, "image_bytes": 40, "transfers": transfers}
-        for phase in ("fetching", "handed_off", "os_up")
+        for phase in ("fetching", "handed_off", "root_fetched", "os_up")
         for transfers in ([], [loaded], [loaded, root], [root, root], [drive])
     ]
 

@@ -370,7 +370,7 @@ async def test_a_system_that_calls_home_is_up_when_it_does(plane: Plane):
     for _ in range(2):
         squashfs = f"{base}/tree/live/filesystem.squashfs"
         assert await plane.body(squashfs, **{"User-Agent": "Wget"}) == SQUASHFS
-    assert (await plane.phases())[-1] == BootPhase.HANDED_OFF
+    assert (await plane.phases())[-2:] == [BootPhase.HANDED_OFF, BootPhase.ROOT_FETCHED]
     await plane.body(f"{base}/phase/up", **{"User-Agent": "Wget"})
 
     assert (await plane.phases())[-1] == BootPhase.OS_UP
@@ -388,7 +388,7 @@ async def test_the_initramfs_of_a_boot_has_the_script_that_calls_home(plane: Pla
     assert f"{plane.url}{base}/phase/up".encode() in body
 
 
-async def test_of_a_system_that_cannot_call_home_the_first_request_counts(
+async def test_of_a_system_that_cannot_call_home_the_end_of_its_fetch_is_known_and_no_more(
     plane: Plane, config: Config
 ):
     arch = {
@@ -399,9 +399,28 @@ async def test_of_a_system_that_cannot_call_home_the_first_request_counts(
     make_iso(config.images.path / "arch.iso", arch, volume_id="ARCH_202611", bios=True)
     await plane.look_again()
     base = await boot_to_hand_off(plane, "arch")
-    await plane.body(f"{base}/tree/arch/x86_64/airootfs.sfs", Range="bytes=0-0")
+    root = f"{base}/tree/arch/x86_64/airootfs.sfs"
+    await plane.body(root, Range="bytes=0-0")  # archiso's hook tries whether it is there
+    await plane.body(f"{base}/tree/arch/boot/x86_64/vmlinuz-linux")
+    assert (await plane.phases())[-1] == BootPhase.HANDED_OFF
+    await plane.body(root)
 
-    assert (await plane.phases())[-1] == BootPhase.OS_UP
+    assert (await plane.phases())[-1] == BootPhase.ROOT_FETCHED
+    [session] = await plane.store.recent(1)
+    events = (await plane.store.events([session.id]))[session.id]
+    assert events[-1].detail == "this system does not say when it is up"
+
+
+async def test_a_casper_system_has_its_root_when_it_has_the_whole_image(
+    plane: Plane, config: Config
+):
+    mint = {"casper/vmlinuz": b"kernel", "casper/initrd": b"initrd", "casper/x.squashfs": SQUASHFS}
+    make_iso(config.images.path / "mint.iso", mint, bios=True)
+    await plane.look_again()
+    base = await boot_to_hand_off(plane, "mint")
+    await plane.body(f"{base}/image.iso", **{"User-Agent": "Wget"})
+
+    assert (await plane.phases())[-2:] == [BootPhase.HANDED_OFF, BootPhase.ROOT_FETCHED]
 
 
 async def test_a_kernel_that_ipxe_fetches_again_is_no_system_that_is_up(plane: Plane):

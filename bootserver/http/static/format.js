@@ -36,7 +36,8 @@ export function progress(boot) {
   const underWay = boot.transfers.filter(
     (transfer) => !transfer.outcome && transfer.protocol !== "redirection",
   );
-  if (boot.phase !== "handed_off" || !underWay.length) return [boot.sent_bytes, boot.image_bytes];
+  const starting = ["handed_off", "root_fetched"].includes(boot.phase);
+  if (!starting || !underWay.length) return [boot.sent_bytes, boot.image_bytes];
   const sum = (field) => underWay.reduce((total, transfer) => total + transfer[field], 0);
   return [sum("sent_bytes"), sum("size_bytes")];
 }
