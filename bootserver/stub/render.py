@@ -23,7 +23,12 @@ from bootserver.stub.network import NetworkSpec
 OWN_DISK = "/"  # in the menu; no image's key has a slash
 SCREEN_COLUMNS = 79 - len("bootserver: ")
 TITLE_COLUMNS = 60  # of a line in iPXE's menu, which has 78 and cuts off the rest
-HOOKS = {"live-boot": "usr/lib/live/boot/0000-bootserver.sh"}
+# Where a make of initramfs sources a script that is not its own, /run being there by then. dracut's
+# hooks have moved, and a directory in place of the link that is left would hide them all.
+HOOKS = {
+    "live-boot": "usr/lib/live/boot/0000-bootserver.sh",
+    "dracut": "etc/conf.d/bootserver.conf",
+}
 TEMPLATES = PROJECT / "stub" / "templates"
 
 
@@ -110,12 +115,9 @@ def render_menu(
 
 
 def render_hook(make: str, url: str) -> tuple[str, str]:
-    """Where a script goes in that make of initramfs, and the script: it has the system call `url`.
-
-    Each make has the template of its name.
-    """
+    """Where a script goes in that make of initramfs, and the script: the system calls `url`."""
     place = urlsplit(url)
-    script = _template(f"{make}.sh").render(
+    script = _template("call-home.sh").render(
         url=url, host=place.hostname, port=place.port or 80, path=place.path
     )
     return HOOKS[make], script

@@ -130,6 +130,16 @@ def test_what_the_family_is_called_by_its_medium_keeps_its_name():
     assert "cdroot" in rest("root=live:LABEL=X cdroot").arguments  # Gentoo's services ask for it
 
 
+def test_a_root_in_a_tmpfs_needs_its_size_twice_and_one_in_a_ramfs_once():
+    """Linux makes the initramfs a ramfs where there is a root= (init/do_mounts.c)."""
+    twice = {
+        said: rest(said).times
+        for said in ("root=live:LABEL=X", "boot=casper", "coreos.liveiso=x", "archisobasedir=foo")
+    }
+
+    assert list(twice.values()) == [1.0, 1.0, 2.0, 2.0]
+
+
 def test_ubuntus_own_menu_does_not_name_casper():
     found = rest("--- quiet", kernel="/casper/vmlinuz")
 

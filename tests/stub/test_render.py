@@ -215,7 +215,37 @@ def test_a_live_system_calls_home_by_whatever_it_has():
 
     assert path == "usr/lib/live/boot/0000-bootserver.sh"
     assert "\ncurl -fso /dev/null http://192.0.2.1:8080/b/KEY/phase/up && exit\n" in script
-    assert script.endswith(" read -r line <&3' 192.0.2.1 8080 /b/KEY/phase/up\nUP\n")
+    assert script.endswith(" read -r line <&3' 192.0.2.1 8080 /b/KEY/phase/up\nUP\n)\n")
+
+
+@pytest.mark.parametrize("make", ["live-boot", "dracut"])
+def test_the_script_in_the_initramfs_leaves_a_unit_in_run_and_nothing_in_the_shell(
+    tmp_path: Path, make: str
+):
+    _, script = render_hook(make, "http://192.0.2.1:8080/b/KEY/phase/up")
+    run = tmp_path / "run"
+    sourced = f"set -eu\n{script.replace('/run/', f'{run}/')}\nset\n"
+
+    # By those programs alone that every initramfs has; dracut sources it in each of its stages.
+    bare = tmp_path / "bin"
+    bare.mkdir()
+    for program in ("mkdir", "ln"):
+        (bare / program).symlink_to(shutil.which(program))
+    for _ in range(2):
+        said = subprocess.run(
+            [shutil.which("sh"), "-c", sourced],
+            env={"PATH": str(bare)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+
+    unit = run / "systemd" / "system" / "multi-user.target.wants" / "bootserver-up.service"
+    assert "ExecStart=/bin/sh " in unit.read_text()
+    assert (run / "bootserver-up.sh").read_text() == script.partition("<<'UP'\n")[2].partition(
+        "UP\n"
+    )[0]
+    assert "line=" not in said.stdout
 
 
 def test_no_address_of_a_server_is_a_command_of_the_system(tmp_path: Path):

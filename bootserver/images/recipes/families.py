@@ -133,11 +133,14 @@ ARTIX = Family(
     dropped=("img_", "cow_label=", "cow_device=", "copytoram"),
     times=2.0,
 )
+# It has no root= on its line, so its initramfs is a tmpfs, which is full at half of the memory.
 COREOS = Family(
     source="fedora-coreos-config: 35coreos-live/coreos-livepxe-rootfs.sh, live-generator",
     signs=("coreos.liveiso=",),
     added=f"coreos.live.rootfs_url={{tree}}{{medium}} rd.neednet=1 {NETWORK}",
     media=("/images/pxeboot/rootfs.img",),
+    times=2.0,
+    hook="dracut",
 )
 ANACONDA = Family(
     source="anaconda: dracut/parse-anaconda-repo.sh, dracut/fetch-kickstart-net.sh",
@@ -157,6 +160,7 @@ DRACUT = Family(
         *("rd.live.dir=", "rd.live.squashimg=", "rd.live.ram", "rd.live.check"),
         *("rd.live.overlay=", "rd.live.overlay.persistent", "rd.live.overlay.cowfs="),
     ),
+    hook="dracut",
 )
 FAMILIES = (LIVE_BOOT, CASPER, ARCHISO, MISO, ARTIX, COREOS, ANACONDA, DRACUT)
 
