@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bootserver.images.menus.syslinux import (
     ISOLINUX_CONFIGS,
@@ -12,6 +14,8 @@ from bootserver.images.menus.syslinux import (
 )
 from bootserver.model import DiscMenu, EntryKind, Firmware, MenuEntry
 from tests.fixtures.menu_files import FakeMenuFiles
+from tests.images.menus.shapes import SYSLINUX_SHAPES, Shape
+from tests.images.menus.soundness import assert_sound, calls_of, mutated, start_as_data
 
 CONFIG = "/isolinux/isolinux.cfg"
 
@@ -414,3 +418,54 @@ def test_no_more_entries_are_kept_than_people_read() -> None:
     assert len(menu.entries) == MAX_ENTRIES
     assert menu.default is None
     assert menu.unread
+
+
+@pytest.mark.parametrize("shape", SYSLINUX_SHAPES, ids=lambda shape: shape.kind)
+def test_a_menu_in_the_shape_of_a_real_disc_starts_what_its_maker_meant(shape: Shape) -> None:
+    menu = read_syslinux(FakeMenuFiles(shape.files), next(iter(shape.files)), Firmware.BIOS)
+
+    assert start_as_data(menu) == shape.start
+    assert len(menu.entries) == shape.entries
+    assert not any(entry.unread for entry in menu.entries)
+
+
+@pytest.mark.parametrize("shape", SYSLINUX_SHAPES, ids=lambda shape: shape.kind)
+def test_a_menu_that_is_not_read_whole_says_so(shape: Shape) -> None:
+    path = next(iter(shape.files))
+    whole = read_syslinux(FakeMenuFiles(shape.files), path, Firmware.BIOS)
+    for reads in range(20):
+        files = FakeMenuFiles(shape.files, reads)
+        menu = read_syslinux(files, path, Firmware.BIOS)
+
+        assert menu == whole or (menu.default is None and menu.doubt and menu.unread)
+        if files.reads_left:
+            assert menu == whole
+
+
+@given(mutated(SYSLINUX_SHAPES), st.integers(0, 30))
+@settings(max_examples=60, deadline=None)
+def test_any_menu_is_read_within_bounds(files: dict[str, str], reads: int) -> None:
+    menu = read_syslinux(FakeMenuFiles(files, reads), next(iter(files)), Firmware.BIOS)
+
+    assert_sound(menu)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "LABEL x{n}\nKERNEL k{n}\n",
+        "MENU BEGIN a{n}\nLABEL x{n}\nCONFIG c{n}\n",
+        "INCLUDE a{n}.cfg\n",
+        "LABEL x{n}\nCOM32 ifcpu64.c32 x{n}\n",
+        "LABEL x{n}\nMENU DISABLE\nMENU SEPARATOR\n",
+        "LABEL x\nAPPEND initrd=a initrd=b\n",
+        "DEFAULT x{n}\nUI menu.c32 isolinux.cfg\nLABEL x{n}\nKERNEL menu.c32 ~\n",
+        " \t ",
+    ],
+)
+def test_the_work_grows_as_the_menu_does(line: str) -> None:
+    def work(lines: int) -> int:
+        text = "".join(line.replace("{n}", str(n)) for n in range(lines))
+        return calls_of(lambda: menu_of(text))
+
+    assert work(800) < 3 * work(400)

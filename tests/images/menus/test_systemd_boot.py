@@ -6,6 +6,8 @@ import struct
 from itertools import pairwise
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bootserver.images.menus.systemd_boot import (
     MAX_ENTRIES,
@@ -16,6 +18,8 @@ from bootserver.images.menus.systemd_boot import (
 )
 from bootserver.model import DiscMenu, EntryKind, Firmware, MenuEntry
 from tests.fixtures.menu_files import FakeMenuFiles
+from tests.images.menus.shapes import SYSTEMD_BOOT_SHAPES, Shape
+from tests.images.menus.soundness import assert_sound, mutated, start_as_data
 
 LINUX = "linux /vmlinuz\n"
 
@@ -265,3 +269,41 @@ def test_too_many_entries_leave_the_default_in_doubt() -> None:
     assert len(menu.entries) == MAX_ENTRIES
     assert menu.default is None
     assert menu.unread
+
+
+@pytest.mark.parametrize("shape", SYSTEMD_BOOT_SHAPES, ids=lambda shape: shape.kind)
+def test_a_menu_in_the_shape_of_a_real_disc_starts_what_its_maker_meant(shape: Shape) -> None:
+    menu = read_systemd_boot(FakeMenuFiles(shape.files), Firmware.UEFI)
+
+    assert menu is not None
+    assert start_as_data(menu) == shape.start
+    assert len(menu.entries) == shape.entries
+
+
+@pytest.mark.parametrize("shape", SYSTEMD_BOOT_SHAPES, ids=lambda shape: shape.kind)
+def test_a_menu_that_is_not_read_whole_says_so(shape: Shape) -> None:
+    whole = read_systemd_boot(FakeMenuFiles(shape.files), Firmware.UEFI)
+    for reads in range(20):
+        menu = read_systemd_boot(FakeMenuFiles(shape.files, reads), Firmware.UEFI)
+
+        assert menu is not None
+        assert menu == whole or (menu.default is None and menu.doubt and menu.unread)
+
+
+@given(mutated(SYSTEMD_BOOT_SHAPES), st.integers(0, 30))
+@settings(max_examples=60, deadline=None)
+def test_any_menu_is_read_within_bounds(files: dict[str, str], reads: int) -> None:
+    menu = read_systemd_boot(FakeMenuFiles(files, reads), Firmware.UEFI)
+
+    if menu is not None:
+        assert_sound(menu)
+
+
+@given(st.binary(max_size=200), st.integers(0, 300), st.integers(0, 1 << 32))
+@settings(max_examples=60, deadline=None)
+def test_any_program_is_read_within_bounds(noise: bytes, place: int, number: int) -> None:
+    image = bytearray(unified(osrel="ID=x", cmdline="a b", linux="k"))
+    image[place : place + len(noise)] = noise
+    image[0x3C:0x40] = struct.pack("<I", number % (1 << 32)) if number % 3 else image[0x3C:0x40]
+
+    assert_sound(menu_of("", **{"a.efi": bytes(image), "b.conf": LINUX}))
