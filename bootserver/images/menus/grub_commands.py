@@ -1,0 +1,362 @@
+"""GRUB's commands, as far as they say what a disc's menu offers.
+
+Each takes its words, and gives whether it succeeds: None if that cannot be told. They are named as
+in the GNU GRUB manual 2.06.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+from bootserver.images.menus.grub_conditions import holds
+from bootserver.images.menus.grub_run import (
+    MAX_WORDS,
+    UNKNOWN,
+    BootedError,
+    Commands,
+    GrubRun,
+    Item,
+    Start,
+    shortened,
+    unknown,
+)
+from bootserver.images.menus.grub_script import parse
+from bootserver.model import EntryKind
+
+MAX_ENTRIES = 64  # a menu for people has fewer
+TOO_MANY = f"has more than {MAX_ENTRIES} entries"
+
+_ENTRY_OPTIONS = ("--class", "--users", "--hotkey", "--source", "--id")
+_TO_ESCAPE = re.compile(r"(\\x[0-9A-Fa-f]{2})|([\\'\"])")
+_BLOCKS = re.compile(r"(?:\([^)]*\))?[\d,+]+")  # a list of blocks in place of a file
+# Not Linux: memory tests, iPXE, programs of other loaders, images for memdisk.
+_NO_LINUX = re.compile(r"\.(c32|bin|bs|0|img|com|lkrn|krn|iso)$|/(mem(test|disk)|mt86)[^/]*$")
+_FOREIGN = (
+    *("blscfg", "blsuki", "legacy_source", "legacy_configfile"),
+    *("syslinux_source", "syslinux_configfile"),
+)
+
+
+def _menuentry(run: GrubRun, args: list[str]) -> bool:
+    return _add(run, args, submenu=False)
+
+
+def _submenu(run: GrubRun, args: list[str]) -> bool:
+    return _add(run, args, submenu=True)
+
+
+def _add(run: GrubRun, args: list[str], *, submenu: bool) -> bool:
+    """GRUB manual, `menuentry`: options stand before the title, or behind it."""
+    plain, name, block = list[str](), "", run.argument_block
+    words = iter(args)
+    for word in words:
+        option, given, value = word.partition("=")
+        if option in _ENTRY_OPTIONS:
+            value = value if given else next(words, "")
+            if option == "--id":
+                name = value
+            elif option == "--source":
+                block = tuple(s for unit in parse(value) if unit for s in unit)
+        elif word not in ("--unrestricted", "--"):
+            plain.append(word)
+    if not plain or block is None:
+        return False
+    if len(run.menu.items) >= MAX_ENTRIES:
+        run.unread.append(f"the menu {TOO_MANY}")
+        run.menu.doubt = TOO_MANY
+        return True
+    item = Item(plain[0], name, submenu, block, tuple(plain), run.unsure)
+    run.menu.items.append(item)
+    return True
+
+
+def _test(run: GrubRun, args: list[str]) -> bool | None:
+    return holds(args, lambda how, word: _of_file(run, how, word))
+
+
+def _foreign(run: GrubRun, args: list[str]) -> None:
+    run.unread.append("the menu takes entries from files in another language")
+    run.doubt("takes entries from files in another language")
+
+
+def _assign(run: GrubRun, args: list[str]) -> bool:
+    name, assigned, value = args[0].partition("=") if args else ("", "", "")
+    if assigned:
+        run.set(name, value)
+    return bool(assigned)
+
+
+def _unset(run: GrubRun, args: list[str]) -> bool:
+    for name in args:
+        run.menu.variables.pop(name, None)
+    return True
+
+
+def _export(run: GrubRun, args: list[str]) -> bool:
+    for name in args:
+        run.set(name, run.menu.variables.get(name, ""))
+        run.menu.exported.add(name)
+    return True
+
+
+def _shift(run: GrubRun, args: list[str]) -> bool:
+    run.params = run.params[int(args[0][:6]) if args and args[0].isdigit() else 1 :]
+    return True
+
+
+def _setparams(run: GrubRun, args: list[str]) -> bool:
+    run.params = args
+    return True
+
+
+def _eval(run: GrubRun, args: list[str]) -> bool | None:
+    run.script(" ".join(args), run.path)
+    return run.status
+
+
+def _source_command(run: GrubRun, args: list[str]) -> bool | None:
+    return _other_file(run, args, run.source)
+
+
+def _configfile(run: GrubRun, args: list[str]) -> bool | None:
+    """GRUB manual, `configfile`: the file's menu has none of this one's variables."""
+    return _other_file(run, args, lambda path: run.open(path, run.menu.inner(path)))
+
+
+def _normal(run: GrubRun, args: list[str]) -> bool | None:
+    args = args or [run.menu.variables.get("prefix", "") + "/grub.cfg"]
+    return _other_file(
+        run,
+        args,
+        lambda path: run.open(path, replace(run.menu, configs=(*run.menu.configs, path))),
+    )
+
+
+def _other_file(run: GrubRun, args: list[str], use: Callable[[str], bool]) -> bool | None:
+    if not args:
+        return False
+    missing = run.missing
+    path, trouble = run.located(args[0])
+    if not trouble and use(path):
+        return True
+    if missing:
+        trouble = f"a file that ${missing[0][1]} names, which nothing sets"
+    if trouble:
+        run.doubt(f"goes on in {trouble}")
+        return None
+    return False
+
+
+def _search(run: GrubRun, args: list[str], *, by_file: bool = False) -> bool | None:
+    """GRUB manual, `search`: what is sought by its label or its ID is the disc itrun."""
+    names, variable, at = list[str](), "", 0
+    while at < len(args):
+        option, _, value = args[at].partition("=")
+        following = "".join(args[at + 1 : at + 2])
+        takes_it = bool(not value and following and not following.startswith("-"))
+        if option in ("--set", "-s"):
+            variable = value or (following if takes_it else "root")
+            at += takes_it
+        elif option.startswith("--hint"):
+            at += takes_it
+        elif option.startswith("-"):
+            by_file = by_file or option in ("--file", "-f")
+        else:
+            names.append(args[at])
+        at += 1
+    if not names:
+        return False
+    if by_file:
+        path, trouble = run.located(names[0])
+        found = not trouble and _exists(run, path)
+    else:
+        found = True
+    if variable:
+        run.set(variable, "cd0" if found else unknown("search"))
+    return found or None
+
+
+def _search_file(run: GrubRun, args: list[str]) -> bool | None:
+    """`search.file NAME VARIABLE`."""
+    return _search(run, [*args[:1], "--set", *args[1:2]], by_file=True)
+
+
+def _search_named(run: GrubRun, args: list[str]) -> bool | None:
+    """`search.fs_label NAME VARIABLE`, `search.fs_uuid NAME VARIABLE`."""
+    return _search(run, [*args[:1], "--set", *args[1:2]])
+
+
+def _of_file(run: GrubRun, how: str, word: str) -> bool | None:
+    """What `test` asks of a file; on the disc, where its device is no other one."""
+    path, trouble = run.located(word)
+    if trouble:
+        return None
+    size = run.files.size(path)
+    if how == "-s":
+        return bool(size)
+    if how == "-f" or size is not None:
+        return size is not None and how != "-d"
+    return bool(run.files.names(path))
+
+
+def _exists(run: GrubRun, path: str) -> bool:
+    return run.files.size(path) is not None or bool(run.files.names(path))
+
+
+def _loopback(run: GrubRun, args: list[str]) -> bool | None:
+    """A file as a device; where the menu is told a name for it, that is the disc itrun."""
+    plain = [arg for arg in args if not arg.startswith("-")]
+    if len(plain) == 2:
+        path, trouble = run.located(plain[1])
+        if not trouble and path != "/":
+            run.images[plain[0]] = shortened(path)
+    return None
+
+
+def _load_env(run: GrubRun, args: list[str]) -> bool:
+    """GRUB manual, `load_env`: `name=value` lines with backslashes, and "#" to fill the block."""
+    path = run.menu.variables.get("prefix", "") + "/grubenv"
+    names = list[str]()
+    words = iter(args)
+    for word in words:
+        option, given, value = word.partition("=")
+        if option in ("--file", "-f"):
+            path = value if given else next(words, "")
+        elif not word.startswith("-"):
+            names.append(word)
+    located, trouble = run.located(path)
+    text = None if trouble else run.files.text(located)
+    if text is None:
+        return False
+    run.spend(len(text))
+    for line in text.splitlines():
+        name, assigned, value = line.partition("=")
+        if assigned and not line.startswith("#") and (not names or name in names):
+            run.set(name, re.sub(r"\\(.)", r"\1", value[:MAX_WORDS]))
+    return True
+
+
+def _linux(run: GrubRun, args: list[str]) -> bool | None:
+    """GRUB manual, `linux`: the kernel's file, and its command line as it is."""
+    if not args:
+        return False
+    path, trouble = run.located(args[0])
+    if run.missing and run.missing[0][0] <= 1:
+        trouble = f"${run.missing[0][1]}, which nothing sets"
+    unread = f"takes its kernel from {trouble}" if trouble else ""
+    for asked in UNKNOWN.findall(" ".join(args[1:])):
+        if asked != "probe":  # of the disc: that is a word about the medium
+            unread = unread or f"takes an argument from what GRUB's `{asked}` finds on the machine"
+    kind = EntryKind.OTHER if _NO_LINUX.search(path) else EntryKind.LINUX
+    arguments = (_argument(UNKNOWN.sub("", arg)) for arg in args[1:])
+    run.start = Start(
+        kind=kind,
+        kernel="" if trouble else path,
+        arguments=tuple(argument for argument in arguments if argument),
+        unread=run.start.unread or unread,
+    )
+    return None
+
+
+def _initrd(run: GrubRun, args: list[str]) -> bool | None:
+    """GRUB manual, `initrd`: all that the last one names, one after the other."""
+    start = run.start
+    if not start.kernel and not start.unread:
+        return False  # "you need to load the kernel first"
+    located = [run.located(arg) for arg in args if not arg.startswith("--")]
+    start.initrds = tuple(path for path, trouble in located if not trouble)
+    troubles = [trouble for _, trouble in located if trouble]
+    troubles += [f"${variable}, which nothing sets" for _, variable in run.missing]
+    if troubles:
+        start.unread = start.unread or f"takes an initrd from {troubles[0]}"
+    return None
+
+
+def _chainloader(run: GrubRun, args: list[str]) -> bool | None:
+    """Another loader: of the machine's disk, if the disc has no such file."""
+    missing = run.missing
+    target = next((arg for arg in args if not arg.startswith("-")), "")
+    path, trouble = run.located(target)
+    if missing or (trouble.startswith("within")):
+        local = False
+    else:
+        local = bool(_BLOCKS.fullmatch(target) or trouble or not _exists(run, path))
+    run.start = Start(
+        kind=EntryKind.LOCAL_DISK if local else EntryKind.OTHER,
+        unread=f"takes a program from ${missing[0][1]}, which nothing sets" if missing else "",
+    )
+    return None
+
+
+def _program(run: GrubRun, args: list[str]) -> bool | None:
+    run.start = Start(kind=EntryKind.OTHER)
+    return None
+
+
+def _boot(run: GrubRun, args: list[str]) -> bool:
+    if run.start.kind:
+        raise BootedError
+    return False
+
+
+def _exit(run: GrubRun, args: list[str]) -> bool:
+    run.start = Start(kind=EntryKind.LOCAL_DISK, unread=run.start.unread)
+    raise BootedError
+
+
+def _switch_off(run: GrubRun, args: list[str]) -> bool:
+    if any(arg.startswith("--is") for arg in args):
+        return False
+    run.start = Start(kind=EntryKind.OTHER, unread=run.start.unread)
+    raise BootedError
+
+
+def _cpuid(run: GrubRun, args: list[str]) -> bool | None:
+    """True on UEFI: the GRUB that reads this menu there is one for 64 bits."""
+    return True if run.menu.variables.get("grub_cpu") == "x86_64" else None
+
+
+def _argument(word: str) -> str:
+    """A word of the kernel's command line: quoted if it has blanks, with GRUB's backslashes."""
+    escaped = _TO_ESCAPE.sub(lambda found: found[1] or "\\" + found[2], word)
+    return f'"{escaped}"' if " " in escaped else escaped
+
+
+COMMANDS: Commands = {
+    "menuentry": _menuentry,
+    "submenu": _submenu,
+    "test": _test,
+    "[": _test,
+    "set": _assign,
+    "unset": _unset,
+    "export": _export,
+    "shift": _shift,
+    "setparams": _setparams,
+    "eval": _eval,
+    "source": _source_command,
+    ".": _source_command,
+    "configfile": _configfile,
+    "extract_entries_source": _source_command,
+    "extract_entries_configfile": _source_command,
+    "normal": _normal,
+    "search": _search,
+    "search.file": _search_file,
+    "search.fs_label": _search_named,
+    "search.fs_uuid": _search_named,
+    "loopback": _loopback,
+    "load_env": _load_env,
+    **dict.fromkeys(("linux", "linux16", "linuxefi"), _linux),
+    **dict.fromkeys(("initrd", "initrd16", "initrdefi"), _initrd),
+    **dict.fromkeys(("chainloader", "ntldr", "freedos"), _chainloader),
+    **dict.fromkeys(("multiboot", "multiboot2", "knetbsd", "kfreebsd"), _program),
+    **dict.fromkeys(_FOREIGN, _foreign),
+    **dict.fromkeys(("true", "echo", "sleep", "insmod", "save_env"), lambda run, args: True),
+    "boot": _boot,
+    "exit": _exit,
+    **dict.fromkeys(("halt", "reboot", "fwsetup"), _switch_off),
+    "cpuid": _cpuid,
+    "false": lambda run, args: False,
+    "keystatus": lambda run, args: False if args else None,  # nobody presses a key
+}
