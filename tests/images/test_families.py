@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import re
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bootserver.images.arguments import is_plain
 from bootserver.images.recipes.families import FAMILIES, Rest, media_of, rest_over_http
 from bootserver.model import EntryKind, IsoFacts, MenuEntry
 
@@ -205,3 +210,27 @@ def test_the_paths_that_an_entry_names_are_known_when_the_disc_is_read():
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.source)
 def test_every_rule_says_which_project_says_so(family):
     assert family.source.partition(": ")[2]
+
+
+WORDS = st.sampled_from(
+    [
+        *("root=live:", "rd.live.dir=", "rd.live.squashimg=", "archisobasedir=", "misobasedir="),
+        *("boot=live", "boot=casper", "inst.stage2=", "coreos.liveiso=", "findiso=", "../", "*"),
+        *("{tree}", "{medium}", "{rd.live.dir}", "${x}", "||", "\\", "#", "\u00e4", "quiet", "/"),
+    ]
+)
+
+
+@given(st.lists(st.lists(WORDS | st.text(max_size=5), max_size=4).map("".join), max_size=8))
+def test_no_arguments_of_a_disc_become_a_command_or_leave_the_disc(arguments: list[str]):
+    entry = MenuEntry("Live", EntryKind.LINUX, kernel="/k", arguments=tuple(arguments))
+
+    found = rest_over_http(entry, FACTS)
+
+    assert found.fetched in {"", ISO, *FACTS.markers}
+    ours = {word for family in FAMILIES for word in family.added.split()}
+    for word in found.arguments:
+        value = word.replace("{tree}", "").replace("{iso}", "").replace("{card}", "")
+        assert is_plain(value) or word in ours
+    assert all(re.fullmatch("/[a-z0-9._+~/-]+", path) for path in media_of(entry))
+    assert not any(".." in path.split("/") for path in media_of(entry))
