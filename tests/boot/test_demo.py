@@ -93,6 +93,7 @@ async def test_a_demonstration_that_is_ended_early_leaves_nothing(
 ):
     site = Site(tmp_path / "site")
     image = site.add(packaged(MEMTEST), "memtest.iso")
+    signal.signal(number, signal.SIG_DFL)  # what nohup or a shell's & ignores, children ignore too
     process = await asyncio.create_subprocess_exec(
         *COMMAND,
         *("demo", image, "--rate", "1", *options),
