@@ -27,10 +27,15 @@ from bootserver.model import DiscMenu, EntryKind, Firmware, MenuEntry
 
 # Where the loaders look for their configuration, in this order (syslinux.cfg.txt, LOCATION/NAME).
 # Before 4.02 isolinux took the first of the directories that exists, and only isolinux.cfg in it.
-ISOLINUX_CONFIGS = tuple(
-    f"{folder}/{name}"
-    for folder in ("/boot/isolinux", "/isolinux", "/boot/syslinux", "/syslinux", "")
-    for name in ("isolinux.cfg", "syslinux.cfg")
+# openSUSE's and Slax' own builds look where these discs have it.
+ISOLINUX_CONFIGS = (
+    *(
+        f"{folder}/{name}"
+        for folder in ("/boot/isolinux", "/isolinux", "/boot/syslinux", "/syslinux", "")
+        for name in ("isolinux.cfg", "syslinux.cfg")
+    ),
+    "/boot/x86_64/loader/isolinux.cfg",
+    "/slax/boot/syslinux.cfg",
 )
 # The first directory is that of the loader's own file.
 SYSLINUX_EFI_CONFIGS = tuple(
@@ -216,6 +221,7 @@ class _Walk:
         label: Label | None = None,
     ) -> int | str:
         """What a command line starts, as if typed at the prompt."""
+        chosen: tuple[Label, str] | None = None  # the first label, which a person would know
         for _ in range(MAX_NESTED):
             name, arguments = split_word(line)
             if label is None:
@@ -226,13 +232,15 @@ class _Walk:
                 return f'"{_short(name)}" is no label, and IMPLICIT forbids others'
             if label is not None and label.moves:
                 return f'"{_short(name)}" leads to another menu'
+            if label is not None and chosen is None:
+                chosen = label, arguments
             step = self._step(command, config)
             if isinstance(step, _Opens):
                 return self.open(step, parents, depth + 1)
             if isinstance(step, MenuEntry):
                 if not listed:
                     self._list(config.labels, config, parents, depth)
-                return self._started(step, line, arguments, label, parents)
+                return self._started(step, line, chosen, parents)
             line, label = step.line, None
             if step.unread:
                 self.unread.append(step.unread)
@@ -242,21 +250,26 @@ class _Walk:
         self,
         entry: MenuEntry,
         line: str,
-        arguments: str,
-        label: Label | None,
+        chosen: tuple[Label, str] | None,
         parents: tuple[str, ...],
     ) -> int | str:
         """The number of the entry that a command line starts; it may be in no menu."""
-        if label is None and not self._is_there(entry):
-            return f'"{_short(line)}" is neither a label nor a file of the disc'
-        number = self._numbers.get(label) if label is not None and not arguments else None
-        if number is None:
-            title = menu_title(label.title or label.name) if label is not None else line
-            around = parents if label is None else (*parents, *label.menu.path())
-            name = label.name if label is not None else ""
-            number = self._add(replace(entry, title=title, name=name, parents=around))
-            if label is not None and not arguments:
-                self._numbers[label] = number
+        if chosen is None:
+            if not self._is_there(entry):
+                return f'"{_short(line)}" is neither a label nor a file of the disc'
+            number = self._add(replace(entry, title=line, parents=parents))
+        else:
+            label, arguments = chosen
+            number = None if arguments else self._numbers.get(label)
+            if number is None:
+                number = self._add(
+                    replace(
+                        entry,
+                        title=menu_title(label.title or label.name),
+                        name=label.name,
+                        parents=(*parents, *label.menu.path()),
+                    )
+                )
         return f"it starts none of its first {MAX_ENTRIES} entries" if number is None else number
 
     def _is_there(self, entry: MenuEntry) -> bool:

@@ -42,9 +42,9 @@ _AUTOMATIC = (
 
 @dataclass(frozen=True, slots=True)
 class BlsEntry:
-    """One entry as its file says it; the paths are those of the disc, in lower case."""
+    """One entry as its file says it; only the path of the file itself is the disc's."""
 
-    file: str  # its path
+    file: str
     title: str = ""
     version: str = ""
     machine_id: str = ""
@@ -146,7 +146,7 @@ def _all(files: MenuFiles) -> Iterator[BlsEntry]:
             if entry is not None and entry.title:
                 yield entry
     for entry in bls_entries(files, ENTRIES):
-        starts = entry.linux or entry.efi or entry.uki
+        starts = _path(entry.linux or entry.efi or entry.uki)
         if entry.architecture not in ("", "x64") or not starts or files.size(starts) is None:
             continue
         if not entry.linux and (image := _unified(files, starts)) is not None:
@@ -168,9 +168,9 @@ def _entry(path: str, text: str) -> BlsEntry:
                 values[key] = value.lower()
             case "linux" | "efi" | "uki":
                 starts = key
-                values[key] = disc_path("/", value)
+                values[key] = value
             case "initrd":
-                initrds.append(disc_path("/", value))
+                initrds.append(value)
             case "options":
                 options.append(value)
             case "devicetree" | "devicetree-overlay" | "profile" | "extra" | "uki-url":
@@ -180,6 +180,11 @@ def _entry(path: str, text: str) -> BlsEntry:
     return BlsEntry(
         path, **values, initrds=tuple(initrds), options=" ".join(options), unread=unread
     )
+
+
+def _path(written: str) -> str:
+    """The path on the disc, "" for none."""
+    return disc_path("/", written) if written else ""
 
 
 def _pairs(text: str, separators: str) -> Iterator[tuple[str, str]]:
@@ -289,14 +294,14 @@ def _shown(entries: list[BlsEntry]) -> Iterator[MenuEntry]:
         title = entry.title or entry.id
         if entry.title and titles[entry.title] > 1:
             title += f" ({entry.version or entry.id})"
-        kernel = entry.linux or entry.uki
+        kernel = _path(entry.linux or entry.uki)
         kind = EntryKind.LINUX if kernel else EntryKind.OTHER
         yield MenuEntry(
             title,
             kind,
             name=entry.file.rpartition("/")[2],
             kernel=kernel,
-            initrds=entry.initrds if entry.linux else (),
+            initrds=tuple(map(_path, entry.initrds)) if entry.linux else (),
             arguments=tuple(entry.options.split()) if kernel else (),
             unread=entry.unread,
         )

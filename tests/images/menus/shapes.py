@@ -157,8 +157,8 @@ SYSLINUX_SHAPES = (
             "INITRD initram.igz\nAPPEND checksum\nLABEL rescue32\nMENU HIDE\nLINUX rescue32\n"
             "INITRD initram.igz\nLABEL local\nMENU DEFAULT\nLOCALBOOT 0x80\n"
         },
-        Start("rescue64", "/isolinux/rescue64", ("/isolinux/initram.igz",), "checksum"),
-        3,
+        Start("sysrescue", "/isolinux/rescue64", ("/isolinux/initram.igz",), "checksum"),
+        2,
     ),
     Shape(
         "casper behind a graphical menu",

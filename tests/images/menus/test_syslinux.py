@@ -356,14 +356,14 @@ def test_whichsys_takes_the_command_for_the_loader() -> None:
     assert start_of(config).arguments == ("a=2", "x")
     efi = menu_of(config, Firmware.UEFI)
     assert efi.default is not None
-    assert efi.entries[efi.default].name == "one"
+    assert efi.entries[efi.default].kernel == "/one"
 
 
 def test_ifcpu64_is_said_to_be_taken_for_64_bits() -> None:
     menu = menu_of("DEFAULT i\nLABEL i\nCOM32 ifcpu64.c32\nAPPEND two -- one" + TWO)
 
     assert menu.default is not None
-    assert menu.entries[menu.default].name == "two"
+    assert menu.entries[menu.default].kernel == "/two"
     assert "64-bit" in menu.unread[0]
 
 
@@ -397,7 +397,7 @@ def test_the_places_of_configurations_are_the_manuals() -> None:  # .cfg.txt, LO
         "/boot/isolinux/syslinux.cfg",
         "/isolinux/isolinux.cfg",
     )
-    assert ISOLINUX_CONFIGS[-1] == "/syslinux.cfg"
+    assert ISOLINUX_CONFIGS[8:10] == ("/isolinux.cfg", "/syslinux.cfg")
     assert SYSLINUX_EFI_CONFIGS[:3] == (
         "/efi/boot/extlinux.conf",
         "/efi/boot/syslx64.cfg",
