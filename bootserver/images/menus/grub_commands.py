@@ -170,7 +170,8 @@ def _search(run: GrubRun, args: list[str], *, by_file: bool = False) -> bool | N
         return False
     if by_file:
         path, trouble = run.located(names[0])
-        found = not trouble and _exists(run, path)
+        # $iso_path is empty: the file that it would name has the disc.
+        found = not names[0] or (not trouble and _exists(run, path))
     else:
         found = True
     if variable:
@@ -243,17 +244,21 @@ def _linux(run: GrubRun, args: list[str]) -> bool | None:
     if not args:
         return False
     path, trouble = run.located(args[0])
-    if run.missing and run.missing[0][0] <= 1:
-        trouble = f"${run.missing[0][1]}, which nothing sets"
-    unread = f"takes its kernel from {trouble}" if trouble else ""
+    unset = [variable for word, variable in run.missing if word == 1]
+    if unset:
+        trouble = f"${unset[0]}, which nothing sets"
+    if trouble or _NO_LINUX.search(path):
+        unread = f"takes its kernel from {trouble}" if trouble else ""
+        run.start = Start(EntryKind.OTHER, unread=run.start.unread or unread)
+        return None
+    unread = ""
     for asked in UNKNOWN.findall(" ".join(args[1:])):
         if asked != "probe":  # of the disc: that is a word about the medium
-            unread = unread or f"takes an argument from what GRUB's `{asked}` finds on the machine"
-    kind = EntryKind.OTHER if _NO_LINUX.search(path) else EntryKind.LINUX
+            unread = f"takes an argument from what GRUB's `{asked}` finds on the machine"
     arguments = (_argument(UNKNOWN.sub("", arg)) for arg in args[1:])
     run.start = Start(
-        kind=kind,
-        kernel="" if trouble else path,
+        EntryKind.LINUX,
+        kernel=path,
         arguments=tuple(argument for argument in arguments if argument),
         unread=run.start.unread or unread,
     )
@@ -263,7 +268,7 @@ def _linux(run: GrubRun, args: list[str]) -> bool | None:
 def _initrd(run: GrubRun, args: list[str]) -> bool | None:
     """GRUB manual, `initrd`: all that the last one names, one after the other."""
     start = run.start
-    if not start.kernel and not start.unread:
+    if not start.kernel:
         return False  # "you need to load the kernel first"
     located = [run.located(arg) for arg in args if not arg.startswith("--")]
     start.initrds = tuple(path for path, trouble in located if not trouble)

@@ -323,7 +323,10 @@ class GrubRun:
             for piece in pieces(written):
                 values = [piece.value]
                 if piece.variable:
-                    values = self._values(piece.value, len(expanded))
+                    unset = _NAME.match(piece.value) and piece.value not in self.menu.variables
+                    if unset and word != "(":  # a device: what would set it means the disc
+                        self.missing.append((len(expanded), piece.value))
+                    values = self._values(piece.value)
                     if not piece.quoted:
                         values = [part for value in values for part in _BLANK_FREE.findall(value)]
                     elif piece.value != "@":
@@ -342,7 +345,7 @@ class GrubRun:
         self.spend(length)
         return expanded
 
-    def _values(self, name: str, word: int) -> list[str]:
+    def _values(self, name: str) -> list[str]:
         """A variable's value, or those of the words that a function or an entry was given."""
         if name == "#":
             return [str(len(self.params))]
@@ -352,8 +355,6 @@ class GrubRun:
             return [unknown(self.asked) if self.status is None else str(int(not self.status))]
         if name.isdigit():
             return list(self.params[int(name[:6]) - 1 : int(name[:6])] if int(name[:6]) else ())
-        if name not in self.menu.variables:
-            self.missing.append((word, name))
         return [self.menu.variables.get(name, "")]
 
     def _names(self, word: str) -> list[str]:

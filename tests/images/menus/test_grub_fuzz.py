@@ -54,13 +54,13 @@ def check(text: str, reads: int = 20) -> None:
         assert "\0" not in "".join((entry.title, entry.kernel, *entry.initrds, *entry.arguments))
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(st.sampled_from(WORDS), max_size=60).map(" ".join), st.integers(0, 20))
 def test_words_of_the_language_in_any_order_are_read(text: str, reads: int) -> None:
     check(text, reads)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.text(max_size=200))
 def test_any_text_is_read(text: str) -> None:
     check(text)
