@@ -235,7 +235,7 @@ def with_menu(disc: str, arguments: str, **more: Any) -> IsoFacts:
     [
         (
             "debian-live",
-            "boot=live locales=de_DE.UTF-8 quiet findiso= toram live-media=/dev/sr0 ip=frommedia",
+            "boot=live locales=de_DE.UTF-8 quiet findiso= toram bootid=1 live-media=/dev/sr0 ip=",
             "locales=de_DE.UTF-8 quiet",
         ),
         (

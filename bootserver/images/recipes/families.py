@@ -88,7 +88,10 @@ LIVE_BOOT = Family(
     signs=("boot=live",),
     added=f"boot=live fetch={{tree}}{{medium}} {NETWORK}",
     media=("/live/filesystem.squashfs", "/live/*.squashfs", "/live/grml*/*.squashfs"),
-    dropped=("live-media=", "bootfrom=", "toram", "httpfs=", "netboot", "verify-checksums"),
+    dropped=(
+        *("live-media=", "bootfrom=", "bootid=", "toram"),
+        *("httpfs=", "netboot", "verify-checksums"),
+    ),
     room_mib=LIVE_BOOT_ROOM_MIB,
     hook="live-boot",
 )
