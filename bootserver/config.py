@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from bootserver.fields import (
     AmtHost,
     AmtUser,
+    Entry,
     ImageId,
     Interface,
     KernelArguments,
@@ -193,6 +194,7 @@ class MachineConfig(Section):
     serial: MachineName = ""
     asset: MachineName = ""
     image: ImageId = ""
+    entry: Entry = ""
     arguments: KernelArguments = ""
     memdisk: MemdiskArguments = ""
     amt: MachineAmtConfig | None = None
@@ -206,7 +208,7 @@ class MachineConfig(Section):
     @property
     def boots_something_special(self) -> bool:
         """True if it says what the machine boots, which needs a name that the machine tells."""
-        return bool(self.image or self.arguments or self.memdisk)
+        return bool(self.image or self.entry or self.arguments or self.memdisk)
 
     @property
     def selector(self) -> Selector:

@@ -112,6 +112,7 @@ SESSIONS = Table(
     Column("error", String, nullable=False),
     Column("recipe", String, nullable=False, server_default=""),
     Column("method", String, nullable=False, server_default=""),
+    Column("entry", String, nullable=False, server_default=""),
     Column("stalled", String, nullable=False, server_default=""),
     Column("machine_name", String, nullable=False, server_default=""),
     Column("profile", String, nullable=False, server_default=""),
@@ -194,6 +195,7 @@ PROFILES = Table(
     Column("selector", String, nullable=False),  # Selector.key
     Column("names", JSON, nullable=False),
     Column("image", String, nullable=False),
+    Column("entry", String, nullable=False, server_default=""),
     Column("arguments", String, nullable=False),
     Column("memdisk", String, nullable=False),
     Column("once", Boolean, nullable=False),

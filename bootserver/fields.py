@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 from bootserver.quoting import ipxe_arguments
 
 NAME_LIMIT = 80  # of what a machine says of itself
+ENTRY_LIMIT = 200
 ARGUMENTS_LIMIT = 1000  # the kernel's own limit is 2,048 for all that is on its command line
 
 
@@ -83,6 +84,13 @@ def parse_kernel_arguments(text: str) -> str:
     if len(text) > ARGUMENTS_LIMIT:
         raise ValueError(f"has {len(text):,} characters, more than {ARGUMENTS_LIMIT:,}")
     ipxe_arguments(text)
+    return text.strip()
+
+
+def parse_entry(text: str) -> str:
+    """The entry of a disc's menu: its name, its title, or `#` and a number."""
+    if len(text) > ENTRY_LIMIT or not text.isprintable():
+        raise ValueError(f"an entry is one line of at most {ENTRY_LIMIT} characters")
     return text.strip()
 
 
@@ -162,6 +170,7 @@ Interface = Annotated[str, AfterValidator(_interface)]
 Network = Annotated[str, AfterValidator(_network)]
 Loopback = Annotated[str, AfterValidator(_loopback)]
 MemdiskArguments = Annotated[str, AfterValidator(parse_memdisk_arguments)]
+Entry = Annotated[str, AfterValidator(parse_entry)]
 KernelArguments = Annotated[str, AfterValidator(parse_kernel_arguments)]
 ImageId = Annotated[str, AfterValidator(_image_id)]
 SecondStage = Annotated[str, AfterValidator(_second_stage)]

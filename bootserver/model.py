@@ -205,6 +205,7 @@ class ImageSettings:
     memdisk: str = ""  # memdisk's arguments
     arguments: str = ""  # more kernel arguments
     recipe: str = ""  # the name of the recipe to use, whatever the disc looks like
+    entry: str = ""  # the entry of the disc's own menu: its name, its title, or "#" and a number
     # Files of the site's: into the initramfs, by their path there; and in place of files of the
     # disc, by their path on it. The values are absolute paths.
     inject: Mapping[str, str] = field(default_factory=dict)
@@ -318,6 +319,7 @@ class BootSession:
     error: str = ""
     recipe: str = ""  # what the image is, and the way it boots: known when the script is served
     method: str = ""
+    entry: str = ""  # of the disc's menu, where somebody has chosen one for this boot
     stalled: str = ""  # why it does not move, most likely, in a sentence; "" while it moves
     profile: str = ""  # the id of the run-time profile that its script follows; "" for none
 

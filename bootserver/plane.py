@@ -25,7 +25,16 @@ from bootserver.model import (
     StubFormat,
     TransferEnd,
 )
-from bootserver.scripts import RETRY_LATER_S, RETRY_SOON_S, UNKNOWN_STUB, Scripts, hooks, message
+from bootserver.scripts import (
+    NOTHING_PICKED,
+    RETRY_LATER_S,
+    RETRY_SOON_S,
+    UNKNOWN_STUB,
+    Pick,
+    Scripts,
+    hooks,
+    message,
+)
 from bootserver.sessions.ledger import Ledger
 from bootserver.sessions.live import AskTcp, Fetch
 from bootserver.sessions.profiles import ProfileStore
@@ -80,15 +89,20 @@ class BootPlane:
     # ---- Scripts ----
 
     async def script(
-        self, token: str, query: Mapping[str, str], address: str, origin: str, picked: str = ""
+        self,
+        token: str,
+        query: Mapping[str, str],
+        address: str,
+        origin: str,
+        picked: Pick = NOTHING_PICKED,
     ) -> str:
-        """The script for the machine that `query` describes; `picked` is its choice in the menu.
+        """The script for the machine that `query` describes; `picked` is its choice in the menus.
 
         Whatever is wrong is a script as well: it says so on the machine's screen and asks again.
         """
         try:
             stub = await self._stubs.find(token)
-            if stub is None or (picked and stub.spec.image):
+            if stub is None or (picked.image and stub.spec.image):
                 log.info("script.refused", client=address, reason="unknown token")
                 return message(UNKNOWN_STUB, RETRY_LATER_S)
             return await self._scripts.answer(stub, picked, query, address, origin)

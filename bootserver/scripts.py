@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from urllib.parse import quote
 
 from bootserver.config import Config
@@ -13,7 +15,7 @@ from bootserver.errors import (
     UnknownTokenError,
 )
 from bootserver.images.arguments import fill
-from bootserver.images.decide import Site, decide, ways_of
+from bootserver.images.decide import Decision, Site, chosen, decide, ways_of
 from bootserver.images.library import Library
 from bootserver.images.overlay import Served, served_file, served_image
 from bootserver.images.recipes import recipe_of
@@ -41,6 +43,24 @@ UNKNOWN_STUB = UnknownTokenError(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """What was chosen on a machine's screen: an image, and an entry of its disc's menu."""
+
+    image: str = ""
+    entry: str = ""
+
+    @classmethod
+    def parse(cls, path: str) -> Pick:
+        """The choice in a script's URL: `pick/IMAGE`, `entry/NUMBER`, or both in this order."""
+        match = re.fullmatch(r"(?:pick/(.+?))?(?:(?:^|/)entry/(\d{1,3}))?", path)
+        image, number = match.groups() if match else (path, None)
+        return cls(image or "", f"#{number}" if number else "")
+
+
+NOTHING_PICKED = Pick()
+
+
 class Scripts:
     """Decides for each machine that asks, and notes in the ledger that it did."""
 
@@ -59,22 +79,30 @@ class Scripts:
         self._profiles = profiles
 
     async def answer(
-        self, stub: IssuedStub, picked: str, query: Mapping[str, str], address: str, origin: str
+        self, stub: IssuedStub, picked: Pick, query: Mapping[str, str], address: str, origin: str
     ) -> str:
         """The script for the machine that `query` describes, whose stub is `stub`.
 
         The image is the stub's; else the one `picked` from the menu; else what the machine's
-        profile says; else the machine gets the menu. `origin` is the server's URL as it reached us.
+        profile says; else the machine gets the menu. The entry of the disc's menu is the one that
+        was picked, else the stub's, the profile's, the image's; where it takes a person to choose,
+        the machine gets those. `origin` is the server's URL as it reached us.
         """
         machine = parse_machine(query)
         found = await self._profiles.find(machine)
         profile = effective(machine, self._config, found)
-        image_id = stub.spec.image or picked or profile.image
+        image_id = stub.spec.image or picked.image or profile.image
+        entry = picked.entry or stub.spec.entry or profile.entry
         session = self._ledger.start(stub.token, image_id, machine, address)
         if not image_id:
             return self._menu(machine)
         try:
-            script = await self._boot_script(session, profile, origin)
+            image = chosen(self.ready_image(image_id), entry)
+            decision = decide(image, machine, site_of(self._config))
+            if decision.choice:
+                self._ledger.complain(session.key, f"{decision.refusal}: choose on its screen")
+                return _entry_menu(image, decision)
+            script = await self._boot_script(session, image, decision, profile, origin)
         except ImageNotReadyError as err:
             return message(err, RETRY_SOON_S)
         except ImageError as err:
@@ -86,6 +114,7 @@ class Scripts:
             script.expected_bytes,
             recipe=recipe_of(script.image).recipe.name,
             method=script.way.method.value,
+            entry=entry,
             profile=found.id if found and found.image in ("", image_id) else "",
         )
         self._ledger.advance(session.key, BootPhase.SCRIPT_SERVED)
@@ -111,24 +140,29 @@ class Scripts:
             except ImageError as err:
                 refusals.append(f"{title}: {err.message}")
                 continue
-            if decision.way is None:
+            if decision.way is None and decision.choice is None:
                 refusals.append(f"{title}: {decision.refusal}")
             else:
                 label = f"{title}  ({image.size_bytes / 1e6:,.0f} MB)"
                 bootable.append(MenuChoice(quote(image.id, safe=""), label))
         boot = self._config.boot
         return render_menu(
+            "what shall this machine boot?",
+            "pick",
             bootable,
-            refusals,
+            ["These cannot boot here:", *refusals] if refusals else [],
             default=quote(boot.menu_default, safe=""),
             timeout_s=boot.menu_timeout_s,
         )
 
     async def _boot_script(
-        self, session: BootSession, profile: MachineProfile, origin: str
+        self,
+        session: BootSession,
+        image: Image,
+        decision: Decision,
+        profile: MachineProfile,
+        origin: str,
     ) -> BootScript:
-        image = self.ready_image(session.image)
-        decision = decide(image, session.machine, site_of(self._config))
         if decision.way is None:
             raise ImageError(decision.refusal)
         way, base = decision.way, f"/b/{session.key}"
@@ -150,7 +184,9 @@ class Scripts:
     def way(self, image: Image, session: BootSession | None) -> Way | None:
         """The way this boot takes, or without one the best there is; None if there is none."""
         site = site_of(self._config)
-        mine = decide(image, session.machine, site).way if session is not None else None
+        mine = None
+        if session is not None:
+            mine = decide(chosen(image, session.entry), session.machine, site).way
         return mine or next(iter(ways_of(image, site)), None)
 
     def start_of(self, session: BootSession) -> tuple[str, bool]:
@@ -185,6 +221,18 @@ class Scripts:
     def _memdisk(self, image: Image, way: Way, profile: MachineProfile) -> str:
         site = self._config.boot.memdisk
         return profile.memdisk or image.settings.memdisk or way.memdisk or site
+
+
+def _entry_menu(image: Image, decision: Decision) -> str:
+    """The entries of a disc's menu that can be booted; nothing starts by itself."""
+    assert decision.choice is not None
+    menu = decision.choice.menu
+    entries = [
+        MenuChoice(f"{number + 1}", " > ".join((*entry.parents, entry.title)))
+        for number in decision.choice.numbers
+        for entry in [menu.entries[number]]
+    ]
+    return render_menu(f"{image.title}: which entry?", "entry", entries, [decision.refusal])
 
 
 def hooks(way: Way | None, base_url: str) -> dict[str, bytes]:

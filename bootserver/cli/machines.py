@@ -13,7 +13,7 @@ import click
 from bootserver.cli.shared import as_json, echo, open_library, open_state, print_json, with_config
 from bootserver.config import Config, MachineConfig
 from bootserver.errors import BootServerError
-from bootserver.fields import parse_kernel_arguments, parse_memdisk_arguments
+from bootserver.fields import parse_entry, parse_kernel_arguments, parse_memdisk_arguments
 from bootserver.selector import Selector
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Line:
     machine: Selector
     at: datetime | None
     image: str
+    entry: str = ""
     arguments: str = ""
     memdisk: str = ""
 
@@ -48,6 +49,8 @@ class Line:
     def show(self) -> None:
         at = f"{self.at.astimezone():%Y-%m-%d %H:%M:%S}" if self.at else "-"
         echo(f"{self.kind:<8}  {at:<19}  {self.image or '-':<24}  {_words(self.machine)}")
+        if self.entry:
+            echo(f"{'':<10}entry      {self.entry}")
         if self.arguments:
             echo(f"{'':<10}arguments  {self.arguments}")
         if self.memdisk:
@@ -95,28 +98,37 @@ async def list_machines(config: Config, as_json: bool) -> None:
 @click.option(
     "--image", default="", metavar="ID", help="What to boot, where the stub leaves that open."
 )
+@click.option("--entry", default="", help="An entry of the disc's own menu.")
 @click.option("--arguments", default="", help="More kernel arguments.")
 @click.option("--memdisk", default="", help="memdisk's arguments.")
 @click.option("--once", is_flag=True, help="For the next boot only.")
 @with_config
 async def set_machine(
-    config: Config, words: tuple[str, ...], image: str, arguments: str, memdisk: str, once: bool
+    config: Config,
+    words: tuple[str, ...],
+    image: str,
+    entry: str,
+    arguments: str,
+    memdisk: str,
+    once: bool,
 ) -> None:
     """Say what the machine of SELECTOR boots, in place of what was said before."""
     from bootserver.sessions.profiles import ProfileStore
 
     selector = _checked(Selector.parse, words, "SELECTOR")
-    arguments = _checked(parse_kernel_arguments, arguments, "--arguments")
-    memdisk = _checked(parse_memdisk_arguments, memdisk, "--memdisk")
-    if not (image or arguments or memdisk):
-        raise click.UsageError("give --image, --arguments or --memdisk")
+    boots = {
+        "image": image,
+        "entry": _checked(parse_entry, entry, "--entry"),
+        "arguments": _checked(parse_kernel_arguments, arguments, "--arguments"),
+        "memdisk": _checked(parse_memdisk_arguments, memdisk, "--memdisk"),
+    }
+    if not any(boots.values()):
+        raise click.UsageError("give --image, --entry, --arguments or --memdisk")
     async with open_state(config) as engine:
         if image:
             async with open_library(config, engine, half_copied=True) as library:
                 library.get(image)
-        profile = await ProfileStore(engine).set(
-            selector, image=image, arguments=arguments, memdisk=memdisk, once=once
-        )
+        profile = await ProfileStore(engine).set(selector, once=once, **boots)
     echo("for the next boot:" if once else "from the next boot on:")
     _of_profile(profile).show()
 
@@ -159,18 +171,16 @@ def _checked(parse: Callable[[_Given], _Parsed], given: _Given, name: str) -> _P
 
 
 def _of_profile(profile: Profile) -> Line:
-    return Line(
-        "once" if profile.once else "standing",
-        profile.selector,
-        profile.set_at,
-        profile.image,
-        profile.arguments,
-        profile.memdisk,
-    )
+    kind = "once" if profile.once else "standing"
+    return Line(kind, profile.selector, profile.set_at, **_said(profile))
 
 
 def _of_table(table: MachineConfig) -> Line:
-    return Line("config", table.selector, None, table.image, table.arguments, table.memdisk)
+    return Line("config", table.selector, None, **_said(table))
+
+
+def _said(of: Profile | MachineConfig) -> dict[str, str]:
+    return {name: getattr(of, name) for name in ("image", "entry", "arguments", "memdisk")}
 
 
 def _of_seen(seen: SeenMachine) -> Line:

@@ -57,6 +57,7 @@ def stub() -> None:
     help="iso: for a CD drive, or a stick. img: a stick, with a GPT. efi: for UEFI HTTP boot.",
 )
 @click.option("--vlan", type=int, metavar="ID", help="The VLAN to tag, 1 to 4094.")
+@click.option("--entry", default="", help="The entry of the disc's own menu to boot.")
 @click.option("--mac", default="", metavar="MAC", help="Only the network card with this address.")
 @click.option(
     "--then-dhcp",
@@ -68,6 +69,7 @@ def stub() -> None:
 async def build(
     config: Config,
     image_id: str,
+    entry: str,
     output: Path | None,
     servers: tuple[str, ...],
     static_ip: str,
@@ -103,7 +105,7 @@ async def build(
             # A stub needs no more of its image than the name: one that is being copied will do.
             async with open_library(config, engine, half_copied=True) as library:
                 problem = library.get(image_id).problem
-        spec = order_stub(config, image_id, servers=_urls(servers), network=network)
+        spec = order_stub(config, image_id, entry, servers=_urls(servers), network=network)
         issued = await IssuedStubs(engine, config.state.path).issue(spec)
     plan = plan_for_site(config, issued, StubFormat(stub_format))
     path = output or Path(spec.file_name(StubFormat(stub_format)))

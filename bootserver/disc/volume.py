@@ -16,6 +16,7 @@ from bootserver.disc.listings import Listing, Listings
 from bootserver.disc.source import Compressed, Damage, Source
 from bootserver.disc.udf import UdfTree
 from bootserver.errors import ImageError, ImageNotFoundError
+from bootserver.layout import Layout
 from bootserver.model import CD_SECTOR_BYTES, ByteRange
 
 __all__ = ["COPY_AGAIN", "NoVolumeError", "Node", "Volume", "open_volume"]
@@ -171,17 +172,15 @@ class Volume:
                 elif depth < _DEPTH_LIMIT:
                     pending.append((entry, depth + 1))
 
-    def head(self, node: Node, limit_bytes: int) -> bytes:
-        """The beginning of a file's content."""
+    def content(self, node: Node, part: ByteRange) -> bytes:
+        """A part of a file's content; as with a slice, nothing lies past the end."""
         with self._operation():
-            data = b""
-            for piece in node.pieces:
-                wanted = min(len(piece), limit_bytes - len(data))
-                if isinstance(piece, ByteRange):
-                    data += self._source.read(piece.start, wanted)
-                else:
-                    data += piece[:wanted]
-            return data
+            return b"".join(
+                self._source.read(piece.start, len(piece))
+                if isinstance(piece, ByteRange)
+                else piece
+                for piece in Layout(node.pieces).cut(part)
+            )
 
     @contextmanager
     def one_operation(self) -> Iterator[None]:

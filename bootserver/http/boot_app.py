@@ -3,7 +3,7 @@
 | route                                         | serves                                   |
 |-----------------------------------------------|------------------------------------------|
 | GET, HEAD `/b/{token}/boot.ipxe`              | the boot script, a menu, or a sentence   |
-| GET, HEAD `/b/{token}/pick/{image}/boot.ipxe` | the script for what was chosen in a menu |
+| GET, HEAD `/b/{token}/{picked}/boot.ipxe`     | … for what was chosen: `pick/ID/entry/3` |
 | GET, HEAD `/b/{token}/image.iso`              | the image, with ranges                   |
 | GET, HEAD `/b/{token}/tree/{path}`            | a file in it, with ranges; or a listing  |
 | GET, HEAD `/b/{token}/stub.iso`               | the stub, for virtual media over HTTP    |
@@ -32,6 +32,7 @@ from bootserver.images.overlay import Served
 from bootserver.model import BootSession, Content, StubFormat, TransferEnd
 from bootserver.openfile import open_file
 from bootserver.plane import WHOLE_IMAGE, BootPlane
+from bootserver.scripts import Pick
 
 PLANE = web.AppKey("plane", BootPlane)
 
@@ -47,7 +48,7 @@ def make_boot_app(plane: BootPlane) -> web.Application:
     app[PLANE] = plane
     routes = {
         "/b/{token}/boot.ipxe": _script,
-        "/b/{token}/pick/{image:.+}/boot.ipxe": _script,
+        "/b/{token}/{picked:(?:pick|entry)/.+}/boot.ipxe": _script,
         "/b/{token}/image.iso": _image,
         "/b/{token}/tree/{path:.*}": _tree,
         "/b/{token}/stub.iso": _stub_iso,
@@ -72,7 +73,7 @@ async def _script(request: web.Request) -> web.StreamResponse:
             machine_query(request.rel_url.raw_query_string),
             _address(request),
             _origin(request),
-            picked=match.get("image", ""),
+            Pick.parse(match.get("picked", "")),
         )
     )
 

@@ -13,12 +13,11 @@ from bootserver.quoting import ipxe_arguments
 PLACES = ("{tree}", "{iso}", "{server}", "{tree_path}", "{card}")
 BOOT_CARD = "BOOTIF=01-{card}"
 
-# Printable ASCII without variables, escapes and comments, and no sign that ends a command.
-_PLAIN_WORD = re.compile(r"(?!#|[;&|]+$)(?:(?![$\\{}])[\x21-\x7e])+")
+_PLAIN_WORD = re.compile(r"(?:(?![${}])[\x21-\x7e])+")  # nothing for iPXE or for us to fill in
 
 
 def is_plain(word: str) -> bool:
-    """True for a word of a disc's menu that its boot loader passes on as it is."""
+    """True for a word of a disc's menu that reaches the kernel through us as it is."""
     return _PLAIN_WORD.fullmatch(word) is not None
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from bootserver.images.menus.choice import Choice
 from bootserver.images.recipes import recipe_of
-from bootserver.images.recipes.offers import MIB, Offer
+from bootserver.images.recipes.offers import MIB, Boot, Offer, OwnMenu, Wishes
 from bootserver.model import Firmware, Image, IsoFacts, Machine, Method, Way
 
 _NO_WIMBOOT = (
@@ -28,12 +29,13 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The way to boot this image on this machine; None with the refusal in a sentence."""
+    """The way to boot this image on this machine; None with the refusal, or with a choice."""
 
     way: Way | None
-    refusal: str = ""
+    refusal: str = ""  # of a choice, why there is one
     needed_mib: int = 0  # memory, also of the way that was refused; 0 if there is none at all
     offer: Offer | None = None  # what the way costs
+    choice: Choice | None = None  # a person has to say which entry of the disc's menu
 
 
 def decide(image: Image, machine: Machine, site: Site) -> Decision:
@@ -45,6 +47,9 @@ def decide(image: Image, machine: Machine, site: Site) -> Decision:
         if isinstance(offer, str):
             refusals.append(f"{image.id} {offer}")
             continue
+        if isinstance(offer, Choice):
+            asked = f"{image.id} {offer.reason}"
+            return Decision(None, asked, _mib(offer.needed_bytes), choice=offer)
         refusal = _obstacle(image, machine, site, offer)
         if not _is_supplied(offer, site):
             refusals += [] if refusal else [f"{image.id} {_NO_WIMBOOT}"]
@@ -54,6 +59,11 @@ def decide(image: Image, machine: Machine, site: Site) -> Decision:
         else:
             return Decision(offer.way, "", _mib(offer.needed_bytes), offer)
     return Decision(None, "; ".join(dict.fromkeys(refusals)), needed_mib)
+
+
+def chosen(image: Image, entry: str) -> Image:
+    """The image, to be booted by that entry of its disc's menu; "" leaves it to the image."""
+    return replace(image, settings=replace(image.settings, entry=entry)) if entry else image
 
 
 def ways_of(image: Image, site: Site) -> tuple[Way, ...]:
@@ -75,12 +85,16 @@ def is_for_arm64(image: Image) -> bool:
     )
 
 
-def _offers(image: Image, firmware: Firmware, site: Site) -> Iterator[Offer | str]:
+def _offers(image: Image, firmware: Firmware, site: Site) -> Iterator[Offer | Choice | str]:
     """What the image's recipe has for this firmware, the best first."""
     recipe = recipe_of(image).recipe
     facts = image.facts or IsoFacts(image.size_bytes)
-    for boot in recipe.uefi if firmware is Firmware.UEFI else recipe.bios:
-        yield boot.offer(facts, firmware, site.os_room_mib)
+    wishes = Wishes(site.os_room_mib, image.settings.entry)
+    boots: tuple[Boot, ...] = recipe.uefi if firmware is Firmware.UEFI else recipe.bios
+    if wishes.entry:
+        boots = (OwnMenu(any_family=True),)
+    for boot in boots:
+        yield boot.offer(facts, firmware, wishes)
 
 
 def _is_supplied(offer: Offer, site: Site) -> bool:

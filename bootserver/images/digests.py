@@ -6,18 +6,20 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
 from sqlalchemy import delete, insert, select
 
 from bootserver.database import DIGESTS, DatabaseEngine
 from bootserver.errors import ImageError, ImageNotReadyError
 from bootserver.images.iso import INSPECTION_REVISION, open_regular
-from bootserver.model import ElToritoEntry, FileVersion, IsoFacts, PlainDisk
+from bootserver.model import FileVersion, IsoFacts
 
 CHUNK_BYTES = 1024**2
+_FACTS = TypeAdapter(IsoFacts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,17 +111,8 @@ def _signed(inode: int) -> int:
 
 
 def _facts_to_json(facts: IsoFacts | None) -> dict[str, Any]:
-    return {} if facts is None else asdict(facts)
+    return {} if facts is None else _FACTS.dump_python(facts, mode="json")
 
 
 def _facts_from_json(data: dict[str, Any]) -> IsoFacts | None:
-    if not data:
-        return None
-    disk = data["plain_disk"]
-    return IsoFacts(
-        **{
-            **data,
-            "el_torito": tuple(ElToritoEntry(**entry) for entry in data["el_torito"]),
-            "plain_disk": PlainDisk(**disk) if disk else None,
-        }
-    )
+    return _FACTS.validate_python(data) if data else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -10,12 +10,17 @@ from bootserver.images.decide import Site, decide, is_for_arm64
 from bootserver.images.recipes import REMEMBERED, Recipe, recipe_of
 from bootserver.images.recipes.booted import is_booted
 from bootserver.images.recipes.offers import Offer
-from bootserver.model import Firmware, Image, Machine, Method
+from bootserver.model import DiscMenu, Firmware, Image, Machine, Method
+
+CHOOSE = "choose"
 
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What happens on one kind of firmware; either `method` or `refusal` is empty."""
+    """What happens on one kind of firmware; either `method` or `refusal` is empty.
+
+    The method is CHOOSE where the machine shows the entries of the disc's own menu.
+    """
 
     firmware: Firmware
     method: str
@@ -23,11 +28,13 @@ class Outlook:
     ram_bytes: int
     refusal: str
     verified: bool  # a boot test of ours has booted its kind on this firmware in this way
+    entry: str = ""  # the title of the entry of the disc's own menu that is taken
 
     def as_json(self) -> dict[str, Any]:
         """For `--json` and the API."""
         return {
             "method": self.method,
+            "entry": self.entry,
             "sentence": self.sentence,
             "ram_bytes": self.ram_bytes,
             "refusal": self.refusal,
@@ -47,6 +54,7 @@ class Explanation:
     uefi: Outlook
     machine: Outlook | None
     caveats: tuple[str, ...]
+    menus: tuple[DiscMenu, ...] = ()
 
     @property
     def boots_on(self) -> tuple[Firmware, ...]:
@@ -72,6 +80,7 @@ class Explanation:
             **({"machine": self.machine.as_json()} if self.machine else {}),
             "ram_bytes": self.ram_bytes,
             "caveats": list(self.caveats),
+            "menus": list(map(menu_json, self.menus)),
         }
 
     def lines(self) -> list[str]:
@@ -81,7 +90,7 @@ class Explanation:
         outlooks = (self.bios, self.uefi, *filter(None, [self.machine]))
         lines += [outlook.sentence for outlook in outlooks]
         lines += [f"Note: {caveat}." for caveat in self.caveats]
-        return lines
+        return [*lines, *(line for menu in self.menus for line in menu_lines(menu))]
 
 
 @lru_cache(REMEMBERED)  # the dashboard, the API and its events ask for it again and again
@@ -99,6 +108,7 @@ def explain(image: Image, site: Site, machine: Machine | None = None) -> Explana
         uefi=uefi,
         machine=_outlook(image, site, recipe, machine, "This machine") if machine else None,
         caveats=(*recipe.caveats, *_caveats(image)),
+        menus=image.facts.menus if image.facts else (),
     )
 
 
@@ -130,7 +140,14 @@ def _outlook(image: Image, site: Site, recipe: Recipe, machine: Machine, who: st
     decision = decide(image, machine, site)
     name = f"{who} ({firmware.upper()})" if who else firmware.upper()
     doubt = _doubt(recipe, machine, decision.offer) if decision.offer else ""
-    if decision.offer is None:
+    entry = decision.offer.entry if decision.offer else ""
+    if decision.choice is not None:
+        method = CHOOSE
+        sentence = (
+            f"{name}: the machine's screen shows the entries of the disc's own menu, and waits: "
+            f"{decision.refusal}. Say which one, and it boots by itself (entry)."
+        )
+    elif decision.offer is None:
         method, sentence = "", f"{name}: does not boot: {decision.refusal}."
     else:
         method = decision.offer.way.method.value
@@ -143,8 +160,9 @@ def _outlook(image: Image, site: Site, recipe: Recipe, machine: Machine, who: st
         if doubt:
             sentence += f" (Unverified: {doubt}.)"
     ram_bytes = decision.needed_mib << 20
-    verified = bool(method) and not doubt
-    return Outlook(firmware, method, sentence, ram_bytes, decision.refusal, verified)
+    verified = decision.offer is not None and not doubt
+    refusal = "" if decision.choice else decision.refusal
+    return Outlook(firmware, method, sentence, ram_bytes, refusal, verified, entry)
 
 
 def _doubt(recipe: Recipe, machine: Machine, offer: Offer) -> str:
@@ -165,6 +183,27 @@ def _with_wimboot(image: Image, machine: Machine, site: Site) -> str:
     return f" By wimboot, which this site does not supply, it needs {better.needed_mib:,} MiB."
 
 
+def menu_json(menu: DiscMenu) -> dict[str, Any]:
+    """A disc's menu for `--json` and the API; `default` is the number of an entry, 0 for none."""
+    entries = [
+        {"number": number, **asdict(entry), "kind": entry.kind.value}
+        for number, entry in enumerate(menu.entries, 1)
+    ]
+    default = 0 if menu.default is None else menu.default + 1
+    return {**asdict(menu), "firmware": menu.firmware.value, "default": default, "entries": entries}
+
+
+def menu_lines(menu: DiscMenu) -> list[str]:
+    """A disc's menu for a person: the entry that it boots by itself has an arrow."""
+    lines = [f"Its own menu on {menu.firmware.upper()} machines ({menu.loader}, {menu.source}):"]
+    for number, entry in enumerate(menu.entries):
+        arrow = "->" if number == menu.default else "  "
+        said = " ".join(filter(None, (entry.kernel, *entry.arguments))) or entry.kind.value
+        title = " > ".join((*entry.parents, entry.title))
+        lines.append(f"{arrow} #{number + 1} {title}: {entry.unread or said}")
+    return [*lines, *(f"   {text}" for text in (menu.doubt, *menu.unread) if text)]
+
+
 def _what_happens(image: Image, offer: Offer) -> str:
     way = offer.way
     size = _mb(offer.loaded_bytes)
@@ -178,7 +217,8 @@ def _what_happens(image: Image, offer: Offer) -> str:
     if way.method is Method.CHAIN:
         rest = ", which fetches the rest over HTTP" if "{tree}" in way.arguments else ""
         return f"iPXE starts the program {way.program} from the disc ({size}){rest}"
-    return f"iPXE loads {_kernel_parts(way.program, way.initrds, size)}{_then(image, offer)}"
+    by = f" of the entry “{offer.entry}”" if offer.entry else ""
+    return f"iPXE loads {_kernel_parts(way.program, way.initrds, size)}{by}{_then(image, offer)}"
 
 
 def _kernel_parts(kernel: str, initrds: tuple[str, ...], size: str) -> str:

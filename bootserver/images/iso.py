@@ -14,18 +14,21 @@ from typing import BinaryIO
 
 from bootserver.disc.volume import COPY_AGAIN, NoVolumeError, Volume, open_volume
 from bootserver.errors import ImageError
-from bootserver.images.bootconfig import menu_entries, named_paths
+from bootserver.images import menus
 from bootserver.images.markers import MARKERS, TEXTS
+from bootserver.images.menus.find import VolumeFiles, find_menus
 from bootserver.images.plain_disk import holds_efi_boot, inspect_plain_disk
 from bootserver.images.recipes.families import media_of
-from bootserver.model import CD_SECTOR_BYTES, ElToritoEntry, IsoFacts
+from bootserver.model import CD_SECTOR_BYTES, ByteRange, ElToritoEntry, IsoFacts
 
 __all__ = ["INSPECTION_REVISION", "MARKERS", "TEXTS", "inspect_iso", "open_regular"]
 
 # Facts kept from an earlier run are good only while the tables and what reads them are the same.
 _READER_REVISION = "4"
+_MENU_READERS = sorted(Path(menus.__file__).parent.glob("*.py"))
 INSPECTION_REVISION = hashlib.sha256(
     "\n".join((_READER_REVISION, *MARKERS, "", *TEXTS)).encode()
+    + b"".join(path.read_bytes() for path in _MENU_READERS)
 ).hexdigest()[:16]
 
 TEXT_LIMIT_BYTES = 16 * 1024
@@ -90,9 +93,10 @@ def _inspect(file: BinaryIO, name: str) -> IsoFacts:
             hint=COPY_AGAIN,
         )
     with volume.one_operation():
-        texts = _texts(volume)
-        roots = {path for entry in menu_entries(texts) for path in media_of(entry)}
-        markers = _markers(volume) | _sizes(volume, named_paths(texts) | roots)
+        found = find_menus(VolumeFiles(volume))
+        entries = [entry for menu in found for entry in menu.entries]
+        named = {path for e in entries for path in (e.kernel, *e.initrds, *media_of(e))}
+        markers = _markers(volume) | _sizes(volume, named - {""})
         return IsoFacts(
             size_bytes=size_bytes,
             missing_bytes=missing_bytes,
@@ -104,7 +108,8 @@ def _inspect(file: BinaryIO, name: str) -> IsoFacts:
             el_torito=tuple(_looked_into(file, entry) for entry in volume.el_torito),
             has_compressed=volume.has_compressed,
             markers=markers,
-            texts=texts,
+            texts=_texts(volume),
+            menus=found,
         )
 
 
@@ -143,7 +148,8 @@ def _texts(volume: Volume) -> dict[str, str]:
     left_bytes = TEXTS_LIMIT_BYTES
     for path in TEXTS:
         try:
-            head = volume.head(volume.find(path), min(TEXT_LIMIT_BYTES, left_bytes))
+            part = ByteRange(0, min(TEXT_LIMIT_BYTES, left_bytes))
+            head = volume.content(volume.find(path), part)
         except ImageError:
             continue
         if head:

@@ -16,7 +16,7 @@ from bootserver.errors import ImageError
 from bootserver.images.sidecar import is_absent, read_sidecar
 from bootserver.wholefile import put
 
-KEYS = ("title", "memdisk", "arguments", "recipe")
+KEYS = ("title", "memdisk", "arguments", "recipe", "entry")
 
 
 def settings_of(image: Path) -> tuple[dict[str, str], str]:

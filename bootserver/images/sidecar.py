@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import ErrorDetails
 
 from bootserver.errors import ImageError
-from bootserver.fields import ARGUMENTS_LIMIT, KernelArguments, MemdiskArguments
+from bootserver.fields import ARGUMENTS_LIMIT, Entry, KernelArguments, MemdiskArguments
 from bootserver.images.iso import open_regular
 from bootserver.images.recipes import RECIPE_NAMES
 from bootserver.model import ImageSettings
@@ -31,6 +31,8 @@ RULES = {
     "arguments": f"kernel arguments in a text of at most {ARGUMENTS_LIMIT:,} characters: printable "
     "ASCII without ${...} in a word",
     "recipe": "the name of a recipe in a text, as images explain prints it",
+    "entry": "the name or title of an entry of the disc's own menu, or # and its number, as images "
+    "explain prints them",
     "inject": 'a table of files for the initramfs: "path/in/it" = "file beside the image"',
     "replace": 'a table of files for the disc: "/path/on/disc" = "file beside the image"',
 }
@@ -55,7 +57,8 @@ def read_sidecar(image: Path) -> SideCar:
         return NOTHING_SAID
     _require_recipe(path.name, keys.recipe)
     files = _locate(path, {"inject": keys.inject, "replace": keys.replace})
-    return SideCar(keys.title, ImageSettings(keys.memdisk, keys.arguments, keys.recipe, **files))
+    said = ImageSettings(keys.memdisk, keys.arguments, keys.recipe, keys.entry, **files)
+    return SideCar(keys.title, said)
 
 
 def remove_sidecar(image: Path) -> None:
@@ -104,6 +107,7 @@ class _Keys(BaseModel):
     memdisk: MemdiskArguments = ""
     arguments: KernelArguments = ""
     recipe: str = ""
+    entry: Entry = ""
     inject: dict[Annotated[str, AfterValidator(_path_in_initramfs)], str] = {}
     replace: dict[Annotated[str, AfterValidator(_path_on_disc)], str] = {}
 

@@ -186,10 +186,24 @@ class Ledger:
                 log.warning("boot.hindered", session=boot.session.id, reason=error)
 
     def expect(
-        self, key: str, image_bytes: int, *, recipe: str = "", method: str = "", profile: str = ""
+        self,
+        key: str,
+        image_bytes: int,
+        *,
+        recipe: str = "",
+        method: str = "",
+        entry: str = "",
+        profile: str = "",
     ) -> None:
         """Say how a session boots: how much it fetches, of what kind of image, which way, why."""
-        self._change(key, image_bytes=image_bytes, recipe=recipe, method=method, profile=profile)
+        self._change(
+            key,
+            image_bytes=image_bytes,
+            recipe=recipe,
+            method=method,
+            entry=entry,
+            profile=profile,
+        )
 
     # ---- What they fetch ----
 

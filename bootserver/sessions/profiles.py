@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,9 +23,22 @@ from bootserver.selector import Selector
 RETRY_S = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """What the machines of a selector boot; "" where nothing is said.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineProfile:
+    """What a machine boots; "" where nothing is said."""
+
+    image: str = ""
+    entry: str = ""
+    arguments: str = ""
+    memdisk: str = ""
+
+
+_SAID = tuple(field.name for field in fields(MachineProfile))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile(MachineProfile):
+    """What the machines of a selector boot.
 
     A standing profile holds until it is forgotten, a one-shot one for the next boot. Setting one
     again makes a new one, with an id of its own.
@@ -34,19 +47,7 @@ class Profile:
     id: str
     selector: Selector
     set_at: datetime
-    image: str = ""
-    arguments: str = ""
-    memdisk: str = ""
     once: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class MachineProfile:
-    """What is in force for one machine; "" where nothing was said about it."""
-
-    image: str = ""
-    arguments: str = ""
-    memdisk: str = ""
 
 
 def choose(profiles: Sequence[Profile], machine: Machine) -> Profile | None:
@@ -61,17 +62,15 @@ def choose(profiles: Sequence[Profile], machine: Machine) -> Profile | None:
 def effective(machine: Machine, config: Config, profile: Profile | None) -> MachineProfile:
     """What holds for the machine: the profile's fields, then those of its `[[machines]]` table."""
     sources = [source for source in (profile, config.machine(machine)) if source is not None]
-    return MachineProfile(
-        image=next((s.image for s in sources if s.image), ""),
-        arguments=next((s.arguments for s in sources if s.arguments), ""),
-        memdisk=next((s.memdisk for s in sources if s.memdisk), ""),
-    )
+    said = {name: [getattr(source, name) for source in sources] for name in _SAID}
+    return MachineProfile(**{name: next(filter(None, all), "") for name, all in said.items()})
 
 
 class ProfileStore:
     """The profiles in the database; every call is one transaction.
 
-    A selector has one standing profile at most, and one one-shot profile beside it.
+    A selector has one standing profile at most, and one one-shot profile beside it. `boots` are
+    fields of MachineProfile.
     """
 
     def __init__(self, engine: DatabaseEngine) -> None:
@@ -84,36 +83,18 @@ class ProfileStore:
         async with self._engine.connect() as connection:
             return [_profile(row) for row in await connection.execute(query)]
 
-    async def set(
-        self,
-        selector: Selector,
-        *,
-        image: str = "",
-        arguments: str = "",
-        memdisk: str = "",
-        once: bool = False,
-    ) -> Profile:
+    async def set(self, selector: Selector, *, once: bool = False, **boots: str) -> Profile:
         """The new profile of the selector, in place of its former one of the same kind."""
-        now = clock.now()
-        profile = Profile(secrets.token_hex(6), selector, now, image, arguments, memdisk, once)
+        profile = _new(selector, once, boots)
         former = (PROFILES.c.selector == selector.key) & (PROFILES.c.once == once)
         async with self._engine.begin() as connection:
             await connection.execute(PROFILES.delete().where(former))
             await connection.execute(PROFILES.insert(), _row(profile))
         return profile
 
-    async def add(
-        self,
-        selector: Selector,
-        *,
-        image: str = "",
-        arguments: str = "",
-        memdisk: str = "",
-        once: bool = False,
-    ) -> Profile | None:
+    async def add(self, selector: Selector, *, once: bool = False, **boots: str) -> Profile | None:
         """The new profile of the selector; None if it has one of that kind already."""
-        now = clock.now()
-        profile = Profile(secrets.token_hex(6), selector, now, image, arguments, memdisk, once)
+        profile = _new(selector, once, boots)
         try:
             async with self._engine.begin() as connection:
                 await connection.execute(PROFILES.insert(), _row(profile))
@@ -121,14 +102,9 @@ class ProfileStore:
             return None
         return profile
 
-    async def replace(
-        self, former: Profile, *, image: str = "", arguments: str = "", memdisk: str = ""
-    ) -> Profile | None:
+    async def replace(self, former: Profile, **boots: str) -> Profile | None:
         """The new profile in place of exactly `former`; None if that is not there any more."""
-        now = clock.now()
-        new = Profile(
-            secrets.token_hex(6), former.selector, now, image, arguments, memdisk, former.once
-        )
+        new = _new(former.selector, former.once, boots)
         this_one = PROFILES.c.id == former.id
         async with self._engine.begin() as connection:
             replaced = await connection.execute(PROFILES.update().where(this_one).values(_row(new)))
@@ -176,17 +152,20 @@ class ProfileStore:
                 self._used -= used
 
 
+def _new(selector: Selector, once: bool, boots: Mapping[str, str]) -> Profile:
+    return Profile(
+        id=secrets.token_hex(6), selector=selector, set_at=clock.now(), once=once, **boots
+    )
+
+
 def _row(profile: Profile) -> dict[str, Any]:
     return {
         "id": profile.id,
         "selector": profile.selector.key,
         "names": profile.selector.names,
-        "image": profile.image,
-        "arguments": profile.arguments,
-        "memdisk": profile.memdisk,
         "once": profile.once,
         "set_at": profile.set_at.timestamp(),
-    }
+    } | {name: getattr(profile, name) for name in _SAID}
 
 
 def _profile(row: Row[Any]) -> Profile:
@@ -194,8 +173,6 @@ def _profile(row: Row[Any]) -> Profile:
         id=row.id,
         selector=Selector(**row.names),
         set_at=datetime.fromtimestamp(row.set_at, UTC),
-        image=row.image,
-        arguments=row.arguments,
-        memdisk=row.memdisk,
         once=row.once,
+        **{name: getattr(row, name) for name in _SAID},
     )

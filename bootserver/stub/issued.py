@@ -120,8 +120,9 @@ def _text(spec: StubSpec) -> str:
     values = asdict(spec)
     if not spec.network.then_dhcp:
         del values["network"]["then_dhcp"]
-    if not spec.machine:
-        del values["machine"]
+    for key in ("machine", "entry"):
+        if not values[key]:
+            del values[key]
     return json.dumps(values, sort_keys=True)
 
 

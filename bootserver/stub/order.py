@@ -14,6 +14,7 @@ from bootserver.stub.plan import StubSpec
 def order_stub(
     config: Config,
     image_id: str = "",
+    entry: str = "",
     *,
     servers: Sequence[str] = (),
     network: NetworkSpec = DHCP,
@@ -24,6 +25,7 @@ def order_stub(
     """
     return StubSpec(
         image=image_id,
+        entry=entry,
         servers=tuple(servers) or (own_url(config), *config.stub.servers),
         tftp_port=config.tftp.port if config.tftp.enabled else None,
         network=network,

@@ -49,6 +49,7 @@ class StubSpec:
     pack: bool = False  # iPXE packed behind our own UEFI loader: half the bytes
     shim_loads: str = ""  # what the site's shim starts; "" is a stub without shim
     machine: str = ""  # for which it is made: gives it a token of its own; "" = for any
+    entry: str = ""  # of the menu of the image's disc; "" = as the image, or the machine, says
 
     def file_name(self, stub_format: StubFormat) -> str:
         """What its file is called where no other name is given."""

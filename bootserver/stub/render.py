@@ -5,6 +5,7 @@ Text from outside passes a filter of `bootserver.quoting`; everything else is a 
 
 from __future__ import annotations
 
+import re
 import shlex
 import textwrap
 from collections import Counter
@@ -67,7 +68,7 @@ class BootScript:
 
 @dataclass(frozen=True, slots=True)
 class MenuChoice:
-    """An image that the machine can boot: its id as part of a URL, and the line on the screen."""
+    """What the machine can boot: its key as part of a URL, and the line on the screen."""
 
     key: str
     label: str
@@ -99,16 +100,25 @@ def _elided(title: str) -> str:
 
 
 def render_menu(
-    bootable: Sequence[MenuChoice], refusals: Sequence[str], *, default: str, timeout_s: int
+    question: str,
+    picks: str,
+    bootable: Sequence[MenuChoice],
+    notes: Sequence[str],
+    *,
+    default: str = "",
+    timeout_s: int = 0,
 ) -> str:
-    """A menu of what boots; what does not is there with the reason, and cannot be chosen.
+    """A menu of what boots; `notes` say below it what does not, or why the question is asked.
 
-    `default` is a choice's key, or "" for the machine's own disk; 0 seconds wait for ever.
+    What is picked is asked for below `picks`, as `Pick` of `bootserver.scripts` reads it. `default`
+    is a choice's key, or "" for the machine's own disk; 0 seconds wait for ever.
     """
     keys = [choice.key for choice in bootable]
     return _template("menu.ipxe").render(
+        question=question,
+        picks=picks,
         bootable=bootable,
-        refused=_on_screen(refusals),
+        notes=_on_screen(notes),
         default=default if default in keys else OWN_DISK,
         timeout_s=timeout_s,
     )
@@ -152,8 +162,13 @@ def _environment() -> Environment:
         "ipxe_arguments": ipxe_arguments,
         "sh": shlex.quote,
     }
-    environment.filters["basename"] = lambda path: path.rpartition("/")[2]
+    environment.filters["name"] = _name
     return environment
+
+
+def _name(path: str) -> str:
+    """A word by which iPXE and the kernel's command line call a file of the disc."""
+    return re.sub(r"[^\w.+~-]", "_", path.rpartition("/")[2], flags=re.ASCII)
 
 
 def _template(name: str) -> Template:

@@ -10,6 +10,7 @@ from bootserver.images.overlay import Served
 from bootserver.model import BootSession, ByteRange, StubFormat, TransferEnd
 from bootserver.openfile import OpenFile, open_file
 from bootserver.plane import WHOLE_IMAGE, BootPlane
+from bootserver.scripts import Pick
 from bootserver.sessions.live import Fetch
 from bootserver.tftp.packets import ErrorCode
 from bootserver.tftp.server import TftpFile, TftpRefusal, TftpRequest
@@ -32,12 +33,10 @@ async def _open(plane: BootPlane, request: TftpRequest) -> TftpFile:
         return plane.http_url(request.local_address)
 
     match [part for part in re.split(r"[/\\]", request.name) if part not in ("", ".")]:
-        case ["b", token, "boot.ipxe"]:
+        case ["b", token, *picked, "boot.ipxe"] if picked[:1] in ([], ["pick"], ["entry"]):
             # TFTP has no query: the machine's memory and names stay unknown.
-            return _Text((await plane.script(token, {}, request.client, origin())).encode())
-        case ["b", token, "pick", *image, "boot.ipxe"]:
-            picked = unquote("/".join(image))
-            script = await plane.script(token, {}, request.client, origin(), picked)
+            pick = Pick.parse(unquote("/".join(picked)))
+            script = await plane.script(token, {}, request.client, origin(), pick)
             return _Text(script.encode())
         case ["boot.ipxe" | "autoexec.ipxe"] | ["nbp", "autoexec.ipxe"]:
             return _Text(plane.open_script(origin()).encode())

@@ -270,7 +270,13 @@ async def test_only_the_web_is_downloaded_from(admin: Admin, url: str):
 async def test_settings_are_changed_by_who_knows_them(admin: Admin):
     _, headers, _ = await admin.raw("/images/rescue/settings")
     first = {"If-Match": headers["ETag"]}
-    wanted = {"title": "Rescue disc", "memdisk": "iso", "arguments": "quiet", "recipe": ""}
+    wanted = {
+        "title": "Rescue disc",
+        "memdisk": "iso",
+        "arguments": "quiet",
+        "recipe": "",
+        "entry": "",
+    }
 
     status, headers, _ = await admin.raw(
         "/images/rescue/settings", "PUT", json=wanted, headers=first

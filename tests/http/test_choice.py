@@ -259,5 +259,5 @@ async def test_a_machines_kernel_arguments_follow_the_recipes_and_the_images(
     script = await plane.script(await plane.token("live"))
 
     [kernel] = [line for line in script.splitlines() if line.startswith("kernel ")]
-    assert " boot=live components " in kernel
+    assert " components boot=live " in kernel
     assert kernel.endswith(" of.image of.machine || goto retry")

@@ -100,6 +100,7 @@ async def test_a_restart_counts_nothing_twice(config: Config):
         resumed = await total(admin, "boot_phase_seconds_count")
         under_way = await total(admin, "boots_in_progress")
         admin.ledger.advance(session.key, BootPhase.HANDED_OFF)
+        await admin.ledger.flush()
 
         assert before == 6
         assert resumed == 0

@@ -7,10 +7,8 @@ import pytest
 from bootserver.images.arguments import fill, is_plain
 
 
-@pytest.mark.parametrize(
-    "word", ["${mac}", "$root", "{tree}", "a\\;b", "a b", "caf\u00e9", "#x", "&&", ""]
-)
-def test_a_word_that_a_boot_loader_would_change_is_not_plain(word: str):
+@pytest.mark.parametrize("word", ["${mac}", "$root", "{tree}", "a b", "caf\u00e9", ""])
+def test_a_word_that_we_would_change_is_not_plain(word: str):
     assert not is_plain(word)
 
 

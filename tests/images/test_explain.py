@@ -20,6 +20,7 @@ from bootserver.model import (
     Machine,
     Method,
 )
+from tests.fixtures.menu_files import menus_of
 
 MB = 1_000_000
 MIB = 1 << 20
@@ -102,10 +103,9 @@ def test_a_refusal_is_not_verified(booted):
 
 def unknown_linux(arguments: str, kernel_bytes: int = MB, **more: int) -> Image:
     """A disc of no known kind with a boot menu of one entry."""
-    menu = f'menuentry "X" {{\nlinux /k {arguments}\ninitrd /i\n}}\n'
     disc = image({"/k": kernel_bytes, "/i": MB} | {f"/{path}": MB for path in more})
     assert disc.facts
-    return replace(disc, facts=replace(disc.facts, texts={"/boot/grub/grub.cfg": menu}))
+    return replace(disc, facts=replace(disc.facts, menus=menus_of(arguments)))
 
 
 MOST = 110 * MB  # of the image's 206
@@ -248,7 +248,9 @@ def test_all_of_it_goes_into_json():
     assert told["recipe"] == "debian-live"
     assert told["reasons"][0] == "it has /live/filesystem.squashfs"
     assert told["bios"]["method"] == told["uefi"]["method"] == "kernel"
-    assert told["bios"].keys() == {"method", "sentence", "ram_bytes", "refusal", "verified"}
+    assert told["bios"].keys() == {
+        *("method", "entry", "sentence", "ram_bytes", "refusal", "verified")
+    }
     assert told["ram_bytes"] == told["machine"]["ram_bytes"] == 704 * MIB
     assert told["caveats"] == []
 

@@ -222,12 +222,12 @@ def test_small_texts_are_read_as_text(tmp_path: Path) -> None:
         ".disk/info": b"Debian \xe2\x80\x9cBookworm\xe2\x80\x9d\0\xff",
         "boot/grub/grub.cfg": b"",
         "home/unrelated.txt": b"unread",
-        "EFI/BOOT/GRUB.CFG": b"menuentry",
+        "boot/grub2/grub.cfg": b"menuentry",
     }
 
     facts = inspect_iso(make_iso(tmp_path / "a.iso", files))
 
-    assert facts.texts == {"/.disk/info": "Debian “Bookworm”�", "/efi/boot/grub.cfg": "menuentry"}
+    assert facts.texts == {"/.disk/info": "Debian “Bookworm”�", "/boot/grub2/grub.cfg": "menuentry"}
 
 
 def test_of_large_texts_the_beginning_is_read_while_there_is_room(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from bootserver.images.arguments import PLACES, fill
 from bootserver.images.recipes import RECIPES, Recipe, identify
-from bootserver.images.recipes.offers import Kernel, Offer, OwnConfig, Wimboot
+from bootserver.images.recipes.offers import Kernel, Offer, OwnMenu, Wimboot, Wishes
 from bootserver.model import (
     DiscMenu,
     EntryKind,
@@ -21,6 +21,7 @@ from bootserver.model import (
     PlainDisk,
     Way,
 )
+from tests.fixtures.menu_files import menus_of
 from tests.images.corpus import BY_NAME, DISCS, Disc, facts_of
 
 MIB = 1 << 20
@@ -29,11 +30,14 @@ ROWS = {recipe.name: recipe for recipe in RECIPES}
 NOT_EVERYWHERE = {"kaspersky", "dban", "esxi", "debian-i386", "kali-install.386"}
 
 
+WISHES = Wishes(64)
+
+
 def offer(facts: IsoFacts, firmware: Firmware = Firmware.BIOS) -> Offer:
     """The best that the image's recipe has to offer."""
     recipe = identify(facts).recipe
     boot = (recipe.bios if firmware is Firmware.BIOS else recipe.uefi)[0]
-    offered = boot.offer(facts, firmware, os_room_mib=64)
+    offered = boot.offer(facts, firmware, WISHES)
     assert isinstance(offered, Offer), offered
     return offered
 
@@ -59,9 +63,9 @@ def test_every_way_names_files_that_are_on_the_disc(disc: Disc, firmware: Firmwa
     recipe = identify(facts).recipe
 
     for boot in recipe.bios if firmware is Firmware.BIOS else recipe.uefi:
-        offered = boot.offer(facts, firmware, os_room_mib=64)
+        offered = boot.offer(facts, firmware, WISHES)
         if isinstance(offered, str):
-            assert disc.name in NOT_EVERYWHERE or isinstance(boot, OwnConfig)
+            assert disc.name in NOT_EVERYWHERE or isinstance(boot, OwnMenu)
             continue
         way = offered.way
         paths = [*filter(None, [way.program]), *way.initrds, *(path for _, path in way.files)]
@@ -82,8 +86,8 @@ def needed_by_some_disc(
     for number in range(len(alternatives)):
         yield any(
             row.name == disc.recipe
-            and less(boot, number).offer(facts_of(disc), Firmware.BIOS, 64)
-            != boot.offer(facts_of(disc), Firmware.BIOS, 64)
+            and less(boot, number).offer(facts_of(disc), Firmware.BIOS, WISHES)
+            != boot.offer(facts_of(disc), Firmware.BIOS, WISHES)
             for row, boot in KERNELS
             if alternatives in (boot.places, boot.medium)
             for disc in DISCS
@@ -173,7 +177,7 @@ def test_an_installer_of_32_bits_is_for_bios_machines():
     facts = facts_of(BY_NAME["debian-i386"])
 
     assert offer(facts).way.program == "/install.386/vmlinuz"
-    refusal = ROWS["debian-installer"].uefi[0].offer(facts, Firmware.UEFI, 64)
+    refusal = ROWS["debian-installer"].uefi[0].offer(facts, Firmware.UEFI, WISHES)
     assert str(refusal).startswith("has no /install.amd/vmlinuz with /install.amd/initrd.gz and no")
 
 
@@ -349,15 +353,17 @@ def test_wimboot_gets_the_manager_the_store_and_the_wim_last(
 def test_symantec_like_discs_are_not_given_to_wimboot_without_their_store():
     wim = IsoFacts(0, markers={"/sources/boot.wim": 100, "/bootmgr": 1})
 
-    assert Wimboot(store_needed=True).offer(wim, Firmware.BIOS, 64) == "has no BCD and no boot.sdi"
-    assert isinstance(Wimboot().offer(wim, Firmware.BIOS, 64), Offer)
+    assert (
+        Wimboot(store_needed=True).offer(wim, Firmware.BIOS, WISHES) == "has no BCD and no boot.sdi"
+    )
+    assert isinstance(Wimboot().offer(wim, Firmware.BIOS, WISHES), Offer)
 
 
 def test_windows_in_memory_needs_its_wim_once_more():
     facts = facts_of(BY_NAME["winpe-adk"])
     facts = replace(facts, size_bytes=300 * MIB, markers={"/sources/boot.wim": 250 * MIB})
 
-    whole = ROWS["winpe"].bios[-1].offer(facts, Firmware.BIOS, 64)
+    whole = ROWS["winpe"].bios[-1].offer(facts, Firmware.BIOS, WISHES)
 
     assert isinstance(whole, Offer)
     assert whole.way.method is Method.MEMDISK
@@ -398,11 +404,10 @@ def test_a_root_that_the_discs_own_arguments_name_is_fetched_from_there():
 
 
 def test_an_unknown_linux_that_tells_nothing_is_no_offer_of_its_family():
-    menu = "menuentry X {\nlinux /k quiet\ninitrd /i\n}\n"
-    facts = IsoFacts(0, markers={"/k": 1, "/i": 1}, texts={"/boot/grub/grub.cfg": menu})
+    facts = IsoFacts(0, markers={"/k": 1, "/i": 1}, menus=menus_of("quiet"))
 
-    assert isinstance(OwnConfig(any_family=False).offer(facts, Firmware.UEFI, 64), str)
-    assert isinstance(OwnConfig(any_family=True).offer(facts, Firmware.UEFI, 64), Offer)
+    assert isinstance(OwnMenu(any_family=False).offer(facts, Firmware.UEFI, WISHES), str)
+    assert isinstance(OwnMenu(any_family=True).offer(facts, Firmware.UEFI, WISHES), Offer)
 
 
 def test_signatures_and_sums_are_no_kernels():
@@ -410,7 +415,7 @@ def test_signatures_and_sums_are_no_kernels():
     names = ("vmlinuz-1", "vmlinuz-1.sig", "vmlinuz-1.sha256", "initrd.img-1", "initrd.img-1.asc")
     facts = IsoFacts(0, markers={f"/live/{name}": 1 for name in names})
 
-    offered = place.offer(facts, Firmware.BIOS, 64)
+    offered = place.offer(facts, Firmware.BIOS, WISHES)
 
     assert isinstance(offered, Offer)
     assert (offered.way.program, offered.way.initrds) == (
@@ -422,7 +427,7 @@ def test_signatures_and_sums_are_no_kernels():
 def test_a_directory_or_an_empty_file_is_no_kernel():
     facts = IsoFacts(0, markers={"/linux": 0, "/initrd.gz": 9})
 
-    refusal = Kernel(places=(("/linux", "/initrd.gz"),)).offer(facts, Firmware.BIOS, 64)
+    refusal = Kernel(places=(("/linux", "/initrd.gz"),)).offer(facts, Firmware.BIOS, WISHES)
 
     assert refusal == "has no /linux with /initrd.gz"
 
@@ -431,7 +436,9 @@ def test_an_initrd_of_another_version_is_not_taken_though_it_is_newer():
     names = ("vmlinuz-6.1", "vmlinuz-5.9", "initrd.img-6.1", "initrd.img-6.2", "initrd.img-5.9")
     facts = IsoFacts(0, markers={f"/live/{name}": 1 for name in names})
 
-    offered = Kernel(places=(("/live/vmlinuz*", "/live/initrd*"),)).offer(facts, Firmware.BIOS, 64)
+    offered = Kernel(places=(("/live/vmlinuz*", "/live/initrd*"),)).offer(
+        facts, Firmware.BIOS, WISHES
+    )
 
     assert isinstance(offered, Offer)
     assert offered.way.program == "/live/vmlinuz-6.1"

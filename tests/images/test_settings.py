@@ -10,7 +10,7 @@ import pytest
 from bootserver.errors import ImageError
 from bootserver.images.settings import change_settings, settings_of
 
-NOTHING = {"title": "", "memdisk": "", "arguments": "", "recipe": ""}
+NOTHING = dict.fromkeys(("title", "memdisk", "arguments", "recipe", "entry"), "")
 
 
 @pytest.fixture

@@ -37,7 +37,8 @@ async def store(tmp_path: Path) -> AsyncIterator[ProfileStore]:
 
 
 def profile(name: str, selector: Selector, *, day: int = 1, once: bool = False) -> Profile:
-    return Profile(name, selector, datetime(2025, 11, day, tzinfo=UTC), once=once)
+    set_at = datetime(2025, 11, day, tzinfo=UTC)
+    return Profile(id=name, selector=selector, set_at=set_at, once=once)
 
 
 def chosen(*profiles: Profile) -> str:
@@ -152,8 +153,11 @@ def test_a_profile_wins_field_by_field_over_the_file():
     )
     now = datetime.now(UTC)
 
-    assert effective(MACHINE, config, Profile("7", BY_MAC, now, image="set")) == MachineProfile(
+    set_here = Profile(id="7", selector=BY_MAC, set_at=now, image="set")
+    assert effective(MACHINE, config, set_here) == MachineProfile(
         image="set", arguments="quiet", memdisk="iso"
     )
-    assert effective(MACHINE, config, None) == MachineProfile("file", "quiet", "iso")
+    assert effective(MACHINE, config, None) == MachineProfile(
+        image="file", arguments="quiet", memdisk="iso"
+    )
     assert effective(Machine(), config, None) == MachineProfile()

@@ -27,6 +27,8 @@ from tests.fixtures.readers import hostile_names, ipxe_commands
 IMAGE = Image("live", "/images/live.iso", FileVersion(1, 1, 1), title="Live ${x} && more")
 BASE = "/b/KEY"
 
+ASKED = ("what shall this machine boot?", "pick")
+
 
 def script(way: Way, **fields: object) -> list[str]:
     text = BootScript(IMAGE, way, BASE, expected_bytes=2_000_000, **fields).render()
@@ -115,6 +117,7 @@ def test_a_title_cannot_become_a_command_and_every_method_comes_back(method: Met
 
 def test_a_menu_offers_what_boots_and_gives_the_reason_for_what_does_not():
     text = render_menu(
+        *ASKED,
         [MenuChoice("a%20b", "A B (12 MB)")],
         ["Other: it has || no boot entry"],
         default="a%20b",
@@ -131,6 +134,7 @@ def test_every_name_in_a_menu_is_text():
     names = [name for name in hostile_names(400) if name and name.isprintable()]
     keys = ["--help", *(quote(name, safe="") for name in names[1:])]
     text = render_menu(
+        *ASKED,
         [MenuChoice(key, name) for key, name in zip(keys, names, strict=True)],
         [f"{name}: no" for name in names],
         default="--help",
@@ -184,7 +188,7 @@ def test_letters_beyond_ascii_are_transliterated_in_whatever_form_they_come():
 
 
 def test_a_default_that_does_not_boot_here_is_the_machines_own_disk():
-    text = render_menu([], ["Other: no"], default="other", timeout_s=0)
+    text = render_menu(*ASKED, [], ["Other: no"], default="other", timeout_s=0)
 
     assert "\nchoose --default / picked || goto menu\n" in text
     assert "No image of the library boots on this machine." in text

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from bootserver.amt.errors import AmtError
 from bootserver.amt.hosts import Lines
-from bootserver.images.decide import Decision, Site, decide
+from bootserver.images.decide import Decision, Site, chosen, decide
 from bootserver.model import Firmware, Image, Machine, Method
 from bootserver.quoting import shell_command
 
@@ -63,9 +63,7 @@ def foresee(
     `stub_bytes` is what a firmware reads of the stub.
     """
     decisions = [
-        decision
-        for firmware in Firmware
-        if (decision := decide(image, Machine(firmware=firmware), site)).offer
+        decision for firmware in Firmware if (decision := _decided(image, firmware, site)).offer
     ]
     if not decisions:
         refusal = decide(image, Machine(firmware=Firmware.UEFI), site).refusal
@@ -88,6 +86,15 @@ def foresee(
     )
     direct = Forecast(read_bytes, 0, read_bytes / lines.slow_bytes_per_s)
     return Outlook(two_stage, direct, image.size_bytes <= SELF_CONTAINED_MAX_BYTES)
+
+
+def _decided(image: Image, firmware: Firmware, site: Site) -> Decision:
+    """How the image boots; of a choice at the machine's screen, its first entry."""
+    machine = Machine(firmware=firmware)
+    decision = decide(image, machine, site)
+    if decision.choice is None:
+        return decision
+    return decide(chosen(image, f"#{decision.choice.numbers[0] + 1}"), machine, site)
 
 
 def is_disc(image: Image) -> bool:

@@ -74,6 +74,7 @@ def profile_json(profile: Profile) -> dict[str, Any]:
         "etag": etag_of(profile.id),
         **asdict(profile.selector),
         "image": profile.image,
+        "entry": profile.entry,
         "arguments": profile.arguments,
         "memdisk": profile.memdisk,
         "once": profile.once,
@@ -97,13 +98,7 @@ async def add_profile(request: web.Request) -> web.Response:
     """POST /profiles"""
     parts, wanted = parts_of(request), await read_body(request, NewProfile)
     require_image(parts, wanted.image)
-    profile = await parts.profiles.add(
-        wanted.selector,
-        image=wanted.image,
-        arguments=wanted.arguments,
-        memdisk=wanted.memdisk,
-        once=wanted.once,
-    )
+    profile = await parts.profiles.add(wanted.selector, once=wanted.once, **wanted.boots)
     if profile is None:
         raise ProblemError(
             409, "there is such a profile for these names already", hint="change that one"
@@ -117,9 +112,7 @@ async def put_profile(request: web.Request) -> web.Response:
     wanted = await read_body(request, ProfileChange)
     require_match(request, etag_of(profile.id))
     require_image(parts, wanted.image)
-    new = await parts.profiles.replace(
-        profile, image=wanted.image, arguments=wanted.arguments, memdisk=wanted.memdisk
-    )
+    new = await parts.profiles.replace(profile, **wanted.boots)
     if new is None:
         raise changed()
     return _response(new)

@@ -26,6 +26,7 @@ from pydantic import (
 from bootserver.amt.nouns import AmtLogin, BootMethod, BootTarget, PowerAction
 from bootserver.fields import (
     AmtUser,
+    Entry,
     ImageId,
     KernelArguments,
     Mac,
@@ -43,6 +44,7 @@ from bootserver.selector import Selector
 PAGE_MAX = 200
 TITLE_MAX = 200
 URL_MAX = 4096
+ENTRY = "An entry of the disc's own menu: its name, its title, or # and a number"
 
 
 def _one_line(text: str) -> str:
@@ -161,12 +163,14 @@ class NewSettings(Body):
     memdisk: MemdiskArguments = ""
     arguments: KernelArguments = ""
     recipe: Annotated[str, AfterValidator(_recipe)] = ""
+    entry: Entry = Field(default="", description=ENTRY)
 
 
 class StubOrder(Body):
     """A stub to build."""
 
     image: ImageId = Field(default="", description="An image's id; without one, a menu of all")
+    entry: Entry = Field(default="", description=ENTRY)
     # From JSON an enum comes as text, which strict mode lets in.
     format: StubFormat = StubFormat.ISO
     static_ip: Annotated[str, AfterValidator(_ipv4_with_prefix)] = Field(
@@ -242,13 +246,19 @@ class ProfileChange(Body):
     """What the machines of a profile boot from now on."""
 
     image: ImageId = ""
+    entry: Entry = Field(default="", description=ENTRY)
     arguments: KernelArguments = ""
     memdisk: MemdiskArguments = ""
 
+    @property
+    def boots(self) -> dict[str, str]:
+        """What it says, by the names of MachineProfile."""
+        return {name: getattr(self, name) for name in ("image", "entry", "arguments", "memdisk")}
+
     @model_validator(mode="after")
     def _says_something(self) -> ProfileChange:
-        if not (self.image or self.arguments or self.memdisk):
-            raise ValueError("give image, arguments or memdisk")
+        if not any(self.boots.values()):
+            raise ValueError("give image, entry, arguments or memdisk")
         return self
 
 

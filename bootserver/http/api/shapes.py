@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from bootserver.amt.boot.progress import Doing
 from bootserver.amt.control.facts import ConsentPolicy, ConsentState, ControlMode
 from bootserver.amt.nouns import BootMethod, PowerAction, PowerState
-from bootserver.model import BootPhase, Firmware, StubFormat, TransferEnd
+from bootserver.model import BootPhase, EntryKind, Firmware, StubFormat, TransferEnd
 
 
 class Shape(BaseModel):
@@ -167,11 +167,38 @@ class ImageList(Shape):
 class Outlook(Shape):
     """What happens on one kind of firmware; either `method` or `refusal` is empty."""
 
-    method: str
+    method: str  # "choose" where a person chooses an entry at the machine's screen
+    entry: str  # the title of the entry of the disc's own menu that is taken, or ""
     sentence: str
     ram_bytes: int
     refusal: str
     verified: bool
+
+
+class MenuEntry(Shape):
+    """An entry of a disc's own boot menu."""
+
+    number: int  # from 1
+    title: str
+    kind: EntryKind
+    name: str  # GRUB's id, syslinux's label, the file of a systemd-boot entry
+    parents: list[str]  # titles of the submenus that it is in
+    kernel: str
+    initrds: list[str]
+    arguments: list[str]
+    unread: str  # what of it cannot be told, or ""
+
+
+class DiscMenu(Shape):
+    """The boot menu that a disc shows on machines with that firmware."""
+
+    source: str
+    loader: str
+    firmware: Firmware
+    entries: list[MenuEntry]
+    default: int  # the number of the entry that starts by itself, 0 where that is not known
+    doubt: str  # why it is not known, or ""
+    unread: list[str]
 
 
 class Explanation(Shape):
@@ -185,6 +212,7 @@ class Explanation(Shape):
     uefi: Outlook
     ram_bytes: int
     caveats: list[str]
+    menus: list[DiscMenu]
 
 
 class ImageSettings(Shape):
@@ -194,6 +222,7 @@ class ImageSettings(Shape):
     memdisk: str
     arguments: str
     recipe: str
+    entry: str
 
 
 class JobKind(StrEnum):
@@ -279,6 +308,7 @@ class ConfiguredMachine(Shape):
     serial: str
     asset: str
     image: str
+    entry: str
     arguments: str
     memdisk: str
 
@@ -301,6 +331,7 @@ class Profile(Shape):
     serial: str
     asset: str
     image: str
+    entry: str
     arguments: str
     memdisk: str
     once: bool

@@ -48,7 +48,9 @@ async def build_stub(request: web.Request) -> web.Response:
         mac=wanted.mac,
         then_dhcp=wanted.then_dhcp,
     )
-    spec = order_stub(parts.config, wanted.image, servers=wanted.servers, network=network)
+    spec = order_stub(
+        parts.config, wanted.image, wanted.entry, servers=wanted.servers, network=network
+    )
     issued = await parts.issued.issue(spec)
     built = await asyncio.to_thread(_build, parts, issued, wanted.format)
     answer = _stub_json(issued, wanted.format, built)

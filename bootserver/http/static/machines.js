@@ -37,7 +37,7 @@ kinds.addEventListener("change", () => (form.elements.value.value = names[kinds.
 onSend(form, async (data) => {
   const once = data.get("once") === "yes";
   const said = Object.fromEntries(
-    ["image", "arguments", "memdisk"].map((key) => [key, data.get(key).trim()]),
+    ["image", "entry", "arguments", "memdisk"].map((key) => [key, data.get(key).trim()]),
   );
   const who = { [data.get("kind")]: data.get("value").trim() };
   const former = await sameProfile(who, once);

@@ -11,14 +11,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bootserver.images import bootconfig
 from bootserver.images.arguments import BOOT_CARD, is_plain
 from bootserver.images.recipes.paths import pick
 from bootserver.model import IsoFacts, MenuEntry
 
 NETWORK = f"ip=dhcp {BOOT_CARD}"
-
-AnyEntry = MenuEntry | bootconfig.MenuEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +49,12 @@ class Family:
     room_mib: int = 1024  # for the system
     hook: str = ""  # as in Way
 
-    def is_of(self, entry: AnyEntry) -> bool:
+    def is_of(self, entry: MenuEntry) -> bool:
         """True if the entry boots an initramfs of this make."""
         signed = any(word.startswith(self.signs) for word in entry.arguments)
         return signed or bool(self.kernel_in and self.kernel_in in entry.kernel)
 
-    def patterns(self, entry: AnyEntry) -> list[str]:
+    def patterns(self, entry: MenuEntry) -> list[str]:
         """Where on the disc the file may be that it fetches, as the entry says."""
         values = dict(self.defaults) | {
             name: value
@@ -185,7 +182,7 @@ _SEEKS = re.compile(
 _PATH = re.compile(r"/[a-z0-9._+~/-]+")
 
 
-def rest_over_http(entry: AnyEntry, facts: IsoFacts) -> Rest:
+def rest_over_http(entry: MenuEntry, facts: IsoFacts) -> Rest:
     """What to boot this entry with, so that its system finds its root without the disc."""
     ours = [family for family in FAMILIES if family.is_of(entry)]
     for family in ours:
@@ -206,7 +203,7 @@ def rest_over_http(entry: AnyEntry, facts: IsoFacts) -> Rest:
     return Rest(_harmless(entry.arguments), seeks=seeks or _seeking(entry.arguments))
 
 
-def media_of(entry: AnyEntry) -> set[str]:
+def media_of(entry: MenuEntry) -> set[str]:
     """The paths at which this entry's system may find its root, for the disc's inspection.
 
     They are lower case, and safe in a script and a URL; what needs a `*` is in `markers`.
@@ -215,10 +212,10 @@ def media_of(entry: AnyEntry) -> set[str]:
     return {path for path in patterns if _PATH.fullmatch(path)}
 
 
-def _filled(family: Family, entry: AnyEntry, medium: str) -> list[str]:
+def _filled(family: Family, entry: MenuEntry, medium: str) -> list[str]:
     """The words that the family adds."""
     words = family.added.replace("{medium}", medium[1:]).split()
-    said = dict(word.partition("=")[::2] for word in entry.arguments)
+    said = dict(word.partition("=")[::2] for word in entry.arguments if is_plain(word))
     for name, default in family.defaults.items():
         words = [word.replace(f"{{{name}}}", said.get(name) or default) for word in words]
     return words

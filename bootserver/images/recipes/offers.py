@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from bootserver.images.bootconfig import first_system
+from bootserver.errors import ImageError
+from bootserver.images.arguments import is_plain
+from bootserver.images.menus.choice import Choice, entry_for, menu_for
 from bootserver.images.recipes.families import Family, Rest, rest_over_http
 from bootserver.images.recipes.paths import content_files, pick, version_of
-from bootserver.model import Firmware, IsoFacts, Method, Way
+from bootserver.model import Firmware, IsoFacts, MenuEntry, Method, Way
 
 MIB = 1024 * 1024
 
@@ -22,12 +24,21 @@ class Offer:
     needed_bytes: int  # what the machine must have
     fetched: str = ""  # what the system fetches then: a path, or {iso} for the whole image
     doubt: str = ""  # why no boot of another disc speaks for this one's, as part of a sentence
+    entry: str = ""  # the title of the entry of the disc's menu that it is from
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What people say of a boot, beside what the disc says."""
+
+    os_room_mib: int  # for a system of which nothing is known
+    entry: str = ""  # of the disc's own menu
 
 
 class Boot(Protocol):
     """A description of a way to boot."""
 
-    def offer(self, facts: IsoFacts, firmware: Firmware, os_room_mib: int) -> Offer | str:
+    def offer(self, facts: IsoFacts, firmware: Firmware, wishes: Wishes) -> Offer | Choice | str:
         """The way on this disc; or why there is none, to be read after the name of the image."""
 
 
@@ -39,10 +50,10 @@ class Whole:
     room_mib: int = 0  # for the system; 0 = what the site says
     own_menu: bool = False  # its menu tells whether its system looks for the disc
 
-    def offer(self, facts: IsoFacts, firmware: Firmware, os_room_mib: int) -> Offer | str:
+    def offer(self, facts: IsoFacts, firmware: Firmware, wishes: Wishes) -> Offer | str:
         method = Method.RAMDISK if firmware is Firmware.UEFI else Method.MEMDISK
         kind = facts.plain_disk.kind if facts.plain_disk and method is Method.MEMDISK else ""
-        room_bytes = (self.room_mib or os_room_mib) * MIB
+        room_bytes = (self.room_mib or wishes.os_room_mib) * MIB
         needed_bytes = facts.size_bytes + facts.markers.get(self.twice, 0) + room_bytes
         doubt = _seeks_in_memory(facts) if self.own_menu else ""
         return Offer(Way(method, memdisk=kind), facts.size_bytes, needed_bytes, doubt=doubt)
@@ -69,7 +80,7 @@ class Kernel:
     times: float = 1.0  # how often what is fetched is in memory at once
     room_mib: int = 1024  # for the system
 
-    def offer(self, facts: IsoFacts, firmware: Firmware, os_room_mib: int) -> Offer | str:
+    def offer(self, facts: IsoFacts, firmware: Firmware, wishes: Wishes) -> Offer | str:
         base = pick(facts, [self.base])[1:].partition("/")[0]
         pair = self._kernel_and_initrd(facts, base)
         if pair is None:
@@ -129,25 +140,36 @@ def kernel_offer(facts: IsoFacts, way: Way, fetched: str, *, times: float, room_
 
 
 @dataclass(frozen=True, slots=True)
-class OwnConfig:
-    """The kernel and initrds that the disc's own menu boots first.
+class OwnMenu:
+    """The kernel and initrds of an entry of the disc's own menu, or a choice of its entries.
 
     Without `any_family` only where its arguments tell how it fetches its root over HTTP.
     """
 
     any_family: bool
 
-    def offer(self, facts: IsoFacts, firmware: Firmware, os_room_mib: int) -> Offer | str:
-        entry = first_system(facts.texts, facts.markers)
-        if entry is None:
-            return "has no boot menu that names a kernel on it"
+    def offer(self, facts: IsoFacts, firmware: Firmware, wishes: Wishes) -> Offer | Choice | str:
+        try:
+            taken = entry_for(facts, firmware, wishes.entry)
+        except ImageError as err:
+            return err.message
+        if isinstance(taken, MenuEntry):
+            return self._of_entry(taken, facts)
+        offers = [self._of_entry(taken.menu.entries[n], facts) for n in taken.numbers]
+        costs = [offer.needed_bytes for offer in offers if isinstance(offer, Offer)]
+        return replace(taken, needed_bytes=max(costs)) if costs else str(offers[0])
+
+    def _of_entry(self, entry: MenuEntry, facts: IsoFacts) -> Offer | str:
         rest = rest_over_http(entry, facts)
         if rest.fetched == "" and not self.any_family:
             return "does not tell how its system could fetch the rest over HTTP"
+        if odd := [word for word in entry.arguments if not is_plain(word)]:
+            return f"has the argument {odd[0]!r} in its menu, which cannot be passed on"
         arguments = " ".join(rest.arguments)
         way = Way(Method.KERNEL, entry.kernel, entry.initrds, arguments, hook=rest.hook)
         cost = kernel_offer(facts, way, rest.fetched, times=rest.times, room_mib=rest.room_mib)
-        return replace(cost, doubt=_doubt(rest, cost.loaded_bytes, facts.size_bytes))
+        doubt = _doubt(rest, cost.loaded_bytes, facts.size_bytes)
+        return replace(cost, doubt=doubt, entry=entry.title)
 
 
 def _doubt(rest: Rest, loaded_bytes: int, image_bytes: int) -> str:
@@ -167,7 +189,8 @@ def _doubt(rest: Rest, loaded_bytes: int, image_bytes: int) -> str:
 
 def _seeks_in_memory(facts: IsoFacts) -> str:
     """Why it is uncertain that a disc's own menu boots it from memory, or ""."""
-    entry = first_system(facts.texts, facts.markers)
+    menu = menu_for(facts, Firmware.UEFI)
+    entry = menu.entries[menu.default] if menu and menu.default is not None else None
     rest = rest_over_http(entry, facts) if entry else Rest(())
     if not rest.seeks and not rest.fetched:
         return ""
@@ -181,7 +204,7 @@ class Wimboot:
     store_needed: bool = False  # boot.wim has no BCD and boot.sdi of its own to fall back on
     room_mib: int = 512
 
-    def offer(self, facts: IsoFacts, firmware: Firmware, os_room_mib: int) -> Offer | str:
+    def offer(self, facts: IsoFacts, firmware: Firmware, wishes: Wishes) -> Offer | str:
         managers = {
             Firmware.BIOS: [("bootmgr", ["/bootmgr"])],
             Firmware.UEFI: [("bootmgfw.efi", ["/efi/boot/bootx64.efi", "/bootmgr.efi"])],
@@ -213,12 +236,12 @@ class Chain:
     arguments: str = ""
     room_mib: int = 0  # for the system; 0 = what the site says
 
-    def offer(self, facts: IsoFacts, firmware: Firmware, os_room_mib: int) -> Offer | str:
+    def offer(self, facts: IsoFacts, firmware: Firmware, wishes: Wishes) -> Offer | str:
         if not facts.markers.get(self.program):
             return f"has no {self.program}"
         way = Way(Method.CHAIN, self.program, arguments=self.arguments)
         loaded_bytes = facts.markers[self.program]
-        return Offer(way, loaded_bytes, loaded_bytes + (self.room_mib or os_room_mib) * MIB)
+        return Offer(way, loaded_bytes, loaded_bytes + (self.room_mib or wishes.os_room_mib) * MIB)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,5 +250,5 @@ class Never:
 
     reason: str  # to be read after the name of the image
 
-    def offer(self, facts: IsoFacts, firmware: Firmware, os_room_mib: int) -> Offer | str:
+    def offer(self, facts: IsoFacts, firmware: Firmware, wishes: Wishes) -> Offer | str:
         return self.reason

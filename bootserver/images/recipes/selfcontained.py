@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bootserver.images.recipes.offers import Chain, Kernel, Never, OwnConfig, Whole
+from bootserver.images.recipes.offers import Chain, Kernel, Never, OwnMenu, Whole
 from bootserver.images.recipes.recipe import Recipe
-from bootserver.images.recipes.signs import FloppyBoot, OwnMenu, PlainDiskImage, has, volume
+from bootserver.images.recipes.signs import FloppyBoot, MenuOfLinux, PlainDiskImage, has, volume
 
 WHOLE = Whole()
 _NFS_ONLY = Never(
@@ -80,10 +80,10 @@ UNKNOWN = (
     Recipe(
         "unknown-linux",
         "Linux of a kind that is not known, booted as its own menu says",
-        (OwnMenu(),),
+        (MenuOfLinux(),),
         # memdisk would lose the disc as soon as the kernel runs; a RAM disk can be found again.
-        bios=(OwnConfig(any_family=True),),
-        uefi=(OwnConfig(any_family=False), Whole(own_menu=True), OwnConfig(any_family=True)),
+        bios=(OwnMenu(any_family=True),),
+        uefi=(OwnMenu(any_family=False), Whole(own_menu=True), OwnMenu(any_family=True)),
         caveats=(
             "a system that looks for its disc finds it in memory only with UEFI, and only if its "
             "initrd has drivers for NVDIMM (nfit, nd_pmem)",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Protocol
 
-from bootserver.images.bootconfig import first_system
+from bootserver.images.menus.choice import bootable
 from bootserver.images.recipes.paths import matching
 from bootserver.model import IsoFacts
 
@@ -95,12 +95,14 @@ class FloppyBoot:
 
 
 @dataclass(frozen=True, slots=True)
-class OwnMenu:
+class MenuOfLinux:
     """Its own boot menu names a kernel that is on it."""
 
     def seen(self, facts: IsoFacts) -> str:
-        entry = first_system(facts.texts, facts.markers)
-        return f"{entry.source} boots {entry.kernel}" if entry else ""
+        for menu in facts.menus:
+            for number in bootable(menu, facts.markers):
+                return f"{menu.source} boots {menu.entries[number].kernel}"
+        return ""
 
 
 def has(*patterns: str) -> Has:
