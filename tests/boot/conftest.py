@@ -84,8 +84,8 @@ def proven(request: pytest.FixtureRequest) -> Iterator[Proven]:
     """`seen, boot = await proven(site, machine, WORDS)`: this kind of image boots in this way.
 
     It waits until the guest says WORDS, which nothing before it does, and the boot has come to
-    `phase`. What a test that passes has proved is what booted.json says of it; with --record-boots
-    it is written there.
+    `phase`. booted.json says no more of a test than what it proves when it passes; with
+    --record-boots that is written there.
     """
     ways: set[Way] = set()
 
@@ -110,6 +110,6 @@ def proven(request: pytest.FixtureRequest) -> Iterator[Proven]:
     test = request.node.nodeid
     if request.config.getoption("--record-boots"):
         record(test, ways)
-    assert ways == {fact.way for fact in facts() if fact.test == test}, (
-        f"booted.json says otherwise; run: pytest --record-boots {test!r}"
+    assert ways >= {fact.way for fact in facts() if fact.test == test}, (
+        f"booted.json says more; run: pytest --record-boots {test!r}"
     )
