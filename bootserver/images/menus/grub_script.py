@@ -23,7 +23,7 @@ _SINGLE = r"'[^']*'"
 _WORD = re.compile(
     rf"(?:[^{{}}|&$;<> \t\n'\"\\]+|{_DOUBLE}|{_SINGLE}|\\.|{_VARIABLE})+", re.DOTALL | re.ASCII
 )
-_COMMENT = re.compile(r"#[^\n]*")
+_BLANK = re.compile(r"[ \t]+|#[^\n]*")  # a comment begins where a word would
 _SYMBOL = re.compile(r"\|\||&&|;;|[\n{}|&;<>]")
 _UNENDING = re.compile(r"\$?\"|'|\Z")  # a quote that no word has: it never ends
 
@@ -167,13 +167,9 @@ class _Parser:
     def _next(self) -> None:
         """Go on to the next symbol or word."""
         text, at = self.text, self.at
-        while True:
-            while text[at : at + 1] in (" ", "\t"):
-                at += 1
-            word, comment = _WORD.match(text, at), _COMMENT.match(text, at)
-            if comment is None or (word and word.end() > comment.end()):
-                break
-            at = comment.end()
+        while blank := _BLANK.match(text, at):
+            at = blank.end()
+        word = _WORD.match(text, at)
         symbol = None if word else _SYMBOL.match(text, at)
         end = word.end() if word else at
         if not symbol and _UNENDING.match(text, end):

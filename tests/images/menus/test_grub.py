@@ -59,7 +59,7 @@ def words(script: str, others: dict[str, str] | None = None) -> tuple[str, ...]:
         ("a \\\n# no part of it\nb", ("a", "b")),
         ("a # a comment", ("a",)),
         ("a#b", ("a#b",)),
-        ("x=1 # it's\n>$x", ("1",)),
+        ("x=1 # it's\n #isn't\n>$x", ("1",)),
         ("x='a  b'\n>$x \"$x\"", ("a", "b", '"a  b"')),
         ("x=' b '\n>a$x/", ("ab/",)),  # GRUB begins no word at a blank
         ("x=b\n>a${x}c$x", ("abcb",)),
