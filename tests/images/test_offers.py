@@ -282,6 +282,21 @@ def test_what_the_disc_tells_its_own_kernel_is_kept_where_it_is_not_about_its_me
         assert arguments.startswith(kept)
 
 
+def test_the_menu_on_a_fedora_disc_says_what_its_kernel_is_told_beside():
+    disc = BY_NAME["fedora-41-live"]
+    menu = (
+        b"DEFAULT linux\nLABEL linux\n  KERNEL /images/pxeboot/vmlinuz\n"
+        b"  APPEND initrd=/images/pxeboot/initrd.img root=live:CDLABEL=F rd.live.image quiet rhgb\n"
+    )
+    facts = facts_of(replace(disc, files={**disc.files, "isolinux/isolinux.cfg": menu}))
+
+    for firmware in Firmware:
+        assert offer(facts, firmware).way.arguments == (
+            "quiet rhgb root=live:{tree}liveos/squashfs.img rd.live.image rd.neednet=1 "
+            f"ip=dhcp {NIC}"
+        )
+
+
 def test_what_a_row_says_otherwise_gives_way_to_the_disc_and_what_it_must_say_does_not():
     arguments = offer(with_menu("kali-live", "boot=live")).way.arguments.split()
 
