@@ -365,7 +365,7 @@ SYSLINUX_SHAPES = (
     Shape(
         "a menu for many discs: the default opens a menu of its own",
         {
-            SYSLINUX: "DEFAULT menu.c32\nPROMPT 0\nMENU TITLE Discs\nLABEL first\n"
+            SYSLINUX: "DEFAULT menu.c32\nTIMEOUT 90\nMENU TITLE Discs\nLABEL first\n"
             "MENU LABEL First\nCONFIG /first/isolinux.cfg /first\nLABEL second\nKERNEL second\n",
             "/first/isolinux.cfg": "DEFAULT f\nLABEL f\nKERNEL vmlinuz\nAPPEND initrd=initrd f\n",
         },
