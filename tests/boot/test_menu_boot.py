@@ -10,6 +10,8 @@ import pytest
 from bootserver.bench.qemu import QemuMachine
 from bootserver.bench.qemu_command import QemuSpec
 from bootserver.model import Firmware
+from tests.fixtures import linux_iso, loopback_iso
+from tests.fixtures.isos import make_iso
 from tests.fixtures.packaged import GRUB, MEMTEST, packaged
 from tests.fixtures.server import BOOT_S, Site, boot_record, serving
 
@@ -36,6 +38,48 @@ async def test_what_is_chosen_by_keys_is_booted(qemu: Qemu, tmp_path: Path, firm
     shown = seen.screen + seen.serial
     assert "The machine's own disk" in shown
     assert ("These cannot boot here" in shown) == (firmware is Firmware.UEFI)  # GRUB's is for BIOS
+
+
+ISOLINUX = """\
+DEFAULT local
+LABEL local
+  LOCALBOOT -1
+LABEL auto
+  MENU LABEL ERASES ALL DISKS
+  KERNEL /vmlinuz
+  APPEND autonuke
+LABEL shown
+  MENU LABEL Show; what ${net0/mac} was said
+  KERNEL /vmlinuz
+  APPEND initrd=/memory.gz console=ttyS0,115200 nobodys.medium=shown
+"""
+
+
+async def test_a_disc_that_would_start_the_machines_disk_has_its_entries_chosen_from(
+    qemu: Qemu, tmp_path: Path
+):
+    site = Site(tmp_path / "site")
+    parts = linux_iso.linux_parts()
+    files = {
+        "isolinux/isolinux.cfg": ISOLINUX.encode(),
+        "vmlinuz": parts["vmlinuz"],
+        "memory.gz": linux_iso.initramfs(parts, loopback_iso.INIT),
+    }
+    make_iso(site.path / "images" / "disc.iso", files, bios=True)
+    stub = await site.build_stub("disc")
+    async with serving(site):
+        machine = await qemu(QemuSpec(Firmware.BIOS, cdrom=stub))
+        menu = await machine.wait_for(MENU_IS_UP, timeout_s=BOOT_S)
+        await machine.send_keys("up", "ret")  # from the machine's own disk to the last entry
+        up = await machine.wait_for(loopback_iso.UP, timeout_s=BOOT_S)
+        boot = await boot_record(site, "handed_off")
+
+    shown = menu.screen + menu.serial
+    assert "ERASES ALL DISKS" in shown
+    assert "Show; what $ {net0/mac} was said" in shown
+    assert "nobodys.medium=shown" in up.serial
+    assert "autonuke" not in up.serial
+    assert boot["method"] == "kernel"
 
 
 async def test_the_sites_default_is_booted_when_nobody_chooses(qemu: Qemu, tmp_path: Path):
