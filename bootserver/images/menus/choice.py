@@ -48,27 +48,29 @@ def entry_for(facts: IsoFacts, firmware: Firmware, wanted: str) -> MenuEntry | C
     Raises ImageError, to be read after the name of the image, if none can be booted.
     """
     menu = menu_for(facts, firmware)
-    if menu is None or not (numbers := bootable(menu, facts.markers)):
+    if menu is None or not (numbers := bootable(menu, firmware, facts.markers)):
         raise ImageError("has no boot menu that names a kernel on it")
     if wanted:
         number = _find(menu, wanted)
-        if problem := obstacle(menu.entries[number], facts.markers):
+        if problem := obstacle(menu.entries[number], firmware, facts.markers):
             raise ImageError(f"has the entry “{menu.entries[number].title}”, but {problem}")
         return menu.entries[number]
     if menu.default is None:
         return Choice(menu.doubt or "has a menu whose default cannot be told", menu, numbers)
     own = menu.entries[menu.default]
-    if reason := _doubt(own, facts.markers):
+    if reason := _doubt(own, firmware, facts.markers):
         return Choice(f"boots “{own.title}” by itself, and {reason}", menu, numbers)
     return own
 
 
-def bootable(menu: DiscMenu, files: Mapping[str, int]) -> tuple[int, ...]:
+def bootable(menu: DiscMenu, firmware: Firmware, files: Mapping[str, int]) -> tuple[int, ...]:
     """The places of the entries that can be booted without the disc's own loader."""
-    return tuple(number for number, entry in enumerate(menu.entries) if not obstacle(entry, files))
+    return tuple(
+        number for number, entry in enumerate(menu.entries) if not obstacle(entry, firmware, files)
+    )
 
 
-def obstacle(entry: MenuEntry, files: Mapping[str, int]) -> str:
+def obstacle(entry: MenuEntry, firmware: Firmware, files: Mapping[str, int]) -> str:
     """Why an entry cannot be booted by its kernel, "" if it can."""
     if entry.kind is EntryKind.LOCAL_DISK:
         return "that is the machine's own disk"
@@ -76,13 +78,15 @@ def obstacle(entry: MenuEntry, files: Mapping[str, int]) -> str:
         return "that is no Linux"
     if entry.unread:
         return f"it {entry.unread}"
+    if firmware is Firmware.BIOS and entry.kernel.endswith(".efi"):
+        return "that is a program for UEFI"
     missing = [path for path in (entry.kernel, *entry.initrds) if not files.get(path)]
     return f"{missing[0]} is not on the disc" if missing else ""
 
 
-def _doubt(entry: MenuEntry, files: Mapping[str, int]) -> str:
+def _doubt(entry: MenuEntry, firmware: Firmware, files: Mapping[str, int]) -> str:
     """Why an entry does not start without being asked for, "" if it does."""
-    if problem := obstacle(entry, files):
+    if problem := obstacle(entry, firmware, files):
         return problem
     if found := _DESTRUCTIVE.search(entry.title):
         return f"its title says “{found[0]}”"

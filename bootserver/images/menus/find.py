@@ -96,8 +96,9 @@ class VolumeFiles:
         size_bytes = self.size(path)
         if size_bytes is None:
             return None
-        head = self.piece(path, 0, TEXT_LIMIT_BYTES)
-        return head.decode("utf-8", "replace").replace("\0", "")
+        if size_bytes > TEXT_LIMIT_BYTES:
+            raise TooMuchToReadError
+        return self.piece(path, 0, size_bytes).decode("utf-8", "replace").replace("\0", "")
 
     def names(self, directory: str) -> list[str]:
         self._spend("reads", 1)

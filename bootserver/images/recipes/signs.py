@@ -100,7 +100,7 @@ class MenuOfLinux:
 
     def seen(self, facts: IsoFacts) -> str:
         for menu in facts.menus:
-            for number in bootable(menu, facts.markers):
+            for number in bootable(menu, menu.firmware, facts.markers):
                 return f"{menu.source} boots {menu.entries[number].kernel}"
         return ""
 

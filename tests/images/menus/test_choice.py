@@ -137,6 +137,15 @@ def test_who_asks_for_a_destructive_entry_by_name_gets_it():
     assert entry_for(facts(LIVE, wipe), Firmware.BIOS, "wipe") == wipe
 
 
+def test_a_kernel_that_is_a_program_for_uefi_is_nothing_for_a_bios():
+    unified = replace(LIVE, kernel="/efi/linux/live.efi", initrds=())
+    disc = replace(facts(unified), markers=FILES | {unified.kernel: 1})
+
+    assert entry_for(disc, Firmware.UEFI, "") == unified
+    with pytest.raises(ImageError, match="no boot menu that names a kernel"):
+        entry_for(disc, Firmware.BIOS, "")
+
+
 def test_a_menu_for_other_firmware_will_do_where_there_is_no_own():
     uefi = DiscMenu("/loader", "systemd-boot", Firmware.UEFI, (LIVE,), 0)
     bios = DiscMenu("/isolinux.cfg", "syslinux", Firmware.BIOS, (INSTALL,), 0)
