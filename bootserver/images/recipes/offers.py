@@ -174,10 +174,10 @@ class OwnMenu:
 
 def _doubt(rest: Rest, loaded_bytes: int, image_bytes: int) -> str:
     """Why it is uncertain that a system booted by its own menu finds its root, or ""."""
-    if rest.fetched:
-        return "how its system fetches its root is told from its arguments alone"
     if rest.seeks:
         return f"by {rest.seeks} its system looks for its disc among the machine's drives"
+    if rest.fetched:
+        return "how its system fetches its root is told from its arguments alone"
     if 2 * loaded_bytes < image_bytes:
         share = 100 * loaded_bytes // image_bytes
         return (
