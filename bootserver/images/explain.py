@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -80,7 +81,7 @@ class Explanation:
             **({"machine": self.machine.as_json()} if self.machine else {}),
             "ram_bytes": self.ram_bytes,
             "caveats": list(self.caveats),
-            "menus": list(map(menu_json, self.menus)),
+            "menus": menus_json(self.menus),
         }
 
     def lines(self) -> list[str]:
@@ -90,7 +91,7 @@ class Explanation:
         outlooks = (self.bios, self.uefi, *filter(None, [self.machine]))
         lines += [outlook.sentence for outlook in outlooks]
         lines += [f"Note: {caveat}." for caveat in self.caveats]
-        return [*lines, *(line for menu in self.menus for line in menu_lines(menu))]
+        return [*lines, *(line for menu in menus_json(self.menus) for line in _menu_lines(menu))]
 
 
 @lru_cache(REMEMBERED)  # the dashboard, the API and its events ask for it again and again
@@ -183,25 +184,38 @@ def _with_wimboot(image: Image, machine: Machine, site: Site) -> str:
     return f" By wimboot, which this site does not supply, it needs {better.needed_mib:,} MiB."
 
 
-def menu_json(menu: DiscMenu) -> dict[str, Any]:
-    """A disc's menu for `--json` and the API; `default` is the number of an entry, 0 for none."""
-    entries = [
-        {"number": number, **asdict(entry), "kind": entry.kind.value}
-        for number, entry in enumerate(menu.entries, 1)
-    ]
-    default = 0 if menu.default is None else menu.default + 1
-    return {**asdict(menu), "firmware": menu.firmware.value, "default": default, "entries": entries}
+def menus_json(menus: Iterable[DiscMenu]) -> list[dict[str, Any]]:
+    """A disc's menus for `--json` and the API, each once for all firmware that shows it.
+
+    `default` is the number of an entry, 0 for none.
+    """
+    told: list[dict[str, Any]] = []
+    for menu in menus:
+        entries = [
+            {"number": number, **asdict(entry), "kind": entry.kind.value}
+            for number, entry in enumerate(menu.entries, 1)
+        ]
+        default = 0 if menu.default is None else menu.default + 1
+        shown = {**asdict(menu), "default": default, "entries": entries}
+        same = [other for other in told if other == shown | {"firmware": other["firmware"]}]
+        if same:
+            same[0]["firmware"].append(menu.firmware.value)
+        else:
+            told.append(shown | {"firmware": [menu.firmware.value]})
+    return told
 
 
-def menu_lines(menu: DiscMenu) -> list[str]:
+def _menu_lines(menu: dict[str, Any]) -> list[str]:
     """A disc's menu for a person: the entry that it boots by itself has an arrow."""
-    lines = [f"Its own menu on {menu.firmware.upper()} machines ({menu.loader}, {menu.source}):"]
-    for number, entry in enumerate(menu.entries):
-        arrow = "->" if number == menu.default else "  "
-        said = " ".join(filter(None, (entry.kernel, *entry.arguments))) or entry.kind.value
-        title = " > ".join((*entry.parents, entry.title))
-        lines.append(f"{arrow} #{number + 1} {title}: {entry.unread or said}")
-    return [*lines, *(f"   {text}" for text in (menu.doubt, *menu.unread) if text)]
+    machines = " and ".join(menu["firmware"]).replace("bios", "BIOS").replace("uefi", "UEFI")
+    lines = [f"Its own menu on {machines} machines ({menu['loader']}, {menu['source']}):"]
+    for entry in menu["entries"]:
+        arrow = "->" if entry["number"] == menu["default"] else "  "
+        said = " ".join(filter(None, (entry["kernel"], *entry["arguments"]))) or entry["kind"]
+        unread = f"it {entry['unread']}" if entry["unread"] else ""
+        title = " > ".join((*entry["parents"], entry["title"]))
+        lines.append(f"{arrow} #{entry['number']} {title}: {unread or said}")
+    return [*lines, *(f"   {text}" for text in (menu["doubt"], *menu["unread"]) if text)]
 
 
 def _what_happens(image: Image, offer: Offer) -> str:

@@ -190,11 +190,11 @@ class MenuEntry(Shape):
 
 
 class DiscMenu(Shape):
-    """The boot menu that a disc shows on machines with that firmware."""
+    """A boot menu that a disc shows on machines with these kinds of firmware."""
 
     source: str
     loader: str
-    firmware: Firmware
+    firmware: list[Firmware]
     entries: list[MenuEntry]
     default: int  # the number of the entry that starts by itself, 0 where that is not known
     doubt: str  # why it is not known, or ""
