@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Note which tests prove boots; to record boots, only these are run."""
     proving = {item.nodeid: "proven" in getattr(item, "fixturenames", ()) for item in items}
     config.stash[PROVING] = proving
-    if config.getoption("--record-boots"):
+    if config.getoption("--record-boots", False):
         config.hook.pytest_deselected(items=[item for item in items if not proving[item.nodeid]])
         items[:] = [item for item in items if proving[item.nodeid]]
 
@@ -108,7 +108,7 @@ def proven(request: pytest.FixtureRequest) -> Iterator[Proven]:
     if request.node.stash.get(HAS_FAILED, False):
         return
     test = request.node.nodeid
-    if request.config.getoption("--record-boots"):
+    if request.config.getoption("--record-boots", False):
         record(test, ways)
     assert ways >= {fact.way for fact in facts() if fact.test == test}, (
         f"booted.json says more; run: pytest --record-boots {test!r}"
