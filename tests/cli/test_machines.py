@@ -102,6 +102,7 @@ async def test_each_machine_that_booted_is_listed_with_its_last_boot(site: Site)
         "serial": "S 1",
         "asset": "PC 7",
         "image": "last",
+        "entry": "",
         "arguments": "",
         "memdisk": "",
         "at": last.created_at.isoformat(),
@@ -134,7 +135,7 @@ async def test_what_is_not_there_is_a_sentence(site: Site, arguments: list[str],
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["set", MAC], "give --image, --arguments or --memdisk"),
+        (["set", MAC], "give --image, --entry, --arguments or --memdisk"),
         (["set", "pc7", "--image", "rescue"], "Invalid value for SELECTOR: 'pc7'"),
         (["set", MAC, "--arguments", "a ${b}"], "Invalid value for --arguments"),
         (["set", MAC, "--memdisk", "${x}"], "Invalid value for --memdisk"),
