@@ -13,7 +13,7 @@ import pytest
 from bootserver.bench.qemu import QemuMachine
 from bootserver.bench.qemu_command import QemuSpec
 from bootserver.model import Firmware
-from tests.fixtures import dos_disc, installer_iso, live_iso, loopback_iso
+from tests.fixtures import bootstrap, dos_disc, dracut_iso, installer_iso, live_iso, loopback_iso
 from tests.fixtures.booted import Proven
 from tests.fixtures.packaged import MEMTEST, MEMTEST_SAYS, ON_SERIAL, packaged
 from tests.fixtures.server import BOOT_S, Site, serving
@@ -109,6 +109,36 @@ async def test_a_debian_live_disc_finds_its_medium_in_a_uefi_ram_disk(
     assert up["medium"].startswith("/dev/pmem0")
     assert up["payload"] == disc.payload_sha256
     assert boot["sent_bytes"] == disc.path.stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("firmware", "layout"), [(Firmware.BIOS, "gentoo"), (Firmware.UEFI, "fedora")]
+)
+async def test_a_dracut_disc_fetches_its_root_from_where_its_own_arguments_say_and_calls_home(
+    qemu: Qemu, site: Site, proven: Proven, firmware: Firmware, layout: str
+):
+    """Two layouts with the same kernel, initramfs and squashfs."""
+    image = site.add(getattr(dracut_iso.dracut_isos(), layout))
+    say(site, image, ON_SERIAL)
+    recipe = {"gentoo": "unknown-linux", "fedora": "fedora-live"}[layout]
+    await expected(site, image, recipe, bios="kernel", uefi="kernel")
+    stub = await site.build_stub(image)
+    async with serving(site):
+        machine = await qemu(QemuSpec(firmware, cdrom=stub, memory_mib=2048))
+        seen, boot = await proven(
+            site, machine, dracut_iso.UP, phase="os_up", timeout_s=LIVE_BOOT_S
+        )
+
+    up = re.search(dracut_iso.UP, seen.serial)
+    assert up is not None
+    assert up["root"] == "overlay"
+    assert up["image"].startswith("/tmp/curl_fetch_url")  # it was fetched: there is no medium
+    assert up["payload"] == bootstrap.PAYLOAD_SHA256
+    kept = {"gentoo": {"dokeymap", "cdroot"}, "fedora": {"quiet"}}[layout]
+    assert kept <= set(up["arguments"].split())
+    assert "LABEL" not in up["arguments"]
+    phases = [phase["phase"] for phase in boot["phases"]]
+    assert phases[-3:] == ["handed_off", "root_fetched", "os_up"]
 
 
 @pytest.mark.parametrize("firmware", Firmware)
