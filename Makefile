@@ -25,7 +25,7 @@ run: setup ## serve; with an empty images/ Memtest86+ comes first
 test: setup-test ## everything, QEMU boots included, two at a time
 	$(BIN)/pytest -n 2 --dist worksteal
 
-test-fast: setup-test ## under a minute: no boots, nothing slow
+test-fast: setup-test ## no boots, nothing slow; a few minutes
 	$(BIN)/pytest -n 2 --dist worksteal -m "not boot and not slow"
 
 test-distributions: setup-test ## set up bare machines of Debian 12, 13 and sid; ten minutes
