@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 RUNS   ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test run test test-fast test-distributions booted recipes demo bench lint format check clean
+.PHONY: help setup setup-test run test test-fast test-distributions test-reach booted recipes demo bench lint format check clean
 
 help: ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | column -t -s '|'
@@ -31,9 +31,12 @@ test-fast: setup-test ## no boots, nothing slow; a few minutes
 test-distributions: setup-test ## set up bare machines of Debian 12, 13 and sid; ten minutes
 	$(BIN)/pytest tests/boot/test_distributions.py -m boot
 
+test-reach: setup-test ## build and boot discs of more families: dracut's; ten minutes
+	$(BIN)/pytest tests/boot -m reach
+
 booted: setup-test ## boot all that images explain calls verified, and write down what came up
 	@printf '[\n]\n' >bootserver/images/recipes/booted.json
-	$(BIN)/pytest -n 2 --dist worksteal --record-boots tests/boot
+	$(BIN)/pytest -n 2 --dist worksteal -m boot --record-boots tests/boot
 	@$(BIN)/python -m tests.fixtures.recipe_docs
 
 recipes: $(VENV)/.installed-dev ## renew the tables of docs/recipes.md

@@ -111,6 +111,7 @@ async def test_a_debian_live_disc_finds_its_medium_in_a_uefi_ram_disk(
     assert boot["sent_bytes"] == disc.path.stat().st_size
 
 
+@pytest.mark.reach
 @pytest.mark.parametrize(
     ("firmware", "layout"), [(Firmware.BIOS, "gentoo"), (Firmware.UEFI, "fedora")]
 )
