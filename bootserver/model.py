@@ -319,7 +319,7 @@ class BootSession:
     error: str = ""
     recipe: str = ""  # what the image is, and the way it boots: known when the script is served
     method: str = ""
-    entry: str = ""  # of the disc's menu, where somebody has chosen one for this boot
+    entry: str = ""  # of the disc's menu, where a person chose one for this boot
     stalled: str = ""  # why it does not move, most likely, in a sentence; "" while it moves
     profile: str = ""  # the id of the run-time profile that its script follows; "" for none
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from bootserver.cli.shared import as_json, echo, open_library, open_state, print_json, with_config
+from bootserver.cli.shared import (
+    as_json,
+    checked,
+    echo,
+    open_library,
+    open_state,
+    print_json,
+    with_config,
+)
 from bootserver.config import Config, MachineConfig
 from bootserver.errors import BootServerError
 from bootserver.fields import parse_entry, parse_kernel_arguments, parse_memdisk_arguments
@@ -19,9 +26,6 @@ from bootserver.selector import Selector
 if TYPE_CHECKING:
     from bootserver.model import SeenMachine
     from bootserver.sessions.profiles import Profile
-
-_Given = TypeVar("_Given")
-_Parsed = TypeVar("_Parsed")
 
 _selector = click.argument("words", metavar="SELECTOR...", nargs=-1, required=True)
 
@@ -115,12 +119,12 @@ async def set_machine(
     """Say what the machine of SELECTOR boots, in place of what was said before."""
     from bootserver.sessions.profiles import ProfileStore
 
-    selector = _checked(Selector.parse, words, "SELECTOR")
+    selector = checked(Selector.parse, words, "SELECTOR")
     boots = {
         "image": image,
-        "entry": _checked(parse_entry, entry, "--entry"),
-        "arguments": _checked(parse_kernel_arguments, arguments, "--arguments"),
-        "memdisk": _checked(parse_memdisk_arguments, memdisk, "--memdisk"),
+        "entry": checked(parse_entry, entry, "--entry"),
+        "arguments": checked(parse_kernel_arguments, arguments, "--arguments"),
+        "memdisk": checked(parse_memdisk_arguments, memdisk, "--memdisk"),
     }
     if not any(boots.values()):
         raise click.UsageError("give --image, --entry, --arguments or --memdisk")
@@ -140,7 +144,7 @@ async def forget_machine(config: Config, words: tuple[str, ...]) -> None:
     """Forget what was set for SELECTOR, one-shot and standing; config.toml stays as it is."""
     from bootserver.sessions.profiles import ProfileStore
 
-    selector = _checked(Selector.parse, words, "SELECTOR")
+    selector = checked(Selector.parse, words, "SELECTOR")
     async with open_state(config) as engine:
         forgotten = await ProfileStore(engine).remove(selector)
     if forgotten:
@@ -162,14 +166,6 @@ def _words(selector: Selector) -> str:
     return shlex.join(bare + [f"{kind}={name}" for kind, name in names.items()])
 
 
-def _checked(parse: Callable[[_Given], _Parsed], given: _Given, name: str) -> _Parsed:
-    """What `parse` makes of a parameter, whose mistakes are usage errors."""
-    try:
-        return parse(given)
-    except ValueError as err:
-        raise click.BadParameter(str(err), param_hint=name) from err
-
-
 def _of_profile(profile: Profile) -> Line:
     kind = "once" if profile.once else "standing"
     return Line(kind, profile.selector, profile.set_at, **_said(profile))
@@ -180,7 +176,9 @@ def _of_table(table: MachineConfig) -> Line:
 
 
 def _said(of: Profile | MachineConfig) -> dict[str, str]:
-    return {name: getattr(of, name) for name in ("image", "entry", "arguments", "memdisk")}
+    from bootserver.sessions.profiles import SAID
+
+    return {name: getattr(of, name) for name in SAID}
 
 
 def _of_seen(seen: SeenMachine) -> Line:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from functools import update_wrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -20,6 +20,9 @@ from bootserver.quoting import printable
 if TYPE_CHECKING:
     from bootserver.database import DatabaseEngine
     from bootserver.images.library import Library
+
+_Given = TypeVar("_Given")
+_Parsed = TypeVar("_Parsed")
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 
@@ -111,3 +114,11 @@ def print_json(value: Any) -> None:
 def megabytes(size_bytes: int) -> str:
     """1,234.5 MB: decimal megabytes, as disks and networks are measured."""
     return f"{size_bytes / 1e6:,.1f} MB"
+
+
+def checked(parse: Callable[[_Given], _Parsed], given: _Given, name: str) -> _Parsed:
+    """What `parse` makes of a parameter, whose mistakes are usage errors."""
+    try:
+        return parse(given)
+    except ValueError as err:
+        raise click.BadParameter(str(err), param_hint=name) from err

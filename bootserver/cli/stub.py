@@ -9,6 +9,7 @@ import click
 
 from bootserver.cli.shared import (
     as_json,
+    checked,
     echo,
     megabytes,
     open_library,
@@ -17,7 +18,7 @@ from bootserver.cli.shared import (
     with_config,
 )
 from bootserver.config import Config
-from bootserver.fields import parse_mac
+from bootserver.fields import parse_entry, parse_mac
 from bootserver.model import StubFormat
 
 UEFI_WORDS = {
@@ -91,12 +92,13 @@ async def build(
     from bootserver.stub.site import plan_for_site
     from bootserver.stub.write import write_stub
 
+    entry = checked(parse_entry, entry, "--entry")
     network = NetworkSpec.parse(
         static_ip=static_ip,
         gateway=gateway,
         dns=dns,
         vlan=vlan,
-        mac=_mac(mac),
+        mac=checked(parse_mac, mac, "--mac"),
         then_dhcp=then_dhcp,
     )
     async with open_state(config) as engine:
@@ -162,13 +164,6 @@ def show(config: Config, file: Path, as_json: bool) -> None:
     echo(f"  on UEFI machines: {UEFI_WORDS[facts['uefi']]}")
     for name, size_bytes in facts["files"].items():
         echo(f"  {size_bytes:>9,}  {name}")
-
-
-def _mac(text: str) -> str:
-    try:
-        return parse_mac(text)
-    except ValueError as err:
-        raise click.BadParameter(str(err), param_hint="--mac") from err
 
 
 def _urls(texts: tuple[str, ...]) -> list[str]:

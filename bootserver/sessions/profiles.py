@@ -33,7 +33,7 @@ class MachineProfile:
     memdisk: str = ""
 
 
-_SAID = tuple(field.name for field in fields(MachineProfile))
+SAID = tuple(field.name for field in fields(MachineProfile))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ def choose(profiles: Sequence[Profile], machine: Machine) -> Profile | None:
 def effective(machine: Machine, config: Config, profile: Profile | None) -> MachineProfile:
     """What holds for the machine: the profile's fields, then those of its `[[machines]]` table."""
     sources = [source for source in (profile, config.machine(machine)) if source is not None]
-    said = {name: [getattr(source, name) for source in sources] for name in _SAID}
+    said = {name: [getattr(source, name) for source in sources] for name in SAID}
     return MachineProfile(**{name: next(filter(None, all), "") for name, all in said.items()})
 
 
@@ -165,7 +165,7 @@ def _row(profile: Profile) -> dict[str, Any]:
         "names": profile.selector.names,
         "once": profile.once,
         "set_at": profile.set_at.timestamp(),
-    } | {name: getattr(profile, name) for name in _SAID}
+    } | {name: getattr(profile, name) for name in SAID}
 
 
 def _profile(row: Row[Any]) -> Profile:
@@ -174,5 +174,5 @@ def _profile(row: Row[Any]) -> Profile:
         selector=Selector(**row.names),
         set_at=datetime.fromtimestamp(row.set_at, UTC),
         once=row.once,
-        **{name: getattr(row, name) for name in _SAID},
+        **{name: getattr(row, name) for name in SAID},
     )

@@ -158,7 +158,7 @@ async def test_a_key_opens_a_shell_and_exit_comes_back_to_the_way_over_tftp(qemu
         await machine.wait_for(MEMTEST_SAYS, timeout_s=BOOT_S)
         boot = await boot_record(site, "handed_off")
 
-    assert boot["sent_bytes"] == boot["image_bytes"]  # nobody answers at its HTTP address
+    assert boot["sent_bytes"] == boot["image_bytes"]  # its HTTP address has no server
 
 
 async def test_an_image_that_cannot_fit_is_refused_on_screen_before_the_download(

@@ -99,6 +99,7 @@ async def test_bad_input_is_a_sentence_and_what_to_do(site: Site, arguments: lis
     "arguments",
     [
         ["stub", "build", "rescue", "--mac", "zz"],
+        ["stub", "build", "rescue", "--entry", "a\nb"],
         ["stub", "build", "rescue", "--server", "192.0.2.1"],
         ["stub", "build", "rescue", "--server", "http://192.0.2.1/a?b"],
     ],

@@ -40,6 +40,7 @@ from bootserver.http.api.problems import ProblemError
 from bootserver.images.recipes import RECIPE_NAMES
 from bootserver.model import BootPhase, StubFormat
 from bootserver.selector import Selector
+from bootserver.sessions.profiles import SAID
 
 PAGE_MAX = 200
 TITLE_MAX = 200
@@ -253,7 +254,7 @@ class ProfileChange(Body):
     @property
     def boots(self) -> dict[str, str]:
         """What it says, by the names of MachineProfile."""
-        return {name: getattr(self, name) for name in ("image", "entry", "arguments", "memdisk")}
+        return {name: getattr(self, name) for name in SAID}
 
     @model_validator(mode="after")
     def _says_something(self) -> ProfileChange:

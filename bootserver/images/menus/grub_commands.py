@@ -363,5 +363,5 @@ COMMANDS: Commands = {
     **dict.fromkeys(("halt", "reboot", "fwsetup"), _switch_off),
     "cpuid": _cpuid,
     "false": lambda run, args: False,
-    "keystatus": lambda run, args: False if args else None,  # nobody presses a key
+    "keystatus": lambda run, args: False if args else None,  # no key is pressed
 }

@@ -87,7 +87,7 @@ class _Runs:
 def read_syslinux(files: MenuFiles, path: str, firmware: Firmware) -> DiscMenu:
     """The menu that begins with the configuration at `path`.
 
-    Its default is what starts when nobody presses a key; where the menu waits for ever, what Enter
+    Its default is what starts without a key press. Where the menu waits for ever, it is what Enter
     starts. The arguments are those that syslinux passes on, without the `initrd=` and the
     `BOOT_IMAGE=` of its own. Paths may have any characters that a word has.
     """

@@ -37,7 +37,7 @@ _GRML = Kernel(
     family=LIVE_BOOT,
 )
 _PLAIN_LIVE = _live_boot("")
-# Without a family: what of its own menu would do no harm here, nobody has tried.
+# Without a family: which arguments of its own menu do no harm here is untried.
 _TAILS = Kernel(
     places=_LIVE_PLACES,
     arguments="boot=live fromiso=/tails.iso config module=Tails noprompt nopersistence "
