@@ -14,19 +14,12 @@ from tests.fixtures.bare_machine import set_up_loaders
 from tests.fixtures.linux_iso import linux_iso
 from tests.fixtures.server import BOOT_S, Site, boot_record, serving
 
-pytestmark = [pytest.mark.boot, pytest.mark.slow]
+pytestmark = [pytest.mark.boot, pytest.mark.slow, pytest.mark.distributions]
 
 Qemu = Callable[[QemuSpec], Awaitable[QemuMachine]]
 
 
-@pytest.mark.parametrize(
-    "release",
-    [
-        pytest.param("bookworm", marks=pytest.mark.distributions),
-        "trixie",
-        pytest.param("sid", marks=pytest.mark.distributions),
-    ],
-)
+@pytest.mark.parametrize("release", ["bookworm", "trixie", "sid"])
 async def test_a_bare_machine_sets_itself_up_and_its_loaders_boot(
     qemu: Qemu, tmp_path: Path, release: str
 ):

@@ -382,6 +382,7 @@ def spoil_boot_catalog(iso: Path) -> None:
         file.write(bytes([spoilt]))
 
 
+@pytest.mark.reach
 async def test_iso_above_4_gib_lies_above_4_gib(
     qemu: Qemu, served: Served, tmp_path: Path, linux: LinuxIso
 ):

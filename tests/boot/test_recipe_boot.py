@@ -51,7 +51,10 @@ AGREE_S = 1.0  # both clocks are this host's; what is between them is a look eve
 POLL_S = 0.02
 
 
-@pytest.mark.parametrize("firmware", Firmware)
+@pytest.mark.parametrize(
+    "firmware",
+    [pytest.param(Firmware.BIOS, marks=pytest.mark.reach), Firmware.UEFI],
+)
 async def test_a_debian_live_disc_boots_by_its_kernel_fetches_its_root_and_runs_the_sites_script(
     qemu: Qemu, site: Site, proven: Proven, firmware: Firmware
 ):

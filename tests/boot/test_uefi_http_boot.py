@@ -85,6 +85,7 @@ async def test_firmware_that_trusts_our_root_fetches_the_stub_over_https(
     assert boot["sent_bytes"] == boot["image_bytes"]
 
 
+@pytest.mark.reach
 async def test_firmware_boots_the_whole_image_over_https_without_any_stub(
     qemu: Qemu, https_site: Site, tmp_path: Path
 ):
