@@ -31,7 +31,7 @@ test-fast: setup-test ## no boots, nothing slow; a few minutes
 test-distributions: setup-test ## set up bare machines of Debian 12, 13 and sid; ten minutes
 	$(BIN)/pytest tests/boot/test_distributions.py -m boot
 
-test-reach: setup-test ## build and boot discs of more families: dracut's; ten minutes
+test-reach: setup-test ## boot discs of more families, and what repeats a family; an hour
 	$(BIN)/pytest tests/boot -m reach
 
 booted: setup-test ## boot all that images explain calls verified, and write down what came up

@@ -154,7 +154,9 @@ async def test_uefi_http_boot_loads_snponly_over_http_which_finds_the_script_by_
     assert boot_files(net.dhcp_log()) == [f"http://{SERVER}:8080/nbp/snponly.efi"]
 
 
-@pytest.mark.parametrize("firmware", Firmware)
+@pytest.mark.parametrize(
+    "firmware", [pytest.param(Firmware.BIOS, marks=pytest.mark.reach), Firmware.UEFI]
+)
 async def test_a_proxy_adds_the_boot_file_to_what_another_dhcp_server_says(
     qemu: Qemu, tmp_path: Path, proven: Proven, firmware: Firmware
 ):

@@ -101,11 +101,21 @@ async def test_a_known_address_needs_no_dhcp(qemu: Qemu, site: Site):
     ("address", "gateway", "mac", "nics", "is_tried"),
     [
         # The user-mode network has no 192.0.2.0/24: nobody answers there.
-        ("192.0.2.77", "192.0.2.1", nic_mac(0), (Nic(),), True),
-        ("10.0.2.77", "10.0.2.2", nic_mac(0), (Nic(linked=False), Nic()), True),
-        ("10.0.2.77", "10.0.2.2", "52:54:00:00:00:01", (Nic(),), False),
+        pytest.param(
+            *("192.0.2.77", "192.0.2.1", nic_mac(0), (Nic(),), True),
+            marks=pytest.mark.reach,
+            id="wrong-address",
+        ),
+        pytest.param(
+            *("10.0.2.77", "10.0.2.2", nic_mac(0), (Nic(linked=False), Nic()), True),
+            id="no-cable",
+        ),
+        pytest.param(
+            *("10.0.2.77", "10.0.2.2", "52:54:00:00:00:01", (Nic(),), False),
+            marks=pytest.mark.reach,
+            id="no-such-card",
+        ),
     ],
-    ids=["wrong-address", "no-cable", "no-such-card"],
 )
 async def test_a_known_address_that_leads_nowhere_is_followed_by_dhcp(
     qemu: Qemu,
