@@ -131,7 +131,7 @@ async def set_machine(
     async with open_state(config) as engine:
         if image:
             async with open_library(config, engine, half_copied=True) as library:
-                library.get(image)
+                await library.check_entry(image, entry)
         profile = await ProfileStore(engine).set(selector, once=once, **boots)
     echo("for the next boot:" if once else "from the next boot on:")
     _of_profile(profile).show()

@@ -107,6 +107,7 @@ async def build(
             # A stub needs no more of its image than the name: one that is being copied will do.
             async with open_library(config, engine, half_copied=True) as library:
                 problem = library.get(image_id).problem
+                await library.check_entry(image_id, entry)
         spec = order_stub(config, image_id, entry, servers=_urls(servers), network=network)
         issued = await IssuedStubs(engine, config.state.path).issue(spec)
     plan = plan_for_site(config, issued, StubFormat(stub_format))

@@ -18,6 +18,7 @@ from bootserver.images import digests
 from bootserver.images.digests import Finding, hash_file
 from bootserver.images.directory import Seen, look
 from bootserver.images.iso import inspect_iso
+from bootserver.images.menus.choice import require_entry
 from bootserver.model import FileVersion, Image
 
 SETTLE_S = 3.0  # longer than the three seconds an NFS client may show old attributes
@@ -92,6 +93,16 @@ class Library:
         else:
             hint = f"the library is empty: put an .iso or .img file into {self._directory}"
         raise ImageNotFoundError(f"there is no image {image_id!r} in the library", hint=hint)
+
+    async def check_entry(self, image_id: str, entry: str) -> None:
+        """Raise ImageError if no machine boots that entry of the disc's menu; "" is none."""
+        image = self.get(image_id)
+        if not entry:
+            return
+        facts = image.facts
+        if facts is None:  # a command line's library is too young to have read it
+            facts = await asyncio.to_thread(inspect_iso, Path(image.content.path))
+        require_entry(image_id, facts, entry)
 
     def progress(self, image_id: str) -> tuple[int, int] | None:
         """Bytes hashed and in all, None for an image that is not waiting to be hashed."""

@@ -21,8 +21,14 @@ def order_stub(
 ) -> StubSpec:
     """The spec of a stub for that image, or for a menu of all; `servers` replace the configured.
 
-    Raises StubError when no address is known by which machines could reach this server.
+    Raises StubError when no address is known by which machines could reach this server, or for an
+    entry of no image.
     """
+    if entry and not image_id:
+        raise StubError(
+            "an entry is of one image, and this stub shows a menu of all",
+            hint="name the image, or leave the entry out",
+        )
     return StubSpec(
         image=image_id,
         entry=entry,

@@ -96,6 +96,28 @@ async def test_bad_input_is_a_sentence_and_what_to_do(site: Site, arguments: lis
 
 
 @pytest.mark.parametrize(
+    "command", [["stub", "build", "menu"], ["machines", "set", "52:54:00:12:34:56", "--image=menu"]]
+)
+async def test_an_entry_that_the_disc_does_not_have_is_refused_with_those_it_has(
+    site: Site, command: list[str]
+):
+    files = {"boot/grub/grub.cfg": b"menuentry Live { linux /k }\nmenuentry Disk { exit }\n"}
+    make_iso(site.path / "images" / "menu.iso", {**files, "k": b"kernel"}, bios=True)
+
+    errors = await site.command(*command, "--entry", "#3", expect=1)
+    await site.command(*command, "--entry", "#1")
+
+    assert "menu has no entry “#3” in /boot/grub/grub.cfg" in errors
+    assert "its entries: #1 Live, #2 Disk" in errors
+
+
+async def test_an_entry_needs_an_image(site: Site):
+    errors = await site.command("stub", "build", "--entry", "#1", expect=1)
+
+    assert "an entry is of one image" in errors
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ["stub", "build", "rescue", "--mac", "zz"],

@@ -80,6 +80,23 @@ async def test_a_stub_of_an_image_with_an_odd_name_has_that_name(admin: Admin):
     )
 
 
+async def test_an_entry_that_the_disc_does_not_have_is_refused_with_those_it_has(
+    admin: Admin, config: Config
+):
+    files = {"boot/grub/grub.cfg": b"menuentry Live { linux /k }\nmenuentry Disk { exit }\n"}
+    make_iso(config.images.path / "menu.iso", {**files, "k": b"kernel"}, bios=True)
+    await admin.look_again()
+    profile = {"image": "menu", "mac": MAC}
+
+    for path, order in (("/stubs", {"image": "menu"}), ("/profiles", profile)):
+        for entry, words in (("none", "has no entry “none”"), ("Disk", "the machine's own disk")):
+            body = {**order, "entry": entry}
+            problem = await admin.ask(path, "POST", expect=422, json=body)
+            assert words in problem["detail"]
+            assert problem["hint"] == "its entries: #1 Live, #2 Disk"
+        await admin.ask(path, "POST", expect=201, json={**order, "entry": "Live"})
+
+
 async def test_all_mistakes_of_an_order_are_told_at_once(admin: Admin):
     wrong = {
         "static_ip": "192.0.2.5",

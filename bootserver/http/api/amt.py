@@ -75,7 +75,7 @@ async def switch_kvm_on(request: web.Request) -> web.Response:
 async def boot_machine(request: web.Request) -> web.Response:
     """POST /machines/{id}/boot"""
     parts, given = parts_of(request), await read_body(request, AmtBootOrder)
-    require_image(parts, given.image)
+    await require_image(parts, given.image)
     host = await parts.amt_hosts.resolve(request.match_info["id"])
     progress = parts.amt_boots.start(
         BootOrder(

@@ -97,7 +97,7 @@ async def get_profile(request: web.Request) -> web.Response:
 async def add_profile(request: web.Request) -> web.Response:
     """POST /profiles"""
     parts, wanted = parts_of(request), await read_body(request, NewProfile)
-    require_image(parts, wanted.image)
+    await require_image(parts, wanted.image, wanted.entry)
     profile = await parts.profiles.add(wanted.selector, once=wanted.once, **wanted.boots)
     if profile is None:
         raise ProblemError(
@@ -111,7 +111,7 @@ async def put_profile(request: web.Request) -> web.Response:
     parts, profile = parts_of(request), await _profile(request)
     wanted = await read_body(request, ProfileChange)
     require_match(request, etag_of(profile.id))
-    require_image(parts, wanted.image)
+    await require_image(parts, wanted.image, wanted.entry)
     new = await parts.profiles.replace(profile, **wanted.boots)
     if new is None:
         raise changed()

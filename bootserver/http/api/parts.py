@@ -42,12 +42,15 @@ def parts_of(request: web.Request) -> AdminParts:
     return request.config_dict[PARTS]
 
 
-def require_image(parts: AdminParts, image_id: str) -> None:
-    """Refuses a body that names an image that there is not; a half-copied one is there."""
+async def require_image(parts: AdminParts, image_id: str, entry: str = "") -> None:
+    """Refuses a body that names an image that there is not; a half-copied one is there.
+
+    Raises ImageError for an entry of its disc's menu that no machine boots.
+    """
     if not image_id:
         return
     try:
-        parts.library.get(image_id)
+        await parts.library.check_entry(image_id, entry)
     except ImageNotReadyError:
         pass
     except ImageNotFoundError as err:

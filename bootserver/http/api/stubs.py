@@ -39,7 +39,7 @@ class _Built:
 async def build_stub(request: web.Request) -> web.Response:
     """POST /stubs"""
     parts, wanted = parts_of(request), await read_body(request, StubOrder)
-    require_image(parts, wanted.image)
+    await require_image(parts, wanted.image, wanted.entry)
     network = NetworkSpec.parse(
         static_ip=wanted.static_ip,
         gateway=wanted.gateway,

@@ -63,6 +63,25 @@ def entry_for(facts: IsoFacts, firmware: Firmware, wanted: str) -> MenuEntry | C
     return own
 
 
+def require_entry(image_id: str, facts: IsoFacts, wanted: str) -> None:
+    """Raise ImageError, whose hint lists the disc's entries, if no machine boots that entry."""
+    problem = ""
+    for firmware in Firmware:
+        try:
+            entry_for(facts, firmware, wanted)
+        except ImageError as err:
+            problem = problem or err.message
+        else:
+            return
+    entries = dict.fromkeys(
+        f"#{number} {entry.title}"
+        for menu in facts.menus
+        for number, entry in enumerate(menu.entries, 1)
+    )
+    hint = f"its entries: {', '.join(entries)}" if entries else "leave the entry out"
+    raise ImageError(f"{image_id} {problem}", hint=hint)
+
+
 def bootable(menu: DiscMenu, firmware: Firmware, files: Mapping[str, int]) -> tuple[int, ...]:
     """The places of the entries that can be booted without the disc's own loader."""
     return tuple(
@@ -105,6 +124,4 @@ def _find(menu: DiscMenu, wanted: str) -> int:
             return found[0]
         if found:
             raise ImageError(f"has {len(found)} entries “{wanted}”; give one as “#{found[0] + 1}”")
-    raise ImageError(
-        f"has no entry “{wanted}” in {menu.source}: bootserver images explain shows its entries"
-    )
+    raise ImageError(f"has no entry “{wanted}” in {menu.source}")
