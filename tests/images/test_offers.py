@@ -22,7 +22,7 @@ from bootserver.model import (
     Way,
 )
 from tests.fixtures.menu_files import menus_of
-from tests.images.corpus import BY_NAME, DISCS, Disc, facts_of
+from tests.images.corpus import BY_NAME, DISCS, INITRD, KERNEL, Disc, facts_of
 
 MIB = 1 << 20
 NIC = "BOOTIF=01-{card}"
@@ -295,6 +295,38 @@ def test_the_menu_on_a_fedora_disc_says_what_its_kernel_is_told_beside():
             "quiet rhgb root=live:{tree}liveos/squashfs.img rd.live.image rd.neednet=1 "
             f"ip=dhcp {NIC}"
         )
+
+
+def test_of_two_names_of_a_kernel_each_firmware_takes_that_of_its_own_menu():
+    """live-build's: ISOLINUX and GRUB call it differently, and may tell it different things."""
+    disc = BY_NAME["kali-live"]
+    isolinux = b"""\
+default live
+label live
+  linux /live/vmlinuz
+  initrd /live/initrd.img
+  append boot=live lang=de
+"""
+    grub = b"""\
+menuentry "Live" {
+  linux /live/vmlinuz-6.12-amd64 boot=live lang=fr
+  initrd /live/initrd.img-6.12-amd64
+}
+"""
+    files = {
+        "live/vmlinuz-6.12-amd64": KERNEL,
+        "live/initrd.img-6.12-amd64": INITRD,
+        "isolinux/isolinux.cfg": isolinux,
+        "boot/grub/grub.cfg": grub,
+    }
+    facts = facts_of(replace(disc, files={**disc.files, **files}))
+
+    bios, uefi = (offer(facts, firmware).way for firmware in (Firmware.BIOS, Firmware.UEFI))
+
+    assert (bios.program, bios.initrds) == ("/live/vmlinuz", ("/live/initrd.img",))
+    assert uefi.program == "/live/vmlinuz-6.12-amd64"
+    assert uefi.initrds == ("/live/initrd.img-6.12-amd64",)
+    assert (bios.arguments.split()[0], uefi.arguments.split()[0]) == ("lang=de", "lang=fr")
 
 
 def test_what_a_row_says_otherwise_gives_way_to_the_disc_and_what_it_must_say_does_not():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -65,8 +66,9 @@ class Kernel:
 
     {base} in the patterns and arguments is the top directory in which `base` is found, {medium}
     in the arguments the path of the file that the system fetches, without its first slash.
-    With a `family`, the entry that the disc's own menu starts by itself says the rest of the
-    arguments, and what the family knows of memory and hook counts.
+    Of several kernels it is the one that the disc's own menu starts by itself, else the newest.
+    With a `family`, that menu says the rest of the arguments, and what the family knows of memory
+    and hook counts.
     """
 
     places: tuple[tuple[str, str], ...]  # kernel and initrd ("" = none): the first that is there
@@ -82,7 +84,8 @@ class Kernel:
 
     def offer(self, facts: IsoFacts, firmware: Firmware, wishes: Wishes) -> Offer | str:
         base = pick(facts, [self.base])[1:].partition("/")[0]
-        pair = self._kernel_and_initrd(facts, base)
+        started = _started_by_disc(facts, firmware)
+        pair = self._kernel_and_initrd(facts, base, started)
         if pair is None:
             wanted = (" with ".join(filter(None, place)) for place in self.places)
             return f"has no {' and no '.join(wanted)}".replace("{base}", base or "*")
@@ -96,7 +99,7 @@ class Kernel:
             Method.KERNEL,
             program=kernel,
             initrds=(*before, *filter(None, [initrd])),
-            arguments=" ".join((*self._said_by_disc(facts, firmware, kernel), said)),
+            arguments=" ".join((*self._said_by_disc(started, kernel), said)),
             iso_in_initramfs=self.iso_in_initramfs,
             hook=self.family.hook if self.family else "",
         )
@@ -104,24 +107,34 @@ class Kernel:
         memory = self.family or self
         return kernel_offer(facts, way, fetched, times=memory.times, room_mib=memory.room_mib)
 
-    def _said_by_disc(self, facts: IsoFacts, firmware: Firmware, kernel: str) -> tuple[str, ...]:
+    def _said_by_disc(self, started: Sequence[MenuEntry], kernel: str) -> tuple[str, ...]:
         """What the disc's own menu tells the kernel that it starts by itself; else `otherwise`."""
-        for menu in sorted(facts.menus, key=lambda menu: menu.firmware is not firmware):
-            entry = menu.entries[menu.default] if menu.default is not None else None
-            if self.family and entry and entry.kernel == kernel and not entry.unread:
+        for entry in started:
+            if self.family and entry.kernel == kernel:
                 return self.family.kept(entry.arguments, self.arguments)
         return tuple(self.otherwise.split())
 
-    def _kernel_and_initrd(self, facts: IsoFacts, base: str) -> tuple[str, str, str] | None:
-        """The newest kernel, the initrd of its version, and that version."""
+    def _kernel_and_initrd(
+        self, facts: IsoFacts, base: str, started: Sequence[MenuEntry]
+    ) -> tuple[str, str, str] | None:
+        """The kernel, the initrd of its version, and that version."""
         for place in self.places:
             kernel_pattern, initrd_pattern = (p.replace("{base}", base) for p in place)
-            kernel = pick(facts, [kernel_pattern])
+            found = content_files(facts, kernel_pattern)
+            own = (entry.kernel for entry in started if entry.kernel in found)
+            kernel = next(own, None) or pick(facts, [kernel_pattern])
             version = version_of(kernel, kernel_pattern)
             initrd = pick(facts, [initrd_pattern], version=version)
             if kernel and (initrd or not initrd_pattern):
                 return kernel, initrd, version
         return None
+
+
+def _started_by_disc(facts: IsoFacts, firmware: Firmware) -> list[MenuEntry]:
+    """What the disc's own menus start by themselves, that of this firmware first."""
+    menus = sorted(facts.menus, key=lambda menu: menu.firmware is not firmware)
+    started = (menu.entries[menu.default] for menu in menus if menu.default is not None)
+    return [entry for entry in started if not entry.unread]
 
 
 def kernel_offer(facts: IsoFacts, way: Way, fetched: str, *, times: float, room_mib: int) -> Offer:
