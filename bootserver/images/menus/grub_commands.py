@@ -10,7 +10,13 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from bootserver.images.menus.grub_conditions import holds
+from bootserver.images.menus.grub_conditions import (
+    MAX_REPEATED,
+    MAX_SEARCHED,
+    alike,
+    holds,
+    number_at_start,
+)
 from bootserver.images.menus.grub_run import (
     MAX_WORDS,
     UNKNOWN,
@@ -74,6 +80,34 @@ def _add(run: GrubRun, args: list[str], *, submenu: bool) -> bool:
 
 def _test(run: GrubRun, args: list[str]) -> bool | None:
     return holds(args, lambda how, word: _of_file(run, how, word))
+
+
+def _regexp(run: GrubRun, args: list[str]) -> bool | None:
+    """GRUB manual, `regexp`: `--set 2:NAME` is what the second group matches; 1 is the default."""
+    names, plain = list[str](), list[str]()
+    words = iter(args)
+    for word in words:
+        option, given, value = word.partition("=")
+        if option in ("--set", "-s"):
+            names.append(value if given else next(words, ""))
+        else:
+            plain.append(word)
+    expression = alike(plain[0]) if len(plain) == 2 else None
+    if not expression or len(plain[1]) > MAX_SEARCHED or UNKNOWN.search(plain[1]):
+        run.set_unknown("regexp", args)
+        return None
+    run.spend(len(plain[1]) ** (MAX_REPEATED + 1))
+    found = expression.search(plain[1])
+    if not found:
+        return False
+    for name in names:
+        number, _, variable = name.rpartition(":")
+        group = number_at_start(number or "1")
+        if group is not None and group <= expression.groups:
+            run.set(variable, found[group])
+        else:
+            _unset(run, [variable])
+    return True
 
 
 def _foreign(run: GrubRun, args: list[str]) -> None:
@@ -334,6 +368,7 @@ COMMANDS: Commands = {
     "submenu": _submenu,
     "test": _test,
     "[": _test,
+    "regexp": _regexp,
     "set": _assign,
     "unset": _unset,
     "export": _export,

@@ -1,4 +1,4 @@
-"""GRUB's `test` command, with a third answer: that it cannot be told.
+"""GRUB's `test` and `regexp` commands, with a third answer: that it cannot be told.
 
 GNU GRUB manual 2.06, `test`. Where the words make no sense, GRUB has an answer all
 the same: a word that is no test is true if it is not empty.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable
+from contextlib import suppress
 
 Truth = bool | None
 
@@ -32,6 +33,14 @@ _OF_NUMBERS: dict[str, Callable[[int, int], bool]] = {
     "-gt": operator.gt,
     "-ge": operator.ge,
 }
+# What Python's expressions and POSIX's extended ones read alike: no alternatives, and no group is
+# repeated. With few parts that are, it takes a time that can be told.
+_ALIKE = re.compile(
+    r"\^?(?:(?:\\[^\w\s]|\.|\[\^?[\w/.-]+\]|[\w/ =:,;%@~-])[*+?]?|[()])*\$?", re.ASCII
+)
+MAX_REPEATED = 2
+MAX_SEARCHED = 128  # characters
+
 _NOT_TOLD = re.compile(r"-(pgt|plt|nt.*|ot.*)")  # of versions and of times
 
 
@@ -42,6 +51,15 @@ def number_at_start(text: str) -> int | None:
         return None
     base = 16 if found[1] else 8 if found[2] is not None else 10
     return int(found[1] or found[2] or found[3] or "0", base)
+
+
+def alike(expression: str) -> re.Pattern[str] | None:
+    """The expression of a `regexp`, if it can be told what POSIX makes of it."""
+    repeated = len(re.findall(r"[*+?]", re.sub(r"\\.", "", expression)))
+    if _ALIKE.fullmatch(expression) and repeated <= MAX_REPEATED:
+        with suppress(re.error):
+            return re.compile(expression, re.ASCII)
+    return None
 
 
 def holds(words: list[str], of_file: Callable[[str, str], Truth]) -> Truth:

@@ -425,10 +425,10 @@ class GrubRun:
             return True
         if self.missing and self.missing[0][0] == 0:
             self.doubt(f"takes a command from ${self.missing[0][1]}, which nothing sets")
-        self._set_unknown(name, args)
+        self.set_unknown(name, args)
         return None
 
-    def _set_unknown(self, name: str, args: list[str]) -> None:
+    def set_unknown(self, name: str, args: list[str]) -> None:
         """A command that asks the machine, and may set a variable to what it finds."""
         for number, arg in enumerate(args):
             option, _, value = arg.partition("=")

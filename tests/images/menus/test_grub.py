@@ -404,6 +404,24 @@ def test_what_of_an_entry_cannot_be_told_is_said(body: str, unread: str) -> None
 
 
 @pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("--set 1:v '(.+)_default.cfg' /a/b_default.cfg", "v=/a/b w= ok=y"),
+        ("--set=v '^/([^/]*)/(.*)$' /a/b/c", "v=a w= ok=y"),  # the first group is the default
+        ("-s 2:v -s 0:w '/([a-z]*)(/.*)' /a/b/c", "v=/b/c w=/a/b/c ok=y"),
+        ("--set 3:v '(a)' a", "v= w= ok=y"),  # there is no such group
+        ("--set v 'x(.)' abc", "v=old w= ok="),
+        (r"--set v 'a\.(b)' a.b", "v=b w= ok=y"),
+    ],
+)
+def test_an_expression_gives_what_its_groups_match(command: str, arguments: str) -> None:
+    """GRUB manual, `regexp`."""
+    script = f"v=old\nif regexp {command}; then ok=y; fi\n> v=$v w=$w ok=$ok"
+
+    assert " ".join(words(script)) == arguments
+
+
+@pytest.mark.parametrize(
     "script",
     [
         f"if cpuid -l; then default=1; fi\n{ABC}",
@@ -411,7 +429,9 @@ def test_what_of_an_entry_cannot_be_told_is_said(body: str, unread: str) -> None
         f"if cpuid -l; then configfile /o.cfg; fi\n{ABC}",
         f"if [ $? = 0 ]; then true; elif test -f (hd0,1)/x; then source /x; fi\nfoo\n"
         f"if [ $? = 0 ]; then default=1; fi\n{ABC}",
-        f"regexp --set=1:n '(1)' 1\ndefault=$n\n{ABC}",
+        f"regexp --set=1:n '(1|2)' 1\ndefault=$n\n{ABC}",
+        f"smbios -s m\nregexp -s n '(.)' $m\ndefault=$n\n{ABC}",
+        f"regexp '(.*)(.*)(.*)x' aaaa -s n\ndefault=$n\n{ABC}",
         f"source $nothing/o.cfg\n{ABC}",
         f"blscfg\n{ABC}",
         f"while smbios; do source /x; done\n{ABC}",
