@@ -34,7 +34,7 @@ test-distributions: setup-test ## set up bare machines of Debian 12, 13 and sid;
 test-reach: setup-test ## boot discs of more families, and what repeats a family; an hour
 	$(BIN)/pytest tests/boot -m reach
 
-booted: setup-test ## boot all that images explain calls verified, and write down what came up
+booted: setup-test ## boot all that images explain calls verified, test-reach's too, and write down what came up; an hour
 	@printf '[\n]\n' >bootserver/images/recipes/booted.json
 	$(BIN)/pytest -n 2 --dist worksteal -m boot --record-boots tests/boot
 	@$(BIN)/python -m tests.fixtures.recipe_docs

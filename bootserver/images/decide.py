@@ -90,7 +90,7 @@ def _offers(image: Image, firmware: Firmware, site: Site) -> Iterator[Offer | Ch
     recipe = recipe_of(image).recipe
     facts = image.facts or IsoFacts(image.size_bytes)
     wishes = Wishes(site.os_room_mib, image.settings.entry)
-    boots: tuple[Boot, ...] = recipe.uefi if firmware is Firmware.UEFI else recipe.bios
+    boots: tuple[Boot, ...] = recipe.boots(firmware)
     if wishes.entry:
         boots = (OwnMenu(any_family=True),)
     for boot in boots:

@@ -16,12 +16,11 @@ from tests.fixtures.recipe_docs import called
 
 
 def test_every_fact_is_of_a_way_that_the_table_has():
-    boots = {(r.name, Firmware.BIOS): r.bios for r in RECIPES}
-    boots |= {(r.name, Firmware.UEFI): r.uefi for r in RECIPES}
     ways = {
-        (recipe, firmware, called(boot, firmware)[1])
-        for (recipe, firmware), row in boots.items()
-        for boot in row
+        (recipe.name, firmware, called(boot, firmware)[1])
+        for recipe in RECIPES
+        for firmware in Firmware
+        for boot in recipe.boots(firmware)
     }
 
     stale = [f for f in facts() if (f.way.recipe, f.way.firmware, f.way.method) not in ways]

@@ -36,7 +36,7 @@ WISHES = Wishes(64)
 def offer(facts: IsoFacts, firmware: Firmware = Firmware.BIOS) -> Offer:
     """The best that the image's recipe has to offer."""
     recipe = identify(facts).recipe
-    boot = (recipe.bios if firmware is Firmware.BIOS else recipe.uefi)[0]
+    boot = recipe.boots(firmware)[0]
     offered = boot.offer(facts, firmware, WISHES)
     assert isinstance(offered, Offer), offered
     return offered
@@ -62,7 +62,7 @@ def test_every_way_names_files_that_are_on_the_disc(disc: Disc, firmware: Firmwa
     facts = facts_of(disc)
     recipe = identify(facts).recipe
 
-    for boot in recipe.bios if firmware is Firmware.BIOS else recipe.uefi:
+    for boot in recipe.boots(firmware):
         offered = boot.offer(facts, firmware, WISHES)
         if isinstance(offered, str):
             assert disc.name in NOT_EVERYWHERE or isinstance(boot, OwnMenu)

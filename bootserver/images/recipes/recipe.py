@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bootserver.images.recipes.offers import Boot
 from bootserver.images.recipes.signs import Sign
-from bootserver.model import IsoFacts
+from bootserver.model import Firmware, IsoFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,10 @@ class Recipe:
     bios: tuple[Boot, ...]
     uefi: tuple[Boot, ...]
     caveats: tuple[str, ...] = ()
+
+    def boots(self, firmware: Firmware) -> tuple[Boot, ...]:
+        """The ways it boots on this firmware, the best first."""
+        return self.uefi if firmware is Firmware.UEFI else self.bios
 
     def reasons(self, facts: IsoFacts) -> tuple[str, ...] | None:
         """What was seen of its signs, None if one is missing."""
