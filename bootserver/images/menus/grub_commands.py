@@ -29,6 +29,7 @@ from bootserver.images.menus.grub_run import (
     unknown,
 )
 from bootserver.images.menus.grub_script import parse
+from bootserver.images.menus.systemd_boot import ENTRIES, BlsEntry, bls_entries, version_key
 from bootserver.model import EntryKind
 
 MAX_ENTRIES = 64  # a menu for people has fewer
@@ -40,7 +41,7 @@ _BLOCKS = re.compile(r"(?:\([^)]*\))?[\d,+]+")  # a list of blocks in place of a
 # Not Linux: memory tests, iPXE, programs of other loaders, images for memdisk.
 _NO_LINUX = re.compile(r"\.(c32|bin|bs|0|img|com|lkrn|krn|iso)$|/(mem(test|disk)|mt86)[^/]*$")
 _FOREIGN = (
-    *("blscfg", "blsuki", "legacy_source", "legacy_configfile"),
+    *("blsuki", "legacy_source", "legacy_configfile"),
     *("syslinux_source", "syslinux_configfile"),
 )
 
@@ -113,6 +114,55 @@ def _regexp(run: GrubRun, args: list[str]) -> bool | None:
 def _foreign(run: GrubRun, args: list[str]) -> None:
     run.unread.append("the menu takes entries from files in another language")
     run.doubt("takes entries from files in another language")
+
+
+def _blscfg(run: GrubRun, args: list[str]) -> bool | None:
+    """GRUB manual 2.14, `blscfg`; Fedora's GRUB names an entry and a directory without options.
+
+    Entries stand in the order of their files' names, the newest version first.
+    """
+    directories = [run.menu.variables.get("blsdir") or ENTRIES, f"/boot{ENTRIES}"]
+    wanted = ""
+    words = iter(args)
+    for word in words:
+        option, given, value = word.partition("=")
+        if option in ("--path", "-p"):
+            directories = [value if given else next(words, "")]
+        elif option in ("--entry", "-e"):
+            wanted = value if given else next(words, "")
+        elif word.startswith("("):
+            directories = [word]
+        elif word in ("default", "non-default") or option.startswith("-"):
+            _foreign(run, args)
+            return None
+        else:
+            wanted = word
+    found = list[BlsEntry]()
+    for directory in directories:
+        path, trouble = run.located(directory)
+        if trouble:
+            run.doubt(f"takes entries from {trouble}")
+            return None
+        if found := [entry for entry in bls_entries(run.files, path) if entry.linux]:
+            break
+    found.sort(key=lambda entry: version_key(_name_of(entry)), reverse=True)
+    default = run.menu.variables.get("default", "")
+    for entry in found:
+        name = _name_of(entry)
+        if wanted.lower() in ("", name, f"{name}.conf"):
+            options = entry.options or run.menu.variables.get("default_kernelopts", "")
+            script = f"linux {entry.linux} {options}\n"
+            if entry.initrds:
+                script += f"initrd {' '.join(entry.initrds)}\n"
+            # Names are lower case here, and as they are written in `default`.
+            named = default if default.lower() == name else name
+            words_of_entry = [f"--id={named}", f"--source={script}", entry.title or entry.linux]
+            _add(run, words_of_entry, submenu=False)
+    return True
+
+
+def _name_of(entry: BlsEntry) -> str:
+    return entry.file.rpartition("/")[2].removesuffix(".conf")
 
 
 def _assign(run: GrubRun, args: list[str]) -> bool:
@@ -391,6 +441,7 @@ COMMANDS: Commands = {
     **dict.fromkeys(("initrd", "initrd16", "initrdefi"), _initrd),
     **dict.fromkeys(("chainloader", "ntldr", "freedos"), _chainloader),
     **dict.fromkeys(("multiboot", "multiboot2", "knetbsd", "kfreebsd"), _program),
+    "blscfg": _blscfg,
     **dict.fromkeys(_FOREIGN, _foreign),
     **dict.fromkeys(("true", "echo", "sleep", "insmod", "save_env"), lambda run, args: True),
     "boot": _boot,

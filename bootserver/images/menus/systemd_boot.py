@@ -95,7 +95,7 @@ def read_systemd_boot(files: MenuFiles, firmware: Firmware) -> DiscMenu | None:
 def bls_entries(files: MenuFiles, directory: str) -> Iterator[BlsEntry]:
     """The entries whose files are in a directory, by name (UAPI.1, type #1); not checked."""
     for name in files.names(directory):
-        if name.endswith(".conf") and not name.startswith((".", "auto-")):
+        if name.endswith(".conf") and not name.startswith("."):
             path = disc_path(directory, name)
             text = files.text(path)
             if text is not None:
@@ -148,6 +148,8 @@ def _all(files: MenuFiles) -> Iterator[BlsEntry]:
     for entry in bls_entries(files, ENTRIES):
         starts = _path(entry.linux or entry.efi or entry.uki)
         if entry.architecture not in ("", "x64") or not starts or files.size(starts) is None:
+            continue
+        if entry.id.startswith("auto-"):  # a name for the loader's own
             continue
         if not entry.linux and (image := _unified(files, starts)) is not None:
             # Arguments of its own take the place of the image's (systemd-stub(7)).

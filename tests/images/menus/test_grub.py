@@ -433,7 +433,9 @@ def test_an_expression_gives_what_its_groups_match(command: str, arguments: str)
         f"smbios -s m\nregexp -s n '(.)' $m\ndefault=$n\n{ABC}",
         f"regexp '(.*)(.*)(.*)x' aaaa -s n\ndefault=$n\n{ABC}",
         f"source $nothing/o.cfg\n{ABC}",
-        f"blscfg\n{ABC}",
+        f"blsuki\n{ABC}",
+        f"blscfg default\n{ABC}",
+        f"set blsdir=(hd0,1)/entries\nblscfg\n{ABC}",
         f"while smbios; do source /x; done\n{ABC}",
         f"submenu S {{ if cpuid -l; then default=1; fi\n{ABC} }}",
         "",
@@ -460,6 +462,81 @@ def test_what_only_changes_the_looks_leaves_no_doubt() -> None:
         {ABC}"""
 
     assert (started(read(script)), read(script).unread) == ("B", ())
+
+
+# Boot Loader Specification entries: `blscfg` of GRUB 2.14's manual, and of Fedora's GRUB before
+
+BLS = {
+    "/loader/entries/abc-0-rescue.conf": "title Rescue\nlinux /vmlinuz-0\n",
+    "/loader/entries/abc-6.9.1-200.conf": "title Fedora 6.9\nlinux /vmlinuz-6.9\noptions old\n",
+    "/loader/entries/abc-6.10.2-100.conf": (
+        "title Fedora 6.10\nversion 1\nlinux /vmlinuz-6.10\ninitrd /initrd $tuned_initrd\n"
+        'options root=live:CDLABEL=X $kernelopts "a b"\ngrub_class fedora\n'
+    ),
+    "/loader/entries/none.conf": "title No kernel\n",
+}
+# As Fedora's grub2-mkconfig writes it.
+FEDORA = """
+    set default="${saved_entry}"
+    set kernelopts="quiet rhgb"
+    set tuned_initrd=""
+    insmod blscfg
+    blscfg
+"""
+
+
+def test_entries_of_the_boot_loader_specification_stand_newest_first() -> None:
+    menu = read(FEDORA, BLS)
+
+    assert [entry.title for entry in menu.entries] == ["Fedora 6.10", "Fedora 6.9", "Rescue"]
+    assert (menu.default, menu.doubt, menu.unread) == (0, "", ())
+    newest = menu.entries[0]
+    assert (newest.name, newest.kernel, newest.initrds) == (
+        "abc-6.10.2-100",
+        "/vmlinuz-6.10",
+        ("/initrd",),
+    )
+    assert newest.arguments == ("root=live:CDLABEL=X", "quiet", "rhgb", '"a b"')
+
+
+@pytest.mark.parametrize(
+    ("before", "title"),
+    [
+        ("saved_entry=abc-6.9.1-200", "Fedora 6.9"),
+        ("saved_entry=2", "Rescue"),
+        ("saved_entry='Fedora 6.9'", "Fedora 6.9"),
+        ("saved_entry=gone", "Fedora 6.10"),
+    ],
+)
+def test_the_default_among_them_is_a_file_s_name_a_title_or_a_number(
+    before: str, title: str
+) -> None:
+    assert started(read(f"{before}\n{FEDORA}", BLS)) == title
+
+
+@pytest.mark.parametrize(
+    ("command", "titles"),
+    [
+        ("blscfg abc-6.9.1-200", ["Fedora 6.9"]),
+        ("blscfg --entry abc-6.9.1-200.conf", ["Fedora 6.9"]),
+        ("blscfg --path=/other", ["Elsewhere"]),
+        ("blscfg ($root)/other", ["Elsewhere"]),
+        ("set blsdir=/other; blscfg", ["Elsewhere"]),
+        ("menuentry First { linux /f }; blscfg --path /other", ["First", "Elsewhere"]),
+    ],
+)
+def test_blscfg_takes_one_entry_or_another_directory(command: str, titles: list[str]) -> None:
+    menu = read(command, {**BLS, "/other/UPPER.conf": "title Elsewhere\nlinux /o\n"})
+
+    assert [entry.title for entry in menu.entries] == titles
+
+
+def test_entries_below_boot_and_without_options_are_taken_too() -> None:
+    files = {"/boot/loader/entries/A-1.conf": "linux /boot/k\n"}
+
+    entry = only("default=A-1; default_kernelopts='x y'; blscfg", files)
+
+    assert (entry.title, entry.name, entry.arguments) == ("/boot/k", "A-1", ("x", "y"))
 
 
 # Bounds
