@@ -52,8 +52,16 @@ def no_braces(arguments: str) -> bool:
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 def test_arguments_of_every_row_reach_the_kernel_as_they_are(recipe: Recipe):
     for boot in (*recipe.bios, *recipe.uefi):
-        arguments = getattr(boot, "arguments", "").replace("{medium}", "m").replace("{base}", "b")
+        arguments = getattr(boot, "arguments", "")
+        for place in ("{medium}", "{base}", "{iso_kib}"):
+            arguments = arguments.replace(place, "1")
         assert no_braces(arguments), arguments
+
+
+def test_kiwi_s_own_initramfs_gets_a_ram_disk_as_large_as_the_iso():
+    facts = replace(facts_of(BY_NAME["suse-live-by-publisher"]), size_bytes=(3 << 30) + 2048)
+
+    assert "ramdisk_size=3145730" in offer(facts).way.arguments.split()
 
 
 @pytest.mark.parametrize("disc", DISCS, ids=lambda disc: disc.name)

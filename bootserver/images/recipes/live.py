@@ -70,9 +70,11 @@ _FEDORA = Kernel(
     medium=("/liveos/squashfs.img",),
     family=DRACUT,
 )
+# KIWI's own module for dracut puts the ISO into a RAM disk of the kernel, of 2 GiB if nothing is
+# said (KIWI 11: dracut/modules.d/55kiwi-live/kiwi-live-lib.sh, ProvideIso).
 _SUSE_LIVE = Kernel(
     places=_DRACUT_PLACES,
-    arguments=DRACUT.added.replace("{tree}{medium}", "{iso}"),
+    arguments=f"{DRACUT.added.replace('{tree}{medium}', '{iso}')} ramdisk_size={{iso_kib}}",
     family=DRACUT,
 )
 
@@ -211,7 +213,10 @@ LIVE = (
         (has("/liveos/squashfs.img"), any_of(publisher("suse*"), volume("opensuse*live*"))),
         bios=(_SUSE_LIVE,),
         uefi=(_SUSE_LIVE,),
-        caveats=("a KIWI initrd built without dracut's livenet knows ATA over Ethernet alone",),
+        caveats=(
+            "a KIWI initrd before KIWI 11, built without dracut's livenet, knows ATA over Ethernet "
+            "alone",
+        ),
     ),
     Recipe(
         "fedora-live",

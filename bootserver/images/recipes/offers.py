@@ -65,7 +65,8 @@ class Kernel:
     """A Linux kernel and its initrd from the disc; the system fetches the rest itself.
 
     {base} in the patterns and arguments is the top directory in which `base` is found, {medium}
-    in the arguments the path of the file that the system fetches, without its first slash.
+    in the arguments the path of the file that the system fetches, without its first slash, and
+    {iso_kib} the size of the image.
     Of several kernels it is the one that the disc's own menu starts by itself, else the newest.
     With a `family`, that menu says the rest of the arguments, and what the family knows of memory
     and hook counts.
@@ -95,6 +96,7 @@ class Kernel:
             return f"has no {' and no '.join(self.medium)}".replace("{base}", base)
         before = sorted(content_files(facts, self.microcode.replace("{base}", base)))
         said = self.arguments.replace("{base}", base).replace("{medium}", medium[1:])
+        said = said.replace("{iso_kib}", f"{-(-facts.size_bytes // 1024)}")
         way = Way(
             Method.KERNEL,
             program=kernel,
