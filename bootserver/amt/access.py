@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from bootserver.amt.credentials import find_password
-from bootserver.amt.nouns import AmtLogin
 from bootserver.amt.tls import Tls
+from bootserver.amt.types import AmtLogin
 from bootserver.amt.wsman.client import WsmanClient
 from bootserver.config import Config, MachineAmtConfig
 from bootserver.selector import Selector

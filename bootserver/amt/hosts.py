@@ -24,7 +24,7 @@ from bootserver.amt.errors import (
     AmtUnreachableError,
 )
 from bootserver.amt.known import KnownHost, KnownHosts
-from bootserver.amt.nouns import AmtLogin
+from bootserver.amt.types import AmtLogin
 from bootserver.amt.wsman.client import WsmanClient
 from bootserver.config import Config
 from bootserver.errors import BootServerError

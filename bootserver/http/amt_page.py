@@ -11,7 +11,7 @@ from aiohttp import web
 from bootserver.amt.boot.progress import BootProgress, Doing
 from bootserver.amt.control.facts import ConsentPolicy, ControlMode
 from bootserver.amt.hosts import AmtHost
-from bootserver.amt.nouns import BootMethod, BootTarget, PowerAction, PowerState
+from bootserver.amt.types import BootMethod, BootTarget, PowerAction, PowerState
 from bootserver.http import page_data, words
 from bootserver.http.api.parts import parts_of
 from bootserver.http.waterfall import waterfall

@@ -30,7 +30,7 @@ from bootserver.amt.errors import (
     AmtRefusedError,
     AmtUnreachableError,
 )
-from bootserver.amt.nouns import BootTarget, PowerState
+from bootserver.amt.types import BootTarget, PowerState
 from tests.fakes.scripted_amt import HANGS, LOST, ScriptedAmt, fault, returns, scripted
 
 GET = "Get AMT_BootSettingData"

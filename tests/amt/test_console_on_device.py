@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from bootserver.amt.errors import AmtUnreachableError
-from bootserver.amt.redirection.device import Drives, redirect
-from bootserver.amt.redirection.ider import DriveKind
+from bootserver.amt.redirection.drives import Drives, redirect
 from bootserver.amt.redirection.link import Patience
 from bootserver.amt.redirection.media import MemoryMedium, blank_floppy
 from bootserver.amt.redirection.protocol import Failure, RedirectionError, SwitchWhen
+from bootserver.amt.redirection.scsi import DriveKind
 from bootserver.amt.redirection.serial_line import serial_over_lan
 from bootserver.amt.tls import Tls
 from bootserver.bench.fake_amt import (

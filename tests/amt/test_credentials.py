@@ -7,7 +7,7 @@ import pytest
 from bootserver.amt.access import access_to, host_of
 from bootserver.amt.credentials import NoPasswordError, find_password, read_password
 from bootserver.amt.errors import AmtError
-from bootserver.amt.nouns import AmtLogin
+from bootserver.amt.types import AmtLogin
 from bootserver.config import AmtConfig, Config, MachineAmtConfig, MachineConfig
 
 HOST = "pc7.example.org"

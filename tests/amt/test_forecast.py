@@ -12,7 +12,7 @@ from bootserver.amt.boot.plan import choose_method, known_network, order_for_mac
 from bootserver.amt.control.facts import AmtFacts, Kvm, Recovery, WiredNetwork
 from bootserver.amt.errors import AmtError, AmtRefusedError
 from bootserver.amt.hosts import Lines
-from bootserver.amt.nouns import BootMethod, PowerState
+from bootserver.amt.types import BootMethod, PowerState
 from bootserver.config import Config
 from bootserver.images.decide import Site
 from bootserver.model import ElToritoEntry, FileVersion, Image, IsoFacts, PlainDisk

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from bootserver.amt.redirection.ider import DriveKind
 from bootserver.amt.redirection.media import (
     IN_MEMORY_BYTES_MAX,
     FileMedium,
@@ -16,6 +15,7 @@ from bootserver.amt.redirection.media import (
     blank_floppy,
     open_cd,
 )
+from bootserver.amt.redirection.scsi import DriveKind
 from bootserver.errors import ImageError, ImageNotFoundError
 
 IMAGE = b"".join(lba.to_bytes(2, "big") * 1024 for lba in range(10))[:-100]

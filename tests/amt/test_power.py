@@ -5,7 +5,7 @@ import pytest
 from bootserver.amt.control import power
 from bootserver.amt.control.power import power_state, request_power
 from bootserver.amt.errors import AmtInDoubtError, AmtRefusedError
-from bootserver.amt.nouns import PowerAction, PowerState
+from bootserver.amt.types import PowerAction, PowerState
 from tests.fakes.scripted_amt import LOST, ScriptedAmt, returns, scripted
 
 STATE = "Get CIM_AssociatedPowerManagementService"

@@ -16,7 +16,7 @@ from bootserver.amt.control.facts import (
 )
 from bootserver.amt.control.probe import probe
 from bootserver.amt.errors import AmtAnswerError, AmtUnreachableError
-from bootserver.amt.nouns import PowerState
+from bootserver.amt.types import PowerState
 from tests.fakes.scripted_amt import LOST, ScriptedAmt, fault, scripted
 
 POWER = "Get CIM_AssociatedPowerManagementService"

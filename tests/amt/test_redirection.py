@@ -10,7 +10,14 @@ from bootserver.amt.redirection.console import (
     digest_response,
 )
 from bootserver.amt.redirection.events import Authenticated, Closed, Event, Failed, State, Switched
-from bootserver.amt.redirection.firmware import (
+from bootserver.amt.redirection.framing import (
+    AuthReply,
+    FirmwareMessages,
+    Message,
+    StartReply,
+    Unintelligible,
+)
+from bootserver.amt.redirection.ider import (
     IDER_SHAPES,
     CloseReply,
     CommandWritten,
@@ -22,13 +29,6 @@ from bootserver.amt.redirection.firmware import (
     Ping,
     Pong,
     ResetOccurred,
-)
-from bootserver.amt.redirection.framing import (
-    AuthReply,
-    FirmwareMessages,
-    Message,
-    StartReply,
-    Unintelligible,
 )
 from bootserver.amt.redirection.protocol import (
     Device,

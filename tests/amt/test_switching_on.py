@@ -19,7 +19,7 @@ from bootserver.amt.control.power import switch_on, until_on
 from bootserver.amt.errors import AmtError, AmtRefusedError, AmtUnreachableError
 from bootserver.amt.hosts import AmtHosts
 from bootserver.amt.known import KnownHosts
-from bootserver.amt.nouns import BootTarget
+from bootserver.amt.types import BootTarget
 from bootserver.amt.wsman.client import WsmanClient
 from bootserver.config import AmtConfig, Config, MachineAmtConfig, MachineConfig
 from bootserver.database import open_database

@@ -35,11 +35,11 @@ from bootserver.amt.errors import (
     AmtRefusedError,
     AmtWrongPasswordError,
 )
-from bootserver.amt.nouns import BootTarget, PowerAction, PowerState
-from bootserver.amt.redirection.device import Drives, redirect
-from bootserver.amt.redirection.ider import DriveKind
+from bootserver.amt.redirection.drives import Drives, redirect
 from bootserver.amt.redirection.media import MemoryMedium
+from bootserver.amt.redirection.scsi import DriveKind
 from bootserver.amt.tls import Tls
+from bootserver.amt.types import BootTarget, PowerAction, PowerState
 from bootserver.amt.wsman.client import WsmanClient
 from bootserver.bench.fake_amt import (
     ConsentPolicy,

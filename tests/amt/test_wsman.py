@@ -28,7 +28,7 @@ from bootserver.amt.errors import (
     AmtWrongPasswordError,
     AmtWrongTransportError,
 )
-from bootserver.amt.redirection.device import redirect
+from bootserver.amt.redirection.drives import redirect
 from bootserver.amt.tls import Tls, client_context, handshake_error
 from bootserver.amt.wsman.client import WsmanClient
 from bootserver.amt.wsman.digest import DigestLogin

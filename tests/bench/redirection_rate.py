@@ -25,7 +25,7 @@ from pathlib import Path
 
 import structlog
 
-from bootserver.amt.redirection.device import redirect
+from bootserver.amt.redirection.drives import redirect
 from bootserver.amt.redirection.media import IN_MEMORY_BYTES_MAX, open_cd
 from bootserver.amt.redirection.protocol import SwitchWhen
 from bootserver.bench.fake_amt import FakeAmtDevice, FakeSpec, SystemState, fake_amt

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from bootserver.amt.boot.forecast import Outlook
 from bootserver.amt.control.facts import AmtFacts, WiredNetwork
 from bootserver.amt.errors import AmtError, AmtRefusedError
-from bootserver.amt.nouns import BootMethod
+from bootserver.amt.types import BootMethod
 from bootserver.config import Config
 from bootserver.model import Image
 from bootserver.stub.issued import IssuedStub

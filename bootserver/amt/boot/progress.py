@@ -10,7 +10,7 @@ from typing import Any
 from bootserver.amt.boot.forecast import Forecast, Outlook
 from bootserver.amt.errors import AmtError
 from bootserver.amt.failures import failure_of
-from bootserver.amt.nouns import BootMethod
+from bootserver.amt.types import BootMethod
 from bootserver.errors import BootServerError
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 
-from bootserver.amt.redirection.device import Drives
+from bootserver.amt.redirection.drives import Drives
 from bootserver.amt.redirection.protocol import Failure, RedirectionError
 from bootserver.model import REDIRECTION, BootSession, TransferEnd
 from bootserver.sessions.ledger import Ledger

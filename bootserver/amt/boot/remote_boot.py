@@ -40,10 +40,10 @@ from bootserver.amt.control.redirection_switch import enable_redirection
 from bootserver.amt.control.trust_anchor import push_root_certificate
 from bootserver.amt.errors import AmtConsentRequiredError, AmtError
 from bootserver.amt.hosts import AmtHosts
-from bootserver.amt.nouns import AmtLogin, BootMethod, PowerAction
-from bootserver.amt.redirection.device import Drives, redirect
-from bootserver.amt.redirection.ider import DriveKind
+from bootserver.amt.redirection.drives import Drives, redirect
 from bootserver.amt.redirection.media import Medium, MemoryMedium, blank_floppy, open_cd
+from bootserver.amt.redirection.scsi import DriveKind
+from bootserver.amt.types import AmtLogin, BootMethod, PowerAction
 from bootserver.amt.wsman.client import WsmanClient
 from bootserver.config import Config
 from bootserver.errors import BootServerError, ImageNotReadyError

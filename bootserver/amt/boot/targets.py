@@ -7,7 +7,7 @@ from bootserver.amt.control.consent import consent_is_missing
 from bootserver.amt.control.power import PowerChange, Told, request_power, wake
 from bootserver.amt.errors import AmtConsentRequiredError
 from bootserver.amt.hosts import AmtHosts
-from bootserver.amt.nouns import BootTarget, PowerAction
+from bootserver.amt.types import BootTarget, PowerAction
 from bootserver.amt.wsman.client import WsmanClient
 
 

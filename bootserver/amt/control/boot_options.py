@@ -23,7 +23,7 @@ from bootserver.amt.errors import (
     AmtInDoubtError,
     AmtRefusedError,
 )
-from bootserver.amt.nouns import BootTarget
+from bootserver.amt.types import BootTarget
 from bootserver.amt.wsman.client import WsmanClient
 from bootserver.amt.wsman.envelopes import pointer
 from bootserver.amt.wsman.values import Instance, Plain

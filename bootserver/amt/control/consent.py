@@ -11,7 +11,7 @@ from bootserver.amt.control.power import power_state
 from bootserver.amt.control.probe import consent_policy_of, consent_state_of
 from bootserver.amt.control.reading import optional
 from bootserver.amt.errors import AmtAnswerError, AmtInDoubtError, AmtRefusedError
-from bootserver.amt.nouns import PowerState
+from bootserver.amt.types import PowerState
 from bootserver.amt.wsman.client import WsmanClient
 from bootserver.amt.wsman.values import Instance
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from bootserver.amt.nouns import PowerState
+from bootserver.amt.types import PowerState
 
 
 class ControlMode(StrEnum):

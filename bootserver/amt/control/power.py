@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from bootserver.amt.control.reading import number, numbers, optional
 from bootserver.amt.errors import AmtError, AmtInDoubtError, AmtRefusedError
-from bootserver.amt.nouns import PowerAction, PowerState
+from bootserver.amt.types import PowerAction, PowerState
 from bootserver.amt.wsman.client import WsmanClient
 from bootserver.amt.wsman.envelopes import pointer
 

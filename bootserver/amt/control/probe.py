@@ -23,7 +23,7 @@ from bootserver.amt.control.facts import (
 from bootserver.amt.control.power import power_state
 from bootserver.amt.control.reading import flag, meaning, number, optional, text
 from bootserver.amt.errors import AmtAnswerError, AmtFaultError
-from bootserver.amt.nouns import PowerState
+from bootserver.amt.types import PowerState
 from bootserver.amt.wsman.client import WsmanClient
 from bootserver.amt.wsman.values import Instance
 

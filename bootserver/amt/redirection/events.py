@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bootserver.amt.redirection.firmware import (
+from bootserver.amt.redirection.ider import (
     CommandWritten,
     DataFromHost,
     ErrorOccurred,

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from bootserver.amt.redirection.ider import BLOCK_BYTES, FLOPPY_BLOCKS, DriveKind
+from bootserver.amt.redirection.scsi import BLOCK_BYTES, FLOPPY_BLOCKS, DriveKind
 from bootserver.errors import ImageError, ImageNotFoundError
 
 # A stub is in memory, and so is a small disc: nothing on the way to it can be slow.

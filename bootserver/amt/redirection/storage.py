@@ -19,7 +19,8 @@ from bootserver.amt.redirection.console import (
     reset_response,
 )
 from bootserver.amt.redirection.events import Closed, Event, State, Switched
-from bootserver.amt.redirection.firmware import (
+from bootserver.amt.redirection.framing import ServiceMessage
+from bootserver.amt.redirection.ider import (
     IDER_SHAPES,
     CloseReply,
     CommandWritten,
@@ -32,7 +33,6 @@ from bootserver.amt.redirection.firmware import (
     Pong,
     ResetOccurred,
 )
-from bootserver.amt.redirection.framing import ServiceMessage
 from bootserver.amt.redirection.protocol import (
     CHUNK_BYTES_MAX,
     CHUNK_BYTES_MIN,

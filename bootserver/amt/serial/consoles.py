@@ -23,9 +23,9 @@ from bootserver.amt.control.redirection_switch import enable_redirection
 from bootserver.amt.errors import AmtError
 from bootserver.amt.failures import failure_of
 from bootserver.amt.hosts import AmtHosts
-from bootserver.amt.nouns import AmtLogin
 from bootserver.amt.redirection.serial_line import Line, serial_over_lan
 from bootserver.amt.serial.terminal import COLUMNS, ROWS, Row, Terminal
+from bootserver.amt.types import AmtLogin
 from bootserver.errors import BootServerError
 
 log = structlog.get_logger(__name__)

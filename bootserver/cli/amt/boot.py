@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bootserver.amt.nouns import AmtLogin, BootMethod, BootTarget
+from bootserver.amt.types import AmtLogin, BootMethod, BootTarget
 from bootserver.cli.amt.login import is_somebody_there, login_from_here, with_login
 from bootserver.cli.amt.many import Named, ask_each, show, with_hosts
 from bootserver.cli.boots import admin_url

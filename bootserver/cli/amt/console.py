@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bootserver.amt.nouns import AmtLogin
+from bootserver.amt.types import AmtLogin
 from bootserver.cli.amt.login import open_amt, with_login
 from bootserver.cli.shared import echo, with_config
 from bootserver.config import Config

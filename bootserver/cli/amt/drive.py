@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bootserver.amt.nouns import AmtLogin
+from bootserver.amt.types import AmtLogin
 from bootserver.cli.amt.login import open_amt, with_login
 from bootserver.cli.shared import echo, megabytes, until_interrupted, with_config
 from bootserver.config import Config
 
 if TYPE_CHECKING:
-    from bootserver.amt.redirection.device import Drives
+    from bootserver.amt.redirection.drives import Drives
 
 TOLD_EVERY_S = 5.0
 
@@ -39,8 +39,8 @@ async def _attach(config: Config, machine: str, file: Path, boot: bool, login: A
     from bootserver.amt.control.boot_options import boot_from_redirected_cd
     from bootserver.amt.control.power import request_power, switch_on, until_on
     from bootserver.amt.control.redirection_switch import enable_redirection
-    from bootserver.amt.nouns import PowerAction
     from bootserver.amt.redirection.media import open_cd
+    from bootserver.amt.types import PowerAction
 
     async with open_amt(config, machine, login, consents=True) as (hosts, client, access):
         facts = await hosts.probe(client)

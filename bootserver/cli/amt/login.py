@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bootserver.amt.nouns import AmtLogin
+from bootserver.amt.types import AmtLogin
 from bootserver.cli.shared import echo, open_state
 from bootserver.config import PASSWORD_VARIABLE, Config
 from bootserver.errors import BootServerError

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bootserver.amt.nouns import AmtLogin, BootTarget, PowerAction
+from bootserver.amt.types import AmtLogin, BootTarget, PowerAction
 from bootserver.cli.amt.boot import boot_into_target
 from bootserver.cli.amt.login import open_amt, open_hosts, with_login
 from bootserver.cli.amt.many import Json, Named, ask_each, show, with_hosts

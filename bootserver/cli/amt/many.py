@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bootserver.amt.boot.turns import ASKED_AT_ONCE
-from bootserver.amt.nouns import AmtLogin
+from bootserver.amt.types import AmtLogin
 from bootserver.cli.amt.login import (
     have_consent,
     lacks_password,

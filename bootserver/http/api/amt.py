@@ -10,7 +10,7 @@ from bootserver.amt.boot.remote_boot import BootOrder
 from bootserver.amt.boot.targets import boot_into
 from bootserver.amt.control.kvm import enable_kvm
 from bootserver.amt.control.power import request_power
-from bootserver.amt.nouns import BootMethod, PowerAction
+from bootserver.amt.types import BootMethod, PowerAction
 from bootserver.http.api.parts import parts_of, require_image
 from bootserver.http.api.requests import (
     AmtBootOrder,

@@ -14,9 +14,9 @@ import structlog
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 from pydantic import BaseModel, Field
 
-from bootserver.amt.nouns import AmtLogin
 from bootserver.amt.serial.consoles import Consoles, LineState, LineStatus, Viewer
 from bootserver.amt.serial.keys import Keyboard, UnknownKeyError, key_bytes, text_bytes
+from bootserver.amt.types import AmtLogin
 from bootserver.http.api.parts import parts_of
 from bootserver.http.api.problems import ProblemError
 from bootserver.http.api.requests import AmtCredentials, Body

@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from bootserver.amt.nouns import AmtLogin, BootMethod, BootTarget, PowerAction
+from bootserver.amt.types import AmtLogin, BootMethod, BootTarget, PowerAction
 from bootserver.fields import (
     AmtUser,
     Entry,

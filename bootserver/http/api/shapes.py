@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bootserver.amt.boot.progress import Doing
 from bootserver.amt.control.facts import ConsentPolicy, ConsentState, ControlMode
-from bootserver.amt.nouns import BootMethod, PowerAction, PowerState
+from bootserver.amt.types import BootMethod, PowerAction, PowerState
 from bootserver.model import BootPhase, EntryKind, Firmware, StubFormat, TransferEnd
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bootserver.amt.redirection import ider
-from bootserver.amt.redirection.ider import Answer, Blocks, Drive, DriveKind, Event, Sense
+from bootserver.amt.redirection import scsi
+from bootserver.amt.redirection.scsi import Answer, Blocks, Drive, DriveKind, Event, Sense
 from tests.fixtures.scsi_probe import BAD_FIELD, CD_PROBE, FLOPPY_PROBE, NO_MEDIUM, PAST_THE_END
 
 CD = Drive(DriveKind.CD, 300)
@@ -19,7 +19,7 @@ EMPTY_FLOPPY = Drive(DriveKind.FLOPPY)
 
 
 def ask(drive: Drive, packet: str) -> Answer:
-    return ider.answer(drive, ider.parse_command(bytes.fromhex(packet)))
+    return scsi.answer(drive, scsi.parse_command(bytes.fromhex(packet)))
 
 
 def sense(answer: Answer) -> tuple[int, int, int]:
@@ -235,13 +235,13 @@ def test_eject_is_told_to_the_caller(packet: str, event: Event | None):
 
 
 def test_names_are_for_log_lines():
-    assert ider.parse_command(b"\x28").name == "READ(10)"
-    assert ider.parse_command(b"\x51").name == "51h"
+    assert scsi.parse_command(b"\x28").name == "READ(10)"
+    assert scsi.parse_command(b"\x51").name == "51h"
 
 
 def test_packet_that_was_cut_short_reads_as_zeros():
-    assert ider.parse_command(b"").packet == bytes(12)
-    assert ider.parse_command(bytes(range(16))).packet == bytes(range(12))
+    assert scsi.parse_command(b"").packet == bytes(12)
+    assert scsi.parse_command(bytes(range(16))).packet == bytes(range(12))
 
 
 # Half of the packets begin with an opcode that hosts do send, and ask for not too much.
@@ -263,7 +263,7 @@ drives = st.sampled_from(
 
 @given(drives, packets)
 def test_no_packet_raises_or_gets_more_than_the_medium_holds(drive: Drive, packet: bytes):
-    answer = ider.answer(drive, ider.parse_command(packet))
+    answer = scsi.answer(drive, scsi.parse_command(packet))
 
     assert len(answer.data) <= 256
     if answer.sense is not None:

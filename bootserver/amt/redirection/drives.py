@@ -20,18 +20,18 @@ from datetime import datetime
 import structlog
 
 from bootserver import clock
-from bootserver.amt.redirection import ider
+from bootserver.amt.redirection import scsi
 from bootserver.amt.redirection.events import Authenticated, Closed, Event, Failed, Switched
-from bootserver.amt.redirection.firmware import (
+from bootserver.amt.redirection.ider import (
     CommandWritten,
     ErrorOccurred,
     OpenReply,
     ResetOccurred,
 )
-from bootserver.amt.redirection.ider import Answer, Blocks, Drive, DriveKind
 from bootserver.amt.redirection.link import Link, Patience, over
 from bootserver.amt.redirection.media import Data, Medium
 from bootserver.amt.redirection.protocol import Device, SwitchWhen, Timings
+from bootserver.amt.redirection.scsi import Answer, Blocks, Drive, DriveKind
 from bootserver.amt.redirection.storage import RedirectionSession
 from bootserver.amt.tls import Tls
 from bootserver.images.threads import in_thread
@@ -196,13 +196,13 @@ class Drives:
     async def _answer(self, command: CommandWritten) -> None:
         drive = self._drives[command.device]
         if command.ata_command == _PACKET:
-            answer = ider.answer(drive, ider.parse_command(command.cdb))
+            answer = scsi.answer(drive, scsi.parse_command(command.cdb))
         else:
-            answer = Answer(sense=ider.UNKNOWN_COMMAND)
+            answer = Answer(sense=scsi.UNKNOWN_COMMAND)
         self._drives[command.device] = drive.after(answer)
         self._count(
             commands=self.stats.commands + 1,
-            ejects=self.stats.ejects + (answer.event is ider.Event.EJECT_ASKED),
+            ejects=self.stats.ejects + (answer.event is scsi.Event.EJECT_ASKED),
         )
         if answer.blocks is not None:
             await self._send_blocks(command, answer.blocks)
@@ -215,7 +215,7 @@ class Drives:
     async def _send_blocks(self, command: CommandWritten, blocks: Blocks) -> None:
         medium = self._media[command.device]
         assert medium is not None, "an empty drive gives no blocks"
-        block_bytes = ider.BLOCK_BYTES[_KINDS[command.device]]
+        block_bytes = scsi.BLOCK_BYTES[_KINDS[command.device]]
         piece_blocks = PIECE_BYTES // block_bytes
         end = blocks.lba + blocks.count
         for lba in range(blocks.lba, end, piece_blocks):
@@ -226,7 +226,7 @@ class Drives:
             except OSError as err:
                 self._count(failed_reads=self.stats.failed_reads + 1)
                 log.error("amt.redirection.unreadable", lba=lba, blocks=count, error=str(err))
-                self._session.end_command(command, ider.UNRECOVERED_READ_ERROR)
+                self._session.end_command(command, scsi.UNRECOVERED_READ_ERROR)
                 return
             if not self._session.send_data(command, data, last=lba + count == end):
                 return  # a reset, or the end, while we read or waited

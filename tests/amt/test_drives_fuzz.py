@@ -14,10 +14,10 @@ from contextlib import suppress
 import pytest
 
 from bootserver.amt.errors import AmtError
-from bootserver.amt.redirection.device import Drives, redirect
-from bootserver.amt.redirection.ider import DriveKind
+from bootserver.amt.redirection.drives import Drives, redirect
 from bootserver.amt.redirection.link import Link, Patience
 from bootserver.amt.redirection.media import MemoryMedium, blank_floppy
+from bootserver.amt.redirection.scsi import DriveKind
 from bootserver.amt.redirection.storage import COMMANDS_MAX, RedirectionSession
 from tests.fakes.amt_firmware import (
     CHALLENGE,

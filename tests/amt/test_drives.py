@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from bootserver.amt.redirection.device import redirect
+from bootserver.amt.redirection.drives import redirect
 from bootserver.amt.redirection.events import Closed
-from bootserver.amt.redirection.ider import DriveKind
 from bootserver.amt.redirection.link import Link, Patience
 from bootserver.amt.redirection.media import MemoryMedium, blank_floppy, open_cd
 from bootserver.amt.redirection.protocol import RedirectionError, SwitchWhen
+from bootserver.amt.redirection.scsi import DriveKind
 from tests.fakes.amt_firmware import (
     CHALLENGE,
     METHODS,

@@ -16,12 +16,12 @@ from bootserver.amt.errors import (
     AmtWrongTransportError,
 )
 from bootserver.amt.redirection import link as link_module
-from bootserver.amt.redirection.device import redirect
+from bootserver.amt.redirection.drives import redirect
 from bootserver.amt.redirection.events import Closed
-from bootserver.amt.redirection.ider import DriveKind
 from bootserver.amt.redirection.link import Patience
 from bootserver.amt.redirection.media import MemoryMedium
 from bootserver.amt.redirection.protocol import Failure, RedirectionError
+from bootserver.amt.redirection.scsi import DriveKind
 from bootserver.amt.tls import Tls
 from tests.fakes.amt_firmware import (
     END,
