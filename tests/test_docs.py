@@ -8,9 +8,7 @@ from click import Group
 
 import bootserver.http.api.problems  # and with it every error of AMT
 import bootserver.http.boot_app
-from bootserver.amt.errors import AmtError, AmtFaultError
-from bootserver.amt.failures import failure_of
-from bootserver.amt.redirection.protocol import Failure, RedirectionError
+from bootserver.amt.errors import AmtError, AmtFaultError, Failure, RedirectionError, failure_of
 from bootserver.cli import main
 from bootserver.config import PROJECT
 from bootserver.images.recipes import RECIPES

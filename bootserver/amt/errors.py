@@ -1,6 +1,8 @@
-"""What can go wrong with a machine's AMT."""
+"""What can go wrong with a machine's AMT: as errors, and as one word for programs."""
 
 from __future__ import annotations
+
+from enum import StrEnum
 
 from bootserver.errors import BootServerError
 
@@ -59,3 +61,37 @@ class AmtWrongPasswordError(AmtError):
 
 class AmtInDoubtError(AmtError):
     """A change was sent and no answer came: it may have been made, or not."""
+
+
+class Failure(StrEnum):
+    """Why there is no redirection session, or none any more."""
+
+    BUSY = "busy"  # another console holds the device's only session of the kind
+    DISABLED = "disabled"  # redirection is switched off, or this device has none
+    WRONG_PASSWORD = "wrong_password"  # noqa: S105  (a reason, no secret)
+    NO_DIGEST = "no_digest"  # only ways to log in that show the password, or that are not used
+    REJECTED = "rejected"  # the device would not open the session or switch its drives
+    PROTOCOL = "protocol"  # bytes or an order that the protocol does not have
+    ENDED = "ended"  # the device has ended the session
+    LOST = "lost"  # the connection ended, or nothing comes any more
+
+
+class RedirectionError(AmtError):
+    """A session failed or was used out of order; `failure` says how, for programs."""
+
+    def __init__(
+        self, message: str, *, hint: str = "", failure: Failure = Failure.PROTOCOL
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.failure = failure
+
+
+def failure_of(problem: BootServerError) -> str:
+    """One word for programs: `busy`, `wrong_password`, `unreachable`, `consent_required`, …"""
+    if isinstance(problem, RedirectionError):
+        return problem.failure.value
+    if isinstance(problem, AmtConsentRequiredError):
+        return "consent_required"
+    name = type(problem).__name__.removesuffix("Error").removeprefix("Amt")
+    words = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
+    return words.removeprefix("_") or "refused"

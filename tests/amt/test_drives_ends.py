@@ -14,14 +14,15 @@ from bootserver.amt.errors import (
     AmtTlsError,
     AmtUnreachableError,
     AmtWrongTransportError,
+    Failure,
+    RedirectionError,
 )
 from bootserver.amt.redirection import link as link_module
 from bootserver.amt.redirection.drives import redirect
-from bootserver.amt.redirection.events import Closed
 from bootserver.amt.redirection.link import Patience
 from bootserver.amt.redirection.media import MemoryMedium
-from bootserver.amt.redirection.protocol import Failure, RedirectionError
 from bootserver.amt.redirection.scsi import DriveKind
+from bootserver.amt.redirection.session import Closed
 from bootserver.amt.tls import Tls
 from tests.fakes.amt_firmware import (
     END,
@@ -252,7 +253,7 @@ async def test_leaving_by_an_error_detaches_and_passes_the_error_on() -> None:
 # ---- Ports and TLS
 
 
-async def test_the_first_visit_tells_the_certificate_and_the_pin_holds(
+async def test_the_first_visit_takes_any_certificate_and_the_pin_holds(
     certificates: tuple[Path, Path],
 ) -> None:
     async def script(device: Firmware) -> None:
@@ -261,16 +262,12 @@ async def test_the_first_visit_tells_the_certificate_and_the_pin_holds(
         assert await device.read_data(65536, sequence=2) == bytes(65536)
         await device.detach(3, 10)
 
-    pin = None
-    for _ in range(2):
+    for pin in (None, fingerprint(certificates[0])):
         async with (
             firmware(script, tls=tls_server(certificates[0])) as port,
             redirect("127.0.0.1", "admin", "pw", CD, port=port, tls=Tls(pin_sha256=pin)) as drives,
         ):
             await drives.wait_until(lambda stats: stats.reads == 1)
-            pin = drives.certificate_sha256
-
-    assert pin == fingerprint(certificates[0])
 
 
 async def test_a_certificate_of_the_ca_is_trusted(certificates: tuple[Path, Path]) -> None:

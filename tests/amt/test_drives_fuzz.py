@@ -14,11 +14,11 @@ from contextlib import suppress
 import pytest
 
 from bootserver.amt.errors import AmtError
-from bootserver.amt.redirection.drives import Drives, redirect
-from bootserver.amt.redirection.link import Link, Patience
+from bootserver.amt.redirection.drives import RedirectedDrives, redirect
+from bootserver.amt.redirection.ider import COMMANDS_MAX, StorageSession
+from bootserver.amt.redirection.link import Patience, RedirectionLink
 from bootserver.amt.redirection.media import MemoryMedium, blank_floppy
 from bootserver.amt.redirection.scsi import DriveKind
-from bootserver.amt.redirection.storage import COMMANDS_MAX, RedirectionSession
 from tests.fakes.amt_firmware import (
     CHALLENGE,
     METHODS,
@@ -95,21 +95,21 @@ def pieces(rng: random.Random, said: bytes) -> list[bytes]:
 def largest(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
     """How much consoles have held, at most; at the end none has crashed."""
     held = {"message": 0, "unsent": 0, "commands": 0, "waiting": 0, "resets": 0, "crashes": 0}
-    receive = Link.data_received
+    receive = RedirectionLink.data_received
 
-    def look(link: Link, data: bytes) -> None:
+    def look(link: RedirectionLink, data: bytes) -> None:
         try:
             receive(link, data)
         except Exception:  # asyncio would log it and close the connection
             held["crashes"] += 1
             raise
         session, transport = link.session, link._transport
-        assert isinstance(session, RedirectionSession)
+        assert isinstance(session, StorageSession)
         assert transport is not None
         drives = link._take.__self__  # type: ignore[attr-defined]
-        assert isinstance(drives, Drives)
+        assert isinstance(drives, RedirectedDrives)
         for name, size in (
-            ("message", session._messages.buffered_bytes),
+            ("message", len(session._messages._buffer)),
             ("unsent", transport.get_write_buffer_size()),
             ("commands", len(session._commands)),
             ("waiting", len(drives._commands)),
@@ -117,7 +117,7 @@ def largest(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
         ):
             held[name] = max(held[name], size)
 
-    monkeypatch.setattr(Link, "data_received", look)
+    monkeypatch.setattr(RedirectionLink, "data_received", look)
     yield held
     assert held["crashes"] == 0
 

@@ -35,7 +35,7 @@ from bootserver.amt.errors import (
     AmtRefusedError,
     AmtWrongPasswordError,
 )
-from bootserver.amt.redirection.drives import Drives, redirect
+from bootserver.amt.redirection.drives import RedirectedDrives, redirect
 from bootserver.amt.redirection.media import MemoryMedium
 from bootserver.amt.redirection.scsi import DriveKind
 from bootserver.amt.tls import Tls
@@ -89,7 +89,7 @@ async def device_and_client(
 
 
 @asynccontextmanager
-async def redirected(device: FakeAmtDevice) -> AsyncIterator[Drives]:
+async def redirected(device: FakeAmtDevice) -> AsyncIterator[RedirectedDrives]:
     cd = MemoryMedium(DriveKind.CD, bytes(64 * 2048))
     async with redirect(device.host, "admin", PASSWORD, cd, port=device.redirection_port) as drives:
         yield drives

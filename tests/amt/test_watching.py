@@ -9,8 +9,7 @@ import pytest
 
 from bootserver.amt.boot.progress import BootFailedError, NoCallError, NoReadsError
 from bootserver.amt.boot.watching import Limits, Seen, has_handed_over, judge, what_goes_on
-from bootserver.amt.failures import failure_of
-from bootserver.amt.redirection.protocol import Failure, RedirectionError
+from bootserver.amt.errors import Failure, RedirectionError, failure_of
 from bootserver.model import BootPhase, BootSession
 
 LIMITS = Limits(no_reads_s=90, silence_s=300)

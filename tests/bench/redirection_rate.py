@@ -27,7 +27,6 @@ import structlog
 
 from bootserver.amt.redirection.drives import redirect
 from bootserver.amt.redirection.media import IN_MEMORY_BYTES_MAX, open_cd
-from bootserver.amt.redirection.protocol import SwitchWhen
 from bootserver.bench.fake_amt import FakeAmtDevice, FakeSpec, SystemState, fake_amt
 from tests.fixtures.meshcentral import CACHE, meshcentral
 
@@ -111,7 +110,7 @@ async def serve(port: int, disc: Path) -> None:
     """Our console, until it is terminated."""
     async with (
         open_cd(disc) as cd,
-        redirect("127.0.0.1", "admin", "P@ssw0rd", cd, port=port, when=SwitchWhen.NOW) as drives,
+        redirect("127.0.0.1", "admin", "P@ssw0rd", cd, port=port, now=True) as drives,
     ):
         await drives.wait_closed()
 

@@ -8,8 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from bootserver.amt.boot.forecast import Forecast, Outlook
-from bootserver.amt.errors import AmtError
-from bootserver.amt.failures import failure_of
+from bootserver.amt.errors import AmtError, failure_of
 from bootserver.amt.types import BootMethod
 from bootserver.errors import BootServerError
 

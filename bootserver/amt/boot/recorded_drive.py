@@ -7,8 +7,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 
-from bootserver.amt.redirection.drives import Drives
-from bootserver.amt.redirection.protocol import Failure, RedirectionError
+from bootserver.amt.errors import Failure, RedirectionError
+from bootserver.amt.redirection.drives import RedirectedDrives
 from bootserver.model import REDIRECTION, BootSession, TransferEnd
 from bootserver.sessions.ledger import Ledger
 from bootserver.sessions.live import Fetch
@@ -24,7 +24,12 @@ class RecordedDrive:
     """Notes the reads of `drives` as the boot's transfer of the file `name`."""
 
     def __init__(
-        self, drives: Drives, ledger: Ledger, session: BootSession, name: str, size_bytes: int
+        self,
+        drives: RedirectedDrives,
+        ledger: Ledger,
+        session: BootSession,
+        name: str,
+        size_bytes: int,
     ) -> None:
         self._drives = drives
         self._ledger = ledger

@@ -40,7 +40,7 @@ from bootserver.amt.control.redirection_switch import enable_redirection
 from bootserver.amt.control.trust_anchor import push_root_certificate
 from bootserver.amt.errors import AmtConsentRequiredError, AmtError
 from bootserver.amt.hosts import AmtHosts
-from bootserver.amt.redirection.drives import Drives, redirect
+from bootserver.amt.redirection.drives import RedirectedDrives, redirect
 from bootserver.amt.redirection.media import Medium, MemoryMedium, blank_floppy, open_cd
 from bootserver.amt.redirection.scsi import DriveKind
 from bootserver.amt.types import AmtLogin, BootMethod, PowerAction
@@ -381,7 +381,7 @@ class RemoteBoot:
 
 def attached(
     access: AmtAccess, medium: Medium, facts: AmtFacts
-) -> AbstractAsyncContextManager[Drives]:
+) -> AbstractAsyncContextManager[RedirectedDrives]:
     """The medium in the machine's redirected CD drive, while the block lasts.
 
     USB redirection (AMT 11 and newer) boots some machines only with a floppy beside the CD.

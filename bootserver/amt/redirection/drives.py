@@ -21,31 +21,30 @@ import structlog
 
 from bootserver import clock
 from bootserver.amt.redirection import scsi
-from bootserver.amt.redirection.events import Authenticated, Closed, Event, Failed, Switched
 from bootserver.amt.redirection.ider import (
     CommandWritten,
     ErrorOccurred,
+    FeaturesReply,
     OpenReply,
     ResetOccurred,
+    StorageSession,
 )
-from bootserver.amt.redirection.link import Link, Patience, over
+from bootserver.amt.redirection.link import Patience, RedirectionLink, session_error
 from bootserver.amt.redirection.media import Data, Medium
-from bootserver.amt.redirection.protocol import Device, SwitchWhen, Timings
-from bootserver.amt.redirection.scsi import Answer, Blocks, Drive, DriveKind
-from bootserver.amt.redirection.storage import RedirectionSession
+from bootserver.amt.redirection.scsi import BlockRange, DriveKind, ScsiAnswer, ScsiDrive
+from bootserver.amt.redirection.session import Closed, Failed, SessionEvent
 from bootserver.amt.tls import Tls
 from bootserver.images.threads import in_thread
 
 # A READ goes out in one write up to this; what is longer, in several, and the device may pace us.
 PIECE_BYTES = 256 << 10
 _PACKET = 0xA0  # the ATA command that has a SCSI command in it
-_KINDS = {Device.CD: DriveKind.CD, Device.FLOPPY: DriveKind.FLOPPY}
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Stats:
+class DriveStats:
     """What the host has done with the drives so far; a READ counts once it has been answered."""
 
     commands: int = 0
@@ -59,49 +58,42 @@ class Stats:
     last_read_at: datetime | None = None
 
 
-class Drives:
+class RedirectedDrives:
     """A CD drive and a floppy drive that a machine has by redirection."""
 
     def __init__(
         self,
         host: str,
-        session: RedirectionSession,
-        media: dict[Device, Medium | None],
+        session: StorageSession,
+        media: dict[DriveKind, Medium | None],
         *,
-        when: SwitchWhen,
-        attention: bool,
+        now: bool,
         patience: Patience,
     ) -> None:
-        self.stats = Stats()
+        self.stats = DriveStats()
         self._session = session
-        self._link = Link(host, session, self._take, patience)
+        self._link = RedirectionLink(host, session, self._take, patience)
         self._link.ended.add_done_callback(self._ended)
         self._media = media
-        self._when = when
-        self._attention = attention
-        self._drives = {device: self._fresh(device) for device in Device}
+        self._now = now
+        self._drives = {kind: self._fresh(kind) for kind in DriveKind}
         self._commands: deque[CommandWritten] = deque()
         self._commanded = asyncio.Event()
-        self._waiting: dict[asyncio.Future[None], Callable[[Stats], bool]] = {}
+        self._waiting: dict[asyncio.Future[None], Callable[[DriveStats], bool]] = {}
         self._switched: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._opened: OpenReply | None = None
 
     @property
     def firmware(self) -> OpenReply:
         """What the device said of itself: versions, and `read_buffer_bytes`."""
-        assert self._opened is not None, "there are no Drives before the session is open"
+        assert self._opened is not None, "there are no drives before the session is open"
         return self._opened
 
-    @property
-    def certificate_sha256(self) -> str | None:
-        """The certificate that the device has shown, None without TLS."""
-        return self._link.certificate_sha256
-
-    async def wait_until(self, reached: Callable[[Stats], bool]) -> Stats:
+    async def wait_until(self, reached: Callable[[DriveStats], bool]) -> DriveStats:
         """The stats once they are so. Raises RedirectionError if the session ends before."""
         if not reached(self.stats):
             if self._link.ended.done():
-                raise over(self._link.ended.result())
+                raise session_error(self._link.ended.result())
             waiting = asyncio.get_running_loop().create_future()
             self._waiting[waiting] = reached
             try:
@@ -114,7 +106,7 @@ class Drives:
         """How the session has ended, here or there. Raises RedirectionError if it broke."""
         how = await asyncio.shield(self._link.ended)
         if isinstance(how, Failed):
-            raise over(how)
+            raise session_error(how)
         return how
 
     async def detach(self) -> None:
@@ -138,16 +130,14 @@ class Drives:
 
     # ---- what the session tells
 
-    def _take(self, event: Event) -> None:
+    def _take(self, event: SessionEvent) -> None:
         match event:
-            case Authenticated():
-                pass
             case OpenReply():
                 self._opened = event
                 if not self._session.ended:  # by what came in the same segment
-                    self._session.switch_on(self._when)
+                    self._session.switch_on(now=self._now)
                     self._link.flush()
-            case Switched(on=True):
+            case FeaturesReply():
                 if not self._switched.done():
                     self._switched.set_result(None)
             case CommandWritten():
@@ -155,18 +145,17 @@ class Drives:
                 self._commanded.set()
             case ResetOccurred(mask=mask):
                 self._commands.clear()
-                self._drives = {device: self._fresh(device) for device in Device}
+                self._drives = {kind: self._fresh(kind) for kind in DriveKind}
                 self._count(resets=self.stats.resets + 1)
                 log.info("amt.redirection.reset", host=self._link.host, mask=mask)
             case ErrorOccurred(code=code):
                 self._count(device_errors=self.stats.device_errors + 1)
                 log.warning("amt.redirection.device_error", host=self._link.host, code=code)
 
-    def _fresh(self, device: Device) -> Drive:
+    def _fresh(self, kind: DriveKind) -> ScsiDrive:
         """The drive as a host finds it that looks at it for the first time."""
-        medium = self._media[device]
-        size_blocks = medium.size_blocks if medium else None
-        return Drive(_KINDS[device], size_blocks, new_medium=True, attention=self._attention)
+        medium = self._media[kind]
+        return ScsiDrive(kind, medium.size_blocks if medium else None, new_medium=True)
 
     def _count(self, **changed: int | datetime) -> None:
         self.stats = replace(self.stats, **changed)  # type: ignore[arg-type]
@@ -177,7 +166,7 @@ class Drives:
     def _ended(self, ended: asyncio.Future[Closed | Failed]) -> None:
         for waiting in self._waiting:
             if not waiting.done():
-                waiting.set_exception(over(ended.result()))
+                waiting.set_exception(session_error(ended.result()))
 
     # ---- answering
 
@@ -194,15 +183,15 @@ class Drives:
             self._link.give_up("this console has a fault")  # rather than leave a host waiting
 
     async def _answer(self, command: CommandWritten) -> None:
-        drive = self._drives[command.device]
+        drive = self._drives[command.drive]
         if command.ata_command == _PACKET:
             answer = scsi.answer(drive, scsi.parse_command(command.cdb))
         else:
-            answer = Answer(sense=scsi.UNKNOWN_COMMAND)
-        self._drives[command.device] = drive.after(answer)
+            answer = ScsiAnswer(sense=scsi.UNKNOWN_COMMAND)
+        self._drives[command.drive] = drive.after(answer)
         self._count(
             commands=self.stats.commands + 1,
-            ejects=self.stats.ejects + (answer.event is scsi.Event.EJECT_ASKED),
+            ejects=self.stats.ejects + (answer.event is scsi.DriveEvent.EJECT_ASKED),
         )
         if answer.blocks is not None:
             await self._send_blocks(command, answer.blocks)
@@ -212,10 +201,10 @@ class Drives:
             self._session.end_command(command, answer.sense)
         self._link.flush()
 
-    async def _send_blocks(self, command: CommandWritten, blocks: Blocks) -> None:
-        medium = self._media[command.device]
+    async def _send_blocks(self, command: CommandWritten, blocks: BlockRange) -> None:
+        medium = self._media[command.drive]
         assert medium is not None, "an empty drive gives no blocks"
-        block_bytes = scsi.BLOCK_BYTES[_KINDS[command.device]]
+        block_bytes = scsi.BLOCK_BYTES[command.drive]
         piece_blocks = PIECE_BYTES // block_bytes
         end = blocks.lba + blocks.count
         for lba in range(blocks.lba, end, piece_blocks):
@@ -255,24 +244,20 @@ async def redirect(
     *,
     port: int | None = None,
     tls: Tls | None = None,
-    when: SwitchWhen = SwitchWhen.ON_RESET,
-    attention: bool = False,
-    timings: Timings | None = None,
+    now: bool = False,
     patience: Patience | None = None,
-) -> AsyncIterator[Drives]:
-    """The machine has the drives, or will have them from its next reset on.
+) -> AsyncIterator[RedirectedDrives]:
+    """The machine will have the drives from its next reset on, or has them `now`.
 
     Raises AmtUnreachableError and its kin, AmtCertificateError, or RedirectionError, whose
-    `failure` says why there is no session. `attention` has the drives tell "medium may have
-    changed" first, as the standard wants and few machines need. Leaving the block detaches; it
-    raises nothing, even if the session broke long before.
+    `failure` says why there is no session. Leaving the block detaches; it raises nothing, even if
+    the session broke long before.
     """
-    drives = Drives(
+    drives = RedirectedDrives(
         host,
-        RedirectionSession(user, password, cnonce=secrets.token_hex(16), timings=timings),
-        {Device.CD: cd, Device.FLOPPY: floppy},
-        when=when,
-        attention=attention,
+        StorageSession(user, password, cnonce=secrets.token_hex(16)),
+        {DriveKind.CD: cd, DriveKind.FLOPPY: floppy},
+        now=now,
         patience=patience or Patience(),
     )
     answering = asyncio.create_task(drives.answer_all())

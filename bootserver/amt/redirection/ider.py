@@ -1,12 +1,56 @@
-"""What AMT's firmware says once storage redirection (IDE-R) may be opened."""
+"""Intel AMT's storage redirection (IDE-R, USB-R): its messages, and the console's session.
+
+Theory of operation. After the login the console sends OPEN_SESSION. The firmware answers with the
+size of its buffer, and from then on speaks first. It must be told to show the drives (`switch_on`);
+it accepts or rejects that. Then it forwards the host's SCSI commands, one COMMAND_WRITTEN each,
+which the console answers in order: by DATA_TO_HOST in pieces that fit the buffer, of which the last
+one ends the command, or by COMMAND_END_RESPONSE, good or with sense data. The host writes nothing:
+the drives are read-only, so that GET_DATA_FROM_HOST has no use here.
+
+RESET_OCCURRED may come at any time. It voids the commands before it, and the answer to it goes out
+after nothing of theirs. The session keeps the commands that are not answered yet, and the next
+number due in each direction. A gap in the firmware's numbers, an answer of the firmware that
+nothing asked for, an impossible buffer size, or more open commands than a firmware can have end
+the session (`Failure.PROTOCOL`); a refusal to open or to show the drives does, too
+(`Failure.REJECTED`).
+
+Layouts as consoles in the field have them on the wire; offsets stand at each message.
+"""
 
 from __future__ import annotations
 
 import struct
+from collections import deque
 from dataclasses import dataclass
 
-from bootserver.amt.redirection.framing import ServiceMessage, Shape, sequence_of
-from bootserver.amt.redirection.protocol import CHUNK_BYTES_MAX, Device
+from bootserver.amt.errors import Failure, RedirectionError
+from bootserver.amt.redirection.protocol import (
+    MessageShape,
+    Ping,
+    Service,
+    ServiceEnd,
+    ServiceMessage,
+    SignOfLife,
+    bare,
+    header,
+    sequence_of,
+)
+from bootserver.amt.redirection.scsi import DriveKind, Sense
+from bootserver.amt.redirection.session import Session, SessionEvent, SessionState
+
+CHUNK_BYTES_MIN, CHUNK_BYTES_MAX = 512, 8192  # what a firmware may say of its buffers
+# Firmware waits for the answer before it sends the next, so this is for a broken one.
+COMMANDS_MAX = 16
+RX_TIMEOUT_MS = 30_000  # the firmware ends a session whose console is silent for longer
+HEARTBEAT_MS = 20_000
+
+_SET_FEATURES = 3  # kind of a DISABLE_ENABLE_FEATURES: switch the drives
+_ON, _ON_RESET, _NOW = 0x01, 0x08, 0x18  # its value: bit 0 to show them, bits 3 and 4 from when on
+_ACCEPTED = 1  # the value of its answer
+_LAST, _DMA = 0x02, 0x01  # attributes
+
+
+# ---- What the firmware says
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,26 +64,6 @@ class OpenReply(ServiceMessage):
     write_buffer_bytes: int
     transfer_protocol: int
     oem_iana: int
-
-
-@dataclass(frozen=True, slots=True)
-class CloseReply(ServiceMessage):
-    """The IDE-R session is over, whether we asked for it or not."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ping(ServiceMessage):
-    """Asks for a pong."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pong(ServiceMessage):
-    """Answers our ping."""
-
-
-@dataclass(frozen=True, slots=True)
-class Heartbeat(ServiceMessage):
-    """The firmware lives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,21 +101,14 @@ class CommandWritten(ServiceMessage):
     cdb: bytes
 
     @property
-    def device(self) -> Device:
+    def drive(self) -> DriveKind:
         """Which drive is meant: bit 4 of the device register."""
-        return Device.CD if self.device_register & 0x10 else Device.FLOPPY
+        return DriveKind.CD if self.device_register & 0x10 else DriveKind.FLOPPY
 
     @property
     def dma(self) -> bool:
         """True if the host wants the data by DMA."""
         return bool(self.features & 1)
-
-
-@dataclass(frozen=True, slots=True)
-class DataFromHost(ServiceMessage):
-    """What the host writes, asked for by `RedirectionSession.request_data`."""
-
-    data: bytes
 
 
 # OPEN_SESSION_REPLY
@@ -112,42 +129,215 @@ def _open_reply(raw: bytes) -> OpenReply:
     )
 
 
-# RESET_OCCURRED: 8 mask
-def _reset_occurred(raw: bytes) -> ResetOccurred:
-    return ResetOccurred(sequence_of(raw), raw[8])
-
-
+# RESET_OCCURRED: 8 mask          ERROR_OCCURRED, 11 bytes: 8 code
 # FEATURES_REPLY: 8 kind, 9 value (4)
-def _features_reply(raw: bytes) -> FeaturesReply:
-    return FeaturesReply(sequence_of(raw), raw[8], int.from_bytes(raw[9:13], "little"))
-
-
-# ERROR_OCCURRED, 11 bytes: 8 code
-def _error_occurred(raw: bytes) -> ErrorOccurred:
-    return ErrorOccurred(sequence_of(raw), raw[8])
-
-
 # COMMAND_WRITTEN
 #   8   device control        9  features, bit 0 DMA      10 sector count    11 sector number
 #   12  byte count limit (2)  14 device, bit 4 CD         15 ATA command     16 CDB (12)
-def _command_written(raw: bytes) -> CommandWritten:
-    return CommandWritten(sequence_of(raw), *struct.unpack_from("<BBBHBB12s", raw, 9))
-
-
-# DATA_FROM_HOST: 9 length (2) of the data, which is at 14
-def _data_from_host(raw: bytes) -> DataFromHost:
-    return DataFromHost(sequence_of(raw), raw[14:])
-
-
-IDER_SHAPES = {
-    0x41: Shape(30, _open_reply, 29, 1, 255),
-    0x43: Shape(8, lambda raw: CloseReply(sequence_of(raw))),
-    0x44: Shape(8, lambda raw: Ping(sequence_of(raw))),
-    0x45: Shape(8, lambda raw: Pong(sequence_of(raw))),
-    0x46: Shape(9, _reset_occurred),
-    0x49: Shape(13, _features_reply),
-    0x4A: Shape(11, _error_occurred),
-    0x4B: Shape(8, lambda raw: Heartbeat(sequence_of(raw))),
-    0x50: Shape(28, _command_written),
-    0x53: Shape(14, _data_from_host, 9, 2, CHUNK_BYTES_MAX),
+_SHAPES = {
+    0x41: MessageShape(30, _open_reply, 29, 1, 255),
+    0x43: bare(ServiceEnd),
+    0x44: bare(Ping),
+    0x45: bare(SignOfLife),  # a pong
+    0x46: MessageShape(9, lambda raw: ResetOccurred(sequence_of(raw), raw[8])),
+    0x49: MessageShape(
+        13, lambda raw: FeaturesReply(sequence_of(raw), *struct.unpack_from("<BI", raw, 8))
+    ),
+    0x4A: MessageShape(11, lambda raw: ErrorOccurred(sequence_of(raw), raw[8])),
+    0x4B: bare(SignOfLife),  # a heartbeat
+    0x50: MessageShape(
+        28,
+        lambda raw: CommandWritten(sequence_of(raw), *struct.unpack_from("<BBBHBB12s", raw, 9)),
+    ),
 }
+
+
+# ---- What the console says
+
+_DATA_TO_HOST = struct.Struct("<B2xBIxHxBxBxHBBBxB3xBB6x")
+_COMMAND_END = struct.Struct("<B2xBI12xBBB3xBBBBB")
+
+
+# COMMAND_END_RESPONSE, attributes "last"
+#   20  which of the registers count: 0xC5 good, 0x87 with the error register
+#   21  error register, sense key << 4        22  interrupt reason 3, status phase
+#   26  device        27  status: 0x50 good, 0x51 error        28  sense key, ASC, ASCQ
+def _command_end(sequence: int, drive: DriveKind, sense: Sense | None) -> bytes:
+    if sense is None:
+        return _COMMAND_END.pack(0x51, _LAST, sequence, 0xC5, 0, 3, drive, 0x50, 0, 0, 0)
+    error = (sense.key << 4) & 0xFF
+    return _COMMAND_END.pack(0x51, _LAST, sequence, 0x87, error, 3, drive, 0x51, *sense)
+
+
+# DATA_TO_HOST; the registers are set before the data (12 to 19) and, by the last one, after (20 on)
+#   9   data length (2)     12  which count: 0xB5 PIO, 0xB4 DMA     14  reason 2, data to host
+#   16  byte count (2), 0 if DMA      18  device      19  status 0x58
+#   20  which count: 0x85, or 0 before the last       22  reason 3, status phase
+#   26  device              27  status 0x50           34  data
+def _data_to_host(
+    sequence: int, drive: DriveKind, data: bytes | memoryview, *, dma: bool, last: bool
+) -> bytes:
+    size = len(data)
+    head = _DATA_TO_HOST.pack(
+        0x54,
+        (_LAST if last else 0) | (_DMA if dma else 0),
+        sequence,
+        size,
+        0xB4 if dma else 0xB5,
+        2,
+        0 if dma else size,
+        drive,
+        0x58,
+        *((0x85, 3, drive, 0x50) if last else (0, 0, 0, 0)),
+    )
+    return b"".join((head, data))
+
+
+class StorageSession(Session):
+    """One IDE-R session.
+
+    Its events are OpenReply (time for `switch_on`), FeaturesReply (the drives are shown),
+    CommandWritten (to be answered), ResetOccurred, ErrorOccurred, and the end.
+    """
+
+    service = Service.STORAGE
+    shapes = _SHAPES
+    alive_command, pong_command, close_command = 0x44, 0x45, 0x42
+
+    def __init__(self, user: str, password: str, *, cnonce: str) -> None:
+        super().__init__(user, password, cnonce=cnonce)
+        self._received = 0
+        self._chunk_bytes = CHUNK_BYTES_MIN
+        self._commands: deque[CommandWritten] = deque()  # not yet answered
+        self._is_switching = False
+
+    # DISABLE_ENABLE_FEATURES: 8 kind, 9 value (4)
+    def switch_on(self, *, now: bool = False) -> None:
+        """Shows the drives to the host at its next reset; FeaturesReply or `Failed` will tell.
+
+        `now` does not wait for a reset. That ends the session if Linux is running.
+        """
+        self._require("switching drives", SessionState.OPEN)
+        self._is_switching = True
+        value = (_NOW if now else _ON_RESET) | _ON
+        self._out.append(header(0x48, self._next()) + struct.pack("<BI", _SET_FEATURES, value))
+
+    def send_data(
+        self, command: CommandWritten, data: bytes | memoryview, *, last: bool = True
+    ) -> bool:
+        """Answers a command with data; False if a reset or the end has made it void.
+
+        A long answer may come in parts, so that it need not be in memory at once.
+        """
+        if not data:
+            raise RedirectionError("a command without data is answered by end_command")
+        if not self._is_current(command):
+            return False
+        view = memoryview(data)
+        for at in range(0, len(view), self._chunk_bytes):
+            chunk = view[at : at + self._chunk_bytes]
+            final = last and at + len(chunk) == len(view)
+            self._out.append(
+                _data_to_host(self._next(), command.drive, chunk, dma=command.dma, last=final)
+            )
+        if last:
+            self._commands.popleft()
+        return True
+
+    def end_command(self, command: CommandWritten, sense: Sense | None = None) -> bool:
+        """Ends a command: good, or with sense; False if a reset or the end has made it void."""
+        if not self._is_current(command):
+            return False
+        self._out.append(_command_end(self._next(), command.drive, sense))
+        self._commands.popleft()
+        return True
+
+    def _is_current(self, command: CommandWritten) -> bool:
+        if command not in self._commands:
+            return False
+        if command != self._commands[0]:
+            raise RedirectionError("commands are answered in the order in which they came")
+        return True
+
+    # OPEN_SESSION: 8 rx_timeout (2), 10 tx_timeout (2), 12 heartbeat (2), all in ms;
+    # 14 version 1 (4)
+    def _open(self) -> bytes:
+        times = struct.pack("<HHHI", RX_TIMEOUT_MS, 0, HEARTBEAT_MS, 1)
+        return header(0x40, self._next()) + times
+
+    def _clear(self) -> None:
+        self._commands.clear()
+
+    def _check(self, message: ServiceMessage) -> None:
+        if self.state is SessionState.OPENING:
+            match message:
+                case OpenReply(sequence=0):
+                    self._received = 0  # the signs of life before it may count, or not
+                case OpenReply():
+                    pass
+                case Ping() | SignOfLife() | ResetOccurred():
+                    self._received += 1
+                    return
+                case _:
+                    raise self._out_of_order(message)
+        if message.sequence != self._received:
+            raise RedirectionError(
+                f"the device's message has the number {message.sequence}, "
+                f"where {self._received} was due"
+            )
+        self._received = (self._received + 1) & 0xFFFFFFFF
+
+    def _served(self, message: ServiceMessage) -> SessionEvent | None:
+        match message:
+            case OpenReply() if self.state is SessionState.OPENING:
+                self._opened(message)
+            case ErrorOccurred():
+                pass
+            case _ if self.state is SessionState.CLOSING:
+                return None  # sent before the firmware saw our CLOSE
+            case ResetOccurred():
+                self._clear()
+                self._send(0x47)
+            case FeaturesReply(kind=kind, value=value):
+                if kind != _SET_FEATURES:
+                    return None  # of what is supported: we do not ask
+                self._switched(value)
+            case CommandWritten():
+                if len(self._commands) == COMMANDS_MAX:
+                    raise RedirectionError(
+                        f"the device sent {COMMANDS_MAX + 1} commands without waiting"
+                    )
+                self._commands.append(message)
+            case _:
+                raise self._out_of_order(message)
+        return message
+
+    def _opened(self, reply: OpenReply) -> None:
+        if reply.status != 0 or reply.transfer_protocol != 0:
+            raise RedirectionError(
+                f"the device would not open storage redirection: status {reply.status}, "
+                f"transfer protocol {reply.transfer_protocol}",
+                failure=Failure.REJECTED,
+            )
+        if (
+            not CHUNK_BYTES_MIN <= reply.read_buffer_bytes <= CHUNK_BYTES_MAX
+            or reply.write_buffer_bytes > CHUNK_BYTES_MAX
+        ):
+            raise RedirectionError(
+                f"the device claims buffers of {reply.read_buffer_bytes:,} and "
+                f"{reply.write_buffer_bytes:,} bytes; it can have "
+                f"{CHUNK_BYTES_MIN:,} to {CHUNK_BYTES_MAX:,}"
+            )
+        self._chunk_bytes = reply.read_buffer_bytes
+        self.state = SessionState.OPEN
+
+    def _switched(self, value: int) -> None:
+        if not self._is_switching:
+            raise RedirectionError("the device answers a switching of drives that was not asked")
+        if value != _ACCEPTED:
+            raise RedirectionError(
+                f"the device refused to switch its redirected drives (answer {value})",
+                hint="let them appear at the next reset, and see to the user's consent",
+                failure=Failure.REJECTED,
+            )
+        self._is_switching = False

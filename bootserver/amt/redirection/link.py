@@ -13,10 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
-from bootserver.amt.errors import AmtError, AmtUnreachableError
-from bootserver.amt.redirection.events import Closed, Event, Failed
-from bootserver.amt.redirection.protocol import Failure, RedirectionError
-from bootserver.amt.redirection.session import Session
+from bootserver.amt.errors import AmtError, AmtUnreachableError, Failure, RedirectionError
+from bootserver.amt.redirection.session import Closed, Failed, Session, SessionEvent
 from bootserver.amt.tls import (
     Tls,
     changed_certificate,
@@ -49,11 +47,11 @@ class Patience:
     close_s: float = 3.0  # for the answer to our CLOSE, and again for the connection's end
 
 
-class Link(asyncio.Protocol):
+class RedirectionLink(asyncio.Protocol):
     """One session's connection; `ended` has how it ended, an AmtError's worth or not."""
 
     def __init__(
-        self, host: str, session: Session, take: Callable[[Event], None], patience: Patience
+        self, host: str, session: Session, take: Callable[[SessionEvent], None], patience: Patience
     ) -> None:
         self.host = host
         self.session = session
@@ -106,7 +104,7 @@ class Link(asyncio.Protocol):
         if awaited.done():
             return awaited.result()
         self.give_up(f"the device has not answered for {self._patience.answer_s:g} s")
-        raise over(self.ended.result())
+        raise session_error(self.ended.result())
 
     async def writable(self) -> None:
         """Returns when little enough is unsent, or at the end."""
@@ -182,7 +180,7 @@ class Link(asyncio.Protocol):
 
     # ---- what is left
 
-    def _tell(self, events: list[Event]) -> None:
+    def _tell(self, events: list[SessionEvent]) -> None:
         for event in events:
             if isinstance(event, Closed | Failed):
                 self._finish(event)
@@ -253,7 +251,7 @@ class Link(asyncio.Protocol):
         )
 
 
-def over(how: Closed | Failed) -> RedirectionError:
+def session_error(how: Closed | Failed) -> RedirectionError:
     """The error for a session that ended while something was still wanted of it."""
     match how:
         case Failed(failure, message, hint):

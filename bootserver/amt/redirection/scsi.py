@@ -16,7 +16,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
 PACKET_BYTES = 12
@@ -24,65 +24,47 @@ READ_BLOCKS_MAX = 0xFFFF  # all that READ(10) can ask for; READ(12) could ask fo
 FLOPPY_BLOCKS = 2880  # 1.44 MB
 
 
-class DriveKind(StrEnum):
-    """The two drives that a redirection session has."""
+class DriveKind(IntEnum):
+    """The two drives that a redirection session has, as ATA's device register names them."""
 
-    CD = "cd"
-    FLOPPY = "floppy"
+    FLOPPY = 0xA0
+    CD = 0xB0
 
 
 BLOCK_BYTES: Mapping[DriveKind, int] = {DriveKind.CD: 2048, DriveKind.FLOPPY: 512}
 
 
-class Event(StrEnum):
+class DriveEvent(StrEnum):
     """What a command has done besides being answered."""
 
-    ATTENTION_TOLD = "attention_told"
     NEW_MEDIUM_TOLD = "new_medium_told"
     EJECT_ASKED = "eject_asked"
 
 
 @dataclass(frozen=True, slots=True)
-class Drive:
+class ScsiDrive:
     """A drive as one command finds it; one that has just been attached or reset has news.
 
     `size_blocks` is that of the medium in it, None if there is none.
-    `new_medium` is told by GET EVENT STATUS NOTIFICATION, `attention` by TEST UNIT READY. The
-    latter is what the standard wants, but the most used console, MeshCentral's, never sends it:
-    leave it off unless a machine is known to need it.
+    `new_medium` is told by GET EVENT STATUS NOTIFICATION. TEST UNIT READY says nothing of it: the
+    standard wants it to, but the most used console, MeshCentral's, never does.
     """
 
     kind: DriveKind
     size_blocks: int | None = None
     new_medium: bool = False
-    attention: bool = False
 
-    def after(self, answer: Answer) -> Drive:
+    def after(self, answer: ScsiAnswer) -> ScsiDrive:
         """The drive that the next command finds. An eject is asked for; it is not done here."""
-        match answer.event:
-            case Event.ATTENTION_TOLD:
-                return replace(self, attention=False)
-            case Event.NEW_MEDIUM_TOLD:
-                return replace(self, new_medium=False)
-            case _:
-                return self
+        is_told = answer.event is DriveEvent.NEW_MEDIUM_TOLD
+        return replace(self, new_medium=False) if is_told else self
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class ScsiCommand:
     """One command packet. All numbers in it are big-endian."""
 
     packet: bytes
-
-    @property
-    def opcode(self) -> int:
-        return self.packet[0]
-
-    @property
-    def name(self) -> str:
-        """For a log line: `READ(10)`, or `51h` where we have no such command."""
-        row = COMMANDS.get(self.opcode)
-        return row.name if row else f"{self.opcode:02X}h"
 
     def number(self, offset: int, size_bytes: int) -> int:
         return int.from_bytes(self.packet[offset : offset + size_bytes], "big")
@@ -102,114 +84,107 @@ UNRECOVERED_READ_ERROR = Sense(0x3, 0x11)
 UNKNOWN_COMMAND = Sense(0x5, 0x20)
 PAST_THE_END = Sense(0x5, 0x21)
 INVALID_FIELD = Sense(0x5, 0x24)
-MEDIUM_MAY_HAVE_CHANGED = Sense(0x6, 0x28)
 WRITE_PROTECTED = Sense(0x7, 0x27)
 
 
 @dataclass(frozen=True, slots=True)
-class Blocks:
-    """Blocks of a medium: `count` of them, from `lba` on, and all within it."""
+class BlockRange:
+    """BlockRange of a medium: `count` of them, from `lba` on, and all within it."""
 
     lba: int
     count: int
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ScsiAnswer:
     """GOOD, with data, blocks of the medium, or nothing; or CHECK CONDITION, with sense alone.
 
-    Blocks that turn out to be unreadable make it CHECK CONDITION with UNRECOVERED_READ_ERROR.
+    BlockRange that turn out to be unreadable make it CHECK CONDITION with UNRECOVERED_READ_ERROR.
     """
 
     data: bytes = b""
-    blocks: Blocks | None = None
+    blocks: BlockRange | None = None
     sense: Sense | None = None
-    event: Event | None = None
-
-    @property
-    def good(self) -> bool:
-        return self.sense is None
+    event: DriveEvent | None = None
 
 
-GOOD = Answer()
+GOOD = ScsiAnswer()
 
 
-def parse_command(packet: bytes) -> Command:
+def parse_command(packet: bytes) -> ScsiCommand:
     """The command in a packet; one that was cut short reads as if zeros followed."""
-    return Command(packet[:PACKET_BYTES].ljust(PACKET_BYTES, b"\0"))
+    return ScsiCommand(packet[:PACKET_BYTES].ljust(PACKET_BYTES, b"\0"))
 
 
-def answer(drive: Drive, command: Command) -> Answer:
+def answer(drive: ScsiDrive, command: ScsiCommand) -> ScsiAnswer:
     """What the drive says. Never raises, and never gives more than READ_BLOCKS_MAX blocks."""
-    row = COMMANDS.get(command.opcode)
-    if row is None or drive.kind not in row.drives:
-        return Answer(sense=UNKNOWN_COMMAND)
-    return row.answer(drive, command)
+    drives, respond = COMMANDS.get(command.packet[0], (frozenset(), _good))
+    if drive.kind not in drives:
+        return ScsiAnswer(sense=UNKNOWN_COMMAND)
+    return respond(drive, command)
 
 
-def _good(drive: Drive, command: Command) -> Answer:
+def _good(drive: ScsiDrive, command: ScsiCommand) -> ScsiAnswer:
     return GOOD
 
 
-def _refuse_write(drive: Drive, command: Command) -> Answer:
-    return Answer(sense=WRITE_PROTECTED)
+def _refuse_write(drive: ScsiDrive, command: ScsiCommand) -> ScsiAnswer:
+    return ScsiAnswer(sense=WRITE_PROTECTED)
 
 
-def _test_unit_ready(drive: Drive, command: Command) -> Answer:
+def _test_unit_ready(drive: ScsiDrive, command: ScsiCommand) -> ScsiAnswer:
     if drive.size_blocks is None:
-        return Answer(sense=NO_MEDIUM)
-    if drive.attention:
-        return Answer(sense=MEDIUM_MAY_HAVE_CHANGED, event=Event.ATTENTION_TOLD)
+        return ScsiAnswer(sense=NO_MEDIUM)
     return GOOD
 
 
-def _start_stop(drive: Drive, command: Command) -> Answer:
+def _start_stop(drive: ScsiDrive, command: ScsiCommand) -> ScsiAnswer:
     load_eject, start = command.packet[4] & 2, command.packet[4] & 1
-    return Answer(event=Event.EJECT_ASKED) if load_eject and not start else GOOD
+    return ScsiAnswer(event=DriveEvent.EJECT_ASKED) if load_eject and not start else GOOD
 
 
 # ---- reading
 
 
-def _read_6(drive: Drive, command: Command) -> Answer:
+def _read_6(drive: ScsiDrive, command: ScsiCommand) -> ScsiAnswer:
     lba = command.number(1, 3) & 0x1FFFFF
     return _read(drive, lba, command.packet[4] or 256)
 
 
-def _read_10(drive: Drive, command: Command) -> Answer:
+def _read_10(drive: ScsiDrive, command: ScsiCommand) -> ScsiAnswer:
     return _read(drive, command.number(2, 4), command.number(7, 2))
 
 
-def _read_12(drive: Drive, command: Command) -> Answer:
+def _read_12(drive: ScsiDrive, command: ScsiCommand) -> ScsiAnswer:
     return _read(drive, command.number(2, 4), command.number(6, 4))
 
 
-def _read(drive: Drive, lba: int, count: int) -> Answer:
+def _read(drive: ScsiDrive, lba: int, count: int) -> ScsiAnswer:
     if drive.size_blocks is None:
-        return Answer(sense=NO_MEDIUM)
+        return ScsiAnswer(sense=NO_MEDIUM)
     if count == 0:
         return GOOD  # MMC-5, READ(10): no error
     if lba + count > drive.size_blocks:
-        return Answer(sense=PAST_THE_END)
+        return ScsiAnswer(sense=PAST_THE_END)
     if count > READ_BLOCKS_MAX:
-        return Answer(sense=INVALID_FIELD)
-    return Answer(blocks=Blocks(lba, count))
+        return ScsiAnswer(sense=INVALID_FIELD)
+    return ScsiAnswer(blocks=BlockRange(lba, count))
 
 
-def _read_capacity(drive: Drive, command: Command) -> Answer:
+def _read_capacity(drive: ScsiDrive, command: ScsiCommand) -> ScsiAnswer:
     if drive.size_blocks is None:
-        return Answer(sense=NO_MEDIUM)
+        return ScsiAnswer(sense=NO_MEDIUM)
     last_lba = min(max(drive.size_blocks - 1, 0), 0xFFFFFFFF)
-    return Answer(struct.pack(">II", last_lba, BLOCK_BYTES[drive.kind]))
+    return ScsiAnswer(struct.pack(">II", last_lba, BLOCK_BYTES[drive.kind]))
 
 
-def _read_format_capacities(drive: Drive, command: Command) -> Answer:
+def _read_format_capacities(drive: ScsiDrive, command: ScsiCommand) -> ScsiAnswer:
     # One formatted medium of 1.44 MB, even for a CD: consoles in the field say so of both drives.
     data = struct.pack(">II4s", 8, FLOPPY_BLOCKS, bytes.fromhex("02 00 02 00"))
-    return Answer(data[: command.number(7, 2)])
+    return ScsiAnswer(data[: command.number(7, 2)])
 
 
-def _read_toc(drive: Drive, command: Command) -> Answer:
+def _read_toc(drive: ScsiDrive, command: ScsiCommand) -> ScsiAnswer:
     """One session with one data track: formats 0 (tracks) and 1 (sessions).
 
     offset  size
@@ -219,7 +194,7 @@ def _read_toc(drive: Drive, command: Command) -> Answer:
     12      8     format 0: the same of the lead-out, track AA
     """
     if drive.size_blocks is None:
-        return Answer(sense=NO_MEDIUM)
+        return ScsiAnswer(sense=NO_MEDIUM)
     # Hosts that were written to SFF-8020i have the format in byte 9.
     toc_format = command.packet[2] & 0x0F or command.packet[9] >> 6
     first_track = command.packet[6]
@@ -234,9 +209,9 @@ def _read_toc(drive: Drive, command: Command) -> Answer:
         case 1, _:
             descriptors = start
         case _:
-            return Answer(sense=INVALID_FIELD)
+            return ScsiAnswer(sense=INVALID_FIELD)
     toc = struct.pack(">HBB", len(descriptors) + 2, 1, 1) + descriptors
-    return Answer(toc[: command.number(7, 2)])
+    return ScsiAnswer(toc[: command.number(7, 2)])
 
 
 def _lba(block: int) -> bytes:
@@ -268,7 +243,7 @@ _FEATURES: Mapping[int, bytes] = {
 _PROFILE_CD_ROM = 0x0008
 
 
-def _get_configuration(drive: Drive, command: Command) -> Answer:
+def _get_configuration(drive: ScsiDrive, command: ScsiCommand) -> ScsiAnswer:
     first = command.number(2, 2)
     match command.packet[1] & 3:
         case 0 | 1:  # all, and all current: ours are always current
@@ -276,10 +251,10 @@ def _get_configuration(drive: Drive, command: Command) -> Answer:
         case 2:
             chosen = [feature for number, feature in _FEATURES.items() if number == first]
         case _:
-            return Answer(sense=INVALID_FIELD)
+            return ScsiAnswer(sense=INVALID_FIELD)
     features = b"".join(chosen)
     header = struct.pack(">IHH", len(features) + 4, 0, _PROFILE_CD_ROM)
-    return Answer((header + features)[: command.number(7, 2)])
+    return ScsiAnswer((header + features)[: command.number(7, 2)])
 
 
 _MEDIA_CLASS, _MEDIA_CLASS_BIT = 4, 1 << 4
@@ -287,23 +262,23 @@ _NO_EVENT_AVAILABLE = 0x80
 _NEW_MEDIA = 2
 
 
-def _get_event_status(drive: Drive, command: Command) -> Answer:
+def _get_event_status(drive: ScsiDrive, command: ScsiCommand) -> ScsiAnswer:
     """Of all classes of events, those of the medium; others have none."""
     polled, classes, size = command.packet[1] & 1, command.packet[4], command.number(7, 2)
     if not polled:
-        return Answer(sense=INVALID_FIELD)
+        return ScsiAnswer(sense=INVALID_FIELD)
     if not classes & _MEDIA_CLASS_BIT:
-        return Answer(struct.pack(">HBB", 2, _NO_EVENT_AVAILABLE, _MEDIA_CLASS_BIT)[:size])
+        return ScsiAnswer(struct.pack(">HBB", 2, _NO_EVENT_AVAILABLE, _MEDIA_CLASS_BIT)[:size])
     news = drive.new_medium and drive.size_blocks is not None
     code = _NEW_MEDIA if news else 0
     present = 0 if drive.size_blocks is None else 2
     event = struct.pack(">HBB4B", 6, _MEDIA_CLASS, _MEDIA_CLASS_BIT, code, present, 0, 0)
     told = news and size >= 5  # the code is byte 4: it has not been told to those who cut it off
-    return Answer(event[:size], event=Event.NEW_MEDIUM_TOLD if told else None)
+    return ScsiAnswer(event[:size], event=DriveEvent.NEW_MEDIUM_TOLD if told else None)
 
 
-def _get_performance(drive: Drive, command: Command) -> Answer:
-    return Answer(bytes.fromhex("00 00 00 04 02 00 00 00"))  # no descriptors
+def _get_performance(drive: ScsiDrive, command: ScsiCommand) -> ScsiAnswer:
+    return ScsiAnswer(bytes.fromhex("00 00 00 04 02 00 00 00"))  # no descriptors
 
 
 _ALL_PAGES = 0x3F
@@ -339,50 +314,43 @@ _MODE_HEADER_6: Mapping[DriveKind, bytes] = {
 _READ_ONLY = 0x80
 
 
-def _mode_sense_6(drive: Drive, command: Command) -> Answer:
+def _mode_sense_6(drive: ScsiDrive, command: ScsiCommand) -> ScsiAnswer:
     page, subpage = command.packet[2] & 0x3F, command.packet[3]
     if (page, subpage) != (_ALL_PAGES, 0):
-        return Answer(sense=INVALID_FIELD)
-    return Answer(_MODE_HEADER_6[drive.kind][: command.packet[4]])
+        return ScsiAnswer(sense=INVALID_FIELD)
+    return ScsiAnswer(_MODE_HEADER_6[drive.kind][: command.packet[4]])
 
 
-def _mode_sense_10(drive: Drive, command: Command) -> Answer:
+def _mode_sense_10(drive: ScsiDrive, command: ScsiCommand) -> ScsiAnswer:
     page, subpage = command.packet[2] & 0x3F, command.packet[3]
     body = _MODE_PAGES[drive.kind].get(page)
     if body is None or subpage:
-        return Answer(sense=INVALID_FIELD)
+        return ScsiAnswer(sense=INVALID_FIELD)
     header = struct.pack(">HBB4x", len(body) + 6, _MEDIUM_TYPE[drive.kind], _READ_ONLY)
-    return Answer((header + body)[: command.number(7, 2)])
-
-
-@dataclass(frozen=True, slots=True)
-class CommandRow:
-    """A command that we answer, and on which drives."""
-
-    name: str
-    drives: frozenset[DriveKind]
-    answer: Callable[[Drive, Command], Answer]
+    return ScsiAnswer((header + body)[: command.number(7, 2)])
 
 
 _BOTH = frozenset(DriveKind)
 _CD_ONLY = frozenset({DriveKind.CD})
 
-COMMANDS: Mapping[int, CommandRow] = {
-    0x00: CommandRow("TEST UNIT READY", _BOTH, _test_unit_ready),
-    0x08: CommandRow("READ(6)", _BOTH, _read_6),
-    0x0A: CommandRow("WRITE(6)", _BOTH, _refuse_write),
-    0x1A: CommandRow("MODE SENSE(6)", _BOTH, _mode_sense_6),
-    0x1B: CommandRow("START STOP UNIT", _BOTH, _start_stop),
-    0x1E: CommandRow("PREVENT ALLOW MEDIUM REMOVAL", _BOTH, _good),
-    0x23: CommandRow("READ FORMAT CAPACITIES", _BOTH, _read_format_capacities),
-    0x25: CommandRow("READ CAPACITY", _BOTH, _read_capacity),
-    0x28: CommandRow("READ(10)", _BOTH, _read_10),
-    0x2A: CommandRow("WRITE(10)", _BOTH, _refuse_write),
-    0x2E: CommandRow("WRITE AND VERIFY(10)", _BOTH, _refuse_write),
-    0x43: CommandRow("READ TOC/PMA/ATIP", _CD_ONLY, _read_toc),
-    0x46: CommandRow("GET CONFIGURATION", _CD_ONLY, _get_configuration),
-    0x4A: CommandRow("GET EVENT STATUS NOTIFICATION", _CD_ONLY, _get_event_status),
-    0x5A: CommandRow("MODE SENSE(10)", _BOTH, _mode_sense_10),
-    0xA8: CommandRow("READ(12)", _CD_ONLY, _read_12),
-    0xAC: CommandRow("GET PERFORMANCE", _CD_ONLY, _get_performance),
+Responder = Callable[[ScsiDrive, ScsiCommand], ScsiAnswer]
+# The commands that are answered, and on which drives.
+COMMANDS: Mapping[int, tuple[frozenset[DriveKind], Responder]] = {
+    0x00: (_BOTH, _test_unit_ready),  # TEST UNIT READY
+    0x08: (_BOTH, _read_6),  # READ(6)
+    0x0A: (_BOTH, _refuse_write),  # WRITE(6)
+    0x1A: (_BOTH, _mode_sense_6),  # MODE SENSE(6)
+    0x1B: (_BOTH, _start_stop),  # START STOP UNIT
+    0x1E: (_BOTH, _good),  # PREVENT ALLOW MEDIUM REMOVAL
+    0x23: (_BOTH, _read_format_capacities),  # READ FORMAT CAPACITIES
+    0x25: (_BOTH, _read_capacity),  # READ CAPACITY
+    0x28: (_BOTH, _read_10),  # READ(10)
+    0x2A: (_BOTH, _refuse_write),  # WRITE(10)
+    0x2E: (_BOTH, _refuse_write),  # WRITE AND VERIFY(10)
+    0x43: (_CD_ONLY, _read_toc),  # READ TOC/PMA/ATIP
+    0x46: (_CD_ONLY, _get_configuration),  # GET CONFIGURATION
+    0x4A: (_CD_ONLY, _get_event_status),  # GET EVENT STATUS NOTIFICATION
+    0x5A: (_BOTH, _mode_sense_10),  # MODE SENSE(10)
+    0xA8: (_CD_ONLY, _read_12),  # READ(12)
+    0xAC: (_CD_ONLY, _get_performance),  # GET PERFORMANCE
 }

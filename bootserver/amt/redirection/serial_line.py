@@ -13,10 +13,9 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from bootserver.amt.redirection.events import Closed, Event, Failed
-from bootserver.amt.redirection.link import Link, Patience, over
-from bootserver.amt.redirection.sol import SerialData, SerialReply, SerialSettings
-from bootserver.amt.redirection.sol_session import SerialSession
+from bootserver.amt.redirection.link import Patience, RedirectionLink, session_error
+from bootserver.amt.redirection.session import Closed, Failed, SessionEvent
+from bootserver.amt.redirection.sol import SerialData, SerialReply, SerialSession
 from bootserver.amt.tls import Tls
 
 # What nobody has read yet; then the device has to wait, and drops at last what the host writes.
@@ -24,21 +23,16 @@ UNREAD_BYTES_MAX = 64 << 10
 SEND_BYTES = 4096
 
 
-class Line:
+class SerialLine:
     """A machine's serial port: iterate for what the machine writes, send what it is to read."""
 
     def __init__(self, host: str, session: SerialSession, patience: Patience) -> None:
         self._session = session
-        self._link = Link(host, session, self._take, patience)
+        self._link = RedirectionLink(host, session, self._take, patience)
         self._link.ended.add_done_callback(self._wake)
         self._there: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._unread = bytearray()
         self._news = asyncio.Event()
-
-    @property
-    def certificate_sha256(self) -> str | None:
-        """The certificate that the device has shown, None without TLS."""
-        return self._link.certificate_sha256
 
     async def open(self, port: int | None, tls: Tls | None) -> None:
         """Returns when the line is there. Raises as `serial_over_lan` does."""
@@ -50,7 +44,7 @@ class Line:
         for at in range(0, len(data), SEND_BYTES):
             await self._link.writable()
             if self._link.ended.done():
-                raise over(self._link.ended.result())
+                raise session_error(self._link.ended.result())
             self._session.send(data[at : at + SEND_BYTES])
             self._link.flush()
 
@@ -64,7 +58,7 @@ class Line:
                 how = self._link.ended.result()
                 if how == Closed(asked=True):
                     raise StopAsyncIteration
-                raise over(how)
+                raise session_error(how)
             self._news.clear()
             await self._news.wait()
         data = bytes(self._unread)
@@ -76,7 +70,7 @@ class Line:
         """Ends the session; a second call does nothing."""
         await self._link.close()
 
-    def _take(self, event: Event) -> None:
+    def _take(self, event: SessionEvent) -> None:
         match event:
             case SerialReply():
                 self._there.set_result(None)
@@ -98,16 +92,15 @@ async def serial_over_lan(
     *,
     port: int | None = None,
     tls: Tls | None = None,
-    settings: SerialSettings | None = None,
     patience: Patience | None = None,
-) -> AsyncIterator[Line]:
+) -> AsyncIterator[SerialLine]:
     """The machine's serial port is ours while the block lasts.
 
     Raises AmtUnreachableError and its kin, AmtCertificateError, or RedirectionError, whose
     `failure` says why there is no line. Leaving the block raises nothing.
     """
-    session = SerialSession(user, password, cnonce=secrets.token_hex(16), settings=settings)
-    line = Line(host, session, patience or Patience())
+    session = SerialSession(user, password, cnonce=secrets.token_hex(16))
+    line = SerialLine(host, session, patience or Patience())
     try:
         await line.open(port, tls)
         yield line

@@ -20,10 +20,9 @@ from bootserver.amt.control.asking import ConsentQuestion
 from bootserver.amt.control.consent import consent_is_missing
 from bootserver.amt.control.power import until_on
 from bootserver.amt.control.redirection_switch import enable_redirection
-from bootserver.amt.errors import AmtError
-from bootserver.amt.failures import failure_of
+from bootserver.amt.errors import AmtError, failure_of
 from bootserver.amt.hosts import AmtHosts
-from bootserver.amt.redirection.serial_line import Line, serial_over_lan
+from bootserver.amt.redirection.serial_line import SerialLine, serial_over_lan
 from bootserver.amt.serial.terminal import COLUMNS, ROWS, Row, Terminal
 from bootserver.amt.types import AmtLogin
 from bootserver.errors import BootServerError
@@ -87,7 +86,7 @@ class SharedLine:
         self.terminal = Terminal()
         self.status = LineStatus(LineState.OPENING, f"AMT on {host} is asked for its serial line")
         self.viewers: set[Viewer] = set()
-        self.line: Line | None = None
+        self.line: SerialLine | None = None
         self.task: asyncio.Task[None] | None = None
         self.is_leaving = False
         self.question = ConsentQuestion(partial(self.is_now, LineState.CONSENT))

@@ -19,7 +19,7 @@ from bootserver.cli.shared import echo, with_config
 from bootserver.config import Config
 
 if TYPE_CHECKING:
-    from bootserver.amt.redirection.serial_line import Line
+    from bootserver.amt.redirection.serial_line import SerialLine
 
 LEAVE = b"\x1d"  # Ctrl-], as telnet and virsh have it
 READ_BYTES = 1024
@@ -58,7 +58,7 @@ def _say(sentence: str) -> None:
     echo(sentence, err=True)
 
 
-async def _talk(line: Line) -> None:
+async def _talk(line: SerialLine) -> None:
     """Both directions at once, until the person leaves or the line ends."""
     with _raw_terminal():
         typing = asyncio.create_task(_type(line))
@@ -71,13 +71,13 @@ async def _talk(line: Line) -> None:
         task.result()
 
 
-async def _show(line: Line) -> None:
+async def _show(line: SerialLine) -> None:
     async for data in line:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
 
 
-async def _type(line: Line) -> None:
+async def _type(line: SerialLine) -> None:
     """What is typed goes to the machine, key by key; the end of a pipe is not the end of it."""
     keys: asyncio.Queue[bytes] = asyncio.Queue()
     loop, stdin = asyncio.get_running_loop(), sys.stdin.fileno()

@@ -14,7 +14,7 @@ from bootserver.cli.shared import echo, megabytes, until_interrupted, with_confi
 from bootserver.config import Config
 
 if TYPE_CHECKING:
-    from bootserver.amt.redirection.drives import Drives
+    from bootserver.amt.redirection.drives import RedirectedDrives
 
 TOLD_EVERY_S = 5.0
 
@@ -65,7 +65,7 @@ async def _attach(config: Config, machine: str, file: Path, boot: bool, login: A
             echo("AMT has ended the session")
 
 
-async def _tell(drives: Drives) -> None:
+async def _tell(drives: RedirectedDrives) -> None:
     """A line now and then, while the machine reads."""
     told = 0
     while True:

@@ -52,7 +52,7 @@ class Answer:
         """For --json: the host beside the answer or the error."""
         if self.problem is None:
             return {"host": self.host, **(self.value or {})}
-        from bootserver.amt.failures import failure_of
+        from bootserver.amt.errors import failure_of
 
         problem = self.problem
         told = {"error": problem.message, "hint": problem.hint, "failure": failure_of(problem)}
