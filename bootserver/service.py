@@ -17,7 +17,6 @@ from aiohttp import web
 from bootserver.amt.boot.boots import AmtBoots
 from bootserver.amt.boot.remote_boot import BootParts
 from bootserver.amt.hosts import AmtHosts
-from bootserver.amt.known import KnownHosts
 from bootserver.config import Config
 from bootserver.database import open_database
 from bootserver.errors import BootServerError, ServiceError, StubError
@@ -102,7 +101,7 @@ async def run(config: Config, announce: Announce) -> None:
                 open_stub = await issued.issue(order_stub(config, servers=[address or NOWHERE]))
             plane = BootPlane(config, scripts, trees, issued, ledger, profiles, open_stub)
             authority = SiteAuthority(config)
-            hosts = AmtHosts(config, KnownHosts(engine))
+            hosts = AmtHosts(config, engine)
             remote = BootParts(config, site_of(config), library, issued, ledger, hosts, authority)
             admin_app = make_admin_app(
                 AdminParts(

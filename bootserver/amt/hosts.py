@@ -1,15 +1,19 @@
-"""The machines whose AMT this site knows: which they are, and how to get a word with each."""
+"""The machines whose AMT this site knows: which they are, what is remembered, how to reach them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import structlog
+from sqlalchemy import Row, or_, select
+from sqlalchemy.exc import IntegrityError
 
+from bootserver import clock
 from bootserver.amt.access import AmtAccess, access_to, host_of
 from bootserver.amt.armed import ArmedRecords, BeingArmedError
 from bootserver.amt.control.boot_options import clear_boot_options
@@ -23,10 +27,10 @@ from bootserver.amt.errors import (
     AmtRefusedError,
     AmtUnreachableError,
 )
-from bootserver.amt.known import KnownHost, KnownHosts
 from bootserver.amt.types import AmtLogin
 from bootserver.amt.wsman.client import WsmanClient
 from bootserver.config import Config
+from bootserver.database import AMT_HOSTS, DatabaseEngine
 from bootserver.errors import BootServerError
 from bootserver.fields import parse_host
 from bootserver.selector import Selector
@@ -41,32 +45,105 @@ log = structlog.get_logger(__name__)
 
 
 class UnknownMachineError(AmtError):
-    """Nobody knows where this machine's AMT is."""
+    """Where this machine's AMT is, is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class RememberedHost:
+    """AMT on one host as it last answered; `facts` as `AmtFacts.as_json` gave them, or empty."""
+
+    host: str
+    seen_at: datetime
+    certificate_sha256: str = ""  # pinned; "" where nothing is
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    uuid: str = ""
+    mac: str = ""
+    bytes_per_s: int = 0  # of redirection, the last time; 0 where that is unknown
+
+    @property
+    def pin_sha256(self) -> str | None:
+        """The certificate to insist on."""
+        return self.certificate_sha256 or None
+
+
+class HostStore:
+    """What is remembered of AMT hosts: a table of the database."""
+
+    def __init__(self, engine: DatabaseEngine) -> None:
+        self._engine = engine
+
+    async def list(self) -> list[RememberedHost]:
+        """All of them, by name."""
+        query = select(AMT_HOSTS).order_by(AMT_HOSTS.c.host)
+        async with self._engine.connect() as connection:
+            return [_of_row(row) for row in await connection.execute(query)]
+
+    async def get(self, host: str) -> RememberedHost | None:
+        """What is remembered of that host."""
+        query = select(AMT_HOSTS).where(AMT_HOSTS.c.host == host)
+        async with self._engine.connect() as connection:
+            row = (await connection.execute(query)).first()
+        return None if row is None else _of_row(row)
+
+    async def find(self, name: str) -> RememberedHost | None:
+        """The host of the machine with this UUID or MAC address; the one that answered last."""
+        query = (
+            select(AMT_HOSTS)
+            .where(or_(AMT_HOSTS.c.uuid == name, AMT_HOSTS.c.mac == name))
+            .order_by(AMT_HOSTS.c.seen_at.desc())
+        )
+        async with self._engine.connect() as connection:
+            row = (await connection.execute(query)).first()
+        return None if row is None else _of_row(row)
+
+    async def remember(self, host: str, **values: Any) -> None:
+        """Remember these fields of RememberedHost of that host; the others stay."""
+        values["seen_at"] = clock.now().timestamp()
+        fresh = {"certificate_sha256": "", "facts": {}, "uuid": "", "mac": "", "bytes_per_s": 0}
+        with suppress(IntegrityError):  # the host is there already
+            async with self._engine.begin() as connection:
+                await connection.execute(AMT_HOSTS.insert().values(**fresh | values, host=host))
+            return
+        async with self._engine.begin() as connection:
+            update = AMT_HOSTS.update().where(AMT_HOSTS.c.host == host)
+            await connection.execute(update.values(**values))
+
+    async def forget(self, host: str) -> bool:
+        """Forget a host with its pinned certificate; False if it was not remembered."""
+        async with self._engine.begin() as connection:
+            gone = await connection.execute(AMT_HOSTS.delete().where(AMT_HOSTS.c.host == host))
+        return bool(gone.rowcount)
+
+
+def _of_row(row: Row[Any]) -> RememberedHost:
+    values = dict(row._mapping)
+    seen_at = datetime.fromtimestamp(values.pop("seen_at"), UTC)
+    return RememberedHost(seen_at=seen_at, **values)
 
 
 @dataclass(frozen=True, slots=True)
 class AmtHost:
-    """AMT on a host: the names that config.toml has for its machine, and what was met there."""
+    """AMT on a host: the names that config.toml has for its machine, and what is remembered."""
 
     host: str
     names: Selector | None
-    known: KnownHost | None
+    remembered: RememberedHost | None
 
     def as_json(self) -> dict[str, Any]:
         """For the API and `--json`; `facts` as AmtFacts.as_json gave them, null before."""
-        known = self.known
+        remembered = self.remembered
         return {
             "host": self.host,
             "names": self.names.names if self.names else {},
-            "certificate_sha256": known.certificate_sha256 if known else "",
-            "facts": (dict(known.facts) or None) if known else None,
-            "bytes_per_s": known.bytes_per_s if known else 0,
-            "seen_at": known.seen_at.isoformat() if known else None,
+            "certificate_sha256": remembered.certificate_sha256 if remembered else "",
+            "facts": (dict(remembered.facts) or None) if remembered else None,
+            "bytes_per_s": remembered.bytes_per_s if remembered else 0,
+            "seen_at": remembered.seen_at.isoformat() if remembered else None,
         }
 
 
 @dataclass(frozen=True, slots=True)
-class Lines:
+class LineSpeeds:
     """How fast the ways to a machine are, in bytes per second."""
 
     slow_bytes_per_s: int  # redirection
@@ -75,26 +152,26 @@ class Lines:
 
 
 class AmtHosts:
-    """What config.toml says of AMT and what was met of it, as one."""
+    """What config.toml says of AMT and what is remembered of it, as one."""
 
-    def __init__(self, config: Config, known: KnownHosts) -> None:
+    def __init__(self, config: Config, engine: DatabaseEngine) -> None:
         self._config = config
-        self._known = known
+        self._store = HostStore(engine)
         self._armed = ArmedRecords(config.state.path / "amt-armed")
 
     async def list(self) -> list[AmtHost]:
         """All of them, those of config.toml first."""
-        known = {host.host: host for host in await self._known.list()}
+        remembered = {host.host: host for host in await self._store.list()}
         tables = {m.amt.host: m.selector for m in self._config.machines if m.amt}
         return [
-            AmtHost(host, tables.get(host), known.get(host))
-            for host in dict.fromkeys([*tables, *known])
+            AmtHost(host, tables.get(host), remembered.get(host))
+            for host in dict.fromkeys([*tables, *remembered])
         ]
 
     async def resolve(self, machine: str) -> str:
         """The host of a machine that is named by host, MAC address, UUID, `serial=` or `asset=`.
 
-        Raises UnknownMachineError for a machine whose AMT nobody has told of.
+        Raises UnknownMachineError for a machine whose AMT is not known.
         """
         if host := host_of(self._config, machine):
             return host
@@ -103,11 +180,11 @@ class AmtHosts:
         except ValueError:
             names = {}
         for name in (names.get("uuid"), names.get("mac")):
-            if name and (host_known := await self._known.of_machine(name)):
-                return host_known.host
+            if name and (remembered := await self._store.find(name)):
+                return remembered.host
         if names:
             raise UnknownMachineError(
-                f"where the AMT of {machine} is, nobody has told",
+                f"where the AMT of {machine} is, is not known",
                 hint="name its AMT's host or address instead; from then on it is known",
             )
         try:
@@ -119,10 +196,9 @@ class AmtHosts:
 
     async def access(self, host: str, login: AmtLogin | None = None) -> AmtAccess:
         """How to reach AMT there, with the certificate that it showed before."""
-        known = await self._known.get(host)
-        return access_to(
-            host, self._config, login=login, pin_sha256=known.pin_sha256 if known else None
-        )
+        remembered = await self._store.get(host)
+        pin_sha256 = remembered.pin_sha256 if remembered else None
+        return access_to(host, self._config, login=login, pin_sha256=pin_sha256)
 
     @asynccontextmanager
     async def client(
@@ -132,7 +208,7 @@ class AmtHosts:
         access = await self.access(host, login)
         async with access.client() as client:
             if access.tls and not access.tls.ca_file and not access.tls.pin_sha256:
-                await self._known.met(host, certificate_sha256=client.certificate_sha256)
+                await self._store.remember(host, certificate_sha256=client.certificate_sha256)
                 access = replace(
                     access, tls=replace(access.tls, pin_sha256=client.certificate_sha256)
                 )
@@ -142,7 +218,7 @@ class AmtHosts:
         """What AMT says of its machine, remembered."""
         facts = await probe(client)
         mac = facts.network.mac if facts.network else ""
-        await self._known.met(
+        await self._store.remember(
             client.host, facts=facts.as_json(), uuid=facts.uuid or "", mac=mac or ""
         )
         return facts
@@ -200,21 +276,21 @@ class AmtHosts:
             record.drop()
         log.warning("amt.taken_back", host=host, what="a boot that was armed, and never came")
 
-    async def lines(self, host: str) -> Lines:
-        """How fast the ways to that host are: as it was met, else as config.toml expects."""
-        known, amt = await self._known.get(host), self._config.amt
-        measured = known.bytes_per_s if known else 0
-        return Lines(
+    async def line_speeds(self, host: str) -> LineSpeeds:
+        """How fast the ways to that host are: as measured last, else as config.toml expects."""
+        remembered, amt = await self._store.get(host), self._config.amt
+        measured = remembered.bytes_per_s if remembered else 0
+        return LineSpeeds(
             measured or amt.slow_path_kb_s * 1000, amt.fast_path_kb_s * 1000, bool(measured)
         )
 
-    async def measured(self, host: str, bytes_per_s: int) -> None:
+    async def remember_speed(self, host: str, bytes_per_s: int) -> None:
         """Remember how fast redirection to that host was."""
-        await self._known.met(host, bytes_per_s=bytes_per_s)
+        await self._store.remember(host, bytes_per_s=bytes_per_s)
 
     async def forget(self, host: str) -> bool:
-        """Forget what was met there, its certificate too; False if nothing was."""
-        return await self._known.forget(host)
+        """Forget the host, its certificate too; False if it was not remembered."""
+        return await self._store.forget(host)
 
 
 async def _taken_back(client: WsmanClient) -> bool:

@@ -110,9 +110,9 @@ async def hosts_by_name(request: web.Request) -> dict[str, str]:
     """The hosts of AMT by the UUIDs, MAC addresses and other names of their machines."""
     by_name: dict[str, str] = {}
     for host in await parts_of(request).amt_hosts.list():
-        known = (host.known.uuid, host.known.mac) if host.known else ()
+        names = (host.remembered.uuid, host.remembered.mac) if host.remembered else ()
         given = host.names.names.values() if host.names else ()
-        by_name |= {name: host.host for name in (*known, *given) if name}
+        by_name |= {name: host.host for name in (*names, *given) if name}
     return by_name
 
 
@@ -153,7 +153,7 @@ async def _boot(
 
 def _title(host: AmtHost) -> str:
     """What a person calls the machine: its own name, else one of the site's, else the host."""
-    own = host.known.facts.get("host_name") if host.known else ""
+    own = host.remembered.facts.get("host_name") if host.remembered else ""
     return own or next(iter(host.names.names.values() if host.names else ()), "") or host.host
 
 

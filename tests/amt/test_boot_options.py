@@ -13,7 +13,6 @@ from bootserver.amt.control.boot_options import (
     boot_target,
     clear_boot_options,
 )
-from bootserver.amt.control.boot_parameters import RecoveryParameters
 from bootserver.amt.control.facts import (
     AmtFacts,
     BootCapabilities,
@@ -141,7 +140,7 @@ FACTS = AmtFacts(
     power=PowerState.ON,
     network=None,
 )
-PARAMETERS = RecoveryParameters("https://a/b")
+URL = "https://a/b"
 
 
 async def test_a_redirected_cd_is_armed_in_the_proven_order() -> None:
@@ -158,15 +157,6 @@ async def test_a_redirected_cd_is_armed_in_the_proven_order() -> None:
         (ROLE, role(1)),
         (ORDER, NO_SOURCE),
     ]
-
-
-async def test_serial_redirection_comes_along_when_asked_for() -> None:
-    amt = ScriptedAmt({GET: SETTINGS})
-
-    async with scripted(amt) as client:
-        await boot_from_redirected_cd(client, FACTS, enforce_secure_boot=True, use_sol=True)
-
-    assert amt.body(PUT) == written(ider="true", device=1, sol="true")
 
 
 async def test_old_firmware_is_written_nothing_that_it_did_not_tell() -> None:
@@ -365,7 +355,7 @@ async def test_https_is_armed_with_its_parameters_and_boot_source() -> None:
     )
 
     async with scripted(amt) as client:
-        armed = await boot_from_https(client, FACTS, PARAMETERS, enforce_secure_boot=False)
+        armed = await boot_from_https(client, FACTS, URL, enforce_secure_boot=False)
 
     assert armed == Armed(enforces_secure_boot=False)
     assert amt.heard[1:] == [
@@ -396,7 +386,7 @@ async def test_https_switches_recovery_on_and_leaves_erasing_as_it_was(
     )
 
     async with scripted(amt) as client:
-        await boot_from_https(client, FACTS, PARAMETERS, enforce_secure_boot=True)
+        await boot_from_https(client, FACTS, URL, enforce_secure_boot=True)
 
     assert amt.heard[:3] == [
         ("Get CIM_BootService", ""),
@@ -420,7 +410,7 @@ async def test_https_is_armed_with_secure_boot_where_amt_takes_none_without() ->
     )
 
     async with scripted(amt) as client:
-        armed = await boot_from_https(client, FACTS, PARAMETERS, enforce_secure_boot=False)
+        armed = await boot_from_https(client, FACTS, URL, enforce_secure_boot=False)
 
     assert armed == Armed(enforces_secure_boot=True)
     tried = [
@@ -441,7 +431,7 @@ async def test_https_that_is_refused_otherwise_is_not_tried_again() -> None:
 
     async with scripted(amt) as client:
         with pytest.raises(AmtRefusedError, match="invalid parameter"):
-            await boot_from_https(client, FACTS, PARAMETERS, enforce_secure_boot=False)
+            await boot_from_https(client, FACTS, URL, enforce_secure_boot=False)
 
     assert amt.asked[-4:] == CLEARED
 
@@ -452,7 +442,7 @@ async def test_https_that_is_not_ready_says_why_and_asks_nothing() -> None:
 
     async with scripted(amt) as client:
         with pytest.raises(AmtRefusedError, match="not ready: HTTPS boot is switched off"):
-            await boot_from_https(client, facts, PARAMETERS, enforce_secure_boot=False)
+            await boot_from_https(client, facts, URL, enforce_secure_boot=False)
 
     assert amt.heard == []
 

@@ -43,7 +43,7 @@ async def test_a_machine_that_is_off_cannot_show_a_code() -> None:
     amt = ScriptedAmt({SERVICE: service(0), POWER: OFF})
 
     async with scripted(amt) as client:
-        with pytest.raises(AmtRefusedError, match="the machine is off: nobody can read") as raised:
+        with pytest.raises(AmtRefusedError, match="the machine is off: its screen") as raised:
             await request_consent(client)
 
     assert "power it on" in raised.value.hint
@@ -52,7 +52,7 @@ async def test_a_machine_that_is_off_cannot_show_a_code() -> None:
 
 async def test_a_machine_that_asks_nobody_says_so() -> None:
     async with scripted(ScriptedAmt({SERVICE: service(0, required=0), POWER: ON})) as client:
-        with pytest.raises(AmtRefusedError, match="asks nobody for consent"):
+        with pytest.raises(AmtRefusedError, match="asks for no consent"):
             await request_consent(client)
 
 

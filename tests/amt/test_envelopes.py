@@ -132,13 +132,6 @@ def test_enumerate_and_pull_as_written_by_hand() -> None:
     )
 
 
-def test_identify_bears_no_header() -> None:
-    assert infoset(envelopes.identify()) == infoset(
-        f'{HEAD}<Header/><Body><x:Identify xmlns:x="http://schemas.dmtf.org/wbem/wsman/identity/1/'
-        'wsmanidentity.xsd"/></Body></Envelope>'
-    )
-
-
 def test_a_class_of_no_known_schema_is_refused() -> None:
     with pytest.raises(ValueError, match="Win32_Process"):
         envelopes.get("Win32_Process", "uuid:6")

@@ -5,8 +5,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bootserver.amt.control.event_log import read_event_log
-from bootserver.amt.control.event_records import AmtEvent, RecoveryEvent, Severity, decode_record
+from bootserver.amt.control.event_log import (
+    AmtEvent,
+    RecoveryEvent,
+    Severity,
+    decode_record,
+    read_event_log,
+)
 from bootserver.amt.errors import AmtAnswerError, AmtRefusedError
 from tests.fakes.scripted_amt import ScriptedAmt, returns, scripted
 

@@ -11,7 +11,7 @@ from bootserver.amt.boot.forecast import foresee
 from bootserver.amt.boot.plan import choose_method, known_network, order_for_machine
 from bootserver.amt.control.facts import AmtFacts, Kvm, Recovery, WiredNetwork
 from bootserver.amt.errors import AmtError, AmtRefusedError
-from bootserver.amt.hosts import Lines
+from bootserver.amt.hosts import LineSpeeds
 from bootserver.amt.types import BootMethod, PowerState
 from bootserver.config import Config
 from bootserver.images.decide import Site
@@ -21,7 +21,7 @@ from bootserver.stub.network import DHCP
 MB = 1_000_000
 BOOT_ENTRIES = (ElToritoEntry(0x00, True, 0, 4, 30), ElToritoEntry(0xEF, True, 0, 2880, 40))
 SITE = Site(os_room_mib=64, bios_limit_mib=2816)
-SLOW = Lines(slow_bytes_per_s=600_000, fast_bytes_per_s=60 * MB)
+SLOW = LineSpeeds(slow_bytes_per_s=600_000, fast_bytes_per_s=60 * MB)
 STUB_BYTES = 530_000
 LIVE = {"/live/vmlinuz": 8 * MB, "/live/initrd.img": 32 * MB, "/live/filesystem.squashfs": 160 * MB}
 WINPE = {"/sources/boot.wim": 250 * MB, "/boot/bcd": 1, "/boot/boot.sdi": 3 * MB, "/bootmgr": 1}

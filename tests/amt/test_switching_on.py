@@ -18,7 +18,6 @@ from bootserver.amt.control.boot_options import boot_target
 from bootserver.amt.control.power import switch_on, until_on
 from bootserver.amt.errors import AmtError, AmtRefusedError, AmtUnreachableError
 from bootserver.amt.hosts import AmtHosts
-from bootserver.amt.known import KnownHosts
 from bootserver.amt.types import BootTarget
 from bootserver.amt.wsman.client import WsmanClient
 from bootserver.config import AmtConfig, Config, MachineAmtConfig, MachineConfig
@@ -63,7 +62,7 @@ async def site_of(config: Config, amt: ScriptedAmt) -> AsyncIterator[Site]:
                 "machines": (MachineConfig(amt=own),),
             }
         )
-        hosts = AmtHosts(told, KnownHosts(engine))
+        hosts = AmtHosts(told, engine)
         yield Site(hosts, client, ArmedRecords(config.state.path / "amt-armed"))
 
 

@@ -18,7 +18,6 @@ from bootserver.amt.control.boot_options import (
     boot_target,
     clear_boot_options,
 )
-from bootserver.amt.control.boot_parameters import RecoveryParameters
 from bootserver.amt.control.consent import cancel_consent, request_consent, send_consent_code
 from bootserver.amt.control.event_log import read_event_log
 from bootserver.amt.control.facts import ConsentState, Kvm, Redirection, WiredNetwork
@@ -172,14 +171,6 @@ async def test_the_boot_after_a_redirected_one_is_ordinary(tmp_path: Path) -> No
         assert await boots_next(device, client) == Boot(BootFrom.DEFAULT)
 
 
-async def test_serial_redirection_comes_along(tmp_path: Path) -> None:
-    async with device_and_client(tmp_path) as (device, client), redirected(device):
-        facts = await probe(client)
-        await boot_from_redirected_cd(client, facts, enforce_secure_boot=False, use_sol=True)
-
-        assert await boots_next(device, client) == Boot(BootFrom.REDIRECTED_CD, use_sol=True)
-
-
 async def _not_done(*_: object) -> None:
     """A step that is left out."""
 
@@ -231,17 +222,14 @@ async def https(certificate: Path) -> AsyncIterator[HttpsServer]:
 async def test_https_is_booted_with_its_parameters_and_our_root(
     tmp_path: Path, https: HttpsServer
 ) -> None:
-    parameters = RecoveryParameters(https.url, user="me", password="secret")
     async with device_and_client(tmp_path, tls=True) as (device, client):
         await push_root_certificate(client, https.root_der)
         facts = await probe(client)
-        await boot_from_https(client, facts, parameters, enforce_secure_boot=False)
+        await boot_from_https(client, facts, https.url, enforce_secure_boot=False)
 
         assert await boots_next(device, client) == Boot(
-            BootFrom.HTTPS, Recovery(https.url, True, "me", "secret")
+            BootFrom.HTTPS, Recovery(https.url, uses_roots=True)
         )
-
-    assert https.logins == ["Basic bWU6c2VjcmV0"]  # me:secret
 
 
 async def test_https_is_not_booted_from_a_server_that_amt_does_not_trust(
@@ -249,8 +237,7 @@ async def test_https_is_not_booted_from_a_server_that_amt_does_not_trust(
 ) -> None:
     async with device_and_client(tmp_path, tls=True) as (device, client):
         facts = await probe(client)
-        parameters = RecoveryParameters(https.url)
-        await boot_from_https(client, facts, parameters, enforce_secure_boot=False)
+        await boot_from_https(client, facts, https.url, enforce_secure_boot=False)
 
         assert (await boots_next(device, client)).source is BootFrom.DEFAULT
 
@@ -264,8 +251,7 @@ async def test_https_is_booted_with_secure_boot_where_amt_insists(
     async with device_and_client(tmp_path, tls=True, wsman_manners=insists) as (device, client):
         await push_root_certificate(client, https.root_der)
         facts = await probe(client)
-        parameters = RecoveryParameters(https.url)
-        armed = await boot_from_https(client, facts, parameters, enforce_secure_boot=False)
+        armed = await boot_from_https(client, facts, https.url, enforce_secure_boot=False)
 
         assert armed.enforces_secure_boot
         assert (await boots_next(device, client)).source is BootFrom.HTTPS
@@ -276,8 +262,7 @@ async def test_https_switches_recovery_on(tmp_path: Path, https: HttpsServer) ->
         device.state.boot_service = 32768
         await push_root_certificate(client, https.root_der)
         facts = await probe(client)
-        parameters = RecoveryParameters(https.url)
-        await boot_from_https(client, facts, parameters, enforce_secure_boot=True)
+        await boot_from_https(client, facts, https.url, enforce_secure_boot=True)
 
         assert (await boots_next(device, client)).source is BootFrom.HTTPS
 
@@ -291,8 +276,9 @@ async def test_a_boot_that_was_given_up_leaves_an_ordinary_one(tmp_path: Path, a
         elif arm == "pxe":
             await boot_target(client, BootTarget.PXE)
         else:
-            parameters = RecoveryParameters("https://192.0.2.1/a.iso")
-            await boot_from_https(client, facts, parameters, enforce_secure_boot=False)
+            await boot_from_https(
+                client, facts, "https://192.0.2.1/a.iso", enforce_secure_boot=False
+            )
         await clear_boot_options(client)
 
         assert await boots_next(device, client) == Boot(BootFrom.DEFAULT)

@@ -15,7 +15,6 @@ from xml.etree import ElementTree
 import pytest
 from aiohttp import web
 
-from bootserver.amt.control.reading import optional
 from bootserver.amt.errors import (
     AmtAnswerError,
     AmtCertificateError,
@@ -33,7 +32,7 @@ from bootserver.amt.tls import Tls, client_context, handshake_error
 from bootserver.amt.wsman.client import WsmanClient
 from bootserver.amt.wsman.digest import DigestLogin
 from bootserver.amt.wsman.envelopes import MAX_ANSWER_BYTES
-from bootserver.amt.wsman.values import Instance
+from bootserver.amt.wsman.values import Instance, optional
 from bootserver.bench.fake_amt import FakeSpec, SystemState, TlsSuites, fake_amt
 from tests.fixtures.amt import PASSWORD as FAKE_PASSWORD
 from tests.fixtures.amt_tls import fingerprint, tls_server
@@ -294,15 +293,6 @@ async def test_concurrent_requests_are_sent_one_after_the_other(amt: Endpoint) -
         await asyncio.gather(*(asking.get("CIM_BootService") for _ in range(5)))
 
     assert amt.posts == 6  # with nonce counts in order, which the endpoint checks
-
-
-async def test_identify_tells_vendor_and_version(amt: Endpoint) -> None:
-    amt.answers["Identify"] = [IDENTITY]
-
-    async with client(amt) as asking:
-        identity = await asking.identify()
-
-    assert (identity.vendor, identity.version) == ("Intel(R)", "AMT 16.1")
 
 
 def pulled(name: str, tail: str) -> bytes:

@@ -14,7 +14,6 @@ from sqlalchemy import event
 from bootserver.amt.boot.boots import AmtBoots
 from bootserver.amt.boot.remote_boot import BootParts
 from bootserver.amt.hosts import AmtHosts
-from bootserver.amt.known import KnownHosts
 from bootserver.config import Config
 from bootserver.database import open_database
 from bootserver.http.admin_app import make_admin_app
@@ -84,7 +83,7 @@ async def dashboard(config: Config) -> AsyncIterator[Dashboard]:
     ):
         store, bus = SessionStore(engine), Bus()
         issued = IssuedStubs(engine, config.state.path)
-        hosts, authority = AmtHosts(config, KnownHosts(engine)), SiteAuthority(config)
+        hosts, authority = AmtHosts(config, engine), SiteAuthority(config)
         ledger = Ledger(store, expire_after=timedelta(days=1), bus=bus)
         remote = BootParts(config, site_of(config), library, issued, ledger, hosts, authority)
         parts = AdminParts(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bootserver.amt.errors import AmtError
-from bootserver.amt.hosts import Lines
+from bootserver.amt.hosts import LineSpeeds
 from bootserver.images.decide import Decision, Site, chosen, decide
 from bootserver.model import Firmware, Image, Machine, Method
 from bootserver.quoting import shell_command
@@ -56,7 +56,7 @@ class Outlook:
 
 
 def foresee(
-    image: Image, site: Site, stub_bytes: int, lines: Lines, *, address_is_known: bool
+    image: Image, site: Site, stub_bytes: int, lines: LineSpeeds, *, address_is_known: bool
 ) -> Outlook:
     """What to expect, of the firmware for which it takes longer; AmtError if the image boots none.
 

@@ -26,13 +26,12 @@ from bootserver.amt.boot.watching import (
     judge,
     what_goes_on,
 )
-from bootserver.amt.control.asking import ConsentQuestion
 from bootserver.amt.control.boot_options import (
     Armed,
     boot_from_https,
     boot_from_redirected_cd,
 )
-from bootserver.amt.control.boot_parameters import RecoveryParameters
+from bootserver.amt.control.consent import ConsentPrompt
 from bootserver.amt.control.event_log import read_event_log
 from bootserver.amt.control.facts import AmtFacts
 from bootserver.amt.control.power import request_power, switch_on, wake
@@ -112,18 +111,18 @@ class RemoteBoot:
         self._parts = parts
         self._turns = turns
         self._told = told
-        self._question = ConsentQuestion(partial(self._does, Doing.CONSENT))
+        self._consent = ConsentPrompt(partial(self._does, Doing.CONSENT))
         self._taken_away = asyncio.Event()
         self.progress = progress
 
     @property
     def wants_code(self) -> bool:
         """True while somebody at the machine is to tell the code on its screen."""
-        return self._question.is_open
+        return self._consent.is_open
 
     def give_code(self, code: str) -> None:
         """The code that AMT shows on the machine's screen."""
-        self._question.answer(code)
+        self._consent.answer(code)
 
     def stop(self, task: asyncio.Task[None]) -> None:
         """Take the drive away if it stays as asked; else give the boot up."""
@@ -173,7 +172,7 @@ class RemoteBoot:
             image,
             parts.site,
             max(stub_plan.read_bytes.values()),
-            await parts.hosts.lines(host),
+            await parts.hosts.line_speeds(host),
             address_is_known=bool(spec.network.address),
         )
         method = choose_method(
@@ -195,7 +194,7 @@ class RemoteBoot:
                 hint="boot it from a terminal or the dashboard, with a person at the machine",
             )
         await switch_on(client, self._powers)  # a dark screen shows no code
-        await self._question.ask(client)
+        await self._consent.ask(client)
 
     # ---- In the ledger ----
 
@@ -250,7 +249,7 @@ class RemoteBoot:
                 self._look_at(drive)
                 drive.close()
         if rate := drive.bytes_per_s:
-            await self._parts.hosts.measured(self._order.host, rate)
+            await self._parts.hosts.remember_speed(self._order.host, rate)
 
     @asynccontextmanager
     async def _medium(self, plan: BootPlan) -> AsyncIterator[Medium]:
@@ -298,7 +297,7 @@ class RemoteBoot:
         async with self._parts.hosts.arming(
             client,
             lambda: boot_from_https(
-                client, facts, RecoveryParameters(url), enforce_secure_boot=self._loaders_are_signed
+                client, facts, url, enforce_secure_boot=self._loaders_are_signed
             ),
         ) as armed:
             try:

@@ -9,13 +9,13 @@ they are taken back (`clear_boot_options`). `AmtHosts.arming` does that for a bo
 from __future__ import annotations
 
 import asyncio
+import base64
+import struct
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from bootserver.amt.control.boot_parameters import RecoveryParameters, encode
 from bootserver.amt.control.facts import AmtFacts, ControlMode
 from bootserver.amt.control.probe import HTTPS_BOOT_SOURCE, RECOVERY_ON
-from bootserver.amt.control.reading import flag, number, optional
 from bootserver.amt.errors import (
     AmtConsentRequiredError,
     AmtError,
@@ -26,7 +26,7 @@ from bootserver.amt.errors import (
 from bootserver.amt.types import BootTarget
 from bootserver.amt.wsman.client import WsmanClient
 from bootserver.amt.wsman.envelopes import pointer
-from bootserver.amt.wsman.values import Instance, Plain
+from bootserver.amt.wsman.values import Instance, Plain, optional, optional_flag, optional_number
 
 _CONFIGURATION = pointer("CIM_BootConfigSetting", InstanceID="Intel(r) AMT: Boot Configuration 0")
 _NEXT_BOOT_ONLY, _NOT_NEXT = 1, 32768  # SetBootConfigRole.Role
@@ -86,7 +86,7 @@ class Armed:
 
 
 async def boot_from_redirected_cd(
-    client: WsmanClient, facts: AmtFacts, *, enforce_secure_boot: bool, use_sol: bool = False
+    client: WsmanClient, facts: AmtFacts, *, enforce_secure_boot: bool
 ) -> Armed:
     """The next boot is from the CD of our redirection session, which is to be open already.
 
@@ -99,7 +99,6 @@ async def boot_from_redirected_cd(
     changes: dict[str, Plain] = {
         "UseIDER": True,
         "IDERBootDevice": _REDIRECTED_CD,
-        "UseSOL": use_sol,
         "EnforceSecureBoot": enforced,
     }
     # No boot source: AMT refuses one beside redirection.
@@ -113,7 +112,7 @@ async def boot_target(client: WsmanClient, target: BootTarget) -> None:
     Raises AmtRefusedError with a sentence where this machine cannot.
     """
     capability, source, changes = _TARGETS[target]
-    if flag(await optional(client.get("AMT_BootCapabilities")), capability) is False:
+    if optional_flag(await optional(client.get("AMT_BootCapabilities")), capability) is False:
         raise AmtRefusedError(
             f"AMT cannot boot this machine to {target}",
             hint="choose it in the machine's own boot menu",
@@ -122,32 +121,29 @@ async def boot_target(client: WsmanClient, target: BootTarget) -> None:
 
 
 async def boot_from_https(
-    client: WsmanClient,
-    facts: AmtFacts,
-    parameters: RecoveryParameters,
-    *,
-    enforce_secure_boot: bool,
+    client: WsmanClient, facts: AmtFacts, url: str, *, enforce_secure_boot: bool
 ) -> Armed:
     """The next boot is from an HTTPS URL, by One-Click Recovery, which is switched on if need be.
 
-    As for `boot_from_redirected_cd`; no redirection session is needed. Where AMT refuses to switch
-    Secure Boot off for it, Secure Boot stays enforced.
+    The BIOS trusts the server by the root certificates in AMT. As for `boot_from_redirected_cd`; no
+    redirection session is needed. Where AMT refuses to switch Secure Boot off for it, Secure Boot
+    stays enforced. Raises AmtError where AMT cannot carry the URL.
     """
+    parameters = recovery_parameters(url)
     if not facts.recovery.ready:
         raise AmtRefusedError(
             f"One-Click Recovery is not ready: {'; '.join(facts.recovery.obstacles)}",
             hint="boot from the redirected CD instead",
         )
     await _switch_recovery_on(client)
-    block, count = encode(parameters)
-    told: dict[str, Plain] = {
+    recovery: dict[str, Plain] = {
         "ForcedProgressEvents": True,  # else the event log does not say how far it came
-        "UefiBootNumberOfParams": count,
-        "UefiBootParametersArray": block,
+        "UefiBootNumberOfParams": len(parameters),
+        "UefiBootParametersArray": base64.b64encode(b"".join(parameters)).decode(),
     }
 
     async def arm(enforced: bool) -> Armed:
-        changes = told | {"EnforceSecureBoot": enforced}
+        changes = recovery | {"EnforceSecureBoot": enforced}
         adds = {"UefiBootParametersArray"}
         await _arm(client, changes, source=HTTPS_BOOT_SOURCE, facts=facts, adds=adds)
         return Armed(enforced)
@@ -160,6 +156,36 @@ async def boot_from_https(
         if enforced or refused.return_value != _UNKNOWN_ERROR:
             raise
         return await arm(True)
+
+
+# A parameter of One-Click Recovery, little-endian; a list of them goes out in base64
+# | offset | size | meaning |
+# | 0      | 2    | vendor, 8086h |
+# | 2      | 2    | type |
+# | 4      | 4    | length of the value |
+# | 8      | …    | value |
+_PARAMETER = struct.Struct("<HHI")
+_INTEL = 0x8086
+_URL, _TRUST_ROOTS_OF_AMT, _TIMEOUT_S = 1, 20, 30
+_URL_BYTES_MAX = 300
+
+
+def recovery_parameters(url: str) -> list[bytes]:
+    """What the BIOS is told: where to fetch, to trust AMT's roots, and its own timeout.
+
+    Raises AmtError where AMT cannot carry the URL.
+    """
+    if not url.startswith("https://"):
+        raise AmtError(
+            f"{url[:80]!r} is no HTTPS URL, and One-Click Recovery takes nothing else",
+            hint="serve the image over HTTPS",
+        )
+    if not url.isascii() or not url.isprintable():
+        raise AmtError("the URL is to be printable ASCII for One-Click Recovery")
+    if len(url) > _URL_BYTES_MAX:
+        raise AmtError(f"the URL has {len(url)} bytes; One-Click Recovery carries {_URL_BYTES_MAX}")
+    values = {_URL: url.encode(), _TRUST_ROOTS_OF_AMT: b"\1", _TIMEOUT_S: bytes(2)}
+    return [_PARAMETER.pack(_INTEL, kind, len(value)) + value for kind, value in values.items()]
 
 
 async def clear_boot_options(client: WsmanClient) -> None:
@@ -192,7 +218,7 @@ async def _arm(
     adds: Collection[str] = (),
 ) -> None:
     settings = await client.get("AMT_BootSettingData")
-    if flag(settings, "UseIDER"):
+    if optional_flag(settings, "UseIDER"):
         # Left over from a boot that never came: SetBootConfigRole would fail.
         await _take_back(client)
         settings = await client.get("AMT_BootSettingData")
@@ -229,8 +255,8 @@ async def _take_back(client: WsmanClient) -> None:
 def _wants_consent(err: AmtError, facts: AmtFacts | None) -> bool:
     """Whether AMT says no, and that can only be for want of consent."""
     match err:
-        case AmtRefusedError(return_value=number):
-            denied = number == _ACCESS_DENIED
+        case AmtRefusedError(return_value=return_value):
+            denied = return_value == _ACCESS_DENIED
         case AmtFaultError(subcode=subcode):
             denied = subcode == "AccessDenied"
         case _:
@@ -269,13 +295,13 @@ async def _set_role(client: WsmanClient, role: int) -> None:
 
 
 async def _switch_recovery_on(client: WsmanClient) -> None:
-    state = number(await client.get("CIM_BootService"), "EnabledState")
+    state = optional_number(await client.get("CIM_BootService"), "EnabledState")
     if state in RECOVERY_ON:
         return
     wanted = _BOTH if state == _ERASE_ONLY else _RECOVERY_ONLY
     try:
         await client.invoke("CIM_BootService", "RequestStateChange", {"RequestedState": wanted})
     except AmtInDoubtError:
-        state = number(await client.get("CIM_BootService"), "EnabledState")
+        state = optional_number(await client.get("CIM_BootService"), "EnabledState")
         if state not in RECOVERY_ON:
             raise

@@ -1,21 +1,33 @@
 """User consent: have AMT show a code on the machine's screen, and tell AMT what it was.
 
 The code is valid for some two minutes, the consent for as long as a redirection session is open
-and some two minutes more. All of it needs somebody who looks at the screen.
+and some two minutes more. All of it needs a person who looks at the screen.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
 from bootserver.amt.control.facts import CONSENTED, ConsentPolicy, ConsentState
 from bootserver.amt.control.power import power_state
 from bootserver.amt.control.probe import consent_policy_of, consent_state_of
-from bootserver.amt.control.reading import optional
-from bootserver.amt.errors import AmtAnswerError, AmtInDoubtError, AmtRefusedError
+from bootserver.amt.errors import (
+    AmtAnswerError,
+    AmtConsentRequiredError,
+    AmtInDoubtError,
+    AmtRefusedError,
+)
 from bootserver.amt.types import PowerState
 from bootserver.amt.wsman.client import WsmanClient
-from bootserver.amt.wsman.values import Instance
+from bootserver.amt.wsman.values import Instance, optional
+from bootserver.errors import BootServerError
 
 CODE_DIGITS = 6
+CONSENT_S = 300.0  # AMT shows its code for so long at most
+TRIES = 3
+PROMPT = "AMT shows a code on the machine's screen: have somebody there read it out"
 _WAITING = (ConsentState.REQUESTED, ConsentState.DISPLAYED)
 
 
@@ -29,18 +41,18 @@ async def consent_is_missing(client: WsmanClient) -> bool:
 async def request_consent(client: WsmanClient) -> ConsentState:
     """Have the code shown, unless it is already, or the consent there: the state tells.
 
-    Raises AmtRefusedError where no consent is called for, or nobody could see the code.
+    Raises AmtRefusedError where no consent is called for, or the screen shows no code.
     """
     service = await client.get("IPS_OptInService")
     state = _judged(service)
     if state in CONSENTED or state in _WAITING:
         return state
     if consent_policy_of(service) is ConsentPolicy.NONE:
-        raise AmtRefusedError("AMT asks nobody for consent on this machine")
+        raise AmtRefusedError("AMT asks for no consent on this machine")
     power = await power_state(client)
     if power not in (PowerState.ON, PowerState.UNKNOWN):
         raise AmtRefusedError(
-            f"the machine is {power}: nobody can read a code on its screen",
+            f"the machine is {power}: its screen can show no code",
             hint="power it on, then ask for the code",
         )
     try:
@@ -93,7 +105,58 @@ def _refusal(state: ConsentState, err: AmtRefusedError) -> AmtRefusedError:
             hint="have it read out again; after some wrong ones AMT wants a new code",
         )
     return AmtRefusedError(
-        "there is no code to be told any more: it has timed out, or was wrong too often",
+        "the code on the screen is void: it has timed out, or was given wrong too often",
         return_value=err.return_value,
         hint="ask for a new code",
     )
+
+
+class ConsentPrompt:
+    """Asks for the code on a machine's screen; `show` gets each question as a sentence."""
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        self._show = show
+        self._code: asyncio.Future[str] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """True while a code is awaited."""
+        return self._code is not None and not self._code.done()
+
+    def answer(self, code: str) -> None:
+        """The code; nothing happens if none is awaited."""
+        if self._code is not None and not self._code.done():
+            self._code.set_result(code)
+
+    async def ask(self, client: WsmanClient) -> None:
+        """Returns when the user has consented. Raises BootServerError if the user does not.
+
+        The code is taken off the screen again then.
+        """
+        await request_consent(client)
+        prompt = PROMPT
+        try:
+            for left in reversed(range(TRIES)):
+                try:
+                    await send_consent_code(client, await self._next_code(prompt))
+                    return
+                except AmtRefusedError as err:
+                    if not left:
+                        raise
+                    prompt = f"{err.message}; the code on the machine's screen, once more"
+        except (BootServerError, asyncio.CancelledError):
+            with suppress(BootServerError):
+                await cancel_consent(client)
+            raise
+
+    async def _next_code(self, prompt: str) -> str:
+        self._code = asyncio.get_running_loop().create_future()
+        self._show(prompt)
+        try:
+            async with asyncio.timeout(CONSENT_S):
+                return await self._code
+        except TimeoutError:
+            raise AmtConsentRequiredError(
+                f"no code was given within {CONSENT_S:.0f} s",
+                hint="try again, with a person at the machine",
+            ) from None

@@ -1,20 +1,242 @@
-"""Read AMT's event log, where a machine's firmware and One-Click Recovery say what happened."""
+"""AMT's event log, where the firmware and One-Click Recovery say what happened, in words.
+
+One record of AMT_MessageLog is 21 bytes (a PET trap's fields, IPMI 2.0 tables 42-3 and 43-13):
+| offset | size | meaning |
+| 0 | 4 | seconds since 1970, UTC, little-endian; FFFFFFFFh: nobody knows |
+| 4 | 1 | device address |
+| 5 | 1 | sensor type: what kind of thing it was about |
+| 6 | 1 | event type |
+| 7 | 1 | offset: which event of that kind |
+| 8 | 1 | who saw it |
+| 9 | 1 | severity |
+| 10 | 1 | sensor number |
+| 11 | 1 | entity: which part of the machine |
+| 12 | 1 | which of these parts |
+| 13 | 8 | data; AAh first: Intel's own |
+"""
 
 from __future__ import annotations
 
 import base64
+import struct
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 
-from bootserver.amt.control.event_records import AmtEvent, decode_record
-from bootserver.amt.control.reading import flag
 from bootserver.amt.errors import AmtAnswerError, AmtRefusedError
 from bootserver.amt.wsman.client import WsmanClient
-from bootserver.amt.wsman.values import Instance
+from bootserver.amt.wsman.values import Instance, optional_flag
 
 PAGE_RECORDS = 390  # AMT's whole log, in all versions known
 MAX_PAGES = 20
 _EMPTY = {"PositionToFirstRecord": 2, "GetRecords": 3}
 _BEGINNING_OF_TIME = datetime.min.replace(tzinfo=UTC)
+RECORD_BYTES = 21
+_RECORD = struct.Struct("<I9B8s")
+_NO_TIME = 0xFFFFFFFF
+_INTELS_OWN = 0xAA  # the first byte of data
+_RECOVERY = _REDIRECTION = bytes((_INTELS_OWN, 0x30))  # the first two, by sensor type
+_POST_TOOK_TOO_LONG = 0x40
+
+
+class Severity(StrEnum):
+    """How bad it is; `ok` is the end of something that was."""
+
+    UNSPECIFIED = "unspecified"
+    MONITOR = "monitor"
+    INFORMATION = "information"
+    OK = "ok"
+    WARNING = "warning"
+    CRITICAL = "critical"
+    FATAL = "fatal"
+
+
+class RecoveryEvent(StrEnum):
+    """How far One-Click Recovery has come, or what it failed at."""
+
+    PARAMETERS_RECEIVED = "parameters-received"
+    OPTION_ADDED = "option-added"
+    NAME_RESOLVED = "name-resolved"
+    CONNECTED = "connected"
+    DOWNLOADED = "downloaded"
+    BOOT_ATTEMPTED = "boot-attempted"
+    HANDED_OVER = "handed-over"
+    NO_NETWORK = "no-network"
+    NAME_UNKNOWN = "name-unknown"
+    CONNECT_FAILED = "connect-failed"
+    APP_MISSING = "app-missing"
+    TLS_FAILED = "tls-failed"
+    LOGIN_FAILED = "login-failed"
+    IMAGE_REJECTED = "image-rejected"
+    FILE_MISSING = "file-missing"
+
+    @property
+    def failed(self) -> bool:
+        """Whether the recovery ends here, and not in a boot."""
+        return self in _FAILURES.values()
+
+
+@dataclass(frozen=True)
+class AmtEvent:
+    """One event: when, how bad, which part of the machine, and what happened."""
+
+    at: datetime | None
+    severity: Severity
+    source: str
+    text: str
+    recovery: RecoveryEvent | None = None
+
+
+_SEVERITIES = {
+    0: Severity.UNSPECIFIED,
+    1: Severity.MONITOR,
+    2: Severity.INFORMATION,
+    4: Severity.OK,
+    8: Severity.WARNING,
+    16: Severity.CRITICAL,
+    32: Severity.FATAL,
+}
+_SOURCES = {
+    3: "processor",
+    4: "disk",
+    6: "management module",
+    7: "mainboard",
+    8: "memory",
+    10: "power supply",
+    11: "add-in card",
+    23: "chassis",
+    29: "fan",
+    30: "cooling",
+    32: "memory",
+    33: "management software",
+    34: "BIOS",
+    35: "operating system",
+    38: "Intel ME",
+    40: "battery",
+}
+_PROGRESS = dict(
+    enumerate(
+        (
+            RecoveryEvent.PARAMETERS_RECEIVED,
+            RecoveryEvent.OPTION_ADDED,
+            RecoveryEvent.NAME_RESOLVED,
+            RecoveryEvent.CONNECTED,
+            RecoveryEvent.DOWNLOADED,
+            RecoveryEvent.BOOT_ATTEMPTED,
+            RecoveryEvent.HANDED_OVER,
+        )
+    )
+)
+_FAILURES = dict(
+    enumerate(
+        (
+            RecoveryEvent.NO_NETWORK,
+            RecoveryEvent.NAME_UNKNOWN,
+            RecoveryEvent.CONNECT_FAILED,
+            RecoveryEvent.APP_MISSING,
+            RecoveryEvent.TLS_FAILED,
+            RecoveryEvent.LOGIN_FAILED,
+            RecoveryEvent.IMAGE_REJECTED,
+            RecoveryEvent.FILE_MISSING,
+        ),
+        start=1,
+    )
+)
+_RECOVERY_TEXTS = {
+    RecoveryEvent.PARAMETERS_RECEIVED: "the BIOS has received the boot parameters",
+    RecoveryEvent.OPTION_ADDED: "the BIOS has added the boot option",
+    RecoveryEvent.NAME_RESOLVED: "the server's name is resolved",
+    RecoveryEvent.CONNECTED: "connected to the HTTPS server",
+    RecoveryEvent.DOWNLOADED: "the image is downloaded",
+    RecoveryEvent.BOOT_ATTEMPTED: "the image is being started",
+    RecoveryEvent.HANDED_OVER: "the image has taken over from the BIOS",
+    RecoveryEvent.NO_NETWORK: "there is no network connection",
+    RecoveryEvent.NAME_UNKNOWN: "the server's name cannot be resolved",
+    RecoveryEvent.CONNECT_FAILED: "the server cannot be reached",
+    RecoveryEvent.APP_MISSING: "the maker's program is not where it should be",
+    RecoveryEvent.TLS_FAILED: "the server's certificate is not trusted",
+    RecoveryEvent.LOGIN_FAILED: "the server does not take user and password",
+    RecoveryEvent.IMAGE_REJECTED: "the image does not pass Secure Boot",
+    RecoveryEvent.FILE_MISSING: "the server does not have the file",
+}
+_FIRMWARE_ERRORS = (
+    "unspecified",
+    "no memory is installed",
+    "no usable memory",
+    "the hard disk has failed",
+    "the mainboard has failed",
+    "the diskette drive has failed",
+    "the hard disk controller has failed",
+    "the keyboard has failed",
+    "no removable boot medium found",
+    "the video controller has failed",
+    "no video device found",
+    "the BIOS is corrupt",
+    "processors with different voltages",
+    "processors with different speeds",
+)
+_FIRMWARE_STAGES = (
+    "unspecified",
+    "memory",
+    "hard disks",
+    "further processors",
+    "user authentication",
+    "BIOS setup was entered",
+    "USB",
+    "PCI",
+    "option ROMs",
+    "video",
+    "cache",
+    "system management bus",
+    "keyboard controller",
+    "embedded controller",
+    "docking station attached",
+    "docking station being enabled",
+    "docking station ejected",
+    "docking station being disabled",
+    "the operating system is being woken",
+    "the operating system is being started",
+    "mainboard",
+    "reserved",
+    "diskette drives",
+    "keyboard test",
+    "mouse test",
+    "first processor",
+)
+_SESSIONS = (
+    "a serial redirection session was opened",
+    "the serial redirection session was closed",
+    "a storage redirection session was opened",
+    "the storage redirection session was closed",
+)
+_WATCHDOG_STATES = {1: "not started", 2: "stopped", 4: "running", 8: "expired", 16: "suspended"}
+# Sensor types, of which the offset tells nothing that a technician could use...
+_SENTENCES = {
+    30: "there is no bootable medium",
+    32: "the operating system hung, or lost its power",
+    35: "the boot failed",
+    36: "network traffic met a filter of AMT",
+    37: "the firmware has started",
+    192: "a security policy of AMT stopped network traffic",
+}
+# ...and those of which it does.
+_SENSORS = {
+    1: "temperature",
+    2: "voltage",
+    4: "fan",
+    5: "case",
+    7: "processor",
+    8: "power supply",
+    9: "power unit",
+    12: "memory",
+    16: "event log",
+    17: "watchdog",
+    18: "system",
+    19: "critical interrupt",
+    20: "button",
+    193: "AMT",
+}
+_FIRMWARE, _MAKERS_ERROR, _MAKERS_PROGRESS = 15, 3, 5  # a sensor type, and offsets of it
 
 
 async def read_event_log(client: WsmanClient) -> list[AmtEvent]:
@@ -34,7 +256,7 @@ async def read_event_log(client: WsmanClient) -> list[AmtEvent]:
         )
         records = _records(page)
         events.extend(decode_record(record) for record in records)
-        if not records or flag(page, "NoMoreRecords"):
+        if not records or optional_flag(page, "NoMoreRecords"):
             break
     return sorted(events, key=lambda event: event.at or _BEGINNING_OF_TIME, reverse=True)
 
@@ -56,3 +278,63 @@ def _records(page: Instance | None) -> list[bytes]:
         return [base64.b64decode(text) for text in texts if isinstance(text, str) and text]
     except ValueError as err:
         raise AmtAnswerError("a record of AMT's event log is not base64") from err
+
+
+def decode_record(record: bytes) -> AmtEvent:
+    """The record in words; one that nobody understands says so, with its bytes."""
+    if len(record) != RECORD_BYTES:
+        return AmtEvent(None, Severity.UNSPECIFIED, "?", f"unreadable record: {record.hex()}")
+    seconds, _, sensor, _, offset, _, severity, _, entity, _, data = _RECORD.unpack(record)
+    recovery = _recovery_event(sensor, offset, data)
+    return AmtEvent(
+        datetime.fromtimestamp(seconds, UTC) if seconds != _NO_TIME else None,
+        _SEVERITIES.get(severity, Severity.UNSPECIFIED),
+        _SOURCES.get(entity, f"part {entity}"),
+        f"One-Click Recovery: {_RECOVERY_TEXTS[recovery]}"
+        if recovery
+        else _text(sensor, offset, data),
+        recovery,
+    )
+
+
+def _recovery_event(sensor: int, offset: int, data: bytes) -> RecoveryEvent | None:
+    if sensor != _FIRMWARE or data[:2] != _RECOVERY:
+        return None
+    if offset == _MAKERS_PROGRESS:
+        return _PROGRESS.get(data[2])
+    return _FAILURES.get(data[2]) if offset == _MAKERS_ERROR else None
+
+
+def _text(sensor: int, offset: int, data: bytes) -> str:
+    match sensor, offset:
+        case 5, 0:
+            return "the case was opened"
+        case 6, _:
+            return f"{data[1] | data[2] << 8} logins failed: somebody may be guessing passwords"
+        case 15, _:
+            return _firmware_text(offset, data)
+        case 18, _ if data[0] == _INTELS_OWN:
+            return f"an agent's watchdog is {_WATCHDOG_STATES.get(data[7], 'in an unknown state')}"
+        case 35, _ if data[0] == _POST_TOOK_TOO_LONG:
+            return "the self-test at power-on took too long"
+        case 192, 0 if data[:2] == _REDIRECTION and data[2] < len(_SESSIONS):
+            return _SESSIONS[data[2]]
+    if sensor in _SENTENCES:
+        return _SENTENCES[sensor]
+    return f"{_SENSORS.get(sensor, f'sensor type {sensor}')}: event {offset}, data {data.hex()}"
+
+
+def _firmware_text(offset: int, data: bytes) -> str:
+    match offset:
+        case 0:
+            return f"firmware error: {_named(_FIRMWARE_ERRORS, data[1])}"
+        case 1:
+            return f"the firmware hangs: {_named(_FIRMWARE_STAGES, data[1])}"
+        case 2:
+            return f"firmware: {_named(_FIRMWARE_STAGES, data[1])}"
+        case _:
+            return f"the firmware's own event {offset}, data {data.hex()}"
+
+
+def _named(names: tuple[str, ...], code: int) -> str:
+    return names[code] if code < len(names) else f"code {code}"

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bootserver.amt.control.reading import flag, number
 from bootserver.amt.errors import AmtFaultError, AmtInDoubtError, AmtRefusedError
 from bootserver.amt.wsman.client import WsmanClient
-from bootserver.amt.wsman.values import Instance, Plain
+from bootserver.amt.wsman.values import Instance, Plain, optional_flag, optional_number
 
 VNC_PORT = 5900
 REDIRECTION_PORT, REDIRECTION_TLS_PORT = 16994, 16995
@@ -36,7 +35,7 @@ async def enable_kvm(client: WsmanClient, rfb_password: str) -> KvmAddress:
     if not await _is_enabled(client):
         await _enable(client)
     settings = await client.get("IPS_KVMRedirectionSettingData")
-    if flag(settings, "EnabledByMEBx") is False:
+    if optional_flag(settings, "EnabledByMEBx") is False:
         raise AmtRefusedError(
             "KVM is switched off in MEBx, where only somebody at the machine can switch it on"
         )
@@ -47,7 +46,7 @@ async def enable_kvm(client: WsmanClient, rfb_password: str) -> KvmAddress:
         # A fault changes nothing. New firmware knows the property and refuses it.
         await client.put(_written(settings, password))
     settings = await client.get("IPS_KVMRedirectionSettingData")
-    return kvm_address(client, vnc=flag(settings, "Is5900PortEnabled") or False)
+    return kvm_address(client, vnc=optional_flag(settings, "Is5900PortEnabled") or False)
 
 
 def kvm_address(client: WsmanClient, *, vnc: bool) -> KvmAddress:
@@ -67,7 +66,7 @@ async def _is_enabled(client: WsmanClient) -> bool:
         raise AmtRefusedError(
             "this machine has no KVM", hint="it takes a processor with Intel graphics, and vPro"
         ) from err
-    return number(port, "EnabledState") in _ENABLED
+    return optional_number(port, "EnabledState") in _ENABLED
 
 
 async def _enable(client: WsmanClient) -> None:

@@ -13,11 +13,11 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bootserver.amt.control.reading import number, numbers, optional
 from bootserver.amt.errors import AmtError, AmtInDoubtError, AmtRefusedError
 from bootserver.amt.types import PowerAction, PowerState
 from bootserver.amt.wsman.client import WsmanClient
 from bootserver.amt.wsman.envelopes import pointer
+from bootserver.amt.wsman.values import optional, optional_number, optional_numbers
 
 # After a power-on, AMT itself takes some seconds until it says so.
 LOOKS_AGAIN = 5
@@ -148,9 +148,9 @@ async def _power(client: WsmanClient) -> _Power:
     if state is PowerState.ON:
         # AMT before 10 has no such thing, and machines without modern standby never save.
         saving = await optional(client.get("IPS_PowerManagementService"))
-        if number(saving, "OSPowerSavingState") == _SAVING_POWER:
+        if optional_number(saving, "OSPowerSavingState") == _SAVING_POWER:
             state = PowerState.STANDBY
-    return _Power(state, numbers(service, "AvailableRequestedPowerStates"))
+    return _Power(state, optional_numbers(service, "AvailableRequestedPowerStates"))
 
 
 def _meant(action: PowerAction, state: PowerState) -> PowerAction:

@@ -21,11 +21,17 @@ from bootserver.amt.control.facts import (
     WiredNetwork,
 )
 from bootserver.amt.control.power import power_state
-from bootserver.amt.control.reading import flag, meaning, number, optional, text
 from bootserver.amt.errors import AmtAnswerError, AmtFaultError
 from bootserver.amt.types import PowerState
 from bootserver.amt.wsman.client import WsmanClient
-from bootserver.amt.wsman.values import Instance
+from bootserver.amt.wsman.values import (
+    Instance,
+    meaning,
+    optional,
+    optional_flag,
+    optional_number,
+    optional_text,
+)
 
 WIRED_PORT = {"InstanceID": "Intel(r) AMT Ethernet Port Settings 0"}
 HTTPS_BOOT_SOURCE = "Intel(r) AMT: Force OCR UEFI HTTPS Boot"
@@ -50,7 +56,7 @@ async def probe(client: WsmanClient) -> AmtFacts:
         amt_version=_software(software, "AMT") or client.firmware_version,
         sku=_sku(_software(software, "Sku")),
         uuid=_uuid(await optional(client.get("CIM_ComputerSystemPackage"))),
-        host_name=text(await optional(client.get("AMT_GeneralSettings")), "HostName"),
+        host_name=optional_text(await optional(client.get("AMT_GeneralSettings")), "HostName"),
         control_mode=_control_mode(await optional(client.get("AMT_SetupAndConfigurationService"))),
         consent_policy=consent_policy_of(consent),
         consent_state=consent_state_of(consent),
@@ -67,7 +73,7 @@ async def probe(client: WsmanClient) -> AmtFacts:
             await optional(client.get("CIM_BootService")),
             encrypted=client.encrypted,
         ),
-        secure_boot_control=flag(settings, "SecureBootControlEnabled"),
+        secure_boot_control=optional_flag(settings, "SecureBootControlEnabled"),
         power=power,
         network=_wired_network(await optional(client.get("AMT_EthernetPortSettings", WIRED_PORT))),
     )
@@ -75,25 +81,25 @@ async def probe(client: WsmanClient) -> AmtFacts:
 
 def redirection_of(service: Instance | None) -> Redirection | None:
     """What an AMT_RedirectionService says; 32768 is all off, bit 0 IDE-R, bit 1 serial."""
-    state = number(service, "EnabledState")
+    state = optional_number(service, "EnabledState")
     if state is None:
         return None
     known = 32768 <= state <= 32771
     return Redirection(
         ider_enabled=known and bool(state & 1),
         sol_enabled=known and bool(state & 2),
-        listener_enabled=flag(service, "ListenerEnabled"),
+        listener_enabled=optional_flag(service, "ListenerEnabled"),
     )
 
 
 def consent_state_of(service: Instance | None) -> ConsentState | None:
     """How far the consent is, by an IPS_OptInService."""
-    return meaning(CONSENT_STATES, number(service, "OptInState"))
+    return meaning(CONSENT_STATES, optional_number(service, "OptInState"))
 
 
 def consent_policy_of(service: Instance | None) -> ConsentPolicy | None:
     """What takes a consent, by an IPS_OptInService."""
-    return meaning(CONSENT_POLICIES, number(service, "OptInRequired"))
+    return meaning(CONSENT_POLICIES, optional_number(service, "OptInRequired"))
 
 
 async def _power(client: WsmanClient) -> PowerState:
@@ -109,8 +115,8 @@ async def _power(client: WsmanClient) -> PowerState:
 
 def _software(software: Sequence[Instance], name: str) -> str | None:
     for identity in software:
-        if text(identity, "InstanceID") == name:
-            return text(identity, "VersionString")
+        if optional_text(identity, "InstanceID") == name:
+            return optional_text(identity, "VersionString")
     return None
 
 
@@ -133,19 +139,19 @@ def _uuid(package: Instance | None) -> str | None:
     SMBIOS 2.6 and later store the first three fields little-endian, and Linux and iPXE show them
     turned: a Dell with 44454C4C4B0010428033B6C04F504633 is 4c4c4544-004b-4210-8033-b6c04f504633.
     """
-    digits = (text(package, "PlatformGUID") or "").replace("-", "")
+    digits = (optional_text(package, "PlatformGUID") or "").replace("-", "")
     if not re.fullmatch("[0-9A-Fa-f]{32}", digits):
         return None
     return str(uuid.UUID(bytes_le=bytes.fromhex(digits)))
 
 
 def _control_mode(service: Instance | None) -> ControlMode | None:
-    return meaning(_CONTROL_MODES, number(service, "ProvisioningMode"))
+    return meaning(_CONTROL_MODES, optional_number(service, "ProvisioningMode"))
 
 
 def _kvm(port: Instance | None, settings: Instance | None) -> Kvm:
-    available = port is not None and flag(settings, "EnabledByMEBx") is not False
-    return Kvm(available, enabled=available and number(port, "EnabledState") in (2, 6))
+    available = port is not None and optional_flag(settings, "EnabledByMEBx") is not False
+    return Kvm(available, enabled=available and optional_number(port, "EnabledState") in (2, 6))
 
 
 def _boot_capabilities(capabilities: Instance | None) -> BootCapabilities | None:
@@ -153,7 +159,7 @@ def _boot_capabilities(capabilities: Instance | None) -> BootCapabilities | None
         return None
 
     def has(name: str) -> bool | None:
-        return flag(capabilities, name)
+        return optional_flag(capabilities, name)
 
     return BootCapabilities(
         ider=has("IDER"),
@@ -177,30 +183,30 @@ def _recovery(
     obstacles: list[str] = []
     if capabilities is None:
         obstacles.append("AMT does not say what it can boot")
-    elif not flag(capabilities, "ForceUEFIHTTPSBoot"):  # what is older has no such word
+    elif not optional_flag(capabilities, "ForceUEFIHTTPSBoot"):  # what is older has no such word
         obstacles.append("this AMT or its BIOS knows no boot from HTTPS (AMT 15 and later may)")
     else:
-        if not (enabled := flag(settings, "UEFIHTTPSBootEnabled")):
+        if not (enabled := optional_flag(settings, "UEFIHTTPSBootEnabled")):
             off = "HTTPS boot is switched off in the BIOS"
             obstacles.append(
                 "AMT does not say whether the BIOS has HTTPS boot on" if enabled is None else off
             )
-        if not any(text(source, "InstanceID") == HTTPS_BOOT_SOURCE for source in sources):
+        if not any(optional_text(source, "InstanceID") == HTTPS_BOOT_SOURCE for source in sources):
             obstacles.append("the BIOS offers no boot source for HTTPS")
     if not encrypted:
         obstacles.append("AMT is spoken to without TLS")
-    return Recovery(tuple(obstacles), number(service, "EnabledState") in RECOVERY_ON)
+    return Recovery(tuple(obstacles), optional_number(service, "EnabledState") in RECOVERY_ON)
 
 
 def _wired_network(port: Instance | None) -> WiredNetwork | None:
-    mac = (text(port, "MACAddress") or "").replace("-", ":").lower()
+    mac = (optional_text(port, "MACAddress") or "").replace("-", ":").lower()
     if not re.fullmatch("[0-9a-f]{2}(:[0-9a-f]{2}){5}", mac) or mac == "00:00:00:00:00:00":
         return None  # a machine with nothing but Wi-Fi says zeroes
     servers = (_address(port, "PrimaryDNS"), _address(port, "SecondaryDNS"))
     return WiredNetwork(
         mac=mac,
-        link_up=flag(port, "LinkIsUp"),
-        dhcp=flag(port, "DHCPEnabled"),
+        link_up=optional_flag(port, "LinkIsUp"),
+        dhcp=optional_flag(port, "DHCPEnabled"),
         address=_address(port, "IPAddress"),
         netmask=_address(port, "SubnetMask"),
         gateway=_address(port, "DefaultGateway"),
@@ -210,7 +216,7 @@ def _wired_network(port: Instance | None) -> WiredNetwork | None:
 
 def _address(port: Instance | None, name: str) -> str | None:
     try:
-        address = ipaddress.IPv4Address(text(port, name) or "")
+        address = ipaddress.IPv4Address(optional_text(port, name) or "")
     except ValueError:
         return None
     return None if address.is_unspecified else str(address)

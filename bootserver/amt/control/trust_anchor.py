@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import base64
 
-from bootserver.amt.control.reading import optional, text
 from bootserver.amt.errors import AmtInDoubtError, AmtRefusedError
 from bootserver.amt.wsman.client import WsmanClient
 from bootserver.amt.wsman.return_values import DUPLICATE
-from bootserver.amt.wsman.values import Instance
+from bootserver.amt.wsman.values import Instance, optional, optional_text
 
 
 async def push_root_certificate(client: WsmanClient, der: bytes) -> bool:
@@ -39,6 +38,8 @@ async def _has(client: WsmanClient, der: bytes) -> bool:
 
 def _der(certificate: Instance) -> bytes | None:
     try:
-        return base64.b64decode("".join((text(certificate, "X509Certificate") or "").split()))
+        return base64.b64decode(
+            "".join((optional_text(certificate, "X509Certificate") or "").split())
+        )
     except ValueError:
         return None

@@ -16,8 +16,7 @@ from typing import Any
 
 import structlog
 
-from bootserver.amt.control.asking import ConsentQuestion
-from bootserver.amt.control.consent import consent_is_missing
+from bootserver.amt.control.consent import ConsentPrompt, consent_is_missing
 from bootserver.amt.control.power import until_on
 from bootserver.amt.control.redirection_switch import enable_redirection
 from bootserver.amt.errors import AmtError, failure_of
@@ -89,7 +88,7 @@ class SharedLine:
         self.line: SerialLine | None = None
         self.task: asyncio.Task[None] | None = None
         self.is_leaving = False
-        self.question = ConsentQuestion(partial(self.is_now, LineState.CONSENT))
+        self.consent = ConsentPrompt(partial(self.is_now, LineState.CONSENT))
 
     def is_now(
         self, state: LineState, sentence: str, problem: BootServerError | None = None
@@ -138,7 +137,7 @@ class Viewer:
 
     def give_code(self, code: str) -> None:
         """The consent code on the machine's screen; nothing happens if nobody waits for it."""
-        self._line.question.answer(code)
+        self._line.consent.answer(code)
 
     async def send(self, data: bytes) -> None:
         """Has the machine read this; nothing happens while there is no line."""
@@ -212,7 +211,7 @@ class Consoles:
             await enable_redirection(client, sol=True)
             await until_on(client, partial(line.is_now, LineState.OPENING))
             if await consent_is_missing(client):
-                await line.question.ask(client)
+                await line.consent.ask(client)
         async with serial_over_lan(
             access.host, access.user, access.password, port=access.redirection_port, tls=access.tls
         ) as opened:

@@ -43,7 +43,7 @@ from bootserver.amt.tls import (
 )
 from bootserver.amt.wsman import envelopes
 from bootserver.amt.wsman.digest import DigestLogin
-from bootserver.amt.wsman.values import Identity, Instance, Plain
+from bootserver.amt.wsman.values import Instance, Plain
 
 PLAIN_PORT = 16992
 TLS_PORT = 16993
@@ -155,10 +155,6 @@ class WsmanClient:
             if session is not None:
                 await session.close()
 
-    async def identify(self) -> Identity:
-        """Who answers."""
-        return envelopes.parse_identity(await self._read(envelopes.identify))
-
     async def get(self, class_name: str, selectors: Mapping[str, str] | None = None) -> Instance:
         """The one instance of the class, or the one with these selectors."""
         answer = await self._read(lambda: envelopes.get(class_name, _message_id(), selectors))
@@ -169,11 +165,11 @@ class WsmanClient:
         # A pull moves on the device's side, so a lost one is no use: all is begun again.
         return await self._again_if_lost(lambda: self._enumerate(class_name))
 
-    async def put(self, instance: Instance, selectors: Mapping[str, str] | None = None) -> None:
+    async def put(self, instance: Instance) -> None:
         """Replace the instance on the device by this one. Never sent twice."""
         answer = await self._change(
             f"Put {instance.resource.rpartition('/')[2]}",
-            envelopes.put(instance, _message_id(), selectors),
+            envelopes.put(instance, _message_id()),
         )
         envelopes.parse_put(answer)
 
@@ -182,10 +178,9 @@ class WsmanClient:
         class_name: str,
         method: str,
         parameters: Mapping[str, Plain] | None = None,
-        selectors: Mapping[str, str] | None = None,
     ) -> Instance:
         """The method's output; AmtRefusedError when AMT says that it failed. Never sent twice."""
-        request = envelopes.invoke(class_name, method, _message_id(), parameters, selectors)
+        request = envelopes.invoke(class_name, method, _message_id(), parameters)
         return envelopes.parse_output(await self._change(method, request), method)
 
     async def _enumerate(self, class_name: str) -> list[Instance]:

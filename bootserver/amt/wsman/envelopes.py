@@ -16,7 +16,6 @@ from bootserver.amt.wsman.values import (
     ADDRESSING,
     ANONYMOUS,
     EndpointReference,
-    Identity,
     Instance,
     Nested,
     Plain,
@@ -31,7 +30,6 @@ SOAP = "http://www.w3.org/2003/05/soap-envelope"
 WSMAN = "http://schemas.dmtf.org/wbem/wsman/1/wsman.xsd"
 TRANSFER = "http://schemas.xmlsoap.org/ws/2004/09/transfer"
 ENUMERATION = "http://schemas.xmlsoap.org/ws/2004/09/enumeration"
-IDENTITY = "http://schemas.dmtf.org/wbem/wsman/identity/1/wsmanidentity.xsd"
 NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
 
 SCHEMAS = {
@@ -61,24 +59,16 @@ def pointer(class_name: str, **selectors: str) -> EndpointReference:
 # --- building -----------------------------------------------------------------------------------
 
 
-def identify() -> bytes:
-    """The question who answers; it bears no header."""
-    return (
-        f'<?xml version="1.0" encoding="UTF-8"?><s:Envelope xmlns:s="{SOAP}"><s:Header/>'
-        f'<s:Body><i:Identify xmlns:i="{IDENTITY}"/></s:Body></s:Envelope>'
-    ).encode()
-
-
 def get(class_name: str, message_id: str, selectors: Mapping[str, str] | None = None) -> bytes:
     """The request for one instance."""
     return _envelope(f"{TRANSFER}/Get", resource_uri(class_name), message_id, "", selectors)
 
 
-def put(instance: Instance, message_id: str, selectors: Mapping[str, str] | None = None) -> bytes:
+def put(instance: Instance, message_id: str) -> bytes:
     """The request to replace an instance by this one."""
     name = short_name(instance.resource)
     body = f'<r:{name} xmlns:r="{instance.resource}">{_written(instance.properties)}</r:{name}>'
-    return _envelope(f"{TRANSFER}/Put", instance.resource, message_id, body, selectors)
+    return _envelope(f"{TRANSFER}/Put", instance.resource, message_id, body)
 
 
 def enumerate_(class_name: str, message_id: str) -> bytes:
@@ -102,12 +92,11 @@ def invoke(
     method: str,
     message_id: str,
     parameters: Mapping[str, Plain] | None = None,
-    selectors: Mapping[str, str] | None = None,
 ) -> bytes:
     """The request to run a method; parameters are written in the order given."""
     uri = resource_uri(class_name)
     body = f'<r:{method}_INPUT xmlns:r="{uri}">{_written(parameters or {})}</r:{method}_INPUT>'
-    return _envelope(f"{uri}/{method}", uri, message_id, body, selectors)
+    return _envelope(f"{uri}/{method}", uri, message_id, body)
 
 
 def _envelope(
@@ -218,15 +207,6 @@ def parse_pull(answer: bytes) -> Pulled:
     return Pulled(
         tuple(_instance(item) for item in items) if items is not None else (),
         None if ended else _required(content, f"{{{ENUMERATION}}}EnumerationContext"),
-    )
-
-
-def parse_identity(answer: bytes) -> Identity:
-    """Who answered."""
-    content = _content(answer)
-    return Identity(
-        _required(content, f"{{{IDENTITY}}}ProductVendor"),
-        _required(content, f"{{{IDENTITY}}}ProductVersion"),
     )
 
 

@@ -1,13 +1,19 @@
-"""What WS-MAN carries: instances of CIM classes, their properties, and pointers to others."""
+"""What WS-MAN carries: instances of CIM classes, their properties, and pointers to others.
 
-from collections.abc import Collection, Mapping
+`Instance` reads a property that must be there. The functions `optional_…` read one that an old, odd
+or silent AMT may lack: that is None, and no error.
+"""
+
+from collections.abc import Awaitable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
-from bootserver.amt.errors import AmtAnswerError
+from bootserver.amt.errors import AmtAnswerError, AmtFaultError, AmtRefusedError
 
 ADDRESSING = "http://schemas.xmlsoap.org/ws/2004/08/addressing"
 ANONYMOUS = f"{ADDRESSING}/role/anonymous"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -82,14 +88,6 @@ class Pulled:
     context: str | None
 
 
-@dataclass(frozen=True)
-class Identity:
-    """Who answers: the vendor's and the product's name for itself."""
-
-    vendor: str
-    version: str
-
-
 def read_back(value: Plain) -> Value:
     """The value as it is read back once it has been written."""
     match value:
@@ -112,3 +110,56 @@ def as_number(text: str, what: str) -> int:
         return int(text)
     except ValueError:
         raise AmtAnswerError(f"{text[:40]!r} of AMT's {what} is not a number") from None
+
+
+# ---- values that may not be there
+
+
+async def optional(asked: Awaitable[T]) -> T | None:
+    """What was asked for, or None where this AMT has no such thing or this user may not see it.
+
+    No answer at all and a wrong password are still errors.
+    """
+    try:
+        return await asked
+    except (AmtFaultError, AmtAnswerError, AmtRefusedError):
+        return None
+
+
+def optional_text(instance: Instance | None, name: str) -> str | None:
+    """The property's text without blanks around it, or None; empty is None, too."""
+    value = instance.properties.get(name) if instance is not None else None
+    return value.strip() or None if isinstance(value, str) else None
+
+
+def optional_number(instance: Instance | None, name: str) -> int | None:
+    """The property as a number, or None."""
+    return _as_number_or_none(optional_text(instance, name))
+
+
+def optional_numbers(instance: Instance | None, name: str) -> tuple[int, ...]:
+    """The numbers of a property that comes any number of times; what is none is left out."""
+    value = instance.properties.get(name) if instance is not None else None
+    texts = value if isinstance(value, tuple) else (value,)
+    found = (_as_number_or_none(one) for one in texts if isinstance(one, str))
+    return tuple(one for one in found if one is not None)
+
+
+def optional_flag(instance: Instance | None, name: str) -> bool | None:
+    """The property as a truth value, or None."""
+    try:
+        return instance.flag(name) if instance is not None else None
+    except AmtAnswerError:
+        return None
+
+
+def meaning(meanings: Mapping[int, T], value: int | None) -> T | None:
+    """What the number stands for, or None where that is unknown."""
+    return meanings.get(value) if value is not None else None
+
+
+def _as_number_or_none(value: str | None) -> int | None:
+    try:
+        return int(value) if value is not None else None
+    except ValueError:
+        return None

@@ -49,7 +49,7 @@ def with_login(command: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         password = ""
         if password_file:
-            from bootserver.amt.credentials import read_password
+            from bootserver.amt.access import read_password
 
             password = read_password(password_file)
         login = AmtLogin(user, password, tls, legacy_tls)
@@ -75,10 +75,9 @@ def is_somebody_there() -> bool:
 async def open_hosts(config: Config) -> AsyncIterator[AmtHosts]:
     """The machines whose AMT is known here."""
     from bootserver.amt.hosts import AmtHosts
-    from bootserver.amt.known import KnownHosts
 
     async with open_state(config) as engine:
-        yield AmtHosts(config, KnownHosts(engine))
+        yield AmtHosts(config, engine)
 
 
 @asynccontextmanager
@@ -119,7 +118,7 @@ async def with_password(hosts: AmtHosts, machines: Sequence[str], login: AmtLogi
 
 async def lacks_password(hosts: AmtHosts, host: str, login: AmtLogin) -> bool:
     """True if none is given, and none is kept for that host."""
-    from bootserver.amt.credentials import NoPasswordError
+    from bootserver.amt.access import NoPasswordError
 
     try:
         await hosts.access(host, login)
@@ -130,8 +129,7 @@ async def lacks_password(hosts: AmtHosts, host: str, login: AmtLogin) -> bool:
 
 async def have_consent(client: WsmanClient) -> None:
     """Have the user here ask the one at the machine, if AMT wants that."""
-    from bootserver.amt.control.asking import ConsentQuestion
-    from bootserver.amt.control.consent import consent_is_missing
+    from bootserver.amt.control.consent import ConsentPrompt, consent_is_missing
     from bootserver.amt.errors import AmtConsentRequiredError
     from bootserver.cli.amt.typed import typed_line
 
@@ -142,7 +140,7 @@ async def have_consent(client: WsmanClient) -> None:
             f"AMT on {client.host} wants a user's consent, and no user can be asked",
             hint="run the command in a terminal, with a person at the machine",
         )
-    question = ConsentQuestion(lambda sentence: echo(sentence, err=True))
+    question = ConsentPrompt(lambda sentence: echo(sentence, err=True))
     asking = asyncio.create_task(question.ask(client))
     try:
         while not asking.done():

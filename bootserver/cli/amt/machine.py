@@ -115,8 +115,8 @@ async def kvm(
     config: Config, machine: str, rfb_password_file: Path | None, login: AmtLogin
 ) -> None:
     """Switch a machine's remote screen on, and say where a viewer finds it."""
+    from bootserver.amt.access import read_password
     from bootserver.amt.control.kvm import enable_kvm
-    from bootserver.amt.credentials import read_password
 
     if rfb_password_file:
         rfb_password = read_password(rfb_password_file)

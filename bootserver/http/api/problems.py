@@ -11,6 +11,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from bootserver.amt.access import NoPasswordError
 from bootserver.amt.armed import BeingArmedError
 from bootserver.amt.boot.boots import (
     HostIsBusyError,
@@ -18,7 +19,6 @@ from bootserver.amt.boot.boots import (
     NoSuchBootError,
     TooManyBootsError,
 )
-from bootserver.amt.credentials import NoPasswordError
 from bootserver.amt.errors import AmtError, AmtWrongPasswordError
 from bootserver.amt.hosts import UnknownMachineError
 from bootserver.errors import (

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from bootserver.amt.control.reading import flag, number, numbers, optional, text
 from bootserver.amt.errors import (
     AmtAnswerError,
     AmtError,
@@ -14,7 +13,15 @@ from bootserver.amt.errors import (
     AmtUnreachableError,
     AmtWrongPasswordError,
 )
-from bootserver.amt.wsman.values import Instance, Nested
+from bootserver.amt.wsman.values import (
+    Instance,
+    Nested,
+    optional,
+    optional_flag,
+    optional_number,
+    optional_numbers,
+    optional_text,
+)
 
 ODD: Instance = Instance(
     "AMT_X",
@@ -55,21 +62,21 @@ async def test_that_nobody_answers_is_still_an_error(err: AmtError) -> None:
 @pytest.mark.parametrize(
     ("read", "name", "value"),
     [
-        (text, "Word", "word"),
-        (text, "Blank", "7"),
-        (text, "Empty", None),
-        (text, "Many", None),
-        (number, "Blank", 7),
-        (number, "Word", None),
-        (number, "Nested", None),
-        (numbers, "Many", (1, 2)),
-        (numbers, "Blank", (7,)),
-        (numbers, "Nil", ()),
-        (numbers, "Absent", ()),
-        (flag, "Yes", True),
-        (flag, "Word", None),
-        (flag, "Nil", None),
-        (flag, "Absent", None),
+        (optional_text, "Word", "word"),
+        (optional_text, "Blank", "7"),
+        (optional_text, "Empty", None),
+        (optional_text, "Many", None),
+        (optional_number, "Blank", 7),
+        (optional_number, "Word", None),
+        (optional_number, "Nested", None),
+        (optional_numbers, "Many", (1, 2)),
+        (optional_numbers, "Blank", (7,)),
+        (optional_numbers, "Nil", ()),
+        (optional_numbers, "Absent", ()),
+        (optional_flag, "Yes", True),
+        (optional_flag, "Word", None),
+        (optional_flag, "Nil", None),
+        (optional_flag, "Absent", None),
     ],
 )
 def test_a_value_is_what_it_says_or_none(
@@ -79,7 +86,8 @@ def test_a_value_is_what_it_says_or_none(
 
 
 @pytest.mark.parametrize(
-    ("read", "value"), [(text, None), (number, None), (flag, None), (numbers, ())]
+    ("read", "value"),
+    [(optional_text, None), (optional_number, None), (optional_flag, None), (optional_numbers, ())],
 )
 def test_nothing_is_read_of_no_instance(
     read: Callable[[Instance | None, str], Any], value: object

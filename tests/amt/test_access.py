@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bootserver.amt.access import access_to, host_of
-from bootserver.amt.credentials import NoPasswordError, find_password, read_password
+from bootserver.amt.access import NoPasswordError, access_to, find_password, host_of, read_password
 from bootserver.amt.errors import AmtError
 from bootserver.amt.types import AmtLogin
 from bootserver.config import AmtConfig, Config, MachineAmtConfig, MachineConfig
