@@ -24,7 +24,7 @@ from bootserver.bench.fake_amt import (
     SystemState,
     fake_amt,
 )
-from bootserver.bench.fake_amt.ider import Drive
+from bootserver.bench.fake_amt.ider import ConsoleDrive
 
 IMAGE = b"".join(lba.to_bytes(2, "big") * 1024 for lba in range(300))
 CD = MemoryMedium(DriveKind.CD, IMAGE)
@@ -77,7 +77,7 @@ async def test_a_disc_is_read_as_it_is(tmp_path: Path, manners: RedirectionManne
         assert drives.firmware.read_buffer_bytes == manners.readbfr
         await device.drives_on()
         assert await read_all(device) == IMAGE
-        floppy = await device.scsi(read_last, Drive.FLOPPY)
+        floppy = await device.scsi(read_last, ConsoleDrive.FLOPPY)
         stats = drives.stats
 
     assert floppy.data == bytes(512)

@@ -15,15 +15,15 @@ from structlog.testing import capture_logs
 from bootserver.amt.boot.remote_boot import RemoteBoot
 from bootserver.amt.errors import AmtRefusedError
 from bootserver.bench.fake_amt import (
-    Boot,
     BootFrom,
-    ConsentPolicy,
-    ControlMode,
+    ConfiguredBoot,
     FakeAmtDevice,
     FakeSpec,
+    OptInRequired,
+    ProvisioningMode,
     Reach,
-    Redirection,
     RedirectionManners,
+    RedirectionSetting,
     SystemState,
     fake_amt,
 )
@@ -111,13 +111,18 @@ async def test_the_redirection_of_any_machine_begins_in_s0(
         boot = await boot_of(admin, job)
 
         assert job["doing"] == "done", job
-        assert device.boots[-1] == Boot(BootFrom.REDIRECTED_CD)  # and so its link is not slow
+        assert device.boots[-1] == ConfiguredBoot(
+            BootFrom.REDIRECTED_CD
+        )  # and so its link is not slow
         assert "reset" in next(p["detail"] for p in boot["phases"] if p["phase"] == "powered")
 
 
 async def test_a_machine_without_serial_redirection_boots(config: Config, tmp_path: Path):
     spec = FakeSpec(
-        tmp_path / "amt", mebx=Redirection.IDER, redirection=Redirection.NONE, listener=False
+        tmp_path / "amt",
+        mebx=RedirectionSetting.IDER,
+        redirection=RedirectionSetting.NONE,
+        listener=False,
     )
     async with site(config, spec) as (admin, device):
         job_id = await start(admin, device, method="two-stage")
@@ -218,7 +223,7 @@ async def test_without_a_password_the_boot_says_so(config: Config, tmp_path: Pat
 
 
 async def test_redirection_that_is_off_is_switched_on(config: Config, tmp_path: Path):
-    spec = FakeSpec(tmp_path / "amt", redirection=Redirection.NONE, listener=False)
+    spec = FakeSpec(tmp_path / "amt", redirection=RedirectionSetting.NONE, listener=False)
     async with site(config, spec) as (admin, device):
         job_id = await start(admin, device, method="two-stage")
         await run_stub(admin, device)
@@ -231,8 +236,8 @@ async def test_redirection_that_is_off_is_switched_on(config: Config, tmp_path: 
 async def test_consent_is_asked_for_and_a_wrong_code_asked_again(config: Config, tmp_path: Path):
     spec = FakeSpec(
         tmp_path / "amt",
-        control_mode=ControlMode.CLIENT,
-        consent=ConsentPolicy.ALL,
+        control_mode=ProvisioningMode.CLIENT,
+        consent=OptInRequired.ALL,
         consent_code="271828",
     )
     async with site(config, spec) as (admin, device):

@@ -41,16 +41,16 @@ from bootserver.amt.tls import Tls
 from bootserver.amt.types import BootTarget, PowerAction, PowerState
 from bootserver.amt.wsman.client import WsmanClient
 from bootserver.bench.fake_amt import (
-    ConsentPolicy,
-    ControlMode,
     FakeAmtDevice,
     FakeSpec,
+    OptInRequired,
+    ProvisioningMode,
     SystemState,
     WsmanManners,
     fake_amt,
 )
-from bootserver.bench.fake_amt import Redirection as FakeRedirection
-from bootserver.bench.fake_amt.boot import Boot, BootFrom, Recovery
+from bootserver.bench.fake_amt import RedirectionSetting as FakeRedirection
+from bootserver.bench.fake_amt.boot import BootFrom, ConfiguredBoot, RecoveryRequest
 from tests.fixtures.amt_tls import tls_server
 
 PASSWORD = "P@ssw0rd"
@@ -95,7 +95,7 @@ async def redirected(device: FakeAmtDevice) -> AsyncIterator[RedirectedDrives]:
     assert device.violations == []
 
 
-async def boots_next(device: FakeAmtDevice, client: WsmanClient) -> Boot:
+async def boots_next(device: FakeAmtDevice, client: WsmanClient) -> ConfiguredBoot:
     """What the machine boots when its power is asked to."""
     before = len(device.boots)
     await request_power(client, PowerAction.BOOT)
@@ -158,7 +158,7 @@ async def test_a_redirected_cd_is_booted(tmp_path: Path, version: str, power: Sy
         facts = await probe(client)
         await boot_from_redirected_cd(client, facts, enforce_secure_boot=False)
 
-        assert await boots_next(device, client) == Boot(BootFrom.REDIRECTED_CD)
+        assert await boots_next(device, client) == ConfiguredBoot(BootFrom.REDIRECTED_CD)
         await drives.wait_until(lambda stats: stats.reads > 0)
 
 
@@ -168,7 +168,7 @@ async def test_the_boot_after_a_redirected_one_is_ordinary(tmp_path: Path) -> No
             await boot_from_redirected_cd(client, await probe(client), enforce_secure_boot=False)
             await boots_next(device, client)
 
-        assert await boots_next(device, client) == Boot(BootFrom.DEFAULT)
+        assert await boots_next(device, client) == ConfiguredBoot(BootFrom.DEFAULT)
 
 
 async def _not_done(*_: object) -> None:
@@ -183,14 +183,14 @@ async def test_without_one_of_its_steps_the_boot_is_ordinary(
     async with device_and_client(tmp_path) as (device, client), redirected(device):
         await boot_from_redirected_cd(client, await probe(client), enforce_secure_boot=False)
 
-        assert await boots_next(device, client) == Boot(BootFrom.DEFAULT)
+        assert await boots_next(device, client) == ConfiguredBoot(BootFrom.DEFAULT)
 
 
 async def test_pxe_is_booted(tmp_path: Path) -> None:
     async with device_and_client(tmp_path, power=SystemState.S0) as (device, client):
         await boot_target(client, BootTarget.PXE)
 
-        assert await boots_next(device, client) == Boot(BootFrom.PXE)
+        assert await boots_next(device, client) == ConfiguredBoot(BootFrom.PXE)
 
 
 @dataclass
@@ -227,8 +227,8 @@ async def test_https_is_booted_with_its_parameters_and_our_root(
         facts = await probe(client)
         await boot_from_https(client, facts, https.url, enforce_secure_boot=False)
 
-        assert await boots_next(device, client) == Boot(
-            BootFrom.HTTPS, Recovery(https.url, uses_roots=True)
+        assert await boots_next(device, client) == ConfiguredBoot(
+            BootFrom.HTTPS, RecoveryRequest(https.url, uses_roots=True)
         )
 
 
@@ -281,7 +281,7 @@ async def test_a_boot_that_was_given_up_leaves_an_ordinary_one(tmp_path: Path, a
             )
         await clear_boot_options(client)
 
-        assert await boots_next(device, client) == Boot(BootFrom.DEFAULT)
+        assert await boots_next(device, client) == ConfiguredBoot(BootFrom.DEFAULT)
 
 
 async def test_a_redirected_boot_that_never_came_does_not_stop_the_next(tmp_path: Path) -> None:
@@ -291,7 +291,7 @@ async def test_a_redirected_boot_that_never_came_does_not_stop_the_next(tmp_path
         async with redirected(device):
             await boot_from_redirected_cd(client, facts, enforce_secure_boot=False)
 
-            assert await boots_next(device, client) == Boot(BootFrom.REDIRECTED_CD)
+            assert await boots_next(device, client) == ConfiguredBoot(BootFrom.REDIRECTED_CD)
 
 
 async def test_pxe_may_follow_a_redirected_boot_that_never_came(tmp_path: Path) -> None:
@@ -299,7 +299,7 @@ async def test_pxe_may_follow_a_redirected_boot_that_never_came(tmp_path: Path) 
         await boot_from_redirected_cd(client, await probe(client), enforce_secure_boot=False)
         await boot_target(client, BootTarget.PXE)
 
-        assert await boots_next(device, client) == Boot(BootFrom.PXE)
+        assert await boots_next(device, client) == ConfiguredBoot(BootFrom.PXE)
 
 
 @pytest.mark.parametrize(
@@ -314,14 +314,14 @@ async def test_a_step_in_doubt_is_told_and_leaves_an_ordinary_boot(
         with pytest.raises(AmtInDoubtError, match=lost):
             await boot_from_redirected_cd(client, facts, enforce_secure_boot=False)
 
-        assert await boots_next(device, client) == Boot(BootFrom.DEFAULT)
+        assert await boots_next(device, client) == ConfiguredBoot(BootFrom.DEFAULT)
 
 
 # --- consent ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "policy", [{"control_mode": ControlMode.CLIENT}, {"consent": ConsentPolicy.ALL}]
+    "policy", [{"control_mode": ProvisioningMode.CLIENT}, {"consent": OptInRequired.ALL}]
 )
 async def test_a_boot_waits_for_the_consent_of_somebody_at_the_machine(
     tmp_path: Path, policy: dict[str, Any]
@@ -340,11 +340,11 @@ async def test_a_boot_waits_for_the_consent_of_somebody_at_the_machine(
         assert not (await probe(client)).consent_needed
         async with redirected(device):
             await boot_from_redirected_cd(client, facts, enforce_secure_boot=False)
-            assert await boots_next(device, client) == Boot(BootFrom.REDIRECTED_CD)
+            assert await boots_next(device, client) == ConfiguredBoot(BootFrom.REDIRECTED_CD)
 
 
 async def test_three_wrong_codes_make_the_code_void(tmp_path: Path) -> None:
-    spec = {"power": SystemState.S0, "consent": ConsentPolicy.ALL}
+    spec = {"power": SystemState.S0, "consent": OptInRequired.ALL}
     async with device_and_client(tmp_path, **spec) as (_, client):
         await request_consent(client)
         for _ in range(2):
@@ -357,7 +357,7 @@ async def test_three_wrong_codes_make_the_code_void(tmp_path: Path) -> None:
 
 
 async def test_a_consent_that_is_taken_back_is_gone(tmp_path: Path) -> None:
-    spec = {"power": SystemState.S0, "consent": ConsentPolicy.ALL}
+    spec = {"power": SystemState.S0, "consent": OptInRequired.ALL}
     async with device_and_client(tmp_path, **spec) as (device, client):
         await request_consent(client)
         await cancel_consent(client)
@@ -369,7 +369,7 @@ async def test_a_consent_that_is_taken_back_is_gone(tmp_path: Path) -> None:
 async def test_a_machine_that_is_off_is_to_be_powered_on_before_it_shows_a_code(
     tmp_path: Path,
 ) -> None:
-    async with device_and_client(tmp_path, consent=ConsentPolicy.ALL) as (_, client):
+    async with device_and_client(tmp_path, consent=OptInRequired.ALL) as (_, client):
         with pytest.raises(AmtRefusedError, match="the machine is off"):
             await request_consent(client)
 

@@ -11,10 +11,10 @@ import pytest
 from playwright.async_api import Page
 
 from bootserver.bench.fake_amt import (
-    ConsentPolicy,
-    ControlMode,
     FakeAmtDevice,
     FakeSpec,
+    OptInRequired,
+    ProvisioningMode,
     SystemState,
     fake_amt,
 )
@@ -47,8 +47,8 @@ async def device(tmp_path: Path) -> AsyncIterator[FakeAmtDevice]:
     """A machine that wants its user's consent."""
     spec = FakeSpec(
         tmp_path / "amt",
-        control_mode=ControlMode.CLIENT,
-        consent=ConsentPolicy.ALL,
+        control_mode=ProvisioningMode.CLIENT,
+        consent=OptInRequired.ALL,
         power=SystemState.S0,
         host_name="pc-17",
     )

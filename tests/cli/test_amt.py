@@ -13,9 +13,9 @@ import aiohttp
 import pytest
 
 from bootserver.bench.fake_amt import (
-    ControlMode,
     FakeAmtDevice,
     FakeSpec,
+    ProvisioningMode,
     SystemState,
     fake_amt,
 )
@@ -355,7 +355,7 @@ async def test_a_boot_without_a_server_says_to_start_one(tmp_path: Path, device:
 
 
 async def test_in_client_mode_without_anybody_to_ask_nothing_is_changed(tmp_path: Path):
-    spec = FakeSpec(tmp_path / "amt", control_mode=ControlMode.CLIENT)
+    spec = FakeSpec(tmp_path / "amt", control_mode=ProvisioningMode.CLIENT)
     async with fake_amt(spec) as device:
         site = site_with(tmp_path, device)
         make_iso(site.path / "images" / "rescue.iso", bios=True)

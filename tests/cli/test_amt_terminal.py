@@ -13,10 +13,10 @@ import aiohttp
 import pytest
 
 from bootserver.bench.fake_amt import (
-    ConsentPolicy,
-    ControlMode,
     FakeAmtDevice,
     FakeSpec,
+    OptInRequired,
+    ProvisioningMode,
     SystemState,
     fake_amt,
 )
@@ -93,8 +93,8 @@ async def device(tmp_path: Path) -> AsyncIterator[FakeAmtDevice]:
     """A machine that is on, in client mode: somebody there has to tell a code."""
     spec = FakeSpec(
         tmp_path / "amt",
-        control_mode=ControlMode.CLIENT,
-        consent=ConsentPolicy.ALL,
+        control_mode=ProvisioningMode.CLIENT,
+        consent=OptInRequired.ALL,
         consent_code=CODE,
         power=SystemState.S0,
     )

@@ -17,11 +17,11 @@ from structlog.testing import capture_logs
 
 from bootserver.amt.redirection.serial_line import serial_over_lan
 from bootserver.bench.fake_amt import (
-    ConsentPolicy,
-    ControlMode,
     FakeAmtDevice,
     FakeSpec,
-    Redirection,
+    OptInRequired,
+    ProvisioningMode,
+    RedirectionSetting,
     SystemState,
     fake_amt,
 )
@@ -195,12 +195,12 @@ async def test_the_line_is_given_back_when_the_last_has_left(bench: Bench):
 
 async def test_serial_redirection_that_is_off_is_switched_on(config: Config, tmp_path: Path):
     spec = FakeSpec(
-        tmp_path / "amt", power=SystemState.S0, redirection=Redirection.NONE, listener=False
+        tmp_path / "amt", power=SystemState.S0, redirection=RedirectionSetting.NONE, listener=False
     )
     async with running(config, spec) as bench, bench.screen() as screen:
         await screen.open()
 
-        assert bench.device.state.redirection is Redirection.SOL
+        assert bench.device.state.redirection is RedirectionSetting.SOL
 
 
 async def test_over_tls_too(config: Config, tmp_path: Path):
@@ -230,8 +230,8 @@ async def test_a_password_that_is_missing_or_wrong_is_told(
 async def test_where_consent_is_demanded_the_code_opens_the_line(config: Config, tmp_path: Path):
     spec = FakeSpec(
         tmp_path / "amt",
-        control_mode=ControlMode.CLIENT,
-        consent=ConsentPolicy.ALL,
+        control_mode=ProvisioningMode.CLIENT,
+        consent=OptInRequired.ALL,
         power=SystemState.S0,
     )
     async with running(config, spec) as bench, bench.screen() as screen:

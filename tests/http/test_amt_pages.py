@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from bootserver.bench.fake_amt import (
-    ConsentPolicy,
-    ControlMode,
     FakeAmtDevice,
     FakeSpec,
+    OptInRequired,
+    ProvisioningMode,
     SystemState,
     fake_amt,
 )
@@ -29,8 +29,8 @@ LOGIN = {"password": PASSWORD}
 async def device(tmp_path: Path) -> AsyncIterator[FakeAmtDevice]:
     spec = FakeSpec(
         tmp_path / "amt",
-        control_mode=ControlMode.CLIENT,
-        consent=ConsentPolicy.ALL,
+        control_mode=ProvisioningMode.CLIENT,
+        consent=OptInRequired.ALL,
         power=SystemState.S0,
         host_name=HOSTILE,
     )

@@ -14,10 +14,10 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from bootserver.bench.fake_amt import (
-    ConsentPolicy,
-    ControlMode,
     FakeAmtDevice,
     FakeSpec,
+    OptInRequired,
+    ProvisioningMode,
     SystemState,
     fake_amt,
 )
@@ -38,8 +38,8 @@ async def device(tmp_path: Path) -> AsyncIterator[FakeAmtDevice]:
     """A machine with AMT that wants its user's consent to all."""
     spec = FakeSpec(
         tmp_path / "amt",
-        control_mode=ControlMode.CLIENT,
-        consent=ConsentPolicy.ALL,
+        control_mode=ProvisioningMode.CLIENT,
+        consent=OptInRequired.ALL,
         power=SystemState.S0,
     )
     async with fake_amt(spec) as device:

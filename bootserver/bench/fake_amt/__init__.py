@@ -5,18 +5,18 @@ written from the facts apart, so that they can judge each other. It is strict wh
 known to be, and where nothing is known: a console that gets through here has done nothing by luck.
 """
 
-from bootserver.bench.fake_amt.boot import Boot, BootFrom, Recovery
+from bootserver.bench.fake_amt.boot import BootFrom, ConfiguredBoot, RecoveryRequest
 from bootserver.bench.fake_amt.device import FakeAmtDevice, fake_amt
-from bootserver.bench.fake_amt.ider import Answer, Drive
+from bootserver.bench.fake_amt.ider import ConsoleDrive, DriveAnswer
 from bootserver.bench.fake_amt.ider_session import HostResetError, NoDriveError
 from bootserver.bench.fake_amt.spec import (
-    ConsentPolicy,
-    ControlMode,
     FakeSpec,
     Network,
+    OptInRequired,
+    ProvisioningMode,
     Reach,
-    Redirection,
     RedirectionManners,
+    RedirectionSetting,
     Segments,
     SystemState,
     TlsSuites,
@@ -24,21 +24,21 @@ from bootserver.bench.fake_amt.spec import (
 )
 
 __all__ = [
-    "Answer",
-    "Boot",
     "BootFrom",
-    "ConsentPolicy",
-    "ControlMode",
-    "Drive",
+    "ConfiguredBoot",
+    "ConsoleDrive",
+    "DriveAnswer",
     "FakeAmtDevice",
     "FakeSpec",
     "HostResetError",
     "Network",
     "NoDriveError",
+    "OptInRequired",
+    "ProvisioningMode",
     "Reach",
-    "Recovery",
-    "Redirection",
+    "RecoveryRequest",
     "RedirectionManners",
+    "RedirectionSetting",
     "Segments",
     "SystemState",
     "TlsSuites",

@@ -89,7 +89,7 @@ _BOOT_FROM = {
 
 
 @dataclass(frozen=True, slots=True)
-class Recovery:
+class RecoveryRequest:
     """What One-Click Recovery was told."""
 
     url: str
@@ -99,11 +99,11 @@ class Recovery:
 
 
 @dataclass(frozen=True, slots=True)
-class Boot:
+class ConfiguredBoot:
     """One boot, as set up; `link_is_slow` when a session held the network at 10 Mb/s."""
 
     source: BootFrom = BootFrom.DEFAULT
-    recovery: Recovery | None = None
+    recovery: RecoveryRequest | None = None
     use_sol: bool = False
     link_is_slow: bool = field(default=False, compare=False)
 
@@ -127,7 +127,7 @@ class BootConfiguration:
         self.settings: dict[str, list[str]] = {}
         self._source = ""
         self._step = _Step.STALE
-        self._ready = Boot()
+        self._ready = ConfiguredBoot()
         self._armed = False
         self.last_status: tuple[int, int] = (0, 0)
         self._reset_settings()
@@ -200,9 +200,9 @@ class BootConfiguration:
             self._step = _Step.CLEARED if not source else _Step.STALE
         return OK
 
-    def take(self) -> Boot:
+    def take(self) -> ConfiguredBoot:
         """What the boot that begins now starts from; it is set up for this boot only."""
-        boot = self._ready if self._step is _Step.ORDERED else Boot()
+        boot = self._ready if self._step is _Step.ORDERED else ConfiguredBoot()
         self.clear()
         return boot
 
@@ -211,29 +211,29 @@ class BootConfiguration:
         self._step = _Step.STALE
         self._source = ""
         self._armed = False
-        self._ready = Boot()
+        self._ready = ConfiguredBoot()
         self._reset_settings()
 
-    def _boot(self, source: BootFrom | None) -> Boot:
+    def _boot(self, source: BootFrom | None) -> ConfiguredBoot:
         use_sol = _is_set(self.settings, "UseSOL")
         if _is_set(self.settings, "UseIDER"):
             is_cd = self.settings["IDERBootDevice"] == ["1"]
             redirected = BootFrom.REDIRECTED_CD if is_cd else BootFrom.REDIRECTED_FLOPPY
-            return Boot(redirected, use_sol=use_sol)
+            return ConfiguredBoot(redirected, use_sol=use_sol)
         if source is BootFrom.HTTPS:
             told = read_parameters(self.settings.get(_PARAMETERS, [""])[0])
             if not told.get(_URL_TYPE):
-                return Boot()
-            return Boot(
+                return ConfiguredBoot()
+            return ConfiguredBoot(
                 source,
-                Recovery(
+                RecoveryRequest(
                     told[_URL_TYPE].decode(errors="replace"),
                     told.get(_USE_ROOTS_TYPE) == b"\x01",
                     told.get(_NAME_TYPE, b"").decode(errors="replace"),
                     told.get(_PASSWORD_TYPE, b"").decode(errors="replace"),
                 ),
             )
-        return Boot(source or BootFrom.DEFAULT, use_sol=use_sol)
+        return ConfiguredBoot(source or BootFrom.DEFAULT, use_sol=use_sol)
 
     def _reset_settings(self) -> None:
         self.settings = (

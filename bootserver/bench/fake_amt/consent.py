@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from bootserver.bench.fake_amt.spec import ConsentPolicy, ControlMode
+from bootserver.bench.fake_amt.spec import OptInRequired, ProvisioningMode
 
 OK, INTERNAL_ERROR, INVALID_STATE, BLOCKED = 0, 1, 2, 3
 _TRIES = 3
@@ -23,9 +23,9 @@ class OptInState(IntEnum):
 class Consent:
     """Whether the person before the machine has consented."""
 
-    def __init__(self, policy: ConsentPolicy, mode: ControlMode, code: str) -> None:
+    def __init__(self, policy: OptInRequired, mode: ProvisioningMode, code: str) -> None:
         # In client control mode there is no way around the person.
-        self.policy = ConsentPolicy.ALL if mode is ControlMode.CLIENT else policy
+        self.policy = OptInRequired.ALL if mode is ProvisioningMode.CLIENT else policy
         self.mode = mode
         self.state = OptInState.NOT_STARTED
         self._code = code
@@ -34,7 +34,7 @@ class Consent:
     @property
     def is_missing(self) -> bool:
         """Whether redirection and boot options are refused for want of it."""
-        asked = self.policy is ConsentPolicy.ALL
+        asked = self.policy is OptInRequired.ALL
         return asked and self.state not in (OptInState.RECEIVED, OptInState.IN_SESSION)
 
     @property

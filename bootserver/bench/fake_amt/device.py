@@ -8,17 +8,17 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
-from bootserver.bench.fake_amt.boot import Boot
+from bootserver.bench.fake_amt.boot import ConfiguredBoot
 from bootserver.bench.fake_amt.certificate import CLIENT_FILE, Certificate, make_certificate
 from bootserver.bench.fake_amt.computer import Computer
 from bootserver.bench.fake_amt.drive import RedirectedDrive
-from bootserver.bench.fake_amt.ider import Answer, Drive
-from bootserver.bench.fake_amt.ider_session import Drives, IderSession
+from bootserver.bench.fake_amt.ider import ConsoleDrive, DriveAnswer
+from bootserver.bench.fake_amt.ider_session import DriveSwitch, IderSession
 from bootserver.bench.fake_amt.power import Power
 from bootserver.bench.fake_amt.recovery import Fetched
 from bootserver.bench.fake_amt.redirection_port import RedirectionPort
 from bootserver.bench.fake_amt.spec import FakeSpec, Reach, SystemState
-from bootserver.bench.fake_amt.state import State
+from bootserver.bench.fake_amt.state import DeviceState
 from bootserver.bench.fake_amt.wsman import WsmanPort
 from bootserver.bench.qemu import QemuMachine
 
@@ -28,7 +28,7 @@ class FakeAmtDevice:
 
     def __init__(self, spec: FakeSpec) -> None:
         self.spec = spec
-        self.state = State(spec)
+        self.state = DeviceState(spec)
         self.typed = bytearray()  # what came over SOL for the host
         self.certificate: Certificate | None = None
         self._port = RedirectionPort(self.state, self._type, self._drives_lost)
@@ -79,7 +79,7 @@ class FakeAmtDevice:
         return self._wsman.asked
 
     @property
-    def boots(self) -> list[Boot]:
+    def boots(self) -> list[ConfiguredBoot]:
         """The machine's boots so far, each by what it really started from."""
         return self._power.boots
 
@@ -103,7 +103,7 @@ class FakeAmtDevice:
         """QEMU, while the machine is on; None without `FakeSpec.machine`."""
         return self._computer.machine if self._computer else None
 
-    async def scsi(self, cdb: bytes, drive: Drive = Drive.CD) -> Answer:
+    async def scsi(self, cdb: bytes, drive: ConsoleDrive = ConsoleDrive.CD) -> DriveAnswer:
         """What the console's drive answers the host; raises NoDriveError, HostResetError."""
         return await self._drive.scsi(cdb, drive)
 
@@ -127,10 +127,11 @@ class FakeAmtDevice:
     async def drives_on(self, *, timeout_s: float = 60.0) -> None:
         """Return when the console's drives are switched on; raises TimeoutError."""
         await self.wait_until(
-            lambda: self.ider is not None and self.ider.drives is Drives.ON, timeout_s=timeout_s
+            lambda: self.ider is not None and self.ider.drives is DriveSwitch.ON,
+            timeout_s=timeout_s,
         )
 
-    async def booted(self, count: int = 1, *, timeout_s: float = 60.0) -> Boot:
+    async def booted(self, count: int = 1, *, timeout_s: float = 60.0) -> ConfiguredBoot:
         """The machine's last boot, once there were `count`; raises TimeoutError."""
         await self.wait_until(lambda: len(self.boots) >= count, timeout_s=timeout_s)
         return self.boots[-1]

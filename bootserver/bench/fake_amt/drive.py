@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from bootserver.bench.fake_amt.ider import Answer, Drive
+from bootserver.bench.fake_amt.ider import ConsoleDrive, DriveAnswer
 from bootserver.bench.fake_amt.ider_session import (
     HostResetError,
     IderSession,
@@ -26,7 +26,7 @@ class RedirectedDrive:
         self._line = line
         self.read_bytes = 0  # by QEMU's machine, all its boots together
 
-    async def scsi(self, cdb: bytes, drive: Drive = Drive.CD) -> Answer:
+    async def scsi(self, cdb: bytes, drive: ConsoleDrive = ConsoleDrive.CD) -> DriveAnswer:
         """What the drive answers; raises NoDriveError, HostResetError."""
         session = self._session()
         if not session:

@@ -30,7 +30,7 @@ _RECOVERY_ERRORS = {"CertificateError": 5, "status 401": 6, "status 40": 8}
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class LogEvent:
     """What happened, and when; `data` is at most 8 bytes."""
 
     at_s: int
@@ -48,22 +48,22 @@ class Event:
         )
 
 
-def boot_started(at_s: int) -> Event:
+def boot_started(at_s: int) -> LogEvent:
     """The BIOS starts the operating system (firmware progress, code 0x13)."""
-    return Event(at_s, _PROGRESS, 2, _BIOS, b"\x40\x13")
+    return LogEvent(at_s, _PROGRESS, 2, _BIOS, b"\x40\x13")
 
 
-def recovery_downloaded(at_s: int) -> Event:
+def recovery_downloaded(at_s: int) -> LogEvent:
     """One-Click Recovery has its image."""
-    return Event(at_s, _PROGRESS, _RECOVERY_PROGRESS, _BIOS, b"\xaa\x30\x04")
+    return LogEvent(at_s, _PROGRESS, _RECOVERY_PROGRESS, _BIOS, b"\xaa\x30\x04")
 
 
-def recovery_failed(at_s: int, error: str) -> Event:
+def recovery_failed(at_s: int, error: str) -> LogEvent:
     """One-Click Recovery has not: by what went wrong with the download."""
     code = next((code for words, code in _RECOVERY_ERRORS.items() if words in error), 3)
-    return Event(at_s, _PROGRESS, _RECOVERY_ERROR, _BIOS, bytes((0xAA, 0x30, code)), severity=16)
+    return LogEvent(at_s, _PROGRESS, _RECOVERY_ERROR, _BIOS, bytes((0xAA, 0x30, code)), severity=16)
 
 
-def login_failed(at_s: int) -> Event:
+def login_failed(at_s: int) -> LogEvent:
     """Somebody had the wrong password."""
-    return Event(at_s, _AUTHENTICATION, 1, _AMT, b"\x00\x01")
+    return LogEvent(at_s, _AUTHENTICATION, 1, _AMT, b"\x00\x01")

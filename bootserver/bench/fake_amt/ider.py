@@ -17,7 +17,7 @@ _CD, _FLOPPY = 0xB0, 0xA0
 _LAST, _DMA = 0x02, 0x01
 
 
-class Drive(IntEnum):
+class ConsoleDrive(IntEnum):
     """The console's two drives, by their device register."""
 
     CD = _CD
@@ -25,7 +25,7 @@ class Drive(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class DriveAnswer:
     """What a command brought: data, or sense when `sense` is not all zero."""
 
     data: bytes = b""
@@ -48,7 +48,7 @@ class Opening:
 
 @dataclass(slots=True)
 class _Command:
-    drive: Drive
+    drive: ConsoleDrive
     data: bytearray
 
 
@@ -115,14 +115,14 @@ class IderHost:
 
     # 8 device control, 9 features (bit 0 DMA), 10 sector count, 11 sector number,
     # 12 byte count limit (2), 14 device, 15 ATA command PACKET, 16 CDB (12)
-    def command(self, drive: Drive, cdb: bytes) -> bytes:
+    def command(self, drive: ConsoleDrive, cdb: bytes) -> bytes:
         """COMMAND_WRITTEN for that CDB, which is filled up to 12 bytes."""
         self._command = _Command(drive, bytearray())
         byte_count = 0 if self._dma else 0xFFFE
         registers = struct.pack("<BBBBHBB", 0, int(self._dma), 0, 0, byte_count, drive, 0xA0)
         return self.header(0x50) + registers + cdb.ljust(12, b"\0")
 
-    def answered(self, message: bytes) -> Answer | None:
+    def answered(self, message: bytes) -> DriveAnswer | None:
         """The answer once a message completes it; raises ViolationError."""
         command = self._command
         if command is None:
@@ -132,18 +132,18 @@ class IderHost:
         if message[0] == redirection.COMMAND_END:
             if command.data:
                 raise ViolationError("a command's end after data")
-            answer = Answer(sense=self._checked_end(message, command.drive))
+            answer = DriveAnswer(sense=self._checked_end(message, command.drive))
         else:
             is_last = self._checked_data(message, command.drive)
             command.data += message[34:]
             if not is_last:
                 return None
-            answer = Answer(bytes(command.data))
+            answer = DriveAnswer(bytes(command.data))
         self._command = None
         return answer
 
     # 20 output mask, 21 error, 22 interrupt reason, 26 device, 27 status, 28 sense (3)
-    def _checked_end(self, message: bytes, drive: Drive) -> tuple[int, int, int]:
+    def _checked_end(self, message: bytes, drive: ConsoleDrive) -> tuple[int, int, int]:
         key, code, qualifier = message[28:31]
         if self._lenient:
             return key, code, qualifier
@@ -164,7 +164,7 @@ class IderHost:
 
     # 9 length (2), 12 input mask, 14 interrupt reason, 16 byte count (2), 18 device, 19 status,
     # 20 output mask, 22 interrupt reason, 26 device, 27 status, 28 sense (3), 34 data
-    def _checked_data(self, message: bytes, drive: Drive) -> bool:
+    def _checked_data(self, message: bytes, drive: ConsoleDrive) -> bool:
         length = int.from_bytes(message[9:11], "little")
         is_last = bool(message[3] & _LAST)
         if length > self._readbfr:

@@ -8,8 +8,8 @@ from enum import Enum, auto
 import structlog
 
 from bootserver.bench.fake_amt import redirection
-from bootserver.bench.fake_amt.ider import Answer, Drive, IderHost
-from bootserver.bench.fake_amt.link import Link
+from bootserver.bench.fake_amt.ider import ConsoleDrive, DriveAnswer, IderHost
+from bootserver.bench.fake_amt.link import ConsoleLink
 from bootserver.bench.fake_amt.redirection import ViolationError
 from bootserver.bench.fake_amt.spec import RedirectionManners, Segments
 from bootserver.errors import ServiceError
@@ -31,7 +31,7 @@ class HostResetError(ServiceError):
     """The host was reset before the drive had answered."""
 
 
-class Drives(Enum):
+class DriveSwitch(Enum):
     """Whether the host sees the console's drives."""
 
     OFF = auto()
@@ -46,8 +46,10 @@ class IderSession:
     resets that it answered.
     """
 
-    def __init__(self, link: Link, manners: RedirectionManners, *, reads_before: int = 0) -> None:
-        self.drives = Drives.OFF
+    def __init__(
+        self, link: ConsoleLink, manners: RedirectionManners, *, reads_before: int = 0
+    ) -> None:
+        self.drives = DriveSwitch.OFF
         self.reads = 0
         self._reads_before = reads_before
         self.pongs = 0
@@ -61,7 +63,7 @@ class IderSession:
             lenient=manners.lenient,
         )
         self._one_at_a_time = asyncio.Lock()
-        self._answer: asyncio.Future[Answer] | None = None
+        self._answer: asyncio.Future[DriveAnswer] | None = None
         self._reset: asyncio.Future[None] | None = None
         self._rx_timeout_s = manners.rx_timeout_s or 30.0
 
@@ -87,7 +89,7 @@ class IderSession:
             await asyncio.gather(*beating, return_exceptions=True)
             self._lose()
 
-    async def scsi(self, cdb: bytes, drive: Drive = Drive.CD) -> Answer:
+    async def scsi(self, cdb: bytes, drive: ConsoleDrive = ConsoleDrive.CD) -> DriveAnswer:
         """What the drive answers; raises NoDriveError, or HostResetError when a reset comes first.
 
         The host has one command open at a time: others wait.
@@ -95,7 +97,7 @@ class IderSession:
         async with self._one_at_a_time:
             if self._reset:
                 await asyncio.shield(self._reset)
-            if self.drives is not Drives.ON:
+            if self.drives is not DriveSwitch.ON:
                 raise NoDriveError("the console's drives are not switched on")
             is_read = cdb[0] == _READ_10
             self.reads += is_read
@@ -194,15 +196,15 @@ class IderSession:
         self._reset.set_result(None)
         self._reset = None
         self.resets += 1
-        if self.drives is Drives.AT_RESET:
-            self._switch(Drives.ON)
+        if self.drives is DriveSwitch.AT_RESET:
+            self._switch(DriveSwitch.ON)
 
     async def _features(self, message: bytes) -> None:
         kind = message[8]
         if kind == redirection.ASK_FEATURES:
             reply = 0x01
         elif kind == 2:
-            reply = 0x02 if self.drives is Drives.ON else 0
+            reply = 0x02 if self.drives is DriveSwitch.ON else 0
         elif kind == 3:
             reply = self._set_features(int.from_bytes(message[9:13], "little"))
         else:
@@ -217,19 +219,19 @@ class IderSession:
         if self._manners.rejects_features or is_busy:
             return 0
         if not value & _ON:
-            self._switch(Drives.OFF)
+            self._switch(DriveSwitch.OFF)
         else:
-            self._switch(Drives.AT_RESET if when == _AT_RESET else Drives.ON)
+            self._switch(DriveSwitch.AT_RESET if when == _AT_RESET else DriveSwitch.ON)
         return 1
 
     async def _closed(self) -> None:
-        self._switch(Drives.OFF)
+        self._switch(DriveSwitch.OFF)
         await self._link.send(self._host.header(0x43))
         message = await self._link.next(_CLOSE_S)
         if message is not None and message[0] != redirection.END_SESSION:
             raise ViolationError(f"message 0x{message[0]:02X} after IDE-R was closed")
 
-    def _switch(self, drives: Drives) -> None:
+    def _switch(self, drives: DriveSwitch) -> None:
         self.drives = drives
         log.info("fake_amt.drives", drives=drives.name.lower())
 
@@ -237,7 +239,7 @@ class IderSession:
         for waiting in (self._answer, self._reset):
             if waiting and not waiting.done():
                 waiting.set_exception(NoDriveError("the console has left"))
-        self._switch(Drives.OFF)
+        self._switch(DriveSwitch.OFF)
 
     async def _repeat(self, seconds: float, kind: int) -> None:
         while True:

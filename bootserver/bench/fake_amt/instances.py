@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from bootserver.bench.fake_amt.boot import SOURCES
 from bootserver.bench.fake_amt.consent import OptInState
 from bootserver.bench.fake_amt.soap import FaultError, Properties, Reference
-from bootserver.bench.fake_amt.spec import ControlMode, SystemState
-from bootserver.bench.fake_amt.state import State
+from bootserver.bench.fake_amt.spec import ProvisioningMode, SystemState
+from bootserver.bench.fake_amt.state import DeviceState
 
 _SYSTEM = {"SystemCreationClassName": "CIM_ComputerSystem", "SystemName": "Intel(r) AMT"}
 MANAGED_SYSTEM = {"CreationClassName": "CIM_ComputerSystem", "Name": "ManagedSystem"}
@@ -24,7 +24,7 @@ _RECOVERY_SOURCE = "Intel(r) AMT: Force OCR UEFI HTTPS Boot"
 _GET_ONLY_UNTIL_10 = "AMT_"
 
 
-def instances_of(state: State, class_name: str) -> list[Properties]:
+def instances_of(state: DeviceState, class_name: str) -> list[Properties]:
     """All instances of that class; raises FaultError when this device has no such class."""
     if class_name.startswith(("CIM_KVM", "IPS_KVM")) and not state.spec.wsman_manners.kvm:
         raise FaultError("wsa:DestinationUnreachable", "no KVM on this SKU")
@@ -35,7 +35,7 @@ def instances_of(state: State, class_name: str) -> list[Properties]:
     return make(state)
 
 
-def instance_of(state: State, class_name: str, selectors: Mapping[str, str]) -> Properties:
+def instance_of(state: DeviceState, class_name: str, selectors: Mapping[str, str]) -> Properties:
     """The one instance that the selectors name; raises FaultError when they name none, or many."""
     found = [
         properties
@@ -47,12 +47,12 @@ def instance_of(state: State, class_name: str, selectors: Mapping[str, str]) -> 
     return found[0]
 
 
-def can_enumerate(state: State, class_name: str) -> bool:
+def can_enumerate(state: DeviceState, class_name: str) -> bool:
     """Whether Enumerate works for that class on a device of this age."""
     return state.spec.major > 10 or not class_name.startswith(_GET_ONLY_UNTIL_10)
 
 
-def _software(state: State) -> list[Properties]:
+def _software(state: DeviceState) -> list[Properties]:
     versions = {
         "Flash": state.spec.version,
         "Netstack": state.spec.version,
@@ -71,7 +71,7 @@ def _software(state: State) -> list[Properties]:
     ]
 
 
-def _package(state: State) -> list[Properties]:
+def _package(state: DeviceState) -> list[Properties]:
     guid = uuid.UUID(state.spec.uuid).bytes_le.hex().upper()  # as SMBIOS has it in memory
     chassis = {"CreationClassName": "CIM_Chassis", "Tag": "CIM_Chassis"}
     return [
@@ -83,7 +83,7 @@ def _package(state: State) -> list[Properties]:
     ]
 
 
-def _chassis(state: State) -> list[Properties]:
+def _chassis(state: DeviceState) -> list[Properties]:
     return [
         {
             "ChassisPackageType": "0",
@@ -100,7 +100,7 @@ def _chassis(state: State) -> list[Properties]:
     ]
 
 
-def _computers(state: State) -> list[Properties]:
+def _computers(state: DeviceState) -> list[Properties]:
     return [
         {**MANAGED_SYSTEM, "ElementName": "Managed System", "EnabledState": "2"},
         {
@@ -112,7 +112,7 @@ def _computers(state: State) -> list[Properties]:
     ]
 
 
-def _general(state: State) -> list[Properties]:
+def _general(state: DeviceState) -> list[Properties]:
     return [
         {
             "AMTNetworkEnabled": "1",
@@ -135,7 +135,7 @@ def _general(state: State) -> list[Properties]:
     ]
 
 
-def _ethernet(state: State) -> list[Properties]:
+def _ethernet(state: DeviceState) -> list[Properties]:
     network = state.spec.network
     settings: dict[str, str] = {
         "DHCPEnabled": _text(network.dhcp),
@@ -158,7 +158,7 @@ def _ethernet(state: State) -> list[Properties]:
     return [{name: text for name, text in settings.items() if text}]
 
 
-def _setup(state: State) -> list[Properties]:
+def _setup(state: DeviceState) -> list[Properties]:
     return [
         {
             "CreationClassName": "AMT_SetupAndConfigurationService",
@@ -176,8 +176,8 @@ def _setup(state: State) -> list[Properties]:
     ]
 
 
-def _host_based_setup(state: State) -> list[Properties]:
-    is_admin = state.consent.mode is ControlMode.ADMIN
+def _host_based_setup(state: DeviceState) -> list[Properties]:
+    is_admin = state.consent.mode is ProvisioningMode.ADMIN
     return [
         {
             "AllowedControlModes": ["2", "1"],
@@ -191,7 +191,7 @@ def _host_based_setup(state: State) -> list[Properties]:
     ]
 
 
-def _redirection(state: State) -> list[Properties]:
+def _redirection(state: DeviceState) -> list[Properties]:
     return [
         {
             "CreationClassName": "AMT_RedirectionService",
@@ -204,7 +204,7 @@ def _redirection(state: State) -> list[Properties]:
     ]
 
 
-def _capabilities(state: State) -> list[Properties]:
+def _capabilities(state: DeviceState) -> list[Properties]:
     manners = state.spec.wsman_manners
     capabilities = {
         "BIOSPause": "false",
@@ -238,15 +238,15 @@ def _capabilities(state: State) -> list[Properties]:
     return [capabilities]
 
 
-def _boot_settings(state: State) -> list[Properties]:
+def _boot_settings(state: DeviceState) -> list[Properties]:
     return [state.boot.properties()]
 
 
-def _boot_configuration(state: State) -> list[Properties]:
+def _boot_configuration(state: DeviceState) -> list[Properties]:
     return [{"ElementName": "Intel(r) AMT: Boot Configuration", "InstanceID": BOOT_CONFIGURATION}]
 
 
-def _boot_service(state: State) -> list[Properties]:
+def _boot_service(state: DeviceState) -> list[Properties]:
     return [
         {
             "CreationClassName": "CIM_BootService",
@@ -260,7 +260,7 @@ def _boot_service(state: State) -> list[Properties]:
     ]
 
 
-def _boot_sources(state: State) -> list[Properties]:
+def _boot_sources(state: DeviceState) -> list[Properties]:
     names = sorted(SOURCES if state.has_recovery else SOURCES - {_RECOVERY_SOURCE})
     return [
         {
@@ -273,7 +273,7 @@ def _boot_sources(state: State) -> list[Properties]:
     ]
 
 
-def _power(state: State) -> list[Properties]:
+def _power(state: DeviceState) -> list[Properties]:
     cim = state.power.cim
     possible = ("8", "2", "5", "10") if state.power.counts_as_on else ("2",)
     known = state.spec.wsman_manners.power_capabilities
@@ -288,12 +288,12 @@ def _power(state: State) -> list[Properties]:
     ]
 
 
-def _power_service(state: State) -> list[Properties]:
+def _power_service(state: DeviceState) -> list[Properties]:
     element = "Intel(r) AMT Power Management Service"
     return [{"ElementName": element, "EnabledState": "5", **_POWER_SERVICE}]
 
 
-def _os_power_service(state: State) -> list[Properties]:
+def _os_power_service(state: DeviceState) -> list[Properties]:
     saving = {SystemState.S0: "2", SystemState.MODERN_STANDBY: "3"}
     return [
         {
@@ -307,8 +307,8 @@ def _os_power_service(state: State) -> list[Properties]:
     ]
 
 
-def _opt_in(state: State) -> list[Properties]:
-    may_change = state.consent.mode is ControlMode.ADMIN
+def _opt_in(state: DeviceState) -> list[Properties]:
+    may_change = state.consent.mode is ProvisioningMode.ADMIN
     return [
         {
             "CanModifyOptInPolicy": "1" if may_change else "0",
@@ -324,7 +324,7 @@ def _opt_in(state: State) -> list[Properties]:
     ]
 
 
-def _kvm(state: State) -> list[Properties]:
+def _kvm(state: DeviceState) -> list[Properties]:
     return [
         {
             "CreationClassName": "CIM_KVMRedirectionSAP",
@@ -339,7 +339,7 @@ def _kvm(state: State) -> list[Properties]:
     ]
 
 
-def _kvm_settings(state: State) -> list[Properties]:
+def _kvm_settings(state: DeviceState) -> list[Properties]:
     return [
         {
             "BackToBackFbMode": "false",
@@ -354,7 +354,7 @@ def _kvm_settings(state: State) -> list[Properties]:
     ]
 
 
-def _message_log(state: State) -> list[Properties]:
+def _message_log(state: DeviceState) -> list[Properties]:
     return [
         {
             "CreationClassName": "AMT_MessageLog",
@@ -369,7 +369,7 @@ def _message_log(state: State) -> list[Properties]:
     ]
 
 
-def _keys(state: State) -> list[Properties]:
+def _keys(state: DeviceState) -> list[Properties]:
     return [
         {
             "CreationClassName": "AMT_PublicKeyManagementService",
@@ -381,7 +381,7 @@ def _keys(state: State) -> list[Properties]:
     ]
 
 
-def _tls(state: State) -> list[Properties]:
+def _tls(state: DeviceState) -> list[Properties]:
     return [
         {
             "AcceptNonSecureConnections": _text(not state.spec.tls),
@@ -398,7 +398,7 @@ def _text(flag: bool) -> str:
     return "true" if flag else "false"
 
 
-_CLASSES: dict[str, Callable[[State], list[Properties]]] = {
+_CLASSES: dict[str, Callable[[DeviceState], list[Properties]]] = {
     "AMT_BootCapabilities": _capabilities,
     "AMT_BootSettingData": _boot_settings,
     "AMT_EthernetPortSettings": _ethernet,

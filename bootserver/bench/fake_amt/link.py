@@ -14,7 +14,7 @@ _SLOW_READ_BYTES = 1 << 13
 _SLOW_BYTES_PER_S = 10_000_000 // 8
 
 
-class Link:
+class ConsoleLink:
     """A connection; `next` is for one reader, `send` for anybody.
 
     While `is_slow` the console's bytes come at 10 Mb/s.

@@ -15,16 +15,17 @@ from bootserver.bench.fake_amt.instances import BOOT_CONFIGURATION, MANAGED_SYST
 from bootserver.bench.fake_amt.soap import (
     FaultError,
     Properties,
+    PropertyValue,
     Reference,
-    Value,
     schema_violation,
 )
-from bootserver.bench.fake_amt.spec import ConsentPolicy, ControlMode, Redirection, SystemState
-from bootserver.bench.fake_amt.state import (
-    BOOT_SERVICE_ALL,
-    BOOT_SERVICE_NONE,
-    State,
+from bootserver.bench.fake_amt.spec import (
+    OptInRequired,
+    ProvisioningMode,
+    RedirectionSetting,
+    SystemState,
 )
+from bootserver.bench.fake_amt.state import BOOT_SERVICE_ALL, BOOT_SERVICE_NONE, DeviceState
 
 OK = 0
 NOT_SUPPORTED = 1
@@ -50,7 +51,7 @@ class Hardware(Protocol):
 class Input:
     """A method's parameters; asking for one that is not as it must be raises FaultError."""
 
-    values: Mapping[str, Sequence[Value]]
+    values: Mapping[str, Sequence[PropertyValue]]
 
     def only(self, *names: str) -> None:
         """Refuse all parameters but these."""
@@ -84,7 +85,7 @@ class Input:
 
 
 async def invoke(
-    state: State, hardware: Hardware, class_name: str, method: str, given: Input
+    state: DeviceState, hardware: Hardware, class_name: str, method: str, given: Input
 ) -> Properties:
     """What the method returns, its ReturnValue included; raises FaultError when there is none."""
     if (class_name, method) == ("CIM_PowerManagementService", "RequestPowerStateChange"):
@@ -99,7 +100,7 @@ async def invoke(
     return _returned(returned)
 
 
-async def put(state: State, hardware: Hardware, class_name: str, given: Input) -> None:
+async def put(state: DeviceState, hardware: Hardware, class_name: str, given: Input) -> None:
     """Change an instance; raises FaultError for a change that the device refuses."""
     try:
         change = _PUTS[class_name]
@@ -124,14 +125,14 @@ async def _request_power(hardware: Hardware, given: Input) -> int:
     return await hardware.request_power(given.number("PowerState"))
 
 
-def _without_consent(state: State) -> int:
+def _without_consent(state: DeviceState) -> int:
     """What is returned instead of doing what needs consent; 0 when there is no such need."""
     if not state.consent.is_missing:
         return OK
-    return ACCESS_DENIED if state.consent.mode is ControlMode.CLIENT else CONSENT_REQUIRED
+    return ACCESS_DENIED if state.consent.mode is ProvisioningMode.CLIENT else CONSENT_REQUIRED
 
 
-def _change_boot_order(state: State, given: Input) -> int:
+def _change_boot_order(state: DeviceState, given: Input) -> int:
     given.only("Source")
     sources = given.references("Source", "CIM_BootSourceSetting")
     if refused := _without_consent(state):
@@ -142,7 +143,7 @@ def _change_boot_order(state: State, given: Input) -> int:
     return state.boot.change_order(name, has_recovery=state.recovery_is_on)
 
 
-def _set_boot_config_role(state: State, given: Input) -> int:
+def _set_boot_config_role(state: DeviceState, given: Input) -> int:
     given.only("BootConfigSetting", "Role")
     settings = given.references("BootConfigSetting", "CIM_BootConfigSetting")
     if refused := _without_consent(state):
@@ -152,7 +153,7 @@ def _set_boot_config_role(state: State, given: Input) -> int:
     return state.boot.set_role(given.number("Role"))
 
 
-def _boot_service_state(state: State, given: Input) -> int:
+def _boot_service_state(state: DeviceState, given: Input) -> int:
     given.only("RequestedState", "TimeoutPeriod")
     requested = given.number("RequestedState")
     if not BOOT_SERVICE_NONE <= requested <= BOOT_SERVICE_ALL:
@@ -163,10 +164,10 @@ def _boot_service_state(state: State, given: Input) -> int:
     return OK
 
 
-def _redirection_state(state: State, given: Input) -> int:
+def _redirection_state(state: DeviceState, given: Input) -> int:
     given.only("RequestedState", "TimeoutPeriod")
     try:
-        requested = Redirection(given.number("RequestedState"))
+        requested = RedirectionSetting(given.number("RequestedState"))
     except ValueError:
         return INVALID_PARAMETER
     # By which value firmware says so, is not known: this is our guess.
@@ -174,11 +175,11 @@ def _redirection_state(state: State, given: Input) -> int:
         return NOT_PERMITTED
     state.redirection = requested
     if state.spec.wsman_manners.listener_follows_state:
-        state.listener = state.redirection is not Redirection.NONE
+        state.listener = state.redirection is not RedirectionSetting.NONE
     return OK
 
 
-def _os_power(state: State, given: Input) -> int:
+def _os_power(state: DeviceState, given: Input) -> int:
     given.only("OSPowerSavingState", "ManagedElement", "Time", "TimeoutPeriod")
     requested = given.number("OSPowerSavingState")
     if requested not in (2, 3):
@@ -188,23 +189,23 @@ def _os_power(state: State, given: Input) -> int:
     return OK
 
 
-def _start_opt_in(state: State, given: Input) -> int:
+def _start_opt_in(state: DeviceState, given: Input) -> int:
     given.only()
     return state.consent.start(powered_on=state.is_on)
 
 
-def _send_opt_in(state: State, given: Input) -> int:
+def _send_opt_in(state: DeviceState, given: Input) -> int:
     given.only("OptInCode")
     return state.consent.send(given.text("OptInCode"))
 
 
-def _cancel_opt_in(state: State, given: Input) -> int:
+def _cancel_opt_in(state: DeviceState, given: Input) -> int:
     given.only()
     state.boot.clear()  # what was set up under the consent lapses with it
     return state.consent.cancel()
 
 
-def _kvm_state(state: State, given: Input) -> int:
+def _kvm_state(state: DeviceState, given: Input) -> int:
     given.only("RequestedState", "TimeoutPeriod")
     requested = given.number("RequestedState")
     if requested not in (2, 3):
@@ -213,12 +214,12 @@ def _kvm_state(state: State, given: Input) -> int:
     return OK
 
 
-def _first_record(state: State, given: Input) -> Properties:
+def _first_record(state: DeviceState, given: Input) -> Properties:
     given.only()
     return {"IterationIdentifier": "1", "ReturnValue": "0" if state.events else "2"}
 
 
-def _records(state: State, given: Input) -> Properties:
+def _records(state: DeviceState, given: Input) -> Properties:
     given.only("IterationIdentifier", "MaxReadRecords")
     first, most = given.number("IterationIdentifier"), given.number("MaxReadRecords")
     if not 1 <= most <= _RECORDS_LIMIT or not 1 <= first <= len(state.events):
@@ -234,7 +235,7 @@ def _records(state: State, given: Input) -> Properties:
     }
 
 
-def _add_root(state: State, given: Input) -> Properties | int:
+def _add_root(state: DeviceState, given: Input) -> Properties | int:
     given.only("CertificateBlob")
     try:
         der = base64.b64decode(given.text("CertificateBlob"), validate=True)
@@ -249,7 +250,7 @@ def _add_root(state: State, given: Input) -> Properties | int:
     return {"CreatedCertificate": created, "ReturnValue": "0"}
 
 
-def _put_boot_settings(state: State, given: Input) -> None:
+def _put_boot_settings(state: DeviceState, given: Input) -> None:
     if state.consent.is_missing:
         raise FaultError("wsman:AccessDenied", "user consent is required")
     texts: dict[str, list[str]] = {}
@@ -260,7 +261,7 @@ def _put_boot_settings(state: State, given: Input) -> None:
     if "InstanceID" not in texts:
         raise schema_violation("no InstanceID")
     if (
-        state.consent.mode is ControlMode.CLIENT
+        state.consent.mode is ProvisioningMode.CLIENT
         and texts.get("EnforceSecureBoot") == ["false"]
         and state.has_recovery
     ):
@@ -268,28 +269,28 @@ def _put_boot_settings(state: State, given: Input) -> None:
     state.boot.put(texts)
 
 
-def _put_redirection(state: State, given: Input) -> None:
+def _put_redirection(state: DeviceState, given: Input) -> None:
     if state.spec.wsman_manners.listener_follows_state:
         raise schema_violation("AMT_RedirectionService cannot be put")
     listener, enabled = given.text("ListenerEnabled"), given.number("EnabledState")
-    if listener not in ("true", "false") or enabled not in list(Redirection):
+    if listener not in ("true", "false") or enabled not in list(RedirectionSetting):
         raise schema_violation(f"ListenerEnabled {listener}, EnabledState {enabled}")
     if enabled & ~state.spec.mebx:
         raise FaultError("wsman:AccessDenied", "that is off in MEBx")
     state.listener = listener == "true"
-    state.redirection = Redirection(enabled)
+    state.redirection = RedirectionSetting(enabled)
 
 
-def _put_opt_in(state: State, given: Input) -> None:
-    if state.consent.mode is ControlMode.CLIENT:
+def _put_opt_in(state: DeviceState, given: Input) -> None:
+    if state.consent.mode is ProvisioningMode.CLIENT:
         raise FaultError("wsman:AccessDenied", "client control mode always asks for consent")
     try:
-        state.consent.policy = ConsentPolicy(given.number("OptInRequired"))
+        state.consent.policy = OptInRequired(given.number("OptInRequired"))
     except ValueError as err:
         raise schema_violation(str(err)) from err
 
 
-def _put_kvm_settings(state: State, given: Input) -> None:
+def _put_kvm_settings(state: DeviceState, given: Input) -> None:
     password = given.values.get("RFBPassword", ())
     if password and (len(password) != 1 or len(str(password[0])) != 8):
         raise FaultError("wsman:InvalidParameter", "RFBPassword has exactly 8 characters")
@@ -299,12 +300,12 @@ def _put_kvm_settings(state: State, given: Input) -> None:
         state.kvm_password = str(password[0])
 
 
-def login_failed(state: State) -> None:
+def login_failed(state: DeviceState) -> None:
     """Remember in the event log that somebody had the wrong password."""
     state.events.append(event_log.login_failed(state.now_s()))
 
 
-_METHODS: dict[tuple[str, str], Callable[[State, Input], Properties | int]] = {
+_METHODS: dict[tuple[str, str], Callable[[DeviceState, Input], Properties | int]] = {
     ("AMT_MessageLog", "GetRecords"): _records,
     ("AMT_MessageLog", "PositionToFirstRecord"): _first_record,
     ("AMT_PublicKeyManagementService", "AddTrustedRootCertificate"): _add_root,
@@ -318,7 +319,7 @@ _METHODS: dict[tuple[str, str], Callable[[State, Input], Properties | int]] = {
     ("IPS_OptInService", "StartOptIn"): _start_opt_in,
     ("IPS_PowerManagementService", "RequestOSPowerSavingStateChange"): _os_power,
 }
-_PUTS: dict[str, Callable[[State, Input], None]] = {
+_PUTS: dict[str, Callable[[DeviceState, Input], None]] = {
     "AMT_BootSettingData": _put_boot_settings,
     "AMT_RedirectionService": _put_redirection,
     "IPS_KVMRedirectionSettingData": _put_kvm_settings,

@@ -11,14 +11,14 @@ from time import monotonic
 import structlog
 
 from bootserver.bench.fake_amt import event_log
-from bootserver.bench.fake_amt.boot import Boot, BootFrom
+from bootserver.bench.fake_amt.boot import BootFrom, ConfiguredBoot
 from bootserver.bench.fake_amt.computer import Computer, try_boot
 from bootserver.bench.fake_amt.drive import RedirectedDrive
-from bootserver.bench.fake_amt.ider_session import Drives, HostResetError, NoDriveError
+from bootserver.bench.fake_amt.ider_session import DriveSwitch, HostResetError, NoDriveError
 from bootserver.bench.fake_amt.recovery import Fetched, fetch
 from bootserver.bench.fake_amt.redirection_port import RedirectionPort
 from bootserver.bench.fake_amt.spec import SystemState
-from bootserver.bench.fake_amt.state import State
+from bootserver.bench.fake_amt.state import DeviceState
 
 log = structlog.get_logger()
 
@@ -36,12 +36,12 @@ class Power:
 
     def __init__(
         self,
-        state: State,
+        state: DeviceState,
         port: RedirectionPort,
         drive: RedirectedDrive,
         computer: Computer | None,
     ) -> None:
-        self.boots: list[Boot] = []
+        self.boots: list[ConfiguredBoot] = []
         self.fetched: list[Fetched] = []
         self._state = state
         self._port = port
@@ -143,11 +143,11 @@ class Power:
             except (NoDriveError, TimeoutError, ConnectionError):
                 log.info("fake_amt.console_left_at_reset")
 
-    async def _really(self, boot: Boot) -> tuple[Boot, Path | None]:
+    async def _really(self, boot: ConfiguredBoot) -> tuple[ConfiguredBoot, Path | None]:
         """What the BIOS ends up with, and the disc if that is a local one."""
         session = self._port.ider
         redirected = (BootFrom.REDIRECTED_CD, BootFrom.REDIRECTED_FLOPPY)
-        if boot.source in redirected and not (session and session.drives is Drives.ON):
+        if boot.source in redirected and not (session and session.drives is DriveSwitch.ON):
             return replace(boot, source=BootFrom.DEFAULT), None
         if not boot.recovery:
             return boot, None

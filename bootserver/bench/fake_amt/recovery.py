@@ -20,7 +20,7 @@ import aiohttp
 import pycdlib
 from yarl import URL
 
-from bootserver.bench.fake_amt.boot import Recovery
+from bootserver.bench.fake_amt.boot import RecoveryRequest
 from bootserver.stub.fat import fat_image
 
 _TIMEOUT_S = 300
@@ -40,7 +40,9 @@ class Fetched:
     disc: Path | None = None
 
 
-async def fetch(recovery: Recovery, roots: Sequence[bytes], workdir: Path, gateway: str) -> Fetched:
+async def fetch(
+    recovery: RecoveryRequest, roots: Sequence[bytes], workdir: Path, gateway: str
+) -> Fetched:
     """Download the image; `gateway` is the address under which QEMU's guest knows this host."""
     url = URL(recovery.url)
     if url.scheme != "https" or not url.host:

@@ -12,7 +12,7 @@ import structlog
 
 from bootserver.bench.fake_amt import redirection
 from bootserver.bench.fake_amt.ider_session import IderSession
-from bootserver.bench.fake_amt.link import Link
+from bootserver.bench.fake_amt.link import ConsoleLink
 from bootserver.bench.fake_amt.login import md5_hex
 from bootserver.bench.fake_amt.methods import login_failed
 from bootserver.bench.fake_amt.redirection import (
@@ -23,7 +23,7 @@ from bootserver.bench.fake_amt.redirection import (
     with_lengths,
 )
 from bootserver.bench.fake_amt.sol_session import SolSession
-from bootserver.bench.fake_amt.state import State
+from bootserver.bench.fake_amt.state import DeviceState
 
 log = structlog.get_logger()
 
@@ -44,7 +44,7 @@ class RedirectionPort:
 
     def __init__(
         self,
-        state: State,
+        state: DeviceState,
         type_: Callable[[bytes], None],
         drives_lost: Callable[[], Awaitable[None]],
     ) -> None:
@@ -108,7 +108,9 @@ class RedirectionPort:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         manners = self._state.spec.redirection_manners
-        link = Link(reader, writer, manners.segments, lambda: bool(self._state.slow_sessions))
+        link = ConsoleLink(
+            reader, writer, manners.segments, lambda: bool(self._state.slow_sessions)
+        )
         tag = b""
         try:
             tag = await self._start_session(link)
@@ -126,7 +128,7 @@ class RedirectionPort:
             self._held.discard(tag)
             writer.close()
 
-    async def _session(self, link: Link, tag: bytes, admitted: bytes) -> None:
+    async def _session(self, link: ConsoleLink, tag: bytes, admitted: bytes) -> None:
         manners, name = self._state.spec.redirection_manners, tag.decode().strip()
         self._state.sessions.add(name)
         if self._state.spec.network.slow_from_sleep and not self._state.is_on:
@@ -150,7 +152,7 @@ class RedirectionPort:
                 self.sol = None
 
     # StartRedirectionSession: 0 0x10, 1 0 for storage and serial, 4 tag
-    async def _start_session(self, link: Link) -> bytes:
+    async def _start_session(self, link: ConsoleLink) -> bytes:
         """The tag of the session that may begin; b"" when it may not."""
         message = await link.next(_LOGIN_S)
         if message is None:
@@ -179,7 +181,7 @@ class RedirectionPort:
         is_busy = tag == _IDER and state.spec.redirection_manners.busy
         return _BUSY if is_busy or tag in self._held else _STARTED
 
-    async def _log_in(self, link: Link) -> bytes:
+    async def _log_in(self, link: ConsoleLink) -> bytes:
         """The reply that admits the console; b"" when it is not admitted, and was told so."""
         nonce = secrets.token_hex(16).encode()
         while message := await link.next(_LOGIN_S):

@@ -37,8 +37,8 @@ class Reference:
     selectors: Mapping[str, str] = field(default_factory=dict)
 
 
-Value = str | Reference
-Properties = Mapping[str, Value | Sequence[Value]]
+PropertyValue = str | Reference
+Properties = Mapping[str, PropertyValue | Sequence[PropertyValue]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +121,9 @@ def _addressed(header: Element, content: Element | None) -> Request:
     return Request(action, message_id, class_name, selectors, content)
 
 
-def read_properties(element: Element, uri: str) -> dict[str, list[Value]]:
+def read_properties(element: Element, uri: str) -> dict[str, list[PropertyValue]]:
     """The children of an instance or of a method's input, each with its values in order."""
-    properties: dict[str, list[Value]] = {}
+    properties: dict[str, list[PropertyValue]] = {}
     for child in element:
         namespace, _, name = child.tag[1:].partition("}")
         if namespace != uri:
@@ -132,7 +132,7 @@ def read_properties(element: Element, uri: str) -> dict[str, list[Value]]:
     return properties
 
 
-def _value(element: Element) -> Value:
+def _value(element: Element) -> PropertyValue:
     if len(element) == 0:
         return (element.text or "").strip()
     if _text(element, ADDRESSING, "Address") == "":

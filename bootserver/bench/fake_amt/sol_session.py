@@ -24,7 +24,7 @@ import struct
 from collections.abc import Callable
 
 from bootserver.bench.fake_amt import redirection
-from bootserver.bench.fake_amt.link import Link
+from bootserver.bench.fake_amt.link import ConsoleLink
 from bootserver.bench.fake_amt.redirection import ViolationError
 from bootserver.bench.fake_amt.spec import RedirectionManners, Segments
 
@@ -35,7 +35,7 @@ class SolSession:
     """One SOL session: what the console types goes to `type`, and `show` goes to the console."""
 
     def __init__(
-        self, link: Link, manners: RedirectionManners, type_: Callable[[bytes], None]
+        self, link: ConsoleLink, manners: RedirectionManners, type_: Callable[[bytes], None]
     ) -> None:
         self._link = link
         self._manners = manners

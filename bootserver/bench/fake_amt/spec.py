@@ -10,14 +10,14 @@ from bootserver.bench.qemu_command import QemuSpec
 from bootserver.bench.slow_link import Line
 
 
-class ControlMode(IntEnum):
+class ProvisioningMode(IntEnum):
     """AMT_SetupAndConfigurationService.ProvisioningMode."""
 
     ADMIN = 1
     CLIENT = 4  # set up from the host: the person before the machine must consent
 
 
-class ConsentPolicy(IntEnum):
+class OptInRequired(IntEnum):
     """IPS_OptInService.OptInRequired: for what the person before the machine is asked."""
 
     NONE = 0
@@ -25,7 +25,7 @@ class ConsentPolicy(IntEnum):
     ALL = 0xFFFFFFFF
 
 
-class Redirection(IntEnum):
+class RedirectionSetting(IntEnum):
     """AMT_RedirectionService.EnabledState."""
 
     NONE = 32768
@@ -36,12 +36,12 @@ class Redirection(IntEnum):
     @property
     def has_ider(self) -> bool:
         """Whether storage may be redirected."""
-        return self in (Redirection.IDER, Redirection.BOTH)
+        return self in (RedirectionSetting.IDER, RedirectionSetting.BOTH)
 
     @property
     def has_sol(self) -> bool:
         """Whether the serial line may be redirected."""
-        return self in (Redirection.SOL, Redirection.BOTH)
+        return self in (RedirectionSetting.SOL, RedirectionSetting.BOTH)
 
 
 class SystemState(StrEnum):
@@ -192,11 +192,11 @@ class FakeSpec:
     tls_suites: TlsSuites = TlsSuites.MODERN
     mutual_tls: bool = False  # it wants a certificate, too: `FakeAmtDevice.client_certificate`
     network: Network = field(default_factory=Network)
-    control_mode: ControlMode = ControlMode.ADMIN
-    consent: ConsentPolicy = ConsentPolicy.NONE
+    control_mode: ProvisioningMode = ProvisioningMode.ADMIN
+    consent: OptInRequired = OptInRequired.NONE
     consent_code: str = "123456"
-    mebx: Redirection = Redirection.BOTH
-    redirection: Redirection = Redirection.BOTH
+    mebx: RedirectionSetting = RedirectionSetting.BOTH
+    redirection: RedirectionSetting = RedirectionSetting.BOTH
     listener: bool = True
     power: SystemState = SystemState.S5
     power_up_s: float = 0.0

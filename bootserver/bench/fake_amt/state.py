@@ -6,14 +6,14 @@ from time import time
 
 from bootserver.bench.fake_amt.boot import BootConfiguration
 from bootserver.bench.fake_amt.consent import Consent
-from bootserver.bench.fake_amt.event_log import Event
+from bootserver.bench.fake_amt.event_log import LogEvent
 from bootserver.bench.fake_amt.login import make_realm
-from bootserver.bench.fake_amt.spec import FakeSpec, Redirection, SystemState
+from bootserver.bench.fake_amt.spec import FakeSpec, RedirectionSetting, SystemState
 
 BOOT_SERVICE_NONE, BOOT_SERVICE_RECOVERY, BOOT_SERVICE_ALL = 32768, 32769, 32771
 
 
-class State:
+class DeviceState:
     """One device's memory.
 
     `sessions` are the tags of the redirection sessions now open, `slow_sessions` those of them
@@ -24,7 +24,7 @@ class State:
         self.spec = spec
         self.realm = make_realm()
         self.power = spec.power
-        self.redirection = Redirection(spec.redirection & spec.mebx)
+        self.redirection = RedirectionSetting(spec.redirection & spec.mebx)
         self.listener = spec.listener
         self.consent = Consent(spec.consent, spec.control_mode, spec.consent_code)
         self.sessions: set[str] = set()
@@ -32,7 +32,7 @@ class State:
         self.kvm_enabled = False
         self.kvm_password = ""
         self.roots: list[bytes] = []  # DER
-        self.events: list[Event] = []
+        self.events: list[LogEvent] = []
         self.boot_service = BOOT_SERVICE_RECOVERY if self.has_recovery else BOOT_SERVICE_NONE
         self.boot = BootConfiguration(
             read_only=self._boot_facts(),

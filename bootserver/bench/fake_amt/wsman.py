@@ -22,7 +22,7 @@ from bootserver.bench.fake_amt.soap import (
     schema_violation,
     uri_of,
 )
-from bootserver.bench.fake_amt.state import State
+from bootserver.bench.fake_amt.state import DeviceState
 
 log = structlog.get_logger()
 
@@ -34,7 +34,7 @@ _CONTEXTS_KEPT = 8
 class WsmanPort:
     """Answers WS-MAN for one device. `asked` has every action taken, in order."""
 
-    def __init__(self, state: State, hardware: Hardware) -> None:
+    def __init__(self, state: DeviceState, hardware: Hardware) -> None:
         self.asked: list[str] = []
         self._state = state
         self._hardware = hardware

@@ -8,7 +8,12 @@ from collections.abc import Callable
 
 import pytest
 
-from bootserver.bench.fake_amt.boot import Boot, BootConfiguration, BootFrom, Recovery
+from bootserver.bench.fake_amt.boot import (
+    BootConfiguration,
+    BootFrom,
+    ConfiguredBoot,
+    RecoveryRequest,
+)
 from bootserver.bench.fake_amt.soap import FaultError
 
 IDER = {"UseIDER": ["true"], "IDERBootDevice": ["1"]}
@@ -50,8 +55,8 @@ def do(boot: BootConfiguration, steps: list[Step]) -> None:
 def test_the_whole_order_boots_from_the_redirected_cd_once(boot: BootConfiguration):
     do(boot, WHOLE)
 
-    assert boot.take() == Boot(BootFrom.REDIRECTED_CD)
-    assert boot.take() == Boot(BootFrom.DEFAULT)
+    assert boot.take() == ConfiguredBoot(BootFrom.REDIRECTED_CD)
+    assert boot.take() == ConfiguredBoot(BootFrom.DEFAULT)
     assert boot.properties()["UseIDER"] == ["false"]
 
 
@@ -59,7 +64,7 @@ def test_the_whole_order_boots_from_the_redirected_cd_once(boot: BootConfigurati
 def test_without_any_one_step_the_cd_is_not_booted(boot: BootConfiguration, missing: int):
     do(boot, WHOLE[:missing] + WHOLE[missing + 1 :])
 
-    assert boot.take() == Boot(BootFrom.DEFAULT)
+    assert boot.take() == ConfiguredBoot(BootFrom.DEFAULT)
 
 
 @pytest.mark.parametrize(
@@ -75,13 +80,13 @@ def test_without_any_one_step_the_cd_is_not_booted(boot: BootConfiguration, miss
 def test_in_another_order_the_cd_is_not_booted(boot: BootConfiguration, steps: list[Step]):
     do(boot, steps)
 
-    assert boot.take() == Boot(BootFrom.DEFAULT)
+    assert boot.take() == ConfiguredBoot(BootFrom.DEFAULT)
 
 
 def test_settings_put_after_the_order_undo_it(boot: BootConfiguration):
     do(boot, [*WHOLE, put])
 
-    assert boot.take() == Boot(BootFrom.DEFAULT)
+    assert boot.take() == ConfiguredBoot(BootFrom.DEFAULT)
 
 
 def test_ider_boot_device_0_is_the_floppy(boot: BootConfiguration):
@@ -93,21 +98,21 @@ def test_ider_boot_device_0_is_the_floppy(boot: BootConfiguration):
 def test_is_not_next_takes_the_order_back(boot: BootConfiguration):
     do(boot, [*WHOLE, lambda boot: boot.set_role(32768)])
 
-    assert boot.take() == Boot(BootFrom.DEFAULT)
+    assert boot.take() == ConfiguredBoot(BootFrom.DEFAULT)
 
 
 def test_pxe_boots_by_its_source(boot: BootConfiguration):
     do(boot, [clear, lambda boot: boot.put({"UseIDER": ["false"]}), choose])
 
     assert boot.change_order(PXE, has_recovery=True) == 0
-    assert boot.take() == Boot(BootFrom.PXE)
+    assert boot.take() == ConfiguredBoot(BootFrom.PXE)
 
 
 def test_a_source_goes_with_no_redirected_drive(boot: BootConfiguration):
     do(boot, [clear, put, choose])
 
     assert boot.change_order(PXE, has_recovery=True) == 5
-    assert boot.take() == Boot(BootFrom.DEFAULT)
+    assert boot.take() == ConfiguredBoot(BootFrom.DEFAULT)
 
 
 def test_a_redirected_drive_goes_with_no_source(boot: BootConfiguration):
@@ -137,7 +142,7 @@ def test_the_role_is_refused_while_a_former_order_for_the_drives_is_armed(
 def test_a_former_order_is_disarmed(boot: BootConfiguration, disarm: Step):
     do(boot, [*WHOLE, disarm, *WHOLE])
 
-    assert boot.take() == Boot(BootFrom.REDIRECTED_CD)
+    assert boot.take() == ConfiguredBoot(BootFrom.REDIRECTED_CD)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +172,7 @@ def test_what_the_toolkit_puts_back_is_ignored(boot: BootConfiguration):
 @pytest.mark.parametrize("source", [PXE, "Intel(r) AMT: Force Hard-drive Boot"])
 def test_a_local_source_may_be_ordered_before_it_is_chosen(boot: BootConfiguration, source: str):
     assert boot.change_order(source, has_recovery=True) == 0
-    assert boot.take() == Boot(BootFrom.DEFAULT)
+    assert boot.take() == ConfiguredBoot(BootFrom.DEFAULT)
 
     assert boot.change_order(source, has_recovery=True) == 0
     assert choose(boot) == 0
@@ -179,7 +184,7 @@ def test_one_click_recovery_is_not_ordered_before_it_is_chosen(boot: BootConfigu
     assert boot.change_order(HTTPS, has_recovery=True) == 0
     assert choose(boot) == 0
 
-    assert boot.take() == Boot(BootFrom.DEFAULT)
+    assert boot.take() == ConfiguredBoot(BootFrom.DEFAULT)
 
 
 @pytest.mark.parametrize(
@@ -226,13 +231,15 @@ def recover(boot: BootConfiguration, *, has_recovery: bool = True, enforced: str
 def test_one_click_recovery_has_the_url_it_was_told(boot: BootConfiguration):
     assert recover(boot) == 0
 
-    assert boot.take() == Boot(BootFrom.HTTPS, Recovery(URL.decode(), uses_roots=True))
+    assert boot.take() == ConfiguredBoot(
+        BootFrom.HTTPS, RecoveryRequest(URL.decode(), uses_roots=True)
+    )
 
 
 def test_one_click_recovery_that_is_off_is_not_supported(boot: BootConfiguration):
     assert recover(boot, has_recovery=False) == 1
 
-    assert boot.take() == Boot(BootFrom.DEFAULT)
+    assert boot.take() == ConfiguredBoot(BootFrom.DEFAULT)
 
 
 @pytest.mark.parametrize(("enforced", "returned"), [("false", 2), ("true", 0)])

@@ -11,17 +11,17 @@ import pytest
 
 from bootserver.bench.fake_amt import (
     BootFrom,
-    ConsentPolicy,
-    ControlMode,
     FakeAmtDevice,
     FakeSpec,
+    OptInRequired,
+    ProvisioningMode,
     Reach,
-    Redirection,
+    RedirectionSetting,
     SystemState,
     WsmanManners,
     fake_amt,
 )
-from bootserver.bench.fake_amt.event_log import Event
+from bootserver.bench.fake_amt.event_log import LogEvent
 from tests.bench.fake_amt.wire import (
     SETTINGS,
     WAIT_S,
@@ -193,7 +193,7 @@ async def test_s0_is_shown_once_it_is_reached(tmp_path: Path):
 
 
 async def test_what_is_off_in_mebx_stays_off(tmp_path: Path):
-    async with fake_amt(FakeSpec(tmp_path, mebx=Redirection.IDER)) as device:
+    async with fake_amt(FakeSpec(tmp_path, mebx=RedirectionSetting.IDER)) as device:
         wsman = Wsman(device)
         asked = "<r:RequestedState>{}</r:RequestedState>"
         returned = [
@@ -202,7 +202,7 @@ async def test_what_is_off_in_mebx_stays_off(tmp_path: Path):
                     "AMT_RedirectionService", "RequestStateChange", asked.format(wanted.value)
                 )
             ).returned
-            for wanted in (Redirection.BOTH, Redirection.SOL, Redirection.IDER)
+            for wanted in (RedirectionSetting.BOTH, RedirectionSetting.SOL, RedirectionSetting.IDER)
         ]
         put = await wsman.put(
             "AMT_RedirectionService", ListenerEnabled="true", EnabledState="32771"
@@ -280,9 +280,11 @@ async def test_settings_that_are_read_only_are_refused_with_400(tmp_path: Path):
         )
 
 
-@pytest.mark.parametrize(("mode", "refusal"), [(ControlMode.ADMIN, 0x821), (ControlMode.CLIENT, 6)])
-async def test_boot_options_want_consent(tmp_path: Path, mode: ControlMode, refusal: int):
-    fake = FakeSpec(tmp_path, control_mode=mode, consent=ConsentPolicy.ALL, power=SystemState.S0)
+@pytest.mark.parametrize(
+    ("mode", "refusal"), [(ProvisioningMode.ADMIN, 0x821), (ProvisioningMode.CLIENT, 6)]
+)
+async def test_boot_options_want_consent(tmp_path: Path, mode: ProvisioningMode, refusal: int):
+    fake = FakeSpec(tmp_path, control_mode=mode, consent=OptInRequired.ALL, power=SystemState.S0)
     async with fake_amt(fake) as device:
         wsman = Wsman(device)
         assert (await order(wsman)).returned == refusal
@@ -307,7 +309,7 @@ async def consent(device: FakeAmtDevice) -> None:
 
 
 async def test_client_control_always_wants_consent(tmp_path: Path):
-    async with fake_amt(FakeSpec(tmp_path, control_mode=ControlMode.CLIENT)) as device:
+    async with fake_amt(FakeSpec(tmp_path, control_mode=ProvisioningMode.CLIENT)) as device:
         service = await Wsman(device).get("IPS_OptInService")
         setup = await Wsman(device).get("AMT_SetupAndConfigurationService")
 
@@ -317,7 +319,7 @@ async def test_client_control_always_wants_consent(tmp_path: Path):
 
 
 async def test_a_code_needs_a_screen_and_three_guesses_are_the_end(tmp_path: Path):
-    async with fake_amt(FakeSpec(tmp_path, consent=ConsentPolicy.ALL)) as device:
+    async with fake_amt(FakeSpec(tmp_path, consent=OptInRequired.ALL)) as device:
         wsman = Wsman(device)
         assert (await wsman.invoke("IPS_OptInService", "StartOptIn")).returned == 2
         assert (await power(wsman, ON)).returned == 0
@@ -329,7 +331,7 @@ async def test_a_code_needs_a_screen_and_three_guesses_are_the_end(tmp_path: Pat
 
 
 async def test_what_was_set_up_lapses_with_the_consent(tmp_path: Path):
-    fake = FakeSpec(tmp_path, consent=ConsentPolicy.ALL, power=SystemState.S0, first_lbas=())
+    fake = FakeSpec(tmp_path, consent=OptInRequired.ALL, power=SystemState.S0, first_lbas=())
     async with fake_amt(fake) as device:
         await consent(device)
         async with attached(device) as one:
@@ -375,8 +377,8 @@ async def test_the_event_log_comes_in_records_newest_first(tmp_path: Path):
     async with fake_amt(FakeSpec(tmp_path)) as device:
         wsman = Wsman(device)
         assert (await wsman.invoke("AMT_MessageLog", "PositionToFirstRecord")).returned == 2
-        device.state.events.append(Event(0x65000000, 6, 1, 38, b"\x00\x01"))
-        device.state.events.append(Event(0x65000001, 15, 2, 34, b"\x40\x13"))
+        device.state.events.append(LogEvent(0x65000000, 6, 1, 38, b"\x00\x01"))
+        device.state.events.append(LogEvent(0x65000001, 15, 2, 34, b"\x40\x13"))
 
         assert (await wsman.invoke("AMT_MessageLog", "PositionToFirstRecord")).returned == 0
         inside = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bootserver.bench.fake_amt.ider import Answer, Drive, IderHost, Opening
+from bootserver.bench.fake_amt.ider import ConsoleDrive, DriveAnswer, IderHost, Opening
 from bootserver.bench.fake_amt.redirection import ViolationError
 
 READ = bytes.fromhex("28 00 00 00 00 10 00 00 02 00")
@@ -25,13 +25,13 @@ def test_open_reply_has_both_buffer_sizes():
 
 
 def test_a_read_of_the_cd_by_dma():
-    assert host().command(Drive.CD, READ) == hexed(
+    assert host().command(ConsoleDrive.CD, READ) == hexed(
         "50 00 00 00 00 00 00 00 00 01 00 00 00 00 B0 A0 28 00 00 00 00 10 00 00 02 00 00 00"
     )
 
 
 def test_a_read_of_the_floppy_by_pio():
-    assert host(dma=False).command(Drive.FLOPPY, READ) == hexed(
+    assert host(dma=False).command(ConsoleDrive.FLOPPY, READ) == hexed(
         "50 00 00 00 00 00 00 00 00 00 00 00 FE FF A0 A0 28 00 00 00 00 10 00 00 02 00 00 00"
     )
 
@@ -39,7 +39,11 @@ def test_a_read_of_the_floppy_by_pio():
 def test_our_messages_are_numbered():
     one = host()
 
-    numbers = [one.open_reply()[4], one.features_reply(3, 1)[4], one.command(Drive.CD, READ)[4]]
+    numbers = [
+        one.open_reply()[4],
+        one.features_reply(3, 1)[4],
+        one.command(ConsoleDrive.CD, READ)[4],
+    ]
 
     assert numbers == [0, 1, 2]
 
@@ -98,18 +102,18 @@ NOT_READY = "51 00 00 02 00 00 00 00 " + "00 " * 12 + "87 20 03 00 00 00 B0 51 0
 @pytest.mark.parametrize("mask", ["C5", "85"])
 def test_a_good_end(mask: str):
     one = host()
-    one.command(Drive.CD, READ)
+    one.command(ConsoleDrive.CD, READ)
 
-    assert one.answered(hexed(GOOD.replace("C5", mask))) == Answer()
+    assert one.answered(hexed(GOOD.replace("C5", mask))) == DriveAnswer()
 
 
 def test_an_end_with_sense():
     one = host()
-    one.command(Drive.CD, READ)
+    one.command(ConsoleDrive.CD, READ)
 
     answer = one.answered(hexed(NOT_READY))
 
-    assert answer == Answer(sense=(2, 0x3A, 0))
+    assert answer == DriveAnswer(sense=(2, 0x3A, 0))
     assert not answer.is_good
 
 
@@ -119,7 +123,7 @@ def test_an_end_with_any_register_wrong_is_a_violation(end: str, at: int):
     message = bytearray(hexed(end))
     message[at] ^= 0x01
     one = host()
-    one.command(Drive.CD, READ)
+    one.command(ConsoleDrive.CD, READ)
 
     if end == NOT_READY and at in (29, 30):  # any additional sense code will do
         assert one.answered(bytes(message)) is not None
@@ -138,15 +142,15 @@ LAST = (
 
 def test_data_in_two_messages():
     one = host()
-    one.command(Drive.CD, READ)
+    one.command(ConsoleDrive.CD, READ)
 
     assert one.answered(hexed(FIRST)) is None
-    assert one.answered(hexed(LAST)) == Answer(b"abcdef")
+    assert one.answered(hexed(LAST)) == DriveAnswer(b"abcdef")
 
 
 def test_data_by_pio_repeats_its_length_in_the_byte_count():
     one = host(dma=False)
-    one.command(Drive.CD, READ)
+    one.command(ConsoleDrive.CD, READ)
 
     assert one.answered(
         hexed(
@@ -154,7 +158,7 @@ def test_data_by_pio_repeats_its_length_in_the_byte_count():
             + "00 " * 6
             + "61 62 63"
         )
-    ) == Answer(b"abc")
+    ) == DriveAnswer(b"abc")
 
 
 @pytest.mark.parametrize("message", [FIRST, LAST], ids=["first", "last"])
@@ -163,7 +167,7 @@ def test_data_with_any_register_wrong_is_a_violation(message: str, at: int):
     wrong = bytearray(hexed(message))
     wrong[at] ^= 0x04
     one = host()
-    one.command(Drive.CD, READ)
+    one.command(ConsoleDrive.CD, READ)
 
     with pytest.raises(ViolationError):
         one.answered(bytes(wrong))
@@ -171,7 +175,7 @@ def test_data_with_any_register_wrong_is_a_violation(message: str, at: int):
 
 def test_more_at_once_than_there_is_room_for_is_a_violation():
     one = host(readbfr=3)
-    one.command(Drive.CD, READ)
+    one.command(ConsoleDrive.CD, READ)
 
     with pytest.raises(ViolationError, match="4 bytes at once"):
         one.answered(hexed(FIRST))
@@ -184,7 +188,7 @@ def test_an_answer_to_nothing_is_a_violation():
 
 def test_an_end_after_data_is_a_violation():
     one = host()
-    one.command(Drive.CD, READ)
+    one.command(ConsoleDrive.CD, READ)
     one.answered(hexed(FIRST))
 
     with pytest.raises(ViolationError):
@@ -194,9 +198,9 @@ def test_an_end_after_data_is_a_violation():
 def test_a_lenient_host_takes_the_registers_of_amtider():
     one = host(lenient=True)
     one.count(hexed("40 01 02 03 05 00 00 00"))
-    one.command(Drive.CD, READ)
+    one.command(ConsoleDrive.CD, READ)
     message = bytearray(hexed(LAST))
     message[3] = 0x02
     message[16] = 0x02
 
-    assert one.answered(bytes(message)) == Answer(b"ef")
+    assert one.answered(bytes(message)) == DriveAnswer(b"ef")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bootserver.bench.fake_amt.link import Link
+from bootserver.bench.fake_amt.link import ConsoleLink
 from bootserver.bench.fake_amt.spec import Segments
 
 PINGS = 8192
@@ -36,7 +36,7 @@ async def test_a_slow_link_takes_its_time_for_each_byte(
     with consoles:
         consoles.sendall(PINGS * PING)
     reader, writer = await asyncio.open_connection(sock=ours)
-    link = Link(reader, writer, Segments.WHOLE, lambda: is_slow)
+    link = ConsoleLink(reader, writer, Segments.WHOLE, lambda: is_slow)
 
     messages = 0
     while await link.next(30):

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from bootserver.bench.fake_amt import (
-    Answer,
-    ConsentPolicy,
-    Drive,
+    ConsoleDrive,
+    DriveAnswer,
     FakeAmtDevice,
     FakeSpec,
     HostResetError,
     NoDriveError,
-    Redirection,
+    OptInRequired,
     RedirectionManners,
+    RedirectionSetting,
     Segments,
     fake_amt,
 )
@@ -54,11 +54,11 @@ async def test_a_drive_answers_the_host(tmp_path: Path):
 
 async def test_a_drive_answers_with_sense(tmp_path: Path):
     async with fake_amt(spec(tmp_path)) as device, attached(device) as one:
-        asked = asyncio.create_task(device.scsi(bytes(6), Drive.CD))
+        asked = asyncio.create_task(device.scsi(bytes(6), ConsoleDrive.CD))
         await one.expect(28)
         one.send(one.refused(2, 0x3A, 0))
 
-        assert await asked == Answer(sense=(2, 0x3A, 0))
+        assert await asked == DriveAnswer(sense=(2, 0x3A, 0))
 
 
 async def test_the_host_has_one_command_open_at_a_time(tmp_path: Path):
@@ -68,10 +68,10 @@ async def test_the_host_has_one_command_open_at_a_time(tmp_path: Path):
 
         assert (await one.expect(28))[16] == 0x00
         one.send(one.good())
-        assert await first == Answer()
+        assert await first == DriveAnswer()
         assert (await one.expect(28))[16] == 0x28
         one.send(one.data(BLOCK))
-        assert await second == Answer(BLOCK)
+        assert await second == DriveAnswer(BLOCK)
 
 
 async def test_over_tls_it_is_the_same(tmp_path: Path):
@@ -125,9 +125,9 @@ async def test_a_password_in_clear_is_not_offered(tmp_path: Path):
 @pytest.mark.parametrize(
     ("fake", "tag", "status"),
     [
-        (FakeSpec(Path(), redirection=Redirection.SOL), b"IDER", 3),
-        (FakeSpec(Path(), redirection=Redirection.IDER), b"SOL ", 3),
-        (FakeSpec(Path(), consent=ConsentPolicy.ALL), b"IDER", 3),
+        (FakeSpec(Path(), redirection=RedirectionSetting.SOL), b"IDER", 3),
+        (FakeSpec(Path(), redirection=RedirectionSetting.IDER), b"SOL ", 3),
+        (FakeSpec(Path(), consent=OptInRequired.ALL), b"IDER", 3),
         (FakeSpec(Path(), redirection_manners=RedirectionManners(busy=True)), b"IDER", 2),
         (FakeSpec(Path()), b"DISK", 1),
     ],
@@ -231,7 +231,7 @@ async def test_a_reset_in_the_middle_of_a_read_voids_it(tmp_path: Path):
         first = asyncio.create_task(device.scsi(READ_16))
         await one.expect(28)
         one.send(one.data(BLOCK))
-        assert await first == Answer(BLOCK)
+        assert await first == DriveAnswer(BLOCK)
 
         second = asyncio.create_task(device.scsi(READ_16))
         command_and_reset = await one.expect(28 + 9)
@@ -243,7 +243,7 @@ async def test_a_reset_in_the_middle_of_a_read_voids_it(tmp_path: Path):
         again = asyncio.create_task(device.scsi(READ_16))
         await one.expect(28)
         one.send(one.data(BLOCK))
-        assert await again == Answer(BLOCK)
+        assert await again == DriveAnswer(BLOCK)
         assert device.violations == []
 
 
@@ -258,7 +258,7 @@ async def test_no_command_comes_before_the_console_has_noted_a_reset(tmp_path: P
         one.send(one.header(0x47))
         assert (await one.expect(28))[0] == 0x50
         one.send(one.good())
-        assert await asked == Answer()
+        assert await asked == DriveAnswer()
 
 
 async def test_a_connection_that_is_cut_leaves_the_host_without_drives(tmp_path: Path):
@@ -267,7 +267,7 @@ async def test_a_connection_that_is_cut_leaves_the_host_without_drives(tmp_path:
         await one.expect(28)
         one.send(one.data(BLOCK))
 
-        assert await asked == Answer(BLOCK)
+        assert await asked == DriveAnswer(BLOCK)
         assert await one.has_been_left()
         await device.wait_until(lambda: not device.state.sessions, timeout_s=WAIT_S)
         with pytest.raises(NoDriveError):
