@@ -116,6 +116,7 @@ SESSIONS = Table(
     Column("stalled", String, nullable=False, server_default=""),
     Column("machine_name", String, nullable=False, server_default=""),
     Column("profile", String, nullable=False, server_default=""),
+    Column("plan", Text, nullable=False, server_default=""),  # a BootPlan as JSON
     # One for each thing that boots are looked up by, newest first.
     Index("ix_sessions_by_machine", "machine_name", "created_at"),
     Index("ix_sessions_by_image", "image", "created_at"),

@@ -273,6 +273,20 @@ class Way:
     hook: str = ""  # the make of initramfs into which a script goes that says when the system is up
 
 
+@dataclass(frozen=True, slots=True)
+class BootPlan:
+    """How one boot goes: decided when its script is rendered, and read by all that serves it."""
+
+    recipe: str  # the name of what the image is
+    way: Way
+    image_sha256: str = ""  # the version of the image that this holds for
+    image_bytes: int = 0  # what the script fetches of it
+    root: str = ""  # what the system fetches then: a path, {iso} for the whole image, "" unknown
+    calls_home: bool = False  # the system says when it is up
+    entry: str = ""  # of the disc's menu, where a person chose one for this boot
+    profile: str = ""  # the id of the run-time profile that the script follows
+
+
 class BootPhase(StrEnum):
     """How far a boot has come, in order; FAILED and EXPIRED end it from anywhere."""
 
@@ -314,19 +328,30 @@ class BootSession:
     address: str = ""  # the client's IP address
     phase: BootPhase = BootPhase.CREATED
     phase_at: datetime | None = None
-    image_bytes: int = 0
+    plan: BootPlan | None = None  # from its script on
     sent_bytes: int = 0
     error: str = ""
-    recipe: str = ""  # what the image is, and the way it boots: known when the script is served
-    method: str = ""
-    entry: str = ""  # of the disc's menu, where a person chose one for this boot
     stalled: str = ""  # why it does not move, most likely, in a sentence; "" while it moves
-    profile: str = ""  # the id of the run-time profile that its script follows; "" for none
 
     @property
     def machine_name(self) -> str:
         """What the ledger calls its machine: the best name that it gave, else its address."""
         return self.machine.name or self.address
+
+    @property
+    def image_bytes(self) -> int:
+        """How much its script fetches of the image; 0 until there is a script."""
+        return self.plan.image_bytes if self.plan else 0
+
+    @property
+    def recipe(self) -> str:
+        """What the image is, by the name of its recipe; "" until there is a script."""
+        return self.plan.recipe if self.plan else ""
+
+    @property
+    def method(self) -> str:
+        """What the machine does to boot it, as in Method; "" until there is a script."""
+        return self.plan.way.method.value if self.plan else ""
 
 
 REDIRECTION = "redirection"  # the protocol of what goes over AMT's virtual drive

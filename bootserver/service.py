@@ -17,6 +17,7 @@ from aiohttp import web
 from bootserver.amt.boot.boots import AmtBoots
 from bootserver.amt.boot.remote_boot import BootParts
 from bootserver.amt.hosts import AmtHosts
+from bootserver.boot.service import BootService
 from bootserver.config import Config
 from bootserver.database import open_database
 from bootserver.errors import BootServerError, ServiceError, StubError
@@ -25,12 +26,11 @@ from bootserver.http.api.parts import AdminParts
 from bootserver.http.boot_app import make_boot_app
 from bootserver.http.connections import Connections
 from bootserver.http.port import Port
+from bootserver.images.decide import Site
 from bootserver.images.library import Library
 from bootserver.images.part import sweep_library
 from bootserver.images.tree import ImageTrees
 from bootserver.limits import ServerLimits
-from bootserver.plane import BootPlane
-from bootserver.scripts import Scripts, site_of
 from bootserver.sessions.bus import Bus
 from bootserver.sessions.ledger import Ledger
 from bootserver.sessions.profiles import ProfileStore
@@ -40,7 +40,7 @@ from bootserver.state import held_state
 from bootserver.stub.issued import IssuedStubs
 from bootserver.stub.loaders import problems
 from bootserver.stub.order import order_stub, own_url
-from bootserver.tftp.content import open_on_plane
+from bootserver.tftp.content import open_content
 from bootserver.tftp.options import Limits
 from bootserver.tftp.server import TftpServer
 from bootserver.tls.authority import SiteAuthority
@@ -94,15 +94,14 @@ async def run(config: Config, announce: Announce) -> None:
             trees = ImageTrees()
             parts.callback(trees.close)
             profiles = ProfileStore(engine)
-            scripts = Scripts(config, library, trees, ledger, profiles)
             address = _own_address(config)
             open_stub = None
             if config.boot.open_menu:  # its machines go on calling where they have called already
                 open_stub = await issued.issue(order_stub(config, servers=[address or NOWHERE]))
-            plane = BootPlane(config, scripts, trees, issued, ledger, profiles, open_stub)
+            boot_service = BootService(config, library, trees, issued, ledger, profiles, open_stub)
             authority = SiteAuthority(config)
             hosts = AmtHosts(config, engine)
-            remote = BootParts(config, site_of(config), library, issued, ledger, hosts, authority)
+            remote = BootParts(config, Site.of(config), library, issued, ledger, hosts, authority)
             admin_app = make_admin_app(
                 AdminParts(
                     config,
@@ -116,7 +115,7 @@ async def run(config: Config, announce: Announce) -> None:
                     limits,
                 )
             )
-            stops = await _start_planes(config, plane, authority, admin_app, limits)
+            stops = await _start_planes(config, boot_service, authority, admin_app, limits)
             async with asyncio.TaskGroup() as tasks:
                 background = [
                     tasks.create_task(library.watch(config.images.scan_interval_s)),
@@ -142,27 +141,27 @@ async def run(config: Config, announce: Announce) -> None:
 
 async def _start_planes(
     config: Config,
-    plane: BootPlane,
+    boot_service: BootService,
     authority: SiteAuthority,
     admin_app: web.Application,
     limits: ServerLimits,
 ) -> dict[str, Stop]:
     """Start all that can be started; what cannot is one line. Returns how to stop each."""
     server = config.server
-    boots = Connections(
+    connections = Connections(
         limits.config, limits.connections, limits.connections_per_address, server.trusted_proxies
     )
     admins = Connections(limits.config, limits.admin_connections)
-    boot = Port(make_boot_app(plane), boots, grace_s=server.grace_s)
+    boot = Port(make_boot_app(boot_service), connections, grace_s=server.grace_s)
     admin = Port(admin_app, admins, grace_s=ADMIN_GRACE_S)
     starts = {
         "boot plane": _serve_http(boot, server.address, server.boot_port),
         "dashboard": _serve_http(admin, server.admin_address, server.admin_port),
     }
     if server.https_port:
-        starts[OVER_HTTPS] = _serve_https(config, plane, authority, boots)
+        starts[OVER_HTTPS] = _serve_https(config, boot_service, authority, connections)
     if config.tftp.enabled:
-        starts["tftp"] = _serve_tftp(config, plane, limits)
+        starts["tftp"] = _serve_tftp(config, boot_service, limits)
     stops: dict[str, Stop] = {}
     for name, start in starts.items():
         try:
@@ -182,14 +181,14 @@ async def _start_planes(
 
 
 async def _serve_https(
-    config: Config, plane: BootPlane, authority: SiteAuthority, boots: Connections
+    config: Config, boot_service: BootService, authority: SiteAuthority, connections: Connections
 ) -> Stop:
     """Serve the boot plane once more, for firmware that fetches over HTTPS only."""
     server = config.server
     tls = await asyncio.to_thread(authority.server_context)  # the first time, it makes keys
     for problem in authority.problems():
         log.warning("certificate.problem", problem=problem)
-    port = Port(make_boot_app(plane), boots, grace_s=server.grace_s, tls=tls)
+    port = Port(make_boot_app(boot_service), connections, grace_s=server.grace_s, tls=tls)
     return await _serve_http(port, server.address, server.https_port)
 
 
@@ -205,10 +204,10 @@ async def _serve_http(port: Port, address: str, number: int) -> Stop:
     return port.stop
 
 
-async def _serve_tftp(config: Config, plane: BootPlane, limits: ServerLimits) -> Stop:
+async def _serve_tftp(config: Config, boot_service: BootService, limits: ServerLimits) -> Stop:
     tftp = config.tftp
     server = TftpServer(
-        partial(open_on_plane, plane),
+        partial(open_content, boot_service),
         hosts=None if config.server.address == "*" else [config.server.address],
         port=tftp.port,
         limits=Limits(

@@ -81,15 +81,15 @@ async def show_image(config: Config, image_id: str, as_json: bool) -> None:
 @with_config
 async def explain_image(config: Config, image_id: str, client: str | None, as_json: bool) -> None:
     """Say what an image is, and why; what happens on BIOS and UEFI; what will not work."""
+    from bootserver.images.decide import Site
     from bootserver.images.explain import explain
-    from bootserver.scripts import site_of
 
     async with open_state(config) as engine, open_library(config, engine) as library:
         image = await _whole_image(library, image_id)
         machine = await _client(engine, client) if client else None
     if image.problem:
         raise ImageError(f"{image.id} cannot be booted: {image.problem}")
-    explanation = explain(image, site_of(config), machine)
+    explanation = explain(image, Site.of(config), machine)
     if as_json:
         print_json(explanation.as_json())
         return
@@ -257,10 +257,10 @@ def _details(image: Image, config: Config) -> dict[str, Any]:
 
 def _explanation(image: Image, config: Config) -> Explanation | None:
     """What is known of an image that can be booted."""
+    from bootserver.images.decide import Site
     from bootserver.images.explain import explain
-    from bootserver.scripts import site_of
 
-    return explain(image, site_of(config)) if image.facts and not image.problem else None
+    return explain(image, Site.of(config)) if image.facts and not image.problem else None
 
 
 def _outlook(image: Image, config: Config) -> str:

@@ -1,14 +1,16 @@
 """The boot plane over HTTP, with or without TLS: read-only, everything behind a token.
 
+{token} is a stub's. {boot} is the key of one boot's session, or a stub's token.
+
 | route                                         | serves                                   |
 |-----------------------------------------------|------------------------------------------|
 | GET, HEAD `/b/{token}/boot.ipxe`              | the boot script, a menu, or a sentence   |
 | GET, HEAD `/b/{token}/{picked}/boot.ipxe`     | … for what was chosen: `pick/ID/entry/3` |
-| GET, HEAD `/b/{token}/image.iso`              | the image, with ranges                   |
-| GET, HEAD `/b/{token}/tree/{path}`            | a file in it, with ranges; or a listing  |
+| GET, HEAD `/b/{boot}/image.iso`               | the image, with ranges                   |
+| GET, HEAD `/b/{boot}/tree/{path}`             | a file in it, with ranges; or a listing  |
 | GET, HEAD `/b/{token}/stub.iso`               | the stub, for virtual media over HTTP    |
 | GET, HEAD `/b/{token}/stub.efi`               | as one program, for UEFI HTTP boot       |
-| GET, HEAD `/b/{token}/phase/{phase}`          | nothing; the machine is so far           |
+| GET, HEAD `/b/{boot}/phase/{phase}`           | nothing; the machine is so far           |
 | GET, HEAD `/boot.ipxe`                        | `[boot] open_menu`: for machines without |
 | GET, HEAD `/nbp/autoexec.ipxe`                | a stub; where iPXE for UEFI looks itself |
 | GET, HEAD `/nbp/{name}`                       | public loaders: memdisk, ramdisk.efi, …  |
@@ -21,6 +23,9 @@ from urllib.parse import quote
 
 from aiohttp import hdrs, web
 
+from bootserver.boot.files import WHOLE_IMAGE
+from bootserver.boot.script import Pick
+from bootserver.boot.service import BootService, Delivery
 from bootserver.fields import parse_server_url
 from bootserver.http.errors import plain_errors
 from bootserver.http.files import send_file
@@ -29,12 +34,11 @@ from bootserver.http.incoming import machine_query, plain_address, route
 from bootserver.http.listing import render_listing
 from bootserver.http.tcp_info import tcp_facts
 from bootserver.images.overlay import Served
-from bootserver.model import BootSession, Content, StubFormat, TransferEnd
+from bootserver.layout import Layout
+from bootserver.model import BootSession, Content, StubFormat
 from bootserver.openfile import open_file
-from bootserver.plane import WHOLE_IMAGE, BootPlane
-from bootserver.scripts import Pick
 
-PLANE = web.AppKey("plane", BootPlane)
+SERVICE = web.AppKey("boot_service", BootService)
 
 SCRIPT_TYPE = "text/plain"
 ISO_TYPE = "application/x-iso9660-image"
@@ -42,18 +46,18 @@ EFI_TYPE = "application/efi"  # UEFI 2.10, 24.7.2
 BINARY_TYPE = "application/octet-stream"
 
 
-def make_boot_app(plane: BootPlane) -> web.Application:
+def make_boot_app(service: BootService) -> web.Application:
     """The boot plane's aiohttp application."""
     app = web.Application(middlewares=[plain_errors])
-    app[PLANE] = plane
+    app[SERVICE] = service
     routes = {
         "/b/{token}/boot.ipxe": _script,
         "/b/{token}/{picked:(?:pick|entry)/.+}/boot.ipxe": _script,
-        "/b/{token}/image.iso": _image,
-        "/b/{token}/tree/{path:.*}": _tree,
+        "/b/{boot}/image.iso": _image,
+        "/b/{boot}/tree/{path:.*}": _tree,
         "/b/{token}/stub.iso": _stub_iso,
         "/b/{token}/stub.efi": _stub_efi,
-        "/b/{token}/phase/{phase}": _beacon,
+        "/b/{boot}/phase/{phase}": _beacon,
         "/boot.ipxe": _open_script,
         "/nbp/autoexec.ipxe": _open_script,
         "/nbp/{name}": _loader,
@@ -68,7 +72,7 @@ async def _script(request: web.Request) -> web.StreamResponse:
         return web.Response(content_type=SCRIPT_TYPE)
     match = request.match_info
     return _script_response(
-        await request.app[PLANE].script(
+        await request.app[SERVICE].script(
             match["token"],
             machine_query(request.rel_url.raw_query_string),
             _address(request),
@@ -79,7 +83,7 @@ async def _script(request: web.Request) -> web.StreamResponse:
 
 
 async def _open_script(request: web.Request) -> web.StreamResponse:
-    return _script_response(request.app[PLANE].open_script(_origin(request)))
+    return _script_response(request.app[SERVICE].open_script(_origin(request)))
 
 
 def _script_response(text: str) -> web.Response:
@@ -87,18 +91,19 @@ def _script_response(text: str) -> web.Response:
 
 
 async def _image(request: web.Request) -> web.StreamResponse:
-    plane = request.app[PLANE]
-    served, session = await plane.image(request.match_info["token"], _address(request))
-    return await _send_for_boot(request, WHOLE_IMAGE, served, session, ISO_TYPE)
+    service, key = request.app[SERVICE], request.match_info["boot"]
+    files, session = await service.files(key, _address(request))
+    return await _send_for_boot(request, WHOLE_IMAGE, await files.whole(), session, ISO_TYPE)
 
 
 async def _tree(request: web.Request) -> web.StreamResponse:
-    plane = request.app[PLANE]
-    token, path = request.match_info["token"], f"/{request.match_info['path']}"
+    service, key = request.app[SERVICE], request.match_info["boot"]
+    path = f"/{request.match_info['path']}"
+    files, session = await service.files(key, _address(request), _origin(request))
     if path.endswith("/"):
-        nodes = await plane.listing(token, path, _address(request))
+        nodes = await files.listing(path)
         return web.Response(text=render_listing(path, nodes), content_type="text/html")
-    served, session = await plane.file(token, path, _address(request), _origin(request))
+    served = await files.file(path)
     if served is None:
         raise web.HTTPMovedPermanently(f"./{quote(path.rpartition('/')[2])}/")
     return await _send_for_boot(request, f"tree{path}", served, session, BINARY_TYPE)
@@ -112,75 +117,61 @@ async def _send_for_boot(
     content_type: str,
 ) -> web.StreamResponse:
     """Send what a boot fetches, and tell the ledger how it goes."""
-    plane = request.app[PLANE]
-    fetch = None
-    if session and request.method == "GET":
-        fetch = plane.fetch(
-            session,
-            name,
-            "http",
-            served.size_bytes,
-            by_ipxe=_by_ipxe(request),
-            is_range=hdrs.RANGE in request.headers,
-            ask_tcp=tcp_facts(request),
-        )
-    end, status = TransferEnd.SERVER_LEFT, 0  # also if this is cancelled
-    try:
-        with await open_file(served.content, served.layout) as file:
-            on_sent = fetch.sent if fetch else _uncounted
-            sent = await send_file(
-                request,
-                file,
-                content_type=content_type,
-                on_sent=on_sent,
-                stalled_s=plane.stalled_s,
-            )
-        end, status = sent.end, sent.response.status
-    finally:
-        if session and fetch:
-            plane.fetched(session, fetch, end, in_one_piece=status == 200)
-    return sent.response
+    delivery = request.app[SERVICE].delivery(
+        session if request.method == "GET" else None,
+        name,
+        "http",
+        served.size_bytes,
+        by_ipxe=_by_ipxe(request),
+        is_range=hdrs.RANGE in request.headers,
+        ask_tcp=tcp_facts(request),
+    )
+    with delivery as sending:
+        return await _send(request, served.content, served.layout, content_type, sending)
 
 
 async def _stub_iso(request: web.Request) -> web.StreamResponse:
-    stub = await request.app[PLANE].stub(request.match_info["token"], StubFormat.ISO)
-    return await _send_static(request, stub, ISO_TYPE)
+    stub = await request.app[SERVICE].stub(request.match_info["token"], StubFormat.ISO)
+    return await _send(request, stub, None, ISO_TYPE, Delivery())
 
 
 async def _stub_efi(request: web.Request) -> web.StreamResponse:
-    stub = await request.app[PLANE].stub(request.match_info["token"], StubFormat.EFI)
-    return await _send_static(request, stub, EFI_TYPE)
+    stub = await request.app[SERVICE].stub(request.match_info["token"], StubFormat.EFI)
+    return await _send(request, stub, None, EFI_TYPE, Delivery())
 
 
 async def _loader(request: web.Request) -> web.StreamResponse:
-    loader = await request.app[PLANE].loader(request.match_info["name"])
+    loader = await request.app[SERVICE].loader(request.match_info["name"])
     efi = request.match_info["name"].endswith(".efi")  # firmware boots no other type
-    return await _send_static(request, loader, EFI_TYPE if efi else BINARY_TYPE)
+    content_type = EFI_TYPE if efi else BINARY_TYPE
+    return await _send(request, loader, None, content_type, Delivery())
 
 
 async def _beacon(request: web.Request) -> web.StreamResponse:
     if request.method != "HEAD":
         match = request.match_info
-        await request.app[PLANE].beacon(match["token"], match["phase"], _address(request))
+        await request.app[SERVICE].beacon(match["boot"], match["phase"], _address(request))
     return web.Response(text="noted\n", headers={"Cache-Control": "no-store"})
 
 
-async def _send_static(
-    request: web.Request, content: Content, content_type: str
+async def _send(
+    request: web.Request,
+    content: Content,
+    layout: Layout | None,
+    content_type: str,
+    delivery: Delivery,
 ) -> web.StreamResponse:
-    with await open_file(content) as file:
+    with await open_file(content, layout) as file:
         sent = await send_file(
             request,
             file,
             content_type=content_type,
-            on_sent=_uncounted,
-            stalled_s=request.app[PLANE].stalled_s,
+            on_sent=delivery.sent,
+            stalled_s=request.app[SERVICE].stalled_s,
         )
+    delivery.end = sent.end
+    delivery.in_one_piece = sent.response.status == 200
     return sent.response
-
-
-def _uncounted(_sent_bytes: int) -> None:
-    """Bytes that belong to no boot's image."""
 
 
 def _by_ipxe(request: web.Request) -> bool:
@@ -193,13 +184,13 @@ def _origin(request: web.Request) -> str:
     It is for the system that is booted, which seldom knows TLS: who came over ours gets the plain
     one beside it. Of a proxy's TLS we know no plain one.
     """
-    plane = request.app[PLANE]
+    service = request.app[SERVICE]
     if request.transport and request.transport.get_extra_info("sslcontext"):
-        return plane.http_url(_own_address(request))
+        return service.http_url(_own_address(request))
     try:
         return parse_server_url(f"{request.scheme}://{request.host}")
     except ValueError:
-        return plane.http_url()
+        return service.http_url()
 
 
 def _address(request: web.Request) -> str:

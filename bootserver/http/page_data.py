@@ -15,9 +15,9 @@ from bootserver.http.api.machines import configured as configured_json
 from bootserver.http.api.machines import profile_json
 from bootserver.http.api.parts import parts_of
 from bootserver.http.api.status import status_json
+from bootserver.images.decide import Site
 from bootserver.images.explain import explain
 from bootserver.model import BootPhase, BootSession, Method
-from bootserver.scripts import site_of
 from bootserver.sessions.export import boots_json
 from bootserver.sessions.tracker import ORDER, STARTING
 
@@ -122,7 +122,7 @@ def image_names(request: web.Request) -> list[str]:
 def images(request: web.Request) -> list[Json]:
     """The images, each with its explanation where there is one."""
     parts = parts_of(request)
-    site = site_of(parts.config)
+    site = Site.of(parts.config)
     return [
         {
             "image": image_json(parts, image),

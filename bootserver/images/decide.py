@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Self
 
+from bootserver.config import Config
 from bootserver.images.menus.choice import Choice
 from bootserver.images.recipes import recipe_of
 from bootserver.images.recipes.offers import MIB, Boot, Offer, OwnMenu, Wishes
@@ -26,16 +28,26 @@ class Site:
     bios_limit_mib: int
     wimboot: bool = False
 
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        """The site of that configuration."""
+        wimboot = "wimboot" in config.stub.loaders
+        return cls(config.boot.os_room_mib, config.boot.bios_limit_mib, wimboot)
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The way to boot this image on this machine; None with the refusal, or with a choice."""
+    """How to boot this image on this machine; no offer with the refusal, or with a choice."""
 
-    way: Way | None
+    offer: Offer | None
     refusal: str = ""  # of a choice, why there is one
     needed_mib: int = 0  # memory, also of the way that was refused; 0 if there is none at all
-    offer: Offer | None = None  # what the way costs
     choice: Choice | None = None  # a person has to say which entry of the disc's menu
+
+    @property
+    def way(self) -> Way | None:
+        """The way that is offered."""
+        return self.offer.way if self.offer else None
 
 
 def decide(image: Image, machine: Machine, site: Site) -> Decision:
@@ -57,7 +69,7 @@ def decide(image: Image, machine: Machine, site: Site) -> Decision:
             refusals.append(refusal)
             needed_mib = needed_mib or _mib(offer.needed_bytes)
         else:
-            return Decision(offer.way, "", _mib(offer.needed_bytes), offer)
+            return Decision(offer, "", _mib(offer.needed_bytes))
     return Decision(None, "; ".join(dict.fromkeys(refusals)), needed_mib)
 
 

@@ -104,6 +104,17 @@ class Library:
             facts = await asyncio.to_thread(inspect_iso, Path(image.content.path))
         require_entry(image_id, facts, entry)
 
+    def ready(self, image_id: str) -> Image:
+        """The image, if it can be served; else ImageError, or ImageNotReadyError for a while."""
+        image = self.get(image_id)
+        if image.problem:
+            raise ImageError(f"{image.id} cannot be booted: {image.problem}")
+        if not image.sha256:
+            done, total = self.progress(image_id) or (0, image.size_bytes)
+            percent = 100 * done // max(total, 1)
+            raise ImageNotReadyError(f"{image.id} has just arrived; {percent} % of it is checked")
+        return image
+
     def progress(self, image_id: str) -> tuple[int, int] | None:
         """Bytes hashed and in all, None for an image that is not waiting to be hashed."""
         file = self._files.get(image_id)

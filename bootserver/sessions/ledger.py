@@ -17,7 +17,15 @@ from sqlalchemy.exc import IntegrityError
 
 from bootserver import clock
 from bootserver.errors import DatabaseError
-from bootserver.model import BootEvent, BootPhase, BootSession, Machine, Transfer, TransferEnd
+from bootserver.model import (
+    BootEvent,
+    BootPhase,
+    BootPlan,
+    BootSession,
+    Machine,
+    Transfer,
+    TransferEnd,
+)
 from bootserver.sessions.bus import Bus
 from bootserver.sessions.diagnosis import Cause, diagnose
 from bootserver.sessions.live import AskTcp, Fetch, LiveBoot, LiveBoots
@@ -135,15 +143,16 @@ class Ledger:
                 and is_same_machine(other, machine, address)
             ):
                 self.advance(other.key, BootPhase.FAILED, "the machine started over")
-        self._change(session.key, image=image, machine=machine, address=address)
+        plan = session.plan if session.image == image else None
+        self._change(session.key, image=image, plan=plan, machine=machine, address=address)
         self.advance(session.key, BootPhase.STUB_STARTED)
         boot = self._live[session.key]
         self._live.file(boot)
         return boot.settle()
 
-    def find(self, token: str, address: str) -> BootSession | None:
+    def find(self, token_or_key: str, address: str) -> BootSession | None:
         """The live session of that key, else the newest of that stub token at that address."""
-        boot = self._live.get(token) or self._live.newest_at(token, address)
+        boot = self._live.get(token_or_key) or self._live.newest_at(token_or_key, address)
         return boot.settle() if boot else None
 
     async def latest(self, session: BootSession) -> BootSession:
@@ -185,25 +194,9 @@ class Ledger:
             if error:
                 log.warning("boot.hindered", session=boot.session.id, reason=error)
 
-    def expect(
-        self,
-        key: str,
-        image_bytes: int,
-        *,
-        recipe: str = "",
-        method: str = "",
-        entry: str = "",
-        profile: str = "",
-    ) -> None:
-        """Say how a session boots: how much it fetches, of what kind of image, which way, why."""
-        self._change(
-            key,
-            image_bytes=image_bytes,
-            recipe=recipe,
-            method=method,
-            entry=entry,
-            profile=profile,
-        )
+    def set_plan(self, key: str, plan: BootPlan) -> None:
+        """Keep with a session how it boots."""
+        self._change(key, plan=plan)
 
     # ---- What they fetch ----
 

@@ -8,10 +8,22 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import TypeAdapter
 from sqlalchemy import Row
 
 from bootserver.database import SESSIONS, TRANSFERS, machine_of, machine_values
-from bootserver.model import BootEvent, BootPhase, BootSession, SeenMachine, Transfer
+from bootserver.model import (
+    BootEvent,
+    BootPhase,
+    BootPlan,
+    BootSession,
+    Method,
+    SeenMachine,
+    Transfer,
+    Way,
+)
+
+_PLAN = TypeAdapter(BootPlan)
 
 
 def machine_rows(sessions: Iterable[BootSession]) -> dict[str, dict[str, Any]]:
@@ -43,8 +55,13 @@ def _oldest_first(sessions: Iterable[BootSession]) -> list[BootSession]:
 
 def session_row(session: BootSession) -> dict[str, Any]:
     """A row of SESSIONS."""
-    row = {column.name: getattr(session, column.name) for column in SESSIONS.columns}
+    plan = session.plan
+    names = set(SESSIONS.columns.keys()) - {"entry", "profile"}
+    row = {name: getattr(session, name) for name in names}
     return row | {
+        "plan": _PLAN.dump_json(plan).decode() if plan else "",
+        "entry": plan.entry if plan else "",
+        "profile": plan.profile if plan else "",
         "created_at": session.created_at.timestamp(),
         "phase_at": session.phase_at.timestamp() if session.phase_at else None,
         "machine": json.dumps(asdict(session.machine)),
@@ -54,15 +71,32 @@ def session_row(session: BootSession) -> dict[str, Any]:
 def session_of(row: Row[Any]) -> BootSession:
     """The session of that row."""
     values = row._asdict()
-    del values["machine_name"]
+    for name in ("machine_name", "image_bytes", "recipe", "method", "entry", "profile"):
+        del values[name]
     return BootSession(
         **values
         | {
+            "plan": _plan_of(row),
             "created_at": time_of(row.created_at),
             "phase": BootPhase(row.phase),
             "phase_at": time_of(row.phase_at) if row.phase_at is not None else None,
             "machine": machine_of(row.machine),
         }
+    )
+
+
+def _plan_of(row: Row[Any]) -> BootPlan | None:
+    """How that session boots; an older bootserver wrote only what these columns have."""
+    if row.plan:
+        return _PLAN.validate_json(row.plan)
+    if not row.method:
+        return None
+    return BootPlan(
+        row.recipe,
+        Way(Method(row.method)),
+        image_bytes=row.image_bytes,
+        entry=row.entry,
+        profile=row.profile,
     )
 
 

@@ -21,10 +21,19 @@ from bootserver.http.api.parts import AdminParts
 from bootserver.http.connections import Connections
 from bootserver.http.page_data import is_live
 from bootserver.http.port import Port
+from bootserver.images.decide import Site
 from bootserver.images.library import Library
 from bootserver.limits import ServerLimits
-from bootserver.model import BootEvent, BootPhase, BootSession, Machine, Transfer
-from bootserver.scripts import site_of
+from bootserver.model import (
+    BootEvent,
+    BootPhase,
+    BootPlan,
+    BootSession,
+    Machine,
+    Method,
+    Transfer,
+    Way,
+)
 from bootserver.sessions.bus import Bus
 from bootserver.sessions.ledger import Ledger
 from bootserver.sessions.profiles import ProfileStore
@@ -85,7 +94,7 @@ async def dashboard(config: Config) -> AsyncIterator[Dashboard]:
         issued = IssuedStubs(engine, config.state.path)
         hosts, authority = AmtHosts(config, engine), SiteAuthority(config)
         ledger = Ledger(store, expire_after=timedelta(days=1), bus=bus)
-        remote = BootParts(config, site_of(config), library, issued, ledger, hosts, authority)
+        remote = BootParts(config, Site.of(config), library, issued, ledger, hosts, authority)
         parts = AdminParts(
             *(config, library, ledger, bus, ProfileStore(engine), issued),
             *(hosts, AmtBoots(remote, bus), ServerLimits(config.limits)),
@@ -161,8 +170,7 @@ async def test_a_long_boot_is_shown_however_many_others_were_handed_off_meanwhil
 async def test_a_system_that_fetches_its_root_is_shown_until_it_has_it(dashboard: Dashboard):
     started = replace(
         session(1, BootPhase.HANDED_OFF),
-        method="kernel",
-        image_bytes=20_000_000,
+        plan=BootPlan("debian-live", Way(Method.KERNEL), image_bytes=20_000_000),
         sent_bytes=20_000_000,
     )
     root = Transfer(

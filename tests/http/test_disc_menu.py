@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from bootserver.boot.script import Pick
 from bootserver.config import Config
+from bootserver.images.decide import Site
 from bootserver.images.explain import explain
-from bootserver.scripts import Pick, site_of
 from bootserver.selector import Selector
 from bootserver.stub.order import order_stub
 from tests.fixtures.isos import make_iso
@@ -67,7 +68,7 @@ async def test_the_entry_that_is_chosen_is_booted_and_kept_with_the_boot(plane: 
     key = re.findall(r"/b/(\w+)/tree/vmlinuz", script)[0]
     assert await plane.body(f"/b/{key}/tree/initrd.gz") == b"initrd"
     [boot] = await plane.recorded()
-    assert (boot.entry, boot.error, boot.method) == ("#3", "", "kernel")
+    assert (boot.plan.entry, boot.error, boot.method) == ("#3", "", "kernel")
 
 
 async def test_the_entry_is_chosen_after_the_image(plane: Plane):
@@ -107,7 +108,7 @@ async def test_a_side_car_a_profile_and_a_stub_choose_beforehand(plane: Plane):
 
 
 async def test_explain_shows_the_entries_and_that_the_machine_asks(plane: Plane):
-    told = explain(plane.library.get("rescue"), site_of(plane.config))
+    told = explain(plane.library.get("rescue"), Site.of(plane.config))
 
     assert told.bios.method == "choose"
     assert not told.bios.verified

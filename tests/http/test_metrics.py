@@ -14,7 +14,14 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from bootserver.config import PROJECT, Config
-from bootserver.model import BootPhase, Firmware, Machine
+from bootserver.model import (
+    BootPhase,
+    BootPlan,
+    Firmware,
+    Machine,
+    Method,
+    Way,
+)
 from tests.fixtures.admin import PC, Admin, running_admin
 from tests.fixtures.isos import make_iso
 
@@ -57,7 +64,7 @@ async def test_before_the_first_boot_everything_is_there_and_zero(admin: Admin):
 
 async def test_a_boot_is_counted_once_in_each_of_its_phases(admin: Admin):
     session = admin.ledger.start("token", "rescue", PC, "192.0.2.9")
-    admin.ledger.expect(session.key, 1000)
+    admin.ledger.set_plan(session.key, BootPlan("disc", Way(Method.MEMDISK), image_bytes=1000))
     in_progress = await total(admin, "boots_in_progress")
     for phase in (BootPhase.SCRIPT_SERVED, BootPhase.FETCHING, BootPhase.HANDED_OFF):
         admin.ledger.advance(session.key, phase)
@@ -91,7 +98,7 @@ async def test_a_restart_counts_nothing_twice(config: Config):
     make_iso(config.images.path / "rescue.iso", bios=True)
     async with running_admin(config) as admin:
         session = admin.ledger.start("token", "rescue", PC, "192.0.2.9")
-        admin.ledger.expect(session.key, 1000, recipe="disc", method="memdisk")
+        admin.ledger.set_plan(session.key, BootPlan("disc", Way(Method.MEMDISK), image_bytes=1000))
         admin.ledger.advance(session.key, BootPhase.FETCHING)
         await admin.ledger.flush()
         await admin.boot(Machine(mac="52:54:00:00:00:02"))

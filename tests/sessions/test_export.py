@@ -15,7 +15,17 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from bootserver.config import PROJECT
 from bootserver.database import open_database
-from bootserver.model import BootEvent, BootPhase, BootSession, Firmware, Machine, Transfer
+from bootserver.model import (
+    BootEvent,
+    BootPhase,
+    BootPlan,
+    BootSession,
+    Firmware,
+    Machine,
+    Method,
+    Transfer,
+    Way,
+)
 from bootserver.sessions import export
 from bootserver.sessions.export import COLUMNS, FORMATS, PHASE_COLUMNS, Wanted
 from bootserver.sessions.shape import boot_json
@@ -47,10 +57,8 @@ async def record(
         address="192.0.2.9",
         phase=BootPhase.HANDED_OFF,
         phase_at=at + timedelta(seconds=7),
-        image_bytes=1000,
+        plan=BootPlan("debian-live", Way(Method.KERNEL), image_bytes=1000),
         sent_bytes=1000,
-        recipe="debian-live",
-        method="kernel",
     )
     events = [
         BootEvent(session.id, phase, at + timedelta(seconds=seconds))

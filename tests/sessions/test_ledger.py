@@ -11,7 +11,16 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from bootserver.database import DatabaseEngine, open_database
-from bootserver.model import BootPhase, BootSession, Firmware, Machine, TransferEnd
+from bootserver.model import (
+    BootPhase,
+    BootPlan,
+    BootSession,
+    Firmware,
+    Machine,
+    Method,
+    TransferEnd,
+    Way,
+)
 from bootserver.sessions import ledger as ledger_module
 from bootserver.sessions import tracker
 from bootserver.sessions.ledger import Ledger
@@ -41,7 +50,7 @@ def ledger(store: SessionStore) -> Ledger:
 
 async def test_a_boot_is_read_back_as_it_was_written(ledger: Ledger, store: SessionStore):
     session = ledger.start("token", "image", HERE, "192.0.2.9")
-    ledger.expect(session.key, 1000)
+    ledger.set_plan(session.key, BootPlan("disc", Way(Method.MEMDISK), image_bytes=1000))
     ledger.advance(session.key, BootPhase.FETCHING)
     fetch = ledger.fetch(session.key, "image.iso", "http", 1000)
     fetch.sent(300)

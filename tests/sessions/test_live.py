@@ -11,7 +11,16 @@ import pytest
 from structlog.testing import capture_logs
 
 from bootserver.database import open_database
-from bootserver.model import REDIRECTION, BootPhase, BootSession, Machine, TransferEnd
+from bootserver.model import (
+    REDIRECTION,
+    BootPhase,
+    BootPlan,
+    BootSession,
+    Machine,
+    Method,
+    TransferEnd,
+    Way,
+)
 from bootserver.sessions import diagnosis, live, summary
 from bootserver.sessions.bus import Bus
 from bootserver.sessions.diagnosis import TcpFacts
@@ -252,7 +261,7 @@ async def test_a_boot_that_fails_while_it_stands_keeps_the_cause(ledger: Ledger,
 
 async def test_one_line_sums_up_a_boot(ledger: Ledger):
     session = begin(ledger)
-    ledger.expect(session.key, 100, recipe="debian-live", method="kernel")
+    ledger.set_plan(session.key, BootPlan("debian-live", Way(Method.KERNEL), image_bytes=100))
     fetch = ledger.fetch(session.key, "image.iso", "http", 100)
     fetch.sent(100)
     ledger.fetched(session.key, fetch, TransferEnd.COMPLETE)

@@ -8,10 +8,13 @@ from bootserver.model import (
     REDIRECTION,
     BootEvent,
     BootPhase,
+    BootPlan,
     BootSession,
     Firmware,
     Machine,
+    Method,
     Transfer,
+    Way,
 )
 from bootserver.sessions.shape import boot_json, fetch_bytes_per_s, progress
 
@@ -26,10 +29,8 @@ SESSION = BootSession(
     address="192.0.2.9",
     phase=BootPhase.FETCHING,
     phase_at=NOW - timedelta(seconds=20),
-    image_bytes=300_000_000,
+    plan=BootPlan("debian-live", Way(Method.KERNEL), image_bytes=300_000_000),
     sent_bytes=200_000_000,
-    recipe="debian-live",
-    method="kernel",
 )
 EVENTS = [
     BootEvent("0badcafe", BootPhase.CREATED, NOW - timedelta(seconds=30)),
@@ -109,7 +110,8 @@ def test_what_stands_still_has_no_speed_and_nobody_knows_the_time_left():
 def test_after_the_hand_off_what_counts_is_what_the_system_fetches():
     loaded = replace(MOVING, ended_at=NOW, outcome="complete", sent_bytes=200_000_000)
     root = replace(MOVING, number=2, name="tree/root.squashfs", sent_bytes=100_000_000)
-    started = replace(SESSION, phase=BootPhase.HANDED_OFF, image_bytes=200_000_000)
+    plan = BootPlan("debian-live", Way(Method.KERNEL), image_bytes=200_000_000)
+    started = replace(SESSION, phase=BootPhase.HANDED_OFF, plan=plan)
 
     fetching = boot_json(started, EVENTS, [loaded, root], now=NOW)
     quiet = boot_json(started, EVENTS, [loaded], now=NOW)

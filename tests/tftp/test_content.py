@@ -9,7 +9,7 @@ import pytest
 from bootserver.config import Config
 from bootserver.errors import ImageNotReadyError
 from bootserver.model import BootPhase
-from bootserver.tftp.content import open_on_plane
+from bootserver.tftp.content import open_content
 from bootserver.tftp.server import TftpRequest
 from tests.fixtures.isos import make_iso
 from tests.fixtures.plane import Plane, running_plane
@@ -28,7 +28,7 @@ def asking_for(name: str) -> TftpRequest:
 
 async def begin(plane: Plane) -> str:
     """The place of a boot's files, after its script."""
-    text = await open_on_plane(plane.boot, asking_for(f"b/{await plane.token()}/boot.ipxe"))
+    text = await open_content(plane.boot, asking_for(f"b/{await plane.token()}/boot.ipxe"))
     script = text.read(0, text.size_bytes).decode()
     [line] = [line for line in script.splitlines() if line.startswith("initrd")]
     return next(word for word in line.split() if word.endswith("/image.iso")).removesuffix(
@@ -43,7 +43,7 @@ async def transfers(plane: Plane):
 
 
 async def test_a_whole_image_is_a_complete_transfer(plane: Plane):
-    file = await open_on_plane(plane.boot, asking_for(await begin(plane) + "image.iso"))
+    file = await open_content(plane.boot, asking_for(await begin(plane) + "image.iso"))
     file.progress(file.size_bytes)
     file.close(True)
 
@@ -62,7 +62,7 @@ async def test_an_image_in_a_folder_is_picked_over_tftp(plane: Plane, name: str)
     await plane.look_again()
     token = await plane.token("")
 
-    text = await open_on_plane(plane.boot, asking_for(f"b/{token}/pick/{name}/boot.ipxe"))
+    text = await open_content(plane.boot, asking_for(f"b/{token}/pick/{name}/boot.ipxe"))
 
     assert b"/image.iso" in text.read(0, text.size_bytes)
     await plane.ledger.flush()
@@ -70,7 +70,7 @@ async def test_an_image_in_a_folder_is_picked_over_tftp(plane: Plane, name: str)
 
 
 async def test_a_transfer_that_ends_early_is_the_clients(plane: Plane):
-    file = await open_on_plane(plane.boot, asking_for(await begin(plane) + "image.iso"))
+    file = await open_content(plane.boot, asking_for(await begin(plane) + "image.iso"))
     file.progress(1000)
     file.close(False)
 
@@ -82,7 +82,7 @@ async def test_a_transfer_that_ends_early_is_the_clients(plane: Plane):
 
 
 async def test_a_client_that_only_asked_for_the_size_has_broken_nothing_off(plane: Plane):
-    file = await open_on_plane(plane.boot, asking_for(await begin(plane) + "image.iso"))
+    file = await open_content(plane.boot, asking_for(await begin(plane) + "image.iso"))
     file.close(False)
 
     session, none = await transfers(plane)
@@ -92,7 +92,7 @@ async def test_a_client_that_only_asked_for_the_size_has_broken_nothing_off(plan
 
 
 async def test_a_file_that_changes_ends_its_transfer_as_changed(plane: Plane):
-    file = await open_on_plane(plane.boot, asking_for(await begin(plane) + "image.iso"))
+    file = await open_content(plane.boot, asking_for(await begin(plane) + "image.iso"))
     file.progress(1000)
     plane.iso.write_bytes(bytes(5000))
     with pytest.raises(ImageNotReadyError):
@@ -110,6 +110,6 @@ async def test_parts_of_a_name_are_separated_in_any_way(plane: Plane):
         "b/{}/boot.ipxe", "/b/{}/boot.ipxe", "//b//{}///boot.ipxe", "./b/{}/./boot.ipxe",
         "\\b\\{}\\boot.ipxe", "/b\\{}\\\\boot.ipxe",
     ):  # fmt: skip
-        text = await open_on_plane(plane.boot, asking_for(name.format(token)))
+        text = await open_content(plane.boot, asking_for(name.format(token)))
 
         assert text.read(0, 6) == b"#!ipxe"

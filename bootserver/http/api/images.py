@@ -28,13 +28,13 @@ from bootserver.http.api.requests import (
 )
 from bootserver.http.api.shapes import JobKind, JobState
 from bootserver.images.add import add_image, add_upload
+from bootserver.images.decide import Site
 from bootserver.images.directory import image_id_of, remove_image
 from bootserver.images.download import shown_url
 from bootserver.images.explain import explain
 from bootserver.images.part import Progress
 from bootserver.images.settings import change_settings, settings_of
 from bootserver.model import BootPhase, Image
-from bootserver.scripts import site_of
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +44,7 @@ FETCHING = (BootPhase.SCRIPT_SERVED, BootPhase.FETCHING)
 
 def image_json(parts: AdminParts, image: Image) -> dict[str, Any]:
     """An image for the API and its event stream."""
-    known = explain(image, site_of(parts.config)) if image.facts and not image.problem else None
+    known = explain(image, Site.of(parts.config)) if image.facts and not image.problem else None
     progress = parts.library.progress(image.id)
     return {
         "id": image.id,
@@ -91,7 +91,7 @@ async def explain_image(request: web.Request) -> web.Response:
         raise ImageError(f"{image.id} cannot be explained: {image.problem}")
     if image.facts is None:
         raise ImageNotReadyError(f"{image.id} has just arrived and is being read")
-    return web.json_response(explain(image, site_of(parts_of(request).config)).as_json())
+    return web.json_response(explain(image, Site.of(parts_of(request).config)).as_json())
 
 
 # ---- Adding ----

@@ -11,8 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
-from bootserver.model import FileVersion, Image, Method, Way
-from bootserver.stub.render import (
+from bootserver.boot.render import (
     TITLE_COLUMNS,
     BootScript,
     MenuChoice,
@@ -22,6 +21,7 @@ from bootserver.stub.render import (
     render_message,
     render_open,
 )
+from bootserver.model import FileVersion, Image, Method, Way
 from tests.fixtures.readers import hostile_names, ipxe_commands
 
 IMAGE = Image("live", "/images/live.iso", FileVersion(1, 1, 1), title="Live ${x} && more")

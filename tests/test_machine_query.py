@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bootserver.boot.machine_query import parse_machine
 from bootserver.model import Firmware, Machine
-from bootserver.stub.machine import parse_machine
 
 
 def test_a_machine_is_read_from_the_query():

@@ -1,39 +1,46 @@
 """What machines may ask for, whatever the protocol: scripts, images, files, loaders, beacons.
 
-HTTP and TFTP are two skins over this. Everything lies behind a token: a stub's, or the key of one
-boot session, by which the script's own URLs are told apart.
+HTTP and TFTP are two skins over this. A URL names a stub by its token, or one boot by its session's
+key, which is what the script's own URLs have. Both are unguessable; where either will do, the
+parameter is called `token_or_key`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import structlog
 
+from bootserver.boot.files import WHOLE_IMAGE, BootFiles
+from bootserver.boot.render import render_open
+from bootserver.boot.script import (
+    NOTHING_PICKED,
+    RETRY_LATER_S,
+    RETRY_SOON_S,
+    BootScripts,
+    Pick,
+    message,
+)
 from bootserver.config import Config
-from bootserver.disc.volume import Node
-from bootserver.errors import DatabaseError, LoaderMissingError, UnknownTokenError
-from bootserver.images.overlay import Served, served_file, served_image
+from bootserver.errors import (
+    DatabaseError,
+    ImageNotReadyError,
+    LoaderMissingError,
+    UnknownTokenError,
+)
+from bootserver.images.decide import Site, ways_of
+from bootserver.images.library import Library
 from bootserver.images.tree import ImageTrees
 from bootserver.model import (
     BootPhase,
     BootSession,
     Content,
     FileVersion,
-    Image,
     StubFormat,
     TransferEnd,
-)
-from bootserver.scripts import (
-    NOTHING_PICKED,
-    RETRY_LATER_S,
-    RETRY_SOON_S,
-    UNKNOWN_STUB,
-    Pick,
-    Scripts,
-    hooks,
-    message,
 )
 from bootserver.sessions.ledger import Ledger
 from bootserver.sessions.live import AskTcp, Fetch
@@ -42,23 +49,37 @@ from bootserver.sessions.tracker import is_before
 from bootserver.stub.issued import IssuedStub, IssuedStubs
 from bootserver.stub.loaders import SERVED, sha256_of
 from bootserver.stub.order import own_url
-from bootserver.stub.render import render_open
 from bootserver.stub.site import plan_for_site, served_loader
 from bootserver.stub.write import shelve
 
 log = structlog.get_logger(__name__)
 
-WHOLE_IMAGE = "image.iso"  # below the token; the files in it are below "tree/"
 BEACONS = {"handoff": BootPhase.HANDED_OFF, "up": BootPhase.OS_UP}
+UNKNOWN_STUB = UnknownTokenError(
+    "this stub is not known to this server", hint="build a new one: bootserver stub build IMAGE"
+)
 
 
-class BootPlane:
+def _uncounted(_sent_bytes: int) -> None:
+    """Bytes that belong to no boot's image."""
+
+
+@dataclass(slots=True)
+class Delivery:
+    """How a file goes out: its sender calls `sent` with the bytes, and says how it ended."""
+
+    sent: Callable[[int], None] = _uncounted
+    end: TransferEnd = TransferEnd.SERVER_LEFT
+    in_one_piece: bool = False  # the client asked for all of it, and not for a range
+
+
+class BootService:
     """Answers machines, and tells the ledger how far each has come."""
 
     def __init__(
         self,
         config: Config,
-        scripts: Scripts,
+        library: Library,
         trees: ImageTrees,
         stubs: IssuedStubs,
         ledger: Ledger,
@@ -66,11 +87,13 @@ class BootPlane:
         open_stub: IssuedStub | None = None,
     ) -> None:
         self._config = config
-        self._scripts = scripts
+        self._site = Site.of(config)
+        self._library = library
         self._trees = trees
         self._stubs = stubs
         self._ledger = ledger
         self._profiles = profiles
+        self._scripts = BootScripts(config, library, trees, ledger, profiles)
         self._open_stub = open_stub
 
     def http_url(self, local_address: str = "") -> str:
@@ -120,48 +143,35 @@ class BootPlane:
 
     # ---- Images and the files in them ----
 
-    async def image(self, token: str, address: str) -> tuple[Served, BootSession | None]:
-        """The image that `token` names, ready to be opened, and the boot that it is for, if any.
+    async def files(
+        self, token_or_key: str, address: str, origin: str = ""
+    ) -> tuple[BootFiles, BootSession | None]:
+        """The image of that stub or boot and its files, and the boot that they are for, if any.
 
         Raises UnknownTokenError, ImageNotFoundError, ImageNotReadyError or ImageError.
         """
-        image, session = await self._image(token, address)
-        return await served_image(self._trees, image), session
+        session = self._ledger.find(token_or_key, address)
+        image_id = session.image if session else await self._image_of_stub(token_or_key)
+        image = self._library.ready(image_id)
+        plan = session.plan if session else None
+        if plan and plan.image_sha256 != image.sha256:
+            raise ImageNotReadyError(
+                f"{image.id} was replaced since this boot's script", hint="start the machine again"
+            )
+        way = plan.way if plan else next(iter(ways_of(image, self._site)), None)
+        url = f"{origin}/b/{token_or_key}"
+        return BootFiles(self._trees, image, way, url, is_boot=session is not None), session
 
-    async def file(
-        self, token: str, path: str, address: str, origin: str
-    ) -> tuple[Served | None, BootSession | None]:
-        """A file inside the image that `token` names, None for a directory; raises as `image`."""
-        image, session = await self._image(token, address)
-        way = self._scripts.way(image, session)
-        base_url = f"{origin}/b/{token}"
-        served = await served_file(
-            self._trees,
-            image,
-            path,
-            way=way,
-            tree_url=f"{base_url}/tree/",
-            hooks=hooks(way, base_url) if session else {},
-        )
-        return served, session
-
-    async def listing(self, token: str, path: str, address: str) -> list[Node]:
-        """What is in that directory inside the image; raises as `image` does."""
-        image, _ = await self._image(token, address)
-        return await self._trees.children(image.content, path)
-
-    async def _image(self, token: str, address: str) -> tuple[Image, BootSession | None]:
-        session = self._ledger.find(token, address)
-        if session is not None:
-            return self._scripts.ready_image(session.image), session
+    async def _image_of_stub(self, token: str) -> str:
         stub = await self._stubs.find(token)
         if stub is None or not stub.spec.image:
             raise UnknownTokenError("no such image here")
-        return self._scripts.ready_image(stub.spec.image), None
+        return stub.spec.image
 
-    def fetch(
+    @contextmanager
+    def delivery(
         self,
-        session: BootSession,
+        session: BootSession | None,
         name: str,
         protocol: str,
         size_bytes: int,
@@ -169,17 +179,19 @@ class BootPlane:
         by_ipxe: bool = True,
         is_range: bool = False,
         ask_tcp: AskTcp | None = None,
-    ) -> Fetch | None:
-        """A boot fetches a file of its image: what to tell of each piece that goes out.
+    ) -> Iterator[Delivery]:
+        """A file goes out, to a boot if there is a session; the ledger follows how it goes.
 
         After the hand-off, a client that is not iPXE is the system that was booted, and what it
-        fetches was not what the boot waited for. Hand what this returns to `fetched`, whatever
-        happens.
+        fetches was not what the boot waited for.
         """
+        if session is None:
+            yield Delivery()
+            return
         booted = not is_before(session, BootPhase.HANDED_OFF) and not by_ipxe
         if not booted:
             self._ledger.advance(session.key, BootPhase.FETCHING)
-        return self._ledger.fetch(
+        fetch = self._ledger.fetch(
             session.key,
             name,
             protocol,
@@ -188,20 +200,21 @@ class BootPlane:
             is_range=is_range,
             ask_tcp=ask_tcp,
         )
+        delivery = Delivery(fetch.sent) if fetch else Delivery()
+        try:
+            yield delivery
+        finally:
+            if fetch:
+                self._delivered(session, fetch, delivery)
 
-    def fetched(
-        self, session: BootSession, fetch: Fetch, outcome: TransferEnd, *, in_one_piece: bool
-    ) -> None:
-        """A file is no longer on its way; `in_one_piece` if the machine asked for all of it.
-
-        A machine whose download broke off may ask again.
-        """
-        self._ledger.fetched(session.key, fetch, outcome)
-        if outcome is TransferEnd.COMPLETE:
-            if in_one_piece:
+    def _delivered(self, session: BootSession, fetch: Fetch, delivery: Delivery) -> None:
+        """A file is no longer on its way; a machine whose download broke off may ask again."""
+        self._ledger.fetched(session.key, fetch, delivery.end)
+        if delivery.end is TransferEnd.COMPLETE:
+            if delivery.in_one_piece:
                 self._has_fetched(session, fetch)
         elif fetch.counts and fetch.sent_bytes:
-            reason = f"the download broke off after {fetch.sent_bytes:,} bytes ({outcome})"
+            reason = f"the download broke off after {fetch.sent_bytes:,} bytes ({delivery.end})"
             self._ledger.complain(session.key, reason)
 
     def _has_fetched(self, session: BootSession, fetch: Fetch) -> None:
@@ -210,23 +223,26 @@ class BootPlane:
             if fetch.name == WHOLE_IMAGE:
                 self._ledger.advance(session.key, BootPhase.FETCHED)
             return
-        root, calls_home = self._scripts.start_of(session)
-        if fetch.name.lower() == (WHOLE_IMAGE if root == "{iso}" else f"tree{root}"):
-            detail = "" if calls_home else "this system does not say when it is up"
+        plan = session.plan
+        if plan is None or not plan.root:
+            return
+        root = WHOLE_IMAGE if plan.root == "{iso}" else f"tree{plan.root}"
+        if fetch.name.lower() == root:
+            detail = "" if plan.calls_home else "this system does not say when it is up"
             self._ledger.advance(session.key, BootPhase.ROOT_FETCHED, detail)
 
-    async def beacon(self, token: str, name: str, address: str) -> None:
+    async def beacon(self, token_or_key: str, name: str, address: str) -> None:
         """The machine says how far it is; raises UnknownTokenError for what we do not know."""
         phase = BEACONS.get(name)
-        session = self._ledger.find(token, address)
+        session = self._ledger.find(token_or_key, address)
         if phase is None or session is None:
             raise UnknownTokenError("no such beacon here")
         if session.phase is BootPhase.FETCHING:  # it has all that it asked for, or it would not say
             self._ledger.advance(session.key, BootPhase.FETCHED)
         self._ledger.advance(session.key, phase)
-        if phase is BootPhase.HANDED_OFF and session.profile:
+        if phase is BootPhase.HANDED_OFF and session.plan and session.plan.profile:
             # One that was set since this boot got its script has another id: it is for the next.
-            await self._profiles.consume(session.profile)
+            await self._profiles.consume(session.plan.profile)
 
     # ---- Loaders and stubs ----
 

@@ -1,0 +1,184 @@
+"""Which script a machine gets: one that boots an image, a menu, or a sentence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from bootserver.boot.files import BootFiles
+from bootserver.boot.machine_query import parse_machine
+from bootserver.boot.render import (
+    BootScript,
+    MenuChoice,
+    menu_titles,
+    render_menu,
+    render_message,
+)
+from bootserver.config import Config
+from bootserver.errors import BootServerError, ImageError, ImageNotReadyError
+from bootserver.images.arguments import fill
+from bootserver.images.decide import Decision, Site, chosen, decide
+from bootserver.images.library import Library
+from bootserver.images.recipes import recipe_of
+from bootserver.images.tree import ImageTrees
+from bootserver.model import BootPhase, BootPlan, Image, Machine, Method, Way
+from bootserver.quoting import ipxe_arguments
+from bootserver.sessions.ledger import Ledger
+from bootserver.sessions.profiles import MachineProfile, ProfileStore, effective
+from bootserver.stub.issued import IssuedStub
+
+RETRY_SOON_S = 5  # what the machine waits for comes by itself
+RETRY_LATER_S = 30  # a person has to do something first
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """What was chosen on a machine's screen: an image, and an entry of its disc's menu."""
+
+    image: str = ""
+    entry: str = ""
+
+    @classmethod
+    def parse(cls, path: str) -> Pick:
+        """The choice in a script's URL: `pick/IMAGE`, `entry/NUMBER`, or both in this order."""
+        match = re.fullmatch(r"(?:pick/(.+?))?(?:(?:^|/)entry/(\d{1,3}))?", path)
+        image, number = match.groups() if match else (path, None)
+        return cls(image or "", f"#{number}" if number else "")
+
+
+NOTHING_PICKED = Pick()
+
+
+class BootScripts:
+    """Decides how each machine boots that asks for its script, and has the ledger keep that."""
+
+    def __init__(
+        self,
+        config: Config,
+        library: Library,
+        trees: ImageTrees,
+        ledger: Ledger,
+        profiles: ProfileStore,
+    ) -> None:
+        self._config = config
+        self._site = Site.of(config)
+        self._library = library
+        self._trees = trees
+        self._ledger = ledger
+        self._profiles = profiles
+
+    async def answer(
+        self, stub: IssuedStub, picked: Pick, query: Mapping[str, str], address: str, origin: str
+    ) -> str:
+        """The script for the machine that `query` describes, whose stub is `stub`.
+
+        The image is the stub's; else the one `picked` from the menu; else what the machine's
+        profile says; else the machine gets the menu. The entry of the disc's menu is the one that
+        was picked, else the stub's, the profile's, the image's; where it takes a person to choose,
+        the machine gets those. `origin` is the server's URL as it reached us.
+        """
+        machine = parse_machine(query)
+        set_for_it = await self._profiles.find(machine)
+        profile = effective(machine, self._config, set_for_it)
+        image_id = stub.spec.image or picked.image or profile.image
+        entry = picked.entry or stub.spec.entry or profile.entry
+        session = self._ledger.start(stub.token, image_id, machine, address)
+        if not image_id:
+            return self._menu(machine)
+        try:
+            image = chosen(self._library.ready(image_id), entry)
+            decision = decide(image, machine, self._site)
+            if decision.choice:
+                self._ledger.complain(session.key, f"{decision.refusal}: choose on its screen")
+                return _entry_menu(image, decision)
+            if decision.offer is None:
+                raise ImageError(decision.refusal)
+            base = f"/b/{session.key}"
+            files = BootFiles(
+                self._trees, image, decision.offer.way, f"{origin}{base}", is_boot=True
+            )
+            fetched = await files.fetched_by_script()
+        except ImageNotReadyError as err:
+            return message(err, RETRY_SOON_S)
+        except ImageError as err:
+            self._ledger.complain(session.key, err.message)
+            return message(err, RETRY_LATER_S)
+        plan = BootPlan(
+            recipe_of(image).recipe.name,
+            decision.offer.way,
+            image_sha256=image.sha256,
+            image_bytes=sum(file.size_bytes for file in fetched),
+            root=decision.offer.fetched,
+            calls_home=bool(files.hooks),
+            entry=entry,
+            profile=set_for_it.id if set_for_it and set_for_it.image in ("", image_id) else "",
+        )
+        self._ledger.complain(session.key, "")
+        self._ledger.set_plan(session.key, plan)
+        self._ledger.advance(session.key, BootPhase.SCRIPT_SERVED)
+        is_as_hashed = plan.way.method is Method.RAMDISK and fetched[0].is_whole
+        return BootScript(
+            image,
+            plan.way,
+            base,
+            expected_bytes=plan.image_bytes,
+            arguments=_arguments(files, profile),
+            memdisk=self._memdisk(image, plan.way, profile),
+            sha256=image.sha256 if is_as_hashed else "",
+        ).render()
+
+    def _memdisk(self, image: Image, way: Way, profile: MachineProfile) -> str:
+        site = self._config.boot.memdisk
+        return profile.memdisk or image.settings.memdisk or way.memdisk or site
+
+    def _menu(self, machine: Machine) -> str:
+        """The images of the library that boot on the machine, and why the others do not."""
+        bootable, refusals = [], []
+        images = sorted(self._library.images(), key=lambda image: image.title.lower())
+        for image, title in zip(images, menu_titles(images), strict=True):
+            try:
+                decision = decide(self._library.ready(image.id), machine, self._site)
+            except ImageError as err:
+                refusals.append(f"{title}: {err.message}")
+                continue
+            if decision.offer is None and decision.choice is None:
+                refusals.append(f"{title}: {decision.refusal}")
+            else:
+                label = f"{title}  ({image.size_bytes / 1e6:,.0f} MB)"
+                bootable.append(MenuChoice(quote(image.id, safe=""), label))
+        boot = self._config.boot
+        return render_menu(
+            "what shall this machine boot?",
+            "pick",
+            bootable,
+            ["These cannot boot here:", *refusals] if refusals else [],
+            default=quote(boot.menu_default, safe=""),
+            timeout_s=boot.menu_timeout_s,
+        )
+
+
+def _entry_menu(image: Image, decision: Decision) -> str:
+    """The entries of a disc's menu that can be booted; nothing starts by itself."""
+    assert decision.choice is not None
+    menu = decision.choice.menu
+    entries = [
+        MenuChoice(f"{number + 1}", " > ".join((*entry.parents, entry.title)))
+        for number in decision.choice.numbers
+        for entry in [menu.entries[number]]
+    ]
+    return render_menu(f"{image.title}: which entry?", "entry", entries, [decision.refusal])
+
+
+def _arguments(files: BootFiles, profile: MachineProfile) -> str:
+    """The kernel's arguments as words of an iPXE script: the way's, the image's, the machine's."""
+    assert files.way is not None
+    own = fill(files.way.arguments, tree_url=files.tree_url, iso_url=files.whole_url)
+    added = map(ipxe_arguments, (files.image.settings.arguments, profile.arguments))
+    return " ".join(filter(None, (own, *added)))
+
+
+def message(err: BootServerError, retry_s: int) -> str:
+    """A script that shows the error and asks again."""
+    return render_message([line for line in (err.message, err.hint) if line], retry_s=retry_s)
