@@ -1,6 +1,16 @@
 """The boots going on now: kept in memory, written to the store once a second and at phase ends.
 
-The database may fail (a full disk, a lost server): boots go on, what is unwritten waits.
+- *Who speaks first.* A machine's request, or the program that powers it on, opens a session
+  (`start`, `open`). All that the machine does then is told here by what serves it: `advance` for a
+  phase, `set_plan` for how it boots, `fetch` and `fetched` for a file.
+- *What is kept.* Each boot under way is a `LiveBoot` in memory: session, events, transfers. What
+  has changed since the last write is marked, and `run` writes it. A boot that has ended is kept
+  until it is written.
+- *What goes out.* Each event goes to the bus at once, bytes once a second. The ledger never waits
+  for a watcher.
+- *Where it can fail.* The database may take nothing (a full disk, a lost server). Boots go on then,
+  and what is unwritten waits in memory, up to MAX_WAITING. After a crash `load` takes up the
+  sessions as they were written; a transfer that was under way has ended with the server.
 """
 
 from __future__ import annotations
@@ -107,7 +117,7 @@ class Ledger:
     ) -> BootSession:
         """A new session for the stub `token`, in phase CREATED; the machine as far as it is known.
 
-        Whoever powers a machine on opens it; else its stub does, when it calls.
+        The program that powers a machine on opens it; else its stub does, when it calls.
         """
         now = _now()
         session = BootSession(
@@ -156,7 +166,7 @@ class Ledger:
         return boot.settle() if boot else None
 
     async def latest(self, session: BootSession) -> BootSession:
-        """The session as it is now, also when it has ended; as it was, if nobody knows it."""
+        """The session as it is now, also when it has ended; as it was, if it is not known."""
         if boot := self._live.get(session.key) or self._ended.get(session.key):
             return boot.settle()
         return await self._store.by_id(session.id) or session
@@ -213,7 +223,7 @@ class Ledger:
     ) -> Fetch | None:
         """A file that begins to go to a session's machine; None if there is no such session.
 
-        Whoever sends it tells it of the bytes, and hands it to `fetched` in the end.
+        Its sender calls its `sent` with the bytes, and hands it to `fetched` in the end.
         """
         boot = self._live.get(key)
         if boot is None:
@@ -340,7 +350,7 @@ class Ledger:
         """Write all that is unwritten; a database that fails is one log line, and tried again.
 
         A caller that is cancelled meanwhile gets away when it is written: a stopping server cancels
-        whoever flushes, and what was taken out for writing is nowhere else.
+        the tasks that flush, and what was taken out for writing is nowhere else.
         """
         writing = asyncio.ensure_future(self._write_in_turn())
         try:

@@ -1,7 +1,17 @@
 """How a boot session moves: a pure state machine, and the one place that measures boot time.
 
-Firmware and iPXE re-read everything, so repeats are accepted in silence; steps that a boot does
-not have are skipped; nothing goes back.
+The states are the phases of `BootPhase`, in their order.
+
+- *Who speaks first.* A session begins in CREATED: its stub has called, or a program is about to
+  power the machine on. From then on the machine speaks: it asks for its script and for files, and
+  it sends beacons.
+- *How it moves.* Each request may move the session forward, and none moves it back. Firmware and
+  iPXE read everything again, so a repeat changes nothing. Phases that a boot does not have are
+  skipped.
+- *What is kept.* The phase, since when, and one event for each phase that was reached. All times
+  that are shown or exported come from these events.
+- *How it ends.* OS_UP ends it well; its system may still fetch files. FAILED ends it when the
+  machine starts over, EXPIRED when nothing has moved for `[boot] expire_h`.
 """
 
 from __future__ import annotations
@@ -55,7 +65,7 @@ def is_same_boot(session: BootSession, machine: Machine, address: str) -> bool:
 
 
 def is_same_machine(session: BootSession, machine: Machine, address: str) -> bool:
-    """True if both bear the same name; machines that give none are told apart by address."""
+    """True if both have the same name; machines that give none are told apart by address."""
     theirs, ours = session.machine, machine
     if theirs.mac and ours.mac:
         return theirs.mac == ours.mac

@@ -1,4 +1,15 @@
-"""The TFTP server: takes requests, gives each its own transfer, and outlives them all."""
+"""The TFTP server: takes requests, gives each its own transfer, and outlives them all.
+
+- *Who speaks first.* A client sends a read request (RFC 1350) to our port. We answer from a port of
+  the transfer's own, its TID, and all else of the transfer goes between these two ports.
+- *States of a request.* It waits while all places are taken, opens its file within OPEN_TIMEOUT_S,
+  becomes a `Transfer`, and ends: complete, given up by either side, or not answered any more.
+- *What is kept.* The transfers by client address and port, so that a repeated request is known; and
+  which addresses have ever acknowledged anything, for a forged request must not be amplified.
+- *Where it can fail.* A packet that makes no sense costs one log line, gathered. A request that has
+  no place gets no answer, because firmware asks again, but gives up after an ERROR. When the server
+  stops, transfers under way may end within the time of grace.
+"""
 
 from __future__ import annotations
 
