@@ -24,7 +24,7 @@ from pathlib import Path
 import structlog
 
 from bootserver.errors import ServiceError
-from bootserver.wholefile import PRIVATE, sweep
+from bootserver.files.atomic import PRIVATE, sweep
 
 LOCK = "lock"
 _FOLDERS = ("ca", "shelf", "stubs", "packed", "signed", "amt-armed")

@@ -18,7 +18,7 @@ import structlog
 
 from bootserver.amt.errors import AmtError
 from bootserver.fields import parse_host
-from bootserver.wholefile import sync_directory
+from bootserver.files.atomic import sync_directory
 
 log = structlog.get_logger(__name__)
 

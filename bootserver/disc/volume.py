@@ -16,7 +16,7 @@ from bootserver.disc.listings import Listing, Listings
 from bootserver.disc.source import Compressed, Damage, Source
 from bootserver.disc.udf import UdfTree
 from bootserver.errors import ImageError, ImageNotFoundError
-from bootserver.layout import Layout
+from bootserver.files.layout import Layout
 from bootserver.model import CD_SECTOR_BYTES, ByteRange
 
 __all__ = ["COPY_AGAIN", "NoVolumeError", "Node", "Volume", "open_volume"]

@@ -27,6 +27,8 @@ from bootserver.boot.files import WHOLE_IMAGE
 from bootserver.boot.script import Pick
 from bootserver.boot.service import BootService, Delivery
 from bootserver.fields import parse_server_url
+from bootserver.files.layout import Layout
+from bootserver.files.open_version import open_file
 from bootserver.http.errors import plain_errors
 from bootserver.http.files import send_file
 from bootserver.http.health import healthz
@@ -34,9 +36,7 @@ from bootserver.http.incoming import machine_query, plain_address, route
 from bootserver.http.listing import render_listing
 from bootserver.http.tcp_info import tcp_facts
 from bootserver.images.overlay import Served
-from bootserver.layout import Layout
 from bootserver.model import BootSession, Content, StubFormat
-from bootserver.openfile import open_file
 
 SERVICE = web.AppKey("boot_service", BootService)
 

@@ -1,7 +1,8 @@
 """One version of a file to one client: whole, in ranges or not at all, and never two mixed.
 
-What is served may be pieces of the file on disk with bytes of ours between them (layout.py). All
-is decided in positions of what is served; only what is handed to sendfile is looked up on disk.
+What is served may be pieces of the file on disk with bytes of ours between them
+(files/layout.py). All is decided in positions of what is served; only what is handed to sendfile
+is looked up on disk.
 
 Bulk goes out with os.sendfile on the connection's own descriptor. Unlike loop.sendfile this tells
 exactly how much went out, tells the client's failures from the disk's, and lets one slow reader
@@ -35,10 +36,10 @@ import structlog
 from aiohttp import hdrs, web
 
 from bootserver.errors import ImageNotReadyError
+from bootserver.files.open_version import OpenFile
 from bootserver.http.conditions import Conditions, Representation, decide
 from bootserver.http.replies import Body, Reply, hold_back, plan_reply
 from bootserver.model import ByteRange, TransferEnd
-from bootserver.openfile import OpenFile
 
 WINDOW_BYTES = 2 << 20  # most that one system call may send while the others wait
 HELD_BACK_BYTES = 64 << 10  # the copied last piece; an answer this small is that piece alone

@@ -15,12 +15,12 @@ from urllib.parse import unquote, urlsplit
 import structlog
 
 from bootserver.errors import ImageError, ImageNotReadyError
+from bootserver.files.threads import cancellable, in_thread
 from bootserver.images.copy import copy
 from bootserver.images.digests import hash_file
 from bootserver.images.directory import COMPRESSED_SUFFIXES, IMAGE_SUFFIXES, image_paths
 from bootserver.images.iso import inspect_iso
 from bootserver.images.part import Part, Progress, name_taken, open_part
-from bootserver.images.threads import cancellable, in_thread
 from bootserver.images.unpack import ZIP_END_BYTES
 
 log = structlog.get_logger()

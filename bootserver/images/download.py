@@ -14,8 +14,8 @@ import aiohttp
 import structlog
 
 from bootserver.errors import ImageError
+from bootserver.files.threads import in_thread
 from bootserver.images.part import Part, Progress
-from bootserver.images.threads import in_thread
 
 CONNECT_TIMEOUT_S = 30.0
 SILENCE_TIMEOUT_S = 30.0

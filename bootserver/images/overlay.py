@@ -14,13 +14,13 @@ from pathlib import Path
 
 import structlog
 
-from bootserver.cpio import appendix, newc_archive
 from bootserver.errors import ImageError, ImageNotFoundError
+from bootserver.files.cpio import appendix, newc_archive
+from bootserver.files.layout import Layout
+from bootserver.files.open_version import open_file
 from bootserver.images.esxi import rewrite_boot_cfg
 from bootserver.images.tree import ImageTrees
-from bootserver.layout import Layout
 from bootserver.model import ByteRange, Content, FileVersion, Image, Way
-from bootserver.openfile import open_file
 
 log = structlog.get_logger(__name__)
 

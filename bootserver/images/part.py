@@ -24,10 +24,10 @@ from pathlib import Path
 import structlog
 
 from bootserver.errors import ImageError
+from bootserver.files.atomic import put, sweep, sync_directory
 from bootserver.images.directory import IMAGE_SUFFIXES, files
 from bootserver.images.iso import begins_an_image
 from bootserver.images.unpack import CHECK_SOURCE, HEAD_BYTES, Unpacker, check_zip_end, unpacker_of
-from bootserver.wholefile import put, sweep, sync_directory
 
 KEPT_S = 7 * 24 * 3600.0  # how long a download that was cut may be gone on with
 

@@ -13,8 +13,8 @@ from typing import Any
 import tomli_w
 
 from bootserver.errors import ImageError
+from bootserver.files.atomic import put
 from bootserver.images.sidecar import is_absent, read_sidecar
-from bootserver.wholefile import put
 
 KEYS = ("title", "memdisk", "arguments", "recipe", "entry")
 

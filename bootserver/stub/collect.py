@@ -17,6 +17,7 @@ import click
 
 from bootserver.config import PROJECT
 from bootserver.errors import BootServerError, StubError
+from bootserver.files.atomic import put
 from bootserver.stub.loaders import (
     COMPILED,
     LOADERS,
@@ -28,7 +29,6 @@ from bootserver.stub.loaders import (
 )
 from bootserver.stub.packages import PackageSource, Unpacked
 from bootserver.stub.pe_from_elf import pe_from_elf
-from bootserver.wholefile import put
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,10 @@ from sqlalchemy.exc import IntegrityError
 from bootserver import clock
 from bootserver.database import STUBS, DatabaseEngine
 from bootserver.errors import StubError
+from bootserver.files.atomic import make_once
 from bootserver.model import Architecture
 from bootserver.stub.network import NetworkSpec
 from bootserver.stub.plan import StubSpec
-from bootserver.wholefile import make_once
 
 SECRET_BYTES = 32
 TOKEN_BYTES = 16

@@ -17,8 +17,8 @@ import tomli_w
 
 from bootserver.config import StubConfig
 from bootserver.errors import LoaderMissingError
+from bootserver.files.atomic import put
 from bootserver.model import Architecture
-from bootserver.wholefile import put
 
 MANIFEST = "MANIFEST.toml"
 

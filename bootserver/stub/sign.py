@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives import hashes
 
 from bootserver.config import SigningConfig, StubConfig
 from bootserver.errors import BootServerError, CertificateError, StubError
+from bootserver.files.atomic import make_once
 from bootserver.keypair import load_pair, read_certificates
-from bootserver.wholefile import make_once
 
 log = structlog.get_logger(__name__)
 

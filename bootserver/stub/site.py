@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bootserver.config import Config
 from bootserver.errors import LoaderMissingError
+from bootserver.files.atomic import put
 from bootserver.model import Content, FileVersion, StubFormat
 from bootserver.stub.efi_file import embed
 from bootserver.stub.issued import IssuedStub
@@ -17,7 +18,6 @@ from bootserver.stub.loaders import OPTIONAL, find_loader, read_loader, sha256_o
 from bootserver.stub.pack import MAGIC, pack
 from bootserver.stub.plan import SHIM, StubPlan, plan_program, plan_stub
 from bootserver.stub.sign import sign_program, signed, signed_file
-from bootserver.wholefile import put
 
 
 def site_loader(config: Config) -> Callable[[str], bytes]:

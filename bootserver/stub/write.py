@@ -18,6 +18,7 @@ import pycdlib.headervd
 import pycdlib.pycdlib
 
 from bootserver.errors import StubError
+from bootserver.files.atomic import put
 from bootserver.model import CD_SECTOR_BYTES, StubFormat
 from bootserver.stub.partitions import (
     BLOCK_BYTES,
@@ -33,7 +34,6 @@ from bootserver.stub.plan import (
     UEFI_PLATFORM,
     StubPlan,
 )
-from bootserver.wholefile import put
 
 BLOCKS_PER_SECTOR = CD_SECTOR_BYTES // BLOCK_BYTES
 

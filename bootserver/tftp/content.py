@@ -10,9 +10,9 @@ from bootserver.boot.files import WHOLE_IMAGE
 from bootserver.boot.script import Pick
 from bootserver.boot.service import BootService, Delivery
 from bootserver.errors import BootServerError, ImageNotReadyError
+from bootserver.files.open_version import OpenFile, open_file
 from bootserver.images.overlay import Served
 from bootserver.model import BootSession, ByteRange, StubFormat, TransferEnd
-from bootserver.openfile import OpenFile, open_file
 from bootserver.tftp.packets import ErrorCode
 from bootserver.tftp.server import TftpFile, TftpRefusal, TftpRequest
 

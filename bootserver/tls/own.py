@@ -23,6 +23,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from bootserver.errors import CertificateError
+from bootserver.files.atomic import make_once, put
 from bootserver.tls.certificates import (
     Authority,
     is_good_root,
@@ -32,7 +33,6 @@ from bootserver.tls.certificates import (
     make_server,
     new_key,
 )
-from bootserver.wholefile import make_once, put
 
 log = structlog.get_logger(__name__)
 

@@ -24,14 +24,14 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from bootserver.errors import ImageError, ImageNotFoundError, ImageNotReadyError
+from bootserver.files.layout import Layout
+from bootserver.files.open_version import OpenFile, open_file
 from bootserver.http.files import (
     HELD_BACK_BYTES,
     SendOutcome,
     send_file,
 )
-from bootserver.layout import Layout
 from bootserver.model import ByteRange, Content, FileVersion, TransferEnd
-from bootserver.openfile import OpenFile, open_file
 
 pytestmark = pytest.mark.slow
 

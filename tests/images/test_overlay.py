@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from bootserver.files.open_version import open_file
 from bootserver.images.overlay import served_image
 from bootserver.images.tree import ImageTrees
 from bootserver.model import ByteRange, FileVersion, Image, ImageSettings
-from bootserver.openfile import open_file
 from tests.fixtures.udf import EMBEDDED, SHORT, udf_volume
 
 FILE = b"set timeout=30\n" * 100

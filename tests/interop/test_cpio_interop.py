@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bootserver.cpio import appendix, newc_archive
+from bootserver.files.cpio import appendix, newc_archive
 
 pytestmark = pytest.mark.interop
 

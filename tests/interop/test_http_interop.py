@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from bootserver.files.layout import Layout
+from bootserver.files.open_version import open_file
 from bootserver.http.files import send_file
-from bootserver.layout import Layout
 from bootserver.model import ByteRange, Content, FileVersion
-from bootserver.openfile import open_file
 
 pytestmark = pytest.mark.interop
 

@@ -34,7 +34,7 @@ from bootserver.amt.redirection.media import Data, Medium
 from bootserver.amt.redirection.scsi import BlockRange, DriveKind, ScsiAnswer, ScsiDrive
 from bootserver.amt.redirection.session import Closed, Failed, SessionEvent
 from bootserver.amt.tls import Tls
-from bootserver.images.threads import in_thread
+from bootserver.files.threads import in_thread
 
 # A READ goes out in one write up to this; what is longer, in several, and the device may pace us.
 PIECE_BYTES = 256 << 10

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from bootserver.images.threads import cancellable, in_thread
+from bootserver.files.threads import cancellable, in_thread
 
 
 async def test_cancelled_task_waits_for_its_thread() -> None:

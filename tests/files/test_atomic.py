@@ -15,13 +15,13 @@ import pytest
 
 from bootserver.config import Config
 from bootserver.errors import BootServerError
+from bootserver.files.atomic import make_once, put, sweep
 from bootserver.images.settings import change_settings, settings_of
 from bootserver.model import StubFormat
 from bootserver.stub.issued import IssuedStub
 from bootserver.stub.order import order_stub
 from bootserver.stub.site import plan_for_site
 from bootserver.stub.write import write_stub
-from bootserver.wholefile import make_once, put, sweep
 
 LIMIT_BYTES = 50
 LARGE = b"x" * 60 * LIMIT_BYTES
@@ -123,7 +123,7 @@ def test_the_longest_name_can_be_written(tmp_path: Path):
 WRITER = textwrap.dedent("""
     import os, sys, time
     from pathlib import Path
-    from bootserver.wholefile import put
+    from bootserver.files.atomic import put
 
     def stop(fd):
         print("writing", flush=True)

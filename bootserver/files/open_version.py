@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Self
 
 from bootserver.errors import ImageError, ImageNotFoundError, ImageNotReadyError
-from bootserver.layout import Layout
+from bootserver.files.layout import Layout
 from bootserver.model import ByteRange, Content, FileVersion
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bootserver.cpio import appendix, newc_archive
+from bootserver.files.cpio import appendix, newc_archive
 
 # Written by hand after the kernel's buffer-format: /a/b with "hi\n", /run with a script.
 EXPECTED = (

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bootserver.layout import Layout
+from bootserver.files.layout import Layout
 from bootserver.model import ByteRange, Content, FileVersion, Piece
 
 DISK = bytes(range(60))  # no two ranges of it have equal bytes
