@@ -24,7 +24,7 @@ from pathlib import Path
 import structlog
 
 from bootserver.errors import ServiceError
-from bootserver.files.atomic import PRIVATE, sweep
+from bootserver.files.atomic import PRIVATE, sweep_leftovers
 
 LOCK = "lock"
 _FOLDERS = ("ca", "shelf", "stubs", "packed", "signed", "amt-armed")
@@ -90,7 +90,7 @@ def _put_in_order(directory: Path) -> None:
     tightened = [path for path in (directory.resolve(), *files) if _tighten(path)]
     if tightened:
         log.warning("state.was_readable_by_others", path=str(directory), files=len(tightened))
-    swept = sweep(files)
+    swept = sweep_leftovers(files)
     if swept:
         log.info("state.swept", path=str(directory), files=len(swept))
 

@@ -19,33 +19,33 @@ PRIVATE = 0o600
 _HIDDEN = re.compile(r"\.[0-9a-f]{16}\.bootserver")
 
 
-def put(path: Path, data: bytes, *, shared: bool = False) -> None:
-    """Write the file anew; who reads it meanwhile gets the old or the new one. Raises OSError.
+def write_atomically(path: Path, data: bytes, *, shared: bool = False) -> None:
+    """Replace the file; a reader meanwhile gets the old or the new one. Raises OSError.
 
-    It is its owner's only; if `shared` the umask decides.
+    Only its owner can read it; if `shared` the umask decides.
     """
     with _written(path.parent, data, shared=shared) as written:
         written.replace(path)
         sync_directory(path.parent)
 
 
-def make_once(path: Path, data: bytes) -> None:
-    """Make the file, its owner's only, unless another was quicker; raises OSError.
+def create_once(path: Path, data: bytes) -> None:
+    """Make the file, readable by its owner only, unless it is there already; raises OSError.
 
-    Of two processes that start at once, both find the same afterwards.
+    Two processes that start at once both find the same file afterwards.
     """
     with _written(path.parent, data) as written, suppress(FileExistsError):
         path.hardlink_to(written)
         sync_directory(path.parent)
 
 
-def sweep(files: Iterable[Path]) -> list[Path]:
+def sweep_leftovers(files: Iterable[Path]) -> list[Path]:
     """Remove, of these, what killed writers have left; returns what that was."""
     gone = []
     for path in files:
         if _HIDDEN.fullmatch(path.name):
             with suppress(OSError), path.open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while it is being written
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while it is written
                 path.unlink()
                 gone.append(path)
     return gone

@@ -24,7 +24,7 @@ from pathlib import Path
 import structlog
 
 from bootserver.errors import ImageError
-from bootserver.files.atomic import put, sweep, sync_directory
+from bootserver.files.atomic import sweep_leftovers, sync_directory, write_atomically
 from bootserver.images.directory import IMAGE_SUFFIXES, files
 from bootserver.images.iso import begins_an_image
 from bootserver.images.unpack import CHECK_SOURCE, HEAD_BYTES, Unpacker, check_zip_end, unpacker_of
@@ -116,7 +116,7 @@ class Part:
             # A URL may hold a password or a signature: its digest is enough to know it again.
             record = {"url_sha256": _url_digest(url), "validator": validator}
             try:
-                put(self.open_record_path, json.dumps(record).encode(), shared=True)
+                write_atomically(self.open_record_path, json.dumps(record).encode(), shared=True)
             except OSError as err:
                 raise self.disk_error(err) from err
 
@@ -336,7 +336,7 @@ def sweep_library(directory: Path) -> list[Path]:
     if the directory cannot be read.
     """
     there = list(files(directory, {}))
-    gone = sweep(there)
+    gone = sweep_leftovers(there)
     for path in there:
         target = path.with_name(path.name.removeprefix(".").removesuffix(".part"))
         if path.name != f".{target.name}.part" or target.suffix.lower() not in IMAGE_SUFFIXES:

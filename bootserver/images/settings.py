@@ -13,7 +13,7 @@ from typing import Any
 import tomli_w
 
 from bootserver.errors import ImageError
-from bootserver.files.atomic import put
+from bootserver.files.atomic import write_atomically
 from bootserver.images.sidecar import is_absent, read_sidecar
 
 KEYS = ("title", "memdisk", "arguments", "recipe", "entry")
@@ -98,7 +98,7 @@ def _bytes(image: Path) -> bytes:
 def _write(path: Path, text: str) -> None:
     """In one step: the library reads it at any moment."""
     try:
-        put(path, text.encode(), shared=True)
+        write_atomically(path, text.encode(), shared=True)
     except OSError as err:
         raise ImageError(
             f"{path.name} cannot be written: {err.strerror}",

@@ -17,7 +17,7 @@ import click
 
 from bootserver.config import PROJECT
 from bootserver.errors import BootServerError, StubError
-from bootserver.files.atomic import put
+from bootserver.files.atomic import write_atomically
 from bootserver.stub.loaders import (
     COMPILED,
     LOADERS,
@@ -112,7 +112,9 @@ def _compile(build: Path) -> None:
             f"our UEFI loaders cannot be compiled: {reason.strip()}", hint=compiling_hint()
         ) from err
     for name in COMPILED:
-        put(build / name, pe_from_elf((build / name).with_suffix(".elf").read_bytes()), shared=True)
+        write_atomically(
+            build / name, pe_from_elf((build / name).with_suffix(".elf").read_bytes()), shared=True
+        )
 
 
 def _extract(wanted: dict[str, Origin], directory: Path) -> list[tuple[str, Path, Unpacked]]:
@@ -136,7 +138,7 @@ def _extract(wanted: dict[str, Origin], directory: Path) -> list[tuple[str, Path
                 shutil.copytree(member, partial, dirs_exist_ok=True)
                 partial.rename(target)
             else:
-                put(target, member.read_bytes(), shared=True)
+                write_atomically(target, member.read_bytes(), shared=True)
             extracted.append((name, target, package))
     return extracted
 

@@ -21,7 +21,7 @@ from sqlalchemy.exc import IntegrityError
 from bootserver import clock
 from bootserver.database import STUBS, DatabaseEngine
 from bootserver.errors import StubError
-from bootserver.files.atomic import make_once
+from bootserver.files.atomic import create_once
 from bootserver.model import Architecture
 from bootserver.stub.network import NetworkSpec
 from bootserver.stub.plan import StubSpec
@@ -97,7 +97,7 @@ class IssuedStubs:
         path = self._state / "secret"
         try:
             if not path.exists():
-                make_once(path, secrets.token_bytes(SECRET_BYTES))
+                create_once(path, secrets.token_bytes(SECRET_BYTES))
             secret = path.read_bytes()
         except OSError as err:
             raise StubError(

@@ -17,7 +17,7 @@ import tomli_w
 
 from bootserver.config import StubConfig
 from bootserver.errors import LoaderMissingError
-from bootserver.files.atomic import put
+from bootserver.files.atomic import write_atomically
 from bootserver.model import Architecture
 
 MANIFEST = "MANIFEST.toml"
@@ -161,4 +161,4 @@ def write_manifest(build: Path, loaders: list[Loader]) -> None:
         {"name": x.name, "package": x.package, "version": x.version, "sha256": x.sha256}
         for x in sorted(loaders, key=lambda x: x.name)
     ]
-    put(build / MANIFEST, tomli_w.dumps({"loader": tables}).encode(), shared=True)
+    write_atomically(build / MANIFEST, tomli_w.dumps({"loader": tables}).encode(), shared=True)

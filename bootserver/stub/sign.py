@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import hashes
 
 from bootserver.config import SigningConfig, StubConfig
 from bootserver.errors import BootServerError, CertificateError, StubError
-from bootserver.files.atomic import make_once
+from bootserver.files.atomic import create_once
 from bootserver.keypair import load_pair, read_certificates
 
 log = structlog.get_logger(__name__)
@@ -130,7 +130,7 @@ def _signed_path(program: bytes, key: Path, certificate: Path, cache: Path) -> P
                 made = plain
             else:
                 _sign(plain, made, key, certificate)
-            make_once(kept, made.read_bytes())  # where another was quicker, theirs stays
+            create_once(kept, made.read_bytes())  # where another was quicker, theirs stays
     except OSError as err:
         raise StubError(
             f"{cache} cannot take signed loaders: {err.strerror}", hint="check its permissions"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bootserver.config import Config
 from bootserver.errors import LoaderMissingError
-from bootserver.files.atomic import put
+from bootserver.files.atomic import write_atomically
 from bootserver.model import Content, FileVersion, StubFormat
 from bootserver.stub.efi_file import embed
 from bootserver.stub.issued import IssuedStub
@@ -77,7 +77,7 @@ def _packed(config: Config, program: bytes) -> bytes:
     packed = pack(program)
     with suppress(OSError):
         cache.mkdir(0o700, parents=True, exist_ok=True)
-        put(path, packed)
+        write_atomically(path, packed)
     return packed
 
 

@@ -18,7 +18,7 @@ import pycdlib.headervd
 import pycdlib.pycdlib
 
 from bootserver.errors import StubError
-from bootserver.files.atomic import put
+from bootserver.files.atomic import write_atomically
 from bootserver.model import CD_SECTOR_BYTES, StubFormat
 from bootserver.stub.partitions import (
     BLOCK_BYTES,
@@ -100,7 +100,7 @@ def write_stub(plan: StubPlan, path: Path, *, shared: bool = False) -> bytes:
     """
     data = master(plan)
     try:
-        put(path, data, shared=shared)
+        write_atomically(path, data, shared=shared)
     except OSError as err:
         raise StubError(
             f"{path} cannot be written: {err.strerror}", hint="choose another file with -o"

@@ -23,7 +23,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from bootserver.errors import CertificateError
-from bootserver.files.atomic import make_once, put
+from bootserver.files.atomic import create_once, write_atomically
 from bootserver.tls.certificates import (
     Authority,
     is_good_root,
@@ -44,9 +44,9 @@ def own_root(directory: Path, now: datetime) -> Authority:
         directory.mkdir(0o700, parents=True, exist_ok=True)
         key = _key(directory / "root.key")
         if not path.exists():
-            make_once(path, make_root(key, now))
+            create_once(path, make_root(key, now))
         if not is_good_root(path.read_bytes(), key, now):
-            put(path, make_root(key, now))
+            write_atomically(path, make_root(key, now))
             log.info("certificate.renewed", path=str(path))
         return Authority(x509.load_pem_x509_certificate(path.read_bytes()), key)
 
@@ -59,14 +59,14 @@ def own_pair(directory: Path, host: str, now: datetime) -> tuple[Path, Path]:
         key = _key(key_path)
         there = path.read_bytes() if path.exists() else b""
         if not is_good_server(there, key, root.certificate, host, now):
-            put(path, make_server(root, key, host, now))
+            write_atomically(path, make_server(root, key, host, now))
             log.info("certificate.made", path=str(path), host=host)
         return path, key_path
 
 
 def _key(path: Path) -> rsa.RSAPrivateKey:
     if not path.exists():
-        make_once(path, new_key())
+        create_once(path, new_key())
     return load_key(path.read_bytes())
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from bootserver.config import Config
 from bootserver.errors import BootServerError
-from bootserver.files.atomic import make_once, put, sweep
+from bootserver.files.atomic import create_once, sweep_leftovers, write_atomically
 from bootserver.images.settings import change_settings, settings_of
 from bootserver.model import StubFormat
 from bootserver.stub.issued import IssuedStub
@@ -48,11 +48,11 @@ def umask(mask: int) -> Iterator[None]:
 
 
 def write_anew(directory: Path, config: Config) -> None:
-    put(directory / "file", LARGE, shared=False)
+    write_atomically(directory / "file", LARGE, shared=False)
 
 
 def write_first(directory: Path, config: Config) -> None:
-    make_once(directory / "file", LARGE)
+    create_once(directory / "file", LARGE)
 
 
 def write_a_stub(directory: Path, config: Config) -> None:
@@ -90,7 +90,7 @@ def test_a_file_is_forced_to_the_disk_with_its_name(tmp_path: Path, monkeypatch)
     forced: list[Path] = []
     monkeypatch.setattr(os, "fsync", lambda fd: forced.append(Path(f"/dev/fd/{fd}").readlink()))
 
-    put(tmp_path / "file", b"data")
+    write_atomically(tmp_path / "file", b"data")
 
     written, directory = forced
     assert written.parent == directory == tmp_path
@@ -99,8 +99,8 @@ def test_a_file_is_forced_to_the_disk_with_its_name(tmp_path: Path, monkeypatch)
 @pytest.mark.parametrize("mask", [0, 0o022, 0o777])
 def test_a_file_is_its_owners_only_whatever_the_umask(tmp_path: Path, mask: int):
     with umask(mask):
-        put(tmp_path / "put", b"data")
-        make_once(tmp_path / "once", b"data")
+        write_atomically(tmp_path / "put", b"data")
+        create_once(tmp_path / "once", b"data")
 
     modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
     assert modes == {"put": 0o600, "once": 0o600}
@@ -108,13 +108,13 @@ def test_a_file_is_its_owners_only_whatever_the_umask(tmp_path: Path, mask: int)
 
 def test_a_shared_file_is_as_the_umask_says(tmp_path: Path):
     with umask(0o027):
-        put(tmp_path / "file", b"data", shared=True)
+        write_atomically(tmp_path / "file", b"data", shared=True)
 
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
 
 
 def test_the_longest_name_can_be_written(tmp_path: Path):
-    put(tmp_path / ("n" * 255), b"data")
+    write_atomically(tmp_path / ("n" * 255), b"data")
 
     assert [len(path.name) for path in tmp_path.iterdir()] == [255]
 
@@ -123,14 +123,14 @@ def test_the_longest_name_can_be_written(tmp_path: Path):
 WRITER = textwrap.dedent("""
     import os, sys, time
     from pathlib import Path
-    from bootserver.files.atomic import put
+    from bootserver.files.atomic import write_atomically
 
     def stop(fd):
         print("writing", flush=True)
         time.sleep(600)
 
     os.fsync = stop
-    put(Path(sys.argv[1]) / "file", b"data")
+    write_atomically(Path(sys.argv[1]) / "file", b"data")
 """)
 
 
@@ -141,11 +141,11 @@ def test_what_a_killed_writer_left_is_swept_and_what_is_being_written_is_not(tmp
         try:
             assert writer.stdout
             writer.stdout.readline()
-            swept = sweep(tmp_path.iterdir())
+            swept = sweep_leftovers(tmp_path.iterdir())
             [left] = set(tmp_path.iterdir()) - {tmp_path / ".mine.bootserver"}
         finally:
             writer.kill()
 
     assert swept == []
-    assert sweep(tmp_path.iterdir()) == [left]
+    assert sweep_leftovers(tmp_path.iterdir()) == [left]
     assert list(tmp_path.iterdir()) == [tmp_path / ".mine.bootserver"]
