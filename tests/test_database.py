@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import inspect
 
-from bootserver.database import SCHEMA_NUMBER, metadata, open_database
+from bootserver.database import open_database
 from bootserver.errors import ServiceError
 from bootserver.model import BootPhase, Firmware, Machine
+from bootserver.schema import SCHEMA_NUMBER, metadata
 from bootserver.sessions.store import SessionStore
 
 # What the bootserver that had no transfers yet made of an empty file.

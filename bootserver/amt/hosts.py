@@ -30,9 +30,10 @@ from bootserver.amt.errors import (
 from bootserver.amt.types import AmtLogin
 from bootserver.amt.wsman.client import WsmanClient
 from bootserver.config import Config
-from bootserver.database import AMT_HOSTS, DatabaseEngine
+from bootserver.database import DatabaseEngine
 from bootserver.errors import BootServerError
 from bootserver.fields import parse_host
+from bootserver.schema import AMT_HOSTS
 from bootserver.selector import Selector
 
 LEFT_ARMED_AGAIN_S = 300.0

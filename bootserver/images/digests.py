@@ -13,10 +13,11 @@ from typing import Any
 from pydantic import TypeAdapter
 from sqlalchemy import delete, insert, select
 
-from bootserver.database import DIGESTS, DatabaseEngine
+from bootserver.database import DatabaseEngine
 from bootserver.errors import ImageError, ImageNotReadyError
 from bootserver.images.iso import INSPECTION_REVISION, open_regular
 from bootserver.model import FileVersion, IsoFacts
+from bootserver.schema import DIGESTS
 
 CHUNK_BYTES = 1024**2
 _FACTS = TypeAdapter(IsoFacts)

@@ -15,9 +15,10 @@ from sqlalchemy.exc import IntegrityError
 
 from bootserver import clock
 from bootserver.config import Config
-from bootserver.database import PROFILES, DatabaseEngine
+from bootserver.database import DatabaseEngine
 from bootserver.errors import DatabaseError
 from bootserver.model import Machine
+from bootserver.schema import PROFILES
 from bootserver.selector import Selector
 
 RETRY_S = 2.0

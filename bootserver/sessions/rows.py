@@ -11,7 +11,6 @@ from typing import Any
 from pydantic import TypeAdapter
 from sqlalchemy import Row
 
-from bootserver.database import SESSIONS, TRANSFERS, machine_of, machine_values
 from bootserver.model import (
     BootEvent,
     BootPhase,
@@ -22,6 +21,7 @@ from bootserver.model import (
     Transfer,
     Way,
 )
+from bootserver.schema import SESSIONS, TRANSFERS, machine_of, machine_values
 
 _PLAN = TypeAdapter(BootPlan)
 

@@ -13,8 +13,9 @@ from sqlalchemy import func as sql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bootserver import clock
-from bootserver.database import BOOTED_IMAGES, EVENTS, MACHINES, SESSIONS, TRANSFERS, DatabaseEngine
+from bootserver.database import DatabaseEngine
 from bootserver.model import BootEvent, BootPhase, BootSession, SeenMachine, Transfer
+from bootserver.schema import BOOTED_IMAGES, EVENTS, MACHINES, SESSIONS, TRANSFERS
 from bootserver.sessions.rows import (
     event_of,
     event_row,

@@ -19,10 +19,11 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from bootserver import clock
-from bootserver.database import STUBS, DatabaseEngine
+from bootserver.database import DatabaseEngine
 from bootserver.errors import StubError
 from bootserver.files.atomic import create_once
 from bootserver.model import Architecture
+from bootserver.schema import STUBS
 from bootserver.stub.network import NetworkSpec
 from bootserver.stub.plan import StubSpec
 

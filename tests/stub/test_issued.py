@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bootserver.database import STUBS, DatabaseEngine, open_database
+from bootserver.database import DatabaseEngine, open_database
 from bootserver.errors import StubError
 from bootserver.model import Architecture
+from bootserver.schema import STUBS
 from bootserver.stub.issued import IssuedStubs
 from bootserver.stub.network import NetworkSpec
 from bootserver.stub.plan import StubSpec
