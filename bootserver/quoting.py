@@ -73,6 +73,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def url_host(host: str) -> str:
+    """The host as a URL has it: an IPv6 address in brackets (RFC 3986 §3.2.2)."""
+    return f"[{host}]" if ":" in host else host
+
+
 def shell_command(command: str, *words: str) -> str:
     """The command for a person to paste: `words` are arguments of it, never options."""
     options_end = ["--"] if any(word.startswith("-") for word in words) else []

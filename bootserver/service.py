@@ -31,6 +31,7 @@ from bootserver.images.library import Library
 from bootserver.images.part import sweep_library
 from bootserver.images.tree import ImageTrees
 from bootserver.limits import ServerLimits
+from bootserver.quoting import url_host
 from bootserver.sessions.bus import Bus
 from bootserver.sessions.ledger import Ledger
 from bootserver.sessions.profiles import ProfileStore
@@ -258,7 +259,7 @@ def _places(
     server = config.server
     places = {}
     if "dashboard" in stops:
-        places["dashboard"] = f"http://{_in_url(server.admin_address)}:{server.admin_port}/"
+        places["dashboard"] = f"http://{url_host(server.admin_address)}:{server.admin_port}/"
     if "boot plane" in stops:
         places["machines call"] = address or "an unknown address: set [server] url in config.toml"
     if OVER_HTTPS in stops:
@@ -298,10 +299,6 @@ def _signals_into(queue: asyncio.Queue[str]) -> Iterator[None]:
 
 def _ignore(name: str) -> None:
     log.warning("server.signal_ignored", signal=name, hint="a restart takes up a new config.toml")
-
-
-def _in_url(address: str) -> str:
-    return f"[{address}]" if ":" in address else address
 
 
 def _reason(err: OSError) -> str:

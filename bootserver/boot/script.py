@@ -28,6 +28,7 @@ from bootserver.quoting import ipxe_arguments
 from bootserver.sessions.ledger import Ledger
 from bootserver.sessions.profiles import MachineProfile, ProfileStore, effective
 from bootserver.stub.issued import IssuedStub
+from bootserver.units import megabytes
 
 RETRY_SOON_S = 5  # what the machine waits for comes by itself
 RETRY_LATER_S = 30  # a person has to do something first
@@ -146,7 +147,7 @@ class BootScripts:
             if decision.offer is None and decision.choice is None:
                 refusals.append(f"{title}: {decision.refusal}")
             else:
-                label = f"{title}  ({image.size_bytes / 1e6:,.0f} MB)"
+                label = f"{title}  ({megabytes(image.size_bytes)})"
                 bootable.append(MenuChoice(quote(image.id, safe=""), label))
         boot = self._config.boot
         return render_menu(

@@ -42,6 +42,7 @@ from bootserver.model import (
     StubFormat,
     TransferEnd,
 )
+from bootserver.quoting import url_host
 from bootserver.sessions.ledger import Ledger
 from bootserver.sessions.live import AskTcp, Fetch
 from bootserver.sessions.profiles import ProfileStore
@@ -101,8 +102,7 @@ class BootService:
         server = self._config.server
         if server.url or not local_address:
             return own_url(self._config)
-        host = f"[{local_address}]" if ":" in local_address else local_address
-        return f"http://{host}:{server.boot_port}"
+        return f"http://{url_host(local_address)}:{server.boot_port}"
 
     @property
     def stalled_s(self) -> float:

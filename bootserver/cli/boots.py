@@ -11,7 +11,6 @@ import click
 from bootserver.cli.shared import (
     as_json,
     echo,
-    megabytes,
     open_state,
     print_json,
     until_interrupted,
@@ -19,6 +18,8 @@ from bootserver.cli.shared import (
 )
 from bootserver.config import Config
 from bootserver.errors import BootServerError
+from bootserver.quoting import url_host
+from bootserver.units import megabytes, speed
 
 FORMATS = ("csv", "json", "openmetrics")
 
@@ -135,8 +136,7 @@ async def export_boots(
 
 def admin_url(config: Config) -> str:
     """Where the admin plane of a server with this configuration is."""
-    host = config.server.admin_address
-    return f"http://{f'[{host}]' if ':' in host else host}:{config.server.admin_port}"
+    return f"http://{url_host(config.server.admin_address)}:{config.server.admin_port}"
 
 
 def _show(boot: dict[str, Any]) -> None:
@@ -153,7 +153,7 @@ def _show(boot: dict[str, Any]) -> None:
             f"{phase['phase']:<13}  {phase['detail']}".rstrip()
         )
     for transfer in boot["transfers"]:
-        rate = f"{megabytes(transfer['bytes_per_s'])}/s"
+        rate = speed(transfer["bytes_per_s"])
         told = [transfer["outcome"] or "under way", transfer["link"]]
         echo(
             f"  {megabytes(transfer['sent_bytes']):>12}  {rate:>13}  {transfer['name']}  "

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bootserver.cli.shared import megabytes, with_config
+from bootserver.cli.shared import with_config
 from bootserver.config import Config
 from bootserver.errors import ServiceError
 from bootserver.model import BootPhase, Firmware
+from bootserver.units import megabytes
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

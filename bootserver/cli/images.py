@@ -11,7 +11,6 @@ import click
 from bootserver.cli.shared import (
     as_json,
     echo,
-    megabytes,
     open_library,
     open_state,
     print_json,
@@ -22,6 +21,7 @@ from bootserver.errors import BootServerError, ImageError, ImageNotReadyError
 from bootserver.model import Image, Machine
 from bootserver.quoting import shell_command
 from bootserver.selector import Selector
+from bootserver.units import megabytes
 
 if TYPE_CHECKING:
     from bootserver.database import DatabaseEngine

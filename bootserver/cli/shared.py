@@ -1,4 +1,4 @@
-"""What commands have in common: the configuration, the database, JSON, sizes in words."""
+"""What commands have in common: the configuration, the database, JSON."""
 
 from __future__ import annotations
 
@@ -109,11 +109,6 @@ def print_json(value: Any) -> None:
     """Print JSON for a program."""
     for line in json.dumps(value, indent=2, default=str).split("\n"):
         echo(line)
-
-
-def megabytes(size_bytes: int) -> str:
-    """1,234.5 MB: decimal megabytes, as disks and networks are measured."""
-    return f"{size_bytes / 1e6:,.1f} MB"
 
 
 def checked(parse: Callable[[_Given], _Parsed], given: _Given, name: str) -> _Parsed:

@@ -11,7 +11,6 @@ from bootserver.cli.shared import (
     as_json,
     checked,
     echo,
-    megabytes,
     open_library,
     open_state,
     print_json,
@@ -20,6 +19,7 @@ from bootserver.cli.shared import (
 from bootserver.config import Config
 from bootserver.fields import parse_entry, parse_mac
 from bootserver.model import StubFormat
+from bootserver.units import megabytes
 
 UEFI_WORDS = {
     "packed": "iPXE packed behind our own loader",

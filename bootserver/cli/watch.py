@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohttp
 
-from bootserver.cli.shared import echo, megabytes
+from bootserver.cli.shared import echo
 from bootserver.errors import ServiceError
 from bootserver.sessions.shape import progress
+from bootserver.units import speed
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -224,7 +225,7 @@ def screen_for(*, as_json: bool, console: Terminal) -> tuple[Screen, AbstractCon
 def _fields(boot: Boot) -> dict[str, Any]:
     left = boot["seconds_left"]
     moves = boot["phase"] == "fetching" or left is not None
-    rate = f"{megabytes(boot['bytes_per_s'])}/s" if moves else ""
+    rate = speed(boot["bytes_per_s"]) if moves else ""
     if left is not None:
         rate += f", {left:.0f} s left"
     return {

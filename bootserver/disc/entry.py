@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from bootserver.model import ByteRange, Piece
+from bootserver.model import Piece
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +59,3 @@ class Tree(Protocol):
 def is_usable(name: str) -> bool:
     """True for a name that can be a part of a path."""
     return name not in ("", ".", "..") and "/" not in name and "\0" not in name
-
-
-def joined(pieces: Iterable[Piece]) -> tuple[Piece, ...]:
-    """The same content in as few pieces as will do."""
-    result: list[Piece] = []
-    for piece in pieces:
-        if not piece:
-            continue
-        match piece, result[-1:]:
-            case ByteRange(start, stop), [ByteRange(first, last)] if last == start:
-                result[-1] = ByteRange(first, stop)
-            case _:
-                result.append(piece)
-    return tuple(result)

@@ -20,7 +20,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from bootserver.disc.entry import Entry, Node, is_usable, joined
+from bootserver.disc.entry import Entry, Node, is_usable
 from bootserver.disc.rock_ridge import RockRidge, read_rock_ridge, susp_skip
 from bootserver.disc.source import (
     DIRECTORY_LIMIT_BYTES,
@@ -65,8 +65,8 @@ class IsoEntry:
             return Node(self.name, is_directory=True)
         if self.is_compressed:
             raise Compressed(f"has {self.name} compressed by zisofs, which is not undone here")
-        pieces = joined(self.extents)
-        if any(extent.stop > self.tree.source.size_bytes for extent in self.extents if extent):
+        pieces = tuple(filter(None, self.extents))
+        if any(piece.stop > self.tree.source.size_bytes for piece in pieces):
             raise Damage(f"{self.name} ends past the end of the image")
         return Node(self.name, False, sum(map(len, pieces)), pieces)
 

@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from bootserver.disc.entry import joined
 from bootserver.disc.source import Damage
 from bootserver.disc.udf_blocks import Address, tagged
 from bootserver.model import CD_SECTOR_BYTES, ByteRange, Piece
@@ -74,7 +73,7 @@ def read_file_entry(blocks: Blocks, address: Address) -> FileEntry:
     if flags & 7 == _EMBEDDED:
         content: tuple[Piece, ...] = (descriptors,)
     else:
-        content = joined(_content(blocks, descriptors, flags & 7, address.partition))
+        content = tuple(_content(blocks, descriptors, flags & 7, address.partition))
     return FileEntry(kind, size_bytes, _cut(content, size_bytes))
 
 
@@ -132,10 +131,12 @@ def _cut(pieces: tuple[Piece, ...], size_bytes: int) -> tuple[Piece, ...]:
     for piece in pieces:
         taken = min(len(piece), size_bytes)
         size_bytes -= taken
+        if not taken:
+            continue
         if isinstance(piece, ByteRange):
             result.append(ByteRange(piece.start, piece.start + taken))
         else:
             result.append(piece[:taken])
     if size_bytes:
         raise Damage("one of its files has less content than it should")
-    return joined(result)
+    return tuple(result)

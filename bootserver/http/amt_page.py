@@ -8,11 +8,12 @@ from typing import Any
 
 from aiohttp import web
 
+from bootserver import units
 from bootserver.amt.boot.progress import BootProgress, Doing
 from bootserver.amt.control.facts import ConsentPolicy, ControlMode
 from bootserver.amt.hosts import AmtHost
 from bootserver.amt.types import BootMethod, BootTarget, PowerAction, PowerState
-from bootserver.http import page_data, words
+from bootserver.http import page_data
 from bootserver.http.api.parts import parts_of
 from bootserver.http.waterfall import waterfall
 
@@ -177,7 +178,7 @@ def _told(host: Json) -> list[tuple[str, str]]:
             "One-Click Recovery",
             "ready" if recovery["ready"] else "no: " + "; ".join(recovery["obstacles"]),
         ),
-        ("Redirection's rate", words.speed(host["bytes_per_s"]) if host["bytes_per_s"] else ""),
+        ("Redirection's rate", units.speed(host["bytes_per_s"]) if host["bytes_per_s"] else ""),
         ("Certificate", host["certificate_sha256"]),
     ]
     return [(name, value) for name, value in told if value]

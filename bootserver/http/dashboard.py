@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from bootserver import clock
+from bootserver import clock, units
 from bootserver.amt.errors import AmtError
 from bootserver.http import amt_page, page_data, words
 from bootserver.http.api.parts import parts_of
@@ -263,12 +263,14 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"percent": words.percent, "progress": progress}
+    environment.globals |= {"percent": units.percent, "progress": progress}
+    environment.filters |= {
+        name: getattr(units, name) for name in ("megabytes", "speed", "duration", "clock")
+    }
     environment.filters |= {
         name: getattr(words, name)
         for name in (
-            *("megabytes", "speed", "duration", "clock", "moment", "since", "after_colon"),
-            *("phase", "outcome", "firmware", "method"),
+            *("moment", "since", "after_colon", "phase", "outcome", "firmware", "method"),
             *("machine_name", "machine_key", "names", "selector"),
         )
     }

@@ -27,6 +27,7 @@ from bootserver.http.incoming import (
     plain_address,
     readable,
 )
+from bootserver.quoting import url_host
 
 BACKLOG = 1024  # a whole site that powers on at once
 TLS_READ_BYTES = 16 << 10  # at a time; a record has no more (RFC 8446 §5.1)
@@ -136,7 +137,7 @@ class Port:
             changes["headers"] = readable(request.headers)
         if hdrs.HOST not in request.headers and request.transport:  # or aiohttp asks the DNS
             address, number = request.transport.get_extra_info("sockname")[:2]
-            changes["host"] = f"[{address}]:{number}" if ":" in address else f"{address}:{number}"
+            changes["host"] = f"{url_host(address)}:{number}"
         path = request.rel_url.raw_path
         if "//" in path:
             query = request.rel_url.raw_query_string

@@ -9,8 +9,9 @@ from datetime import datetime
 from statistics import median
 from typing import Any
 
-from bootserver.http.words import PHASES, percent
+from bootserver.http.words import PHASES
 from bootserver.model import BootPhase
+from bootserver.units import percent
 
 # Phases that end a boot take no time themselves.
 ENDS = frozenset({BootPhase.OS_UP, BootPhase.FAILED, BootPhase.EXPIRED})

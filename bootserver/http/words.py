@@ -1,4 +1,4 @@
-"""What pages say: phases, sizes, speeds and times in words. static/format.js has the same rules."""
+"""What pages call things: phases, methods, outcomes, machines; and when something was."""
 
 from __future__ import annotations
 
@@ -39,37 +39,7 @@ OUTCOMES: dict[str, str] = {
     TransferEnd.SERVER_LEFT: "server left",
 }
 FIRMWARE = {"bios": "BIOS", "uefi": "UEFI"}
-UNKNOWN = "\N{EN DASH}"
 KINDS = {"mac": "MAC", "uuid": "UUID", "serial": "serial", "asset": "asset"}
-
-
-def megabytes(size_bytes: float) -> str:
-    """1,234.5 MB: decimal, as disks and networks are measured; 12.3 kB below a tenth of that."""
-    if not size_bytes:
-        return "0 MB"
-    if size_bytes < 100_000:
-        return f"{size_bytes / 1e3:,.1f} kB"
-    return f"{size_bytes / 1e6:,.1f} MB"
-
-
-def speed(bytes_per_s: float | None) -> str:
-    """84.2 MB/s, or a dash where nothing moves."""
-    return f"{megabytes(bytes_per_s)}/s" if bytes_per_s else UNKNOWN
-
-
-def duration(seconds: float | None) -> str:
-    """3.25 s, 12.4 s, 4:05 min, 1:02:03 h; a dash for what is not known."""
-    if seconds is None:
-        return UNKNOWN
-    if seconds < 9.995:
-        return f"{seconds:.2f} s"
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}:{rest:02} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02} h"
 
 
 def machine_name(machine: Mapping[str, Any]) -> str:
@@ -77,11 +47,6 @@ def machine_name(machine: Mapping[str, Any]) -> str:
     made = " ".join(filter(None, (machine.get("manufacturer"), machine.get("product"))))
     names = (made, machine.get("serial"), machine.get("mac"), machine.get("uuid"))
     return next(filter(None, names), "Unnamed machine")
-
-
-def percent(part: float, whole: float) -> float:
-    """How many hundredths of `whole` that is, 0 to 100."""
-    return min(100.0, 100.0 * part / whole) if whole else 0.0
 
 
 def phase(name: str) -> str:
@@ -102,18 +67,6 @@ def outcome(name: str) -> str:
 def firmware(name: str) -> str:
     """BIOS or UEFI."""
     return FIRMWARE.get(name, name)
-
-
-def clock(seconds: float | None) -> str:
-    """0:07, 12:34, 1:02:03, 3 d 4:05 h: a clock that counts, up or down."""
-    if seconds is None:
-        return UNKNOWN
-    minutes, rest = divmod(max(0, int(seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days} d {hours}:{minutes:02} h"
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def since(now: datetime, moment: str) -> float:

@@ -12,6 +12,7 @@ from bootserver.images.recipes import REMEMBERED, Recipe, recipe_of
 from bootserver.images.recipes.booted import is_booted
 from bootserver.images.recipes.offers import Offer
 from bootserver.model import DiscMenu, Firmware, Image, Machine, Method
+from bootserver.units import megabytes
 
 CHOOSE = "choose"
 
@@ -220,7 +221,7 @@ def _menu_lines(menu: dict[str, Any]) -> list[str]:
 
 def _what_happens(image: Image, offer: Offer) -> str:
     way = offer.way
-    size = _mb(offer.loaded_bytes)
+    size = megabytes(offer.loaded_bytes)
     if way.method is Method.MEMDISK:
         return f"iPXE loads the whole image ({size}) into memory, and memdisk starts it there"
     if way.method is Method.RAMDISK:
@@ -247,16 +248,12 @@ def _then(image: Image, offer: Offer) -> str:
     if offer.way.iso_in_initramfs:
         return f", with the whole image in the initramfs as {offer.way.iso_in_initramfs}"
     if offer.fetched == "{iso}":
-        return f"; the system then fetches the whole image ({_mb(image.size_bytes)}) over HTTP"
+        return (
+            f"; the system then fetches the whole image ({megabytes(image.size_bytes)}) over HTTP"
+        )
     if offer.fetched:
         size_bytes = image.facts.markers[offer.fetched] if image.facts else 0
-        return f"; the system then fetches {offer.fetched} ({_mb(size_bytes)}) over HTTP"
+        return f"; the system then fetches {offer.fetched} ({megabytes(size_bytes)}) over HTTP"
     if "{tree" in offer.way.arguments:
         return "; the system then fetches its packages from the disc over HTTP"
     return "; nothing else of the image is fetched"
-
-
-def _mb(size_bytes: int) -> str:
-    return (
-        f"{size_bytes / 1e6:,.0f} MB" if size_bytes >= 10_000_000 else f"{size_bytes / 1e6:.1f} MB"
-    )

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from bootserver.model import BootEvent, BootPhase, BootSession, Transfer
+from bootserver.units import megabytes, speed
 
 STILL_S = 10.0  # a transfer without bytes for so long stands still; a rate is one over so long
 SILENT_S = 30.0  # a script asks for its first file at once, and for the next
@@ -129,7 +130,7 @@ def slow_link_mbit(transfer: Transfer, look: Look) -> int:
 
 
 def _slow_words(look: Look, mbit: int) -> str:
-    return f"about {(look.bytes_per_s or 0) / 1e6:.1f} MB/s: the link is at {mbit} Mb/s"
+    return f"about {speed(look.bytes_per_s)}: the link is at {mbit} Mb/s"
 
 
 def _no_call(
@@ -142,7 +143,7 @@ def _no_call(
             return None
         return Stall(
             Cause.NO_DHCP,
-            f"its stub was read, {latest.sent_bytes / 1e6:,.1f} MB of it, but has not called in "
+            f"its stub was read, {megabytes(latest.sent_bytes)} of it, but has not called in "
             f"{waited_s:.0f} s: its network card has no cable or gets no DHCP answer, or this "
             "server is out of its reach",
         )
@@ -188,7 +189,7 @@ def _no_request(
 
 def _stands_still(transfer: Transfer, tcp: TcpFacts | None, now: datetime) -> Stall:
     still_s = (now - _moved_at(transfer)).total_seconds()
-    where = f"{transfer.name} stands at {transfer.sent_bytes / 1e6:,.1f} MB"
+    where = f"{transfer.name} stands at {megabytes(transfer.sent_bytes)}"
     if tcp is None:
         return Stall(
             Cause.STANDS_STILL, f"{where}: the machine has acknowledged nothing for {still_s:.0f} s"

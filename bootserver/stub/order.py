@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from bootserver.config import Config
 from bootserver.errors import StubError
+from bootserver.quoting import url_host
 from bootserver.stub.network import DHCP, NetworkSpec
 from bootserver.stub.plan import StubSpec
 
@@ -48,7 +49,7 @@ def own_url(config: Config) -> str:
     if server.url:
         return server.url
     host = _default_address() if server.address == "*" else server.address
-    return f"http://{f'[{host}]' if ':' in host else host}:{server.boot_port}"
+    return f"http://{url_host(host)}:{server.boot_port}"
 
 
 def _default_address() -> str:

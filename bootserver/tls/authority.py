@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from bootserver.config import Config
 from bootserver.errors import BootServerError, CertificateError
 from bootserver.keypair import load_pair, read_certificates
+from bootserver.quoting import url_host
 from bootserver.stub.order import own_url
 from bootserver.tls.certificates import is_for
 from bootserver.tls.own import own_pair, own_root
@@ -72,8 +73,7 @@ class SiteAuthority:
             raise CertificateError(
                 "the boot plane is not served over HTTPS", hint="set [server] https_port = 8443"
             )
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"https://{host}" if port == 443 else f"https://{host}:{port}"
+        return f"https://{url_host(self.host)}" + (f":{port}" if port != 443 else "")
 
     def root(self) -> x509.Certificate:
         """The certificate that machines are to trust.

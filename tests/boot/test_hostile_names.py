@@ -60,7 +60,7 @@ async def test_a_library_and_a_machine_with_hostile_names_boot_and_show_them(
         boot = await boot_record(site, "handed_off")
 
     for title in SHOWN:
-        assert f"{title} (6 MB)" in menu.screen
+        assert f"{title} (6.2 MB)" in menu.screen
     assert boot["image"] == "#4"
     assert (boot["machine"]["serial"], boot["machine"]["product"]) == (serial, product)
     assert not re.search(r"^\W*(PWNED|Usage:)", menu.screen + menu.serial, re.MULTILINE)

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from axe_playwright_python.async_playwright import Axe
 
-from bootserver.http import words
+from bootserver import units
 from bootserver.sessions.shape import progress
 from tests.browser.conftest import PHONE, Open, Shoot
 from tests.browser.visits import HOSTILE, visit, whole_boot
@@ -247,8 +247,8 @@ async def test_scripts_and_templates_write_numbers_alike(
     )
 
     assert from_script == [
-        [words.megabytes(size) for size in sizes],
-        [words.speed(size) for size in sizes],
-        [words.duration(time) for time in seconds],
-        [words.clock(time) for time in seconds],
+        [units.megabytes(size) for size in sizes],
+        [units.speed(size) for size in sizes],
+        [units.duration(time) for time in seconds],
+        [units.clock(time) for time in seconds],
     ]

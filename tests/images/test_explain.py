@@ -54,8 +54,8 @@ def test_a_live_system_is_explained_from_its_files():
     )
     assert explained.bios.method == explained.uefi.method == "kernel"
     assert explained.bios.sentence.startswith(
-        "BIOS: iPXE loads the kernel /live/vmlinuz and its initrd /live/initrd.img (49 MB); the "
-        "system then fetches /live/filesystem.squashfs (152 MB) over HTTP. The machine needs "
+        "BIOS: iPXE loads the kernel /live/vmlinuz and its initrd /live/initrd.img (49.0 MB); the "
+        "system then fetches /live/filesystem.squashfs (152.0 MB) over HTTP. The machine needs "
         "704 MiB of memory."
     )
     assert explained.ram_bytes == 704 * MIB

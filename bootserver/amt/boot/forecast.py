@@ -14,6 +14,7 @@ from bootserver.amt.hosts import LineSpeeds
 from bootserver.images.decide import Decision, Site, chosen, decide
 from bootserver.model import Firmware, Image, Machine, Method
 from bootserver.quoting import shell_command
+from bootserver.units import megabytes, rough_duration
 
 # A live system reads its kernel and initrd whole, and about so much of its root until it is up.
 LIVE_SHARE = 0.2
@@ -37,8 +38,9 @@ class Forecast:
     @property
     def sentence(self) -> str:
         """The same for a person."""
-        fast = f" and {_mb(self.fast_bytes)} over HTTP" if self.fast_bytes else ""
-        return f"about {_time(self.seconds)}: {_mb(self.slow_bytes)} over redirection{fast}"
+        fast = f" and {megabytes(self.fast_bytes)} over HTTP" if self.fast_bytes else ""
+        slow = f"{megabytes(self.slow_bytes)} over redirection"
+        return f"about {rough_duration(self.seconds)}: {slow}{fast}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +132,3 @@ def _medium_bytes(image: Image, fetched: str) -> int:
     if fetched == "{iso}":
         return image.size_bytes
     return image.facts.markers.get(fetched, 0) if image.facts and fetched else 0
-
-
-def _mb(size_bytes: int) -> str:
-    return f"{size_bytes / 1e6:,.1f} MB"
-
-
-def _time(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -44,6 +44,7 @@ from bootserver.amt.tls import (
 from bootserver.amt.wsman import envelopes
 from bootserver.amt.wsman.digest import DigestLogin
 from bootserver.amt.wsman.values import Instance, Plain
+from bootserver.quoting import url_host
 
 PLAIN_PORT = 16992
 TLS_PORT = 16993
@@ -114,8 +115,8 @@ class WsmanClient:
     @property
     def url(self) -> str:
         """Where AMT is asked."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'https' if self._tls else 'http'}://{host}:{self.port}{PATH}"
+        scheme = "https" if self._tls else "http"
+        return f"{scheme}://{url_host(self.host)}:{self.port}{PATH}"
 
     @property
     def encrypted(self) -> bool:

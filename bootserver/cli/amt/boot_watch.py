@@ -13,7 +13,8 @@ from urllib.parse import quote
 
 from bootserver.cli.amt.typed import typed_line
 from bootserver.cli.api import Api, RefusedError
-from bootserver.cli.shared import echo, megabytes
+from bootserver.cli.shared import echo
+from bootserver.units import megabytes, speed
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -304,7 +305,7 @@ def table_of(outcome: Outcome) -> RenderableType:
     for transfer in boot["transfers"]:
         table.add_row(
             f"  {megabytes(transfer['sent_bytes'])}",
-            f"{megabytes(transfer['bytes_per_s'])}/s",
+            speed(transfer["bytes_per_s"]),
             transfer["protocol"],
             Text(transfer["name"]),
         )

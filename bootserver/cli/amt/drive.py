@@ -10,8 +10,9 @@ import click
 
 from bootserver.amt.types import AmtLogin
 from bootserver.cli.amt.login import open_amt, with_login
-from bootserver.cli.shared import echo, megabytes, until_interrupted, with_config
+from bootserver.cli.shared import echo, until_interrupted, with_config
 from bootserver.config import Config
+from bootserver.units import megabytes
 
 if TYPE_CHECKING:
     from bootserver.amt.redirection.drives import RedirectedDrives

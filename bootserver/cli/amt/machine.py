@@ -12,10 +12,11 @@ from bootserver.amt.types import AmtLogin, BootTarget, PowerAction
 from bootserver.cli.amt.boot import boot_into_target
 from bootserver.cli.amt.login import open_amt, open_hosts, with_login
 from bootserver.cli.amt.many import Json, Named, ask_each, show, with_hosts
-from bootserver.cli.shared import as_json, echo, megabytes, print_json, with_config
+from bootserver.cli.shared import as_json, echo, print_json, with_config
 from bootserver.config import Config
 from bootserver.errors import BootServerError
 from bootserver.quoting import printable
+from bootserver.units import speed
 
 if TYPE_CHECKING:
     from bootserver.amt.access import AmtAccess
@@ -42,7 +43,7 @@ async def list_hosts(config: Config, as_json: bool) -> None:
         facts = host["facts"] or {}
         names = " ".join(host["names"].values()) or facts.get("uuid") or "-"
         version = f"AMT {facts['amt_version']}" if facts.get("amt_version") else "not met yet"
-        rate = f"{megabytes(host['bytes_per_s'])}/s" if host["bytes_per_s"] else ""
+        rate = speed(host["bytes_per_s"]) if host["bytes_per_s"] else ""
         echo(f"{host['host']:<32}  {version:<16}  {names:<40}  {rate}".rstrip())
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from bootserver.cli.boots import admin_url
-from bootserver.cli.shared import as_json, echo, megabytes, print_json, with_config
+from bootserver.cli.shared import as_json, echo, print_json, with_config
 from bootserver.config import Config
 from bootserver.errors import BootServerError
+from bootserver.units import megabytes
 
 _url = click.option("--url", default="", metavar="URL", help="Another server's admin plane.")
 

@@ -1,4 +1,4 @@
-// Sizes, speeds and times in words, by the same rules as bootserver/http/words.py.
+// Sizes, speeds and times in words, by the same rules as bootserver/units.py.
 
 const grouped = new Intl.NumberFormat("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const two = (number) => String(number).padStart(2, "0");
