@@ -1,6 +1,7 @@
 """Fixtures that every part uses."""
 
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,6 +55,14 @@ def _logging_as_before() -> Iterator[None]:
     before = structlog.get_config()
     yield
     structlog.configure(**before)
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port that refuses connections: it is bound, so that no other program gets it."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
 
 
 @pytest.fixture

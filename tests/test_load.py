@@ -15,8 +15,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from bootserver.bench.ports import free_port
 from tests.fixtures.isos import make_iso
-from tests.fixtures.server import RunningServer, Site, free_port, serving
+from tests.fixtures.server import RunningServer, Site, serving
 
 pytestmark = pytest.mark.slow
 

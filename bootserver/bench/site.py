@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from pathlib import Path
 import tomli_w
 
 from bootserver.bench.cases import Case
+from bootserver.bench.ports import free_port
 from bootserver.bench.qemu_command import HOST_ADDRESS
 from bootserver.config import Config
 from bootserver.errors import ServiceError
@@ -74,7 +74,7 @@ def lay_out_site(
     (images / f"{site.image}.toml").write_text(
         tomli_w.dumps({key: value for key, value in sidecar.items() if value}), encoding="utf-8"
     )
-    boot_port, admin_port = _free_ports(2)
+    boot_port, admin_port = free_port(), free_port()
     tables = {
         "server": {
             "address": "127.0.0.1",
@@ -176,15 +176,3 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         if process.returncode is None:
             process.kill()
         await process.wait()
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody has just now."""
-    probes = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()

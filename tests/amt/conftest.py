@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,13 +25,6 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         return path
 
     return make("one"), make("two")
-
-
-@pytest.fixture
-def closed_port() -> Iterator[int]:
-    with socket.socket() as bound:  # and not listening: nobody else gets it, connecting is refused
-        bound.bind(("127.0.0.1", 0))
-        yield bound.getsockname()[1]
 
 
 @pytest.fixture(autouse=True)

@@ -20,11 +20,12 @@ from bootserver.bench.fake_amt import (
     WsmanManners,
     fake_amt,
 )
+from bootserver.bench.ports import free_port
 from bootserver.bench.qemu_command import QemuSpec
 from bootserver.model import Firmware
 from tests.fixtures.booted import Door, Proven
 from tests.fixtures.packaged import MEMTEST, MEMTEST_SAYS, ON_SERIAL, packaged
-from tests.fixtures.server import Site, free_port, serving
+from tests.fixtures.server import Site, serving
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from bootserver.bench.ports import free_port
 from bootserver.bench.qemu import QemuMachine
 from bootserver.bench.qemu_command import BootDevice, Nic, QemuSpec, nic_mac
 from bootserver.model import Firmware
 from tests.fixtures.booted import Door, Proven
 from tests.fixtures.packaged import GRUB, MEMTEST, MEMTEST_SAYS, packaged
-from tests.fixtures.server import BOOT_S, Site, boot_record, free_port, serving
+from tests.fixtures.server import BOOT_S, Site, boot_record, serving
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pycdlib
 import pytest
 
+from bootserver.bench.ports import free_port
 from bootserver.bench.qemu import QemuMachine
 from bootserver.bench.qemu_command import CdBus, Nic, NicModel, QemuSpec
 from bootserver.config import PROJECT, SigningConfig
@@ -23,7 +24,6 @@ from bootserver.stub.pe_from_elf import pe_from_elf
 from bootserver.stub.sign import sign_program
 from tests.fixtures.pure_c import efi_program_elf
 from tests.fixtures.secure_boot import make_key_pair, secure_boot_vars
-from tests.fixtures.server import free_port
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 

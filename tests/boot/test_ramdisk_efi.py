@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from bootserver.bench.ports import free_port
 from bootserver.bench.qemu import QemuMachine
 from bootserver.bench.qemu_command import HOST_ADDRESS, BootDevice, QemuSpec
 from bootserver.config import PROJECT
@@ -26,7 +27,6 @@ from tests.fixtures.isos import make_iso
 from tests.fixtures.linux_iso import TAIL_BYTES, LinuxIso, efi_loader, fat_image, linux_iso
 from tests.fixtures.packaged import MEMTEST, packaged
 from tests.fixtures.png import pixel
-from tests.fixtures.server import free_port
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 

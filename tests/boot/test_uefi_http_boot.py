@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from bootserver.bench.ports import free_port
 from bootserver.bench.qemu import QemuMachine
 from bootserver.bench.qemu_command import OVMF_VARS, Nic, NicModel, QemuSpec
 from bootserver.model import Firmware
 from tests.fixtures.booted import Door, Proven
 from tests.fixtures.linux_iso import linux_iso
 from tests.fixtures.secure_boot import OWNER
-from tests.fixtures.server import BOOT_S, Site, boot_record, free_port, serving
+from tests.fixtures.server import BOOT_S, Site, boot_record, serving
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import ssl
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -302,23 +300,15 @@ async def test_redirect_loop_is_told(directory: Path) -> None:
 
 
 async def test_unreachable_host_is_told_without_retries(
-    directory: Path, monkeypatch: pytest.MonkeyPatch, unused_port: int
+    directory: Path, monkeypatch: pytest.MonkeyPatch, closed_port: int
 ) -> None:
     monkeypatch.setattr(download_module, "RETRY_WAITS_S", (3600.0,))
 
     with pytest.raises(ImageError, match=r"cannot be reached: Connection refused$") as caught:
-        await add_image(f"http://127.0.0.1:{unused_port}/a.iso", directory)
+        await add_image(f"http://127.0.0.1:{closed_port}/a.iso", directory)
 
     assert caught.value.hint == "check the address and the network"
     assert names(directory) == []
-
-
-@pytest.fixture
-def unused_port() -> Iterator[int]:
-    """A port that is bound, so that nobody else gets it, and that nobody listens on."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield bound.getsockname()[1]
 
 
 async def test_silent_server_is_given_up(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
