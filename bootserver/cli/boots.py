@@ -87,8 +87,7 @@ async def watch_boots(config: Config, url: str, as_json: bool) -> None:
     from bootserver.cli.terminal import Terminal
     from bootserver.cli.watch import screen_for, watch_server
 
-    screen, shown = screen_for(as_json=as_json, console=Terminal())
-    with shown:
+    with screen_for(Terminal(), as_json=as_json) as screen:
         await until_interrupted(watch_server(url.rstrip("/") or admin_url(config), screen))
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable
-from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
+from bootserver.cli.screens import Bars, Screen, field_column
 from bootserver.cli.shared import echo
 from bootserver.errors import ServiceError
 from bootserver.sessions.shape import progress
@@ -35,17 +35,7 @@ WIDE_COLUMNS = 110  # of a terminal that has room for everything
 Boot = dict[str, Any]  # as the API gives it
 
 
-class Screen(Protocol):
-    """Where boots are shown; a context manager beside."""
-
-    def show(self, boot: Boot) -> None:
-        """A boot has moved."""
-
-    def say(self, sentence: str) -> None:
-        """Something happened to the watching itself."""
-
-
-async def watch_server(url: str, screen: Screen) -> None:
+async def watch_server(url: str, screen: Screen[Boot]) -> None:
     """Shows what boots at the server `url`, for ever; a connection that breaks is made again.
 
     Raises ServiceError if there is no server to begin with.
@@ -109,19 +99,15 @@ async def _events(content: aiohttp.StreamReader) -> AsyncIterator[tuple[str, Any
                 yield fields["event"], json.loads(fields["data"])
 
 
-class JsonLines:
+class JsonLines(Screen[Boot]):
     """One boot a line, as JSON."""
 
     def show(self, boot: Boot) -> None:
         """A boot has moved."""
         echo(json.dumps(boot))
 
-    def say(self, sentence: str) -> None:
-        """Something happened to the watching itself."""
-        echo(sentence, err=True)
 
-
-class PlainLines:
+class PhaseLines(Screen[Boot]):
     """A line for each phase of a boot, and when something hinders it: for files and pipes."""
 
     def __init__(self) -> None:
@@ -144,51 +130,26 @@ class PlainLines:
             f"{_machine(boot):<17}  {boot['image'] or '-':<24}  {phase:<13}  {words}".rstrip()
         )
 
-    def say(self, sentence: str) -> None:
-        """Something happened to the watching itself."""
-        echo(sentence, err=True)
 
-
-class Bars:
+class BootBars(Bars[Boot]):
     """A bar for each boot, with speed and time left; below them what troubles any of them."""
 
     def __init__(self, console: Terminal) -> None:
-        self._progress = _progress(console)
-        self._tasks: dict[str, Any] = {}
+        super().__init__(_progress(console))
         self._ended: list[str] = []
-
-    def __enter__(self) -> Bars:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
 
     def show(self, boot: Boot) -> None:
         """A boot has moved."""
-        if boot["id"] not in self._tasks:
-            self._tasks[boot["id"]] = self._progress.add_task("", total=None, **_fields(boot))
-        sent_bytes, size_bytes = progress(boot)
-        self._progress.update(
-            self._tasks[boot["id"]],
-            completed=sent_bytes,
-            total=size_bytes or None,
-            **_fields(boot),
-        )
+        self.set_bar(boot["id"], *progress(boot), _fields(boot))
         if boot["phase"] in ENDS and boot["id"] not in self._ended:
             self._ended.append(boot["id"])
             while len(self._ended) > BARS_KEPT:
-                oldest = self._ended.pop(0)
-                self._progress.remove_task(self._tasks.pop(oldest))
-
-    def say(self, sentence: str) -> None:
-        """Something happened to the watching itself."""
-        self._progress.console.print(sentence)
+                self.remove_bar(self._ended.pop(0))
 
 
 def _progress(console: Terminal) -> Progress:
     """The bars: as wide as the terminal, in which a narrow one leaves out what it can."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, ProgressColumn, TextColumn
+    from rich.progress import BarColumn, DownloadColumn, Progress, ProgressColumn
     from rich.table import Column
     from rich.text import Text
 
@@ -201,25 +162,19 @@ def _progress(console: Terminal) -> Progress:
                 if task.fields["trouble"]:
                     yield Text(f"{task.fields['machine']}: {task.fields['trouble']}", "red")
 
-    def text(field: str, width: int) -> ProgressColumn:
-        column = Column(no_wrap=True, overflow="ellipsis", max_width=width)
-        return TextColumn(f"{{task.fields[{field}]}}", markup=False, table_column=column)
-
     bar = BarColumn(bar_width=None, table_column=Column(min_width=BAR_MIN_COLUMNS, ratio=1))
-    columns: list[ProgressColumn] = [text("machine", 20), text("phase", 13), bar]
+    columns: list[ProgressColumn] = [field_column("machine", 20), field_column("phase", 13), bar]
     if console.width >= WIDE_COLUMNS:
-        columns = [text("machine", 40), text("image", 30), text("phase", 13), bar, DownloadColumn()]
-    return TroubledProgress(*columns, text("rate", 24), console=console, expand=True)
+        texts = field_column("machine", 40), field_column("image", 30), field_column("phase", 13)
+        columns = [*texts, bar, DownloadColumn()]
+    return TroubledProgress(*columns, field_column("rate", 24), console=console, expand=True)
 
 
-def screen_for(*, as_json: bool, console: Terminal) -> tuple[Screen, AbstractContextManager[Any]]:
-    """The screen that suits the output, and what is to be entered while it is used."""
+def screen_for(console: Terminal, *, as_json: bool) -> Screen[Boot]:
+    """The screen that suits the output."""
     if as_json:
-        return JsonLines(), nullcontext()
-    if not console.is_terminal:
-        return PlainLines(), nullcontext()
-    bars = Bars(console)
-    return bars, bars
+        return JsonLines()
+    return BootBars(console) if console.is_terminal else PhaseLines()
 
 
 def _fields(boot: Boot) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import re
 import pytest
 from rich.console import Console
 
-from bootserver.cli.watch import Bars, Boot
+from bootserver.cli.watch import Boot, BootBars
 
 TROUBLE = "image.iso stands at 6.7 MB: the machine's receive window is closed: it is busy, or hung"
 
@@ -33,7 +33,7 @@ def boot(name: str, phase: str, sent_bytes: int, stalled: str = "") -> Boot:
 def shown(columns: int, *boots: Boot) -> list[str]:
     """The lines that are left on a terminal of that width."""
     console = Console(file=io.StringIO(), width=columns, force_terminal=True, color_system="256")
-    with Bars(console) as bars:
+    with BootBars(console) as bars:
         for each in boots:
             bars.show(each)
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", console.file.getvalue())

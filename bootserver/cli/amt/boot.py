@@ -84,13 +84,13 @@ async def boot(
     from bootserver.cli.terminal import Terminal
 
     output = Terminal(soft_wrap=True)
-    screen, shown = screen_for(output, as_json=as_json)
+    screen = screen_for(output, as_json=as_json)
     attended = is_somebody_there() and not as_json
     asking = AtTheTerminal(screen) if attended else NobodyThere()
     order = {"image": image_id, "method": method, "stay": stay, "attended": attended}
     order |= {"at_once": limit, **_login_body(login)}
     async with open_api(url.rstrip("/") or admin_url(config)) as api:
-        with shown:
+        with screen:
             outcomes = await boot_all(api, list(named.machines), order, screen, asking)
     if as_json:
         print_json([outcome.as_json() for outcome in outcomes])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Coroutine, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from bootserver.cli.amt.typed import typed_line
 from bootserver.cli.api import Api, RefusedError
+from bootserver.cli.screens import Bars, Screen, field_column
 from bootserver.cli.shared import echo
 from bootserver.units import megabytes, speed
 
@@ -31,7 +32,7 @@ Boot = dict[str, Any]  # its boot in the ledger
 
 
 @dataclass
-class Outcome:
+class AmtBootOutcome:
     """How the boot of one machine ended; without a job, why it did not begin."""
 
     host: str
@@ -51,16 +52,6 @@ class Outcome:
         return {"host": self.host, "amt_boot": self.job, "boot": self.boot, **error}
 
 
-class Screen(Protocol):
-    """Where the boots are shown while they go on."""
-
-    def show(self, outcome: Outcome) -> None:
-        """A boot has moved on, or not."""
-
-    def still(self) -> AbstractContextManager[Any]:
-        """Nothing moves while the block lasts: somebody is asked something."""
-
-
 class Asking(Protocol):
     """What is asked of the person at the terminal."""
 
@@ -72,20 +63,24 @@ class Asking(Protocol):
 
 
 async def boot_all(
-    api: Api, hosts: list[str], order: dict[str, Any], screen: Screen, asking: Asking
-) -> list[Outcome]:
+    api: Api,
+    hosts: list[str],
+    order: dict[str, Any],
+    screen: Screen[AmtBootOutcome],
+    asking: Asking,
+) -> list[AmtBootOutcome]:
     """Boots every host; Ctrl-C gives up what goes on, and tells how far it came.
 
     A drive that stays attached is taken away by Ctrl-C as well.
     """
-    outcomes = [Outcome(host) for host in hosts]
+    outcomes = [AmtBootOutcome(host) for host in hosts]
     room = asyncio.Semaphore(WATCHED_AT_ONCE)
     watch = _Watch(api, screen, asking, asyncio.Event())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, watch.stop.set)
 
-    async def boot(outcome: Outcome) -> None:
+    async def boot(outcome: AmtBootOutcome) -> None:
         async with room:
             if watch.stop.is_set():
                 outcome.error = "not begun"
@@ -105,11 +100,11 @@ class _Watch:
     """Watches boots until their ends, or until `stop` is set."""
 
     api: Api
-    screen: Screen
+    screen: Screen[AmtBootOutcome]
     asking: Asking
     stop: asyncio.Event
 
-    async def boot(self, outcome: Outcome, order: dict[str, Any]) -> None:
+    async def boot(self, outcome: AmtBootOutcome, order: dict[str, Any]) -> None:
         """Boots one machine; where the server keeps no password for it, with one that is asked."""
         await self._boot(outcome, order)
         if outcome.job and outcome.job["failure"] == NO_PASSWORD:
@@ -117,7 +112,7 @@ class _Watch:
             if password:
                 await self._boot(outcome, order | {"password": password})
 
-    async def _boot(self, outcome: Outcome, order: dict[str, Any]) -> None:
+    async def _boot(self, outcome: AmtBootOutcome, order: dict[str, Any]) -> None:
         """Starts the boot, and looks at it until its end."""
         job = await self.api.post(f"/machines/{quote(outcome.host, safe='')}/boot", order)
         path, asked = f"/amt/boots/{job['id']}", ""
@@ -164,7 +159,7 @@ async def _unless(stop: asyncio.Event, question: Coroutine[Any, Any, str | None]
 class AtTheTerminal:
     """Asks whoever sits there, one question at a time."""
 
-    screen: Screen
+    screen: Screen[AmtBootOutcome]
     one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def code(self, host: str, sentence: str) -> str | None:
@@ -193,96 +188,55 @@ class NobodyThere:
         return None
 
 
-class Silent:
-    """Shows nothing: for --json."""
-
-    def show(self, outcome: Outcome) -> None:
-        """Nothing."""
-
-    def still(self) -> AbstractContextManager[Any]:
-        """It is."""
-        return nullcontext()
-
-
-class Lines:
+class SentenceLines(Screen[AmtBootOutcome]):
     """A line whenever something new goes on: for files and pipes."""
 
     def __init__(self) -> None:
         self._told: dict[str, str] = {}
 
-    def show(self, outcome: Outcome) -> None:
+    def show(self, outcome: AmtBootOutcome) -> None:
         """A boot has moved on, or not."""
         text = _sentence(outcome)
         if text and self._told.get(outcome.host) != text:
             self._told[outcome.host] = text
             echo(f"{datetime.now():%H:%M:%S}  {outcome.host}  {text}")
 
-    def still(self) -> AbstractContextManager[Any]:
-        """It is, between two lines."""
-        return nullcontext()
 
-
-class Bars:
+class AmtBars(Bars[AmtBootOutcome]):
     """A bar for each machine."""
 
     def __init__(self, console: Terminal) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn
+        from rich.progress import BarColumn, Progress
 
-        def text(name: str) -> TextColumn:
-            return TextColumn(f"{{task.fields[{name}]}}", markup=False)
-
-        columns = [text("host"), text("doing"), BarColumn(), text("bytes"), text("sentence")]
-        self._progress = Progress(*columns, console=console)
-        self._tasks: dict[str, Any] = {}
+        columns = [field_column("host"), field_column("doing"), BarColumn()]
+        columns += [field_column("bytes"), field_column("sentence")]
+        super().__init__(Progress(*columns, console=console))
         self._expected: set[str] = set()
 
-    def __enter__(self) -> Bars:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    @contextmanager
-    def still(self) -> Iterator[None]:
-        """The bars stand, and come again below."""
-        self._progress.stop()
-        try:
-            yield
-        finally:
-            self._progress.start()
-
-    def show(self, outcome: Outcome) -> None:
+    def show(self, outcome: AmtBootOutcome) -> None:
         """A boot has moved on, or not."""
         job = outcome.job
         for line in _expectation(job) if job and outcome.host not in self._expected else []:
             self._expected.add(outcome.host)
-            self._progress.console.print(f"{outcome.host}: {line}")
+            self.say(f"{outcome.host}: {line}")
         done, total = _bytes(outcome)
         fields: dict[str, Any] = {
             "host": outcome.host,
             "doing": job["doing"] if job else "refused",
             "sentence": _sentence(outcome),
             "bytes": f"{megabytes(done)} of {megabytes(total)}" if total else "",
-            "completed": done,
-            "total": total or None,
         }
-        if outcome.host not in self._tasks:
-            self._tasks[outcome.host] = self._progress.add_task("", **fields)
-        self._progress.update(self._tasks[outcome.host], **fields)
+        self.set_bar(outcome.host, done, total, fields)
 
 
-def screen_for(console: Terminal, *, as_json: bool) -> tuple[Screen, AbstractContextManager[Any]]:
-    """The screen that suits the output, and what is to be entered while it is used."""
+def screen_for(console: Terminal, *, as_json: bool) -> Screen[AmtBootOutcome]:
+    """The screen that suits the output; for JSON nothing is shown before the end."""
     if as_json:
-        return Silent(), nullcontext()
-    if not console.is_terminal:
-        return Lines(), nullcontext()
-    bars = Bars(console)
-    return bars, bars
+        return Screen()
+    return AmtBars(console) if console.is_terminal else SentenceLines()
 
 
-def table_of(outcome: Outcome) -> RenderableType:
+def table_of(outcome: AmtBootOutcome) -> RenderableType:
     """Where the time of one boot went: its phases, and what went over which line."""
     from rich.console import Group
     from rich.table import Table
@@ -312,7 +266,7 @@ def table_of(outcome: Outcome) -> RenderableType:
     return Group(*lines, table)
 
 
-def table_of_all(outcomes: list[Outcome]) -> RenderableType:
+def table_of_all(outcomes: list[AmtBootOutcome]) -> RenderableType:
     """One row for each machine."""
     from rich.table import Table
     from rich.text import Text
@@ -343,13 +297,13 @@ def seconds_to_hand_off(boot: Boot) -> float | None:
     return (at["handed_off"] - at["powered"]).total_seconds()
 
 
-def _bytes(outcome: Outcome) -> tuple[int, int]:
+def _bytes(outcome: AmtBootOutcome) -> tuple[int, int]:
     """How many bytes of the image have come over HTTP, and how many are to."""
     boot = outcome.boot
     return (boot["sent_bytes"], boot["image_bytes"]) if boot else (0, 0)
 
 
-def _sentence(outcome: Outcome) -> str:
+def _sentence(outcome: AmtBootOutcome) -> str:
     if outcome.job is None or outcome.error:
         return outcome.error
     return str(outcome.job["sentence"])
