@@ -83,16 +83,24 @@ def booted(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[tuple[str, Firmware,
 
 def test_only_what_was_booted_on_this_firmware_in_this_way_is_verified(booted):
     booted.add(("debian-live", Firmware.BIOS, Method.KERNEL))
-    booted.add(("disc", Firmware.UEFI, Method.MEMDISK))  # which is not how UEFI boots it
+    booted.add(("debian-live", Firmware.UEFI, Method.MEMDISK))  # which is not how UEFI boots it
 
-    live, disc = explain(image(LIVE), SITE), explain(image(), SITE)
+    live = explain(image(LIVE), SITE)
 
     assert (live.bios.verified, live.uefi.verified) == (True, False)
-    assert (disc.bios.verified, disc.uefi.verified) == (False, False)
     assert "Unverified" not in live.bios.sentence
     reason = "(Unverified: no boot test of ours has booted this kind in this way.)"
     assert reason in live.uefi.sentence
-    assert reason in disc.uefi.sentence
+
+
+def test_a_disc_of_an_unknown_kind_is_never_verified(booted):
+    booted.update(("disc", firmware, method) for firmware in Firmware for method in Method)
+
+    disc = explain(image(), SITE)
+
+    for outlook in (disc.bios, disc.uefi):
+        assert not outlook.verified
+        assert "(Unverified: the boot of another disc of an unknown kind" in outlook.sentence
 
 
 def test_a_refusal_is_not_verified(booted):

@@ -50,13 +50,14 @@ class Whole:
     twice: str = ""  # a file on it that the system copies to memory once more
     room_mib: int = 0  # for the system; 0 = what the site says
     own_menu: bool = False  # its menu tells whether its system looks for the disc
+    doubt: str = ""  # as in Offer
 
     def offer(self, facts: IsoFacts, firmware: Firmware, wishes: Wishes) -> Offer | str:
         method = Method.RAMDISK if firmware is Firmware.UEFI else Method.MEMDISK
         kind = facts.plain_disk.kind if facts.plain_disk and method is Method.MEMDISK else ""
         room_bytes = (self.room_mib or wishes.os_room_mib) * MIB
         needed_bytes = facts.size_bytes + facts.markers.get(self.twice, 0) + room_bytes
-        doubt = _seeks_in_memory(facts) if self.own_menu else ""
+        doubt = _seeks_in_memory(facts) if self.own_menu else self.doubt
         return Offer(Way(method, memdisk=kind), facts.size_bytes, needed_bytes, doubt=doubt)
 
 

@@ -76,6 +76,7 @@ SELF_CONTAINED = (
     ),
 )
 
+UNKNOWN_DISC = Whole(doubt="the boot of another disc of an unknown kind says nothing of this one")
 UNKNOWN = (
     Recipe(
         "unknown-linux",
@@ -93,8 +94,8 @@ UNKNOWN = (
         "disc",
         "disc of a kind that is not known",
         (),
-        bios=(WHOLE,),
-        uefi=(WHOLE,),
+        bios=(UNKNOWN_DISC,),
+        uefi=(UNKNOWN_DISC,),
         caveats=(
             "with BIOS, a system that drives the hardware itself no longer sees a disc in memory",
         ),
