@@ -38,9 +38,9 @@ from bootserver.sessions.profiles import ProfileStore
 from bootserver.sessions.retention import keep_pruned
 from bootserver.sessions.store import SessionStore
 from bootserver.state import held_state
-from bootserver.stub.issued import IssuedStubs
 from bootserver.stub.loaders import problems
-from bootserver.stub.order import order_stub, own_url
+from bootserver.stub.registry import StubRegistry
+from bootserver.stub.spec import own_url, stub_spec
 from bootserver.tftp.content import open_content
 from bootserver.tftp.options import Limits
 from bootserver.tftp.server import TftpServer
@@ -87,8 +87,8 @@ async def run(config: Config, announce: Announce) -> None:
             await ledger.load()
             parts.push_async_callback(ledger.flush)
 
-            issued = IssuedStubs(engine, config.state.path)
-            engine.on_new += [issued.write_anew, ledger.write_anew]
+            stubs = StubRegistry(engine, config.state.path)
+            engine.on_new += [stubs.write_anew, ledger.write_anew]
             library = await parts.enter_async_context(Library(config.images.path, engine))
             await library.scan()
 
@@ -98,11 +98,11 @@ async def run(config: Config, announce: Announce) -> None:
             address = _own_address(config)
             open_stub = None
             if config.boot.open_menu:  # its machines go on calling where they have called already
-                open_stub = await issued.issue(order_stub(config, servers=[address or NOWHERE]))
-            boot_service = BootService(config, library, trees, issued, ledger, profiles, open_stub)
+                open_stub = await stubs.issue(stub_spec(config, servers=[address or NOWHERE]))
+            boot_service = BootService(config, library, trees, stubs, ledger, profiles, open_stub)
             authority = SiteAuthority(config)
             hosts = AmtHosts(config, engine)
-            remote = BootParts(config, Site.of(config), library, issued, ledger, hosts, authority)
+            remote = BootParts(config, Site.of(config), library, stubs, ledger, hosts, authority)
             admin_app = make_admin_app(
                 AdminParts(
                     config,
@@ -110,7 +110,7 @@ async def run(config: Config, announce: Announce) -> None:
                     ledger,
                     bus,
                     profiles,
-                    issued,
+                    stubs,
                     hosts,
                     AmtBoots(remote, bus),
                     limits,

@@ -27,7 +27,7 @@ from bootserver.model import BootPhase, BootPlan, Image, Machine, Method, Way
 from bootserver.quoting import ipxe_arguments
 from bootserver.sessions.ledger import Ledger
 from bootserver.sessions.profiles import MachineProfile, ProfileStore, effective
-from bootserver.stub.issued import IssuedStub
+from bootserver.stub.registry import IssuedStub
 from bootserver.units import megabytes
 
 RETRY_SOON_S = 5  # what the machine waits for comes by itself

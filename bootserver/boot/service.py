@@ -47,10 +47,10 @@ from bootserver.sessions.ledger import Ledger
 from bootserver.sessions.live import AskTcp, Fetch
 from bootserver.sessions.profiles import ProfileStore
 from bootserver.sessions.tracker import is_before
-from bootserver.stub.issued import IssuedStub, IssuedStubs
 from bootserver.stub.loaders import SERVED, sha256_of
-from bootserver.stub.order import own_url
+from bootserver.stub.registry import IssuedStub, StubRegistry
 from bootserver.stub.site import plan_for_site, served_loader
+from bootserver.stub.spec import own_url
 from bootserver.stub.write import shelve
 
 log = structlog.get_logger(__name__)
@@ -82,7 +82,7 @@ class BootService:
         config: Config,
         library: Library,
         trees: ImageTrees,
-        stubs: IssuedStubs,
+        stubs: StubRegistry,
         ledger: Ledger,
         profiles: ProfileStore,
         open_stub: IssuedStub | None = None,

@@ -86,10 +86,10 @@ async def build(
 
     Equal requests give equal bytes.
     """
-    from bootserver.stub.issued import IssuedStubs
     from bootserver.stub.network import NetworkSpec
-    from bootserver.stub.order import order_stub
+    from bootserver.stub.registry import StubRegistry
     from bootserver.stub.site import plan_for_site
+    from bootserver.stub.spec import stub_spec
     from bootserver.stub.write import write_stub
 
     entry = checked(parse_entry, entry, "--entry")
@@ -108,8 +108,8 @@ async def build(
             async with open_library(config, engine, half_copied=True) as library:
                 problem = library.get(image_id).problem
                 await library.check_entry(image_id, entry)
-        spec = order_stub(config, image_id, entry, servers=_urls(servers), network=network)
-        issued = await IssuedStubs(engine, config.state.path).issue(spec)
+        spec = stub_spec(config, image_id, entry, servers=_urls(servers), network=network)
+        issued = await StubRegistry(engine, config.state.path).issue(spec)
     plan = plan_for_site(config, issued, StubFormat(stub_format))
     path = output or Path(spec.file_name(StubFormat(stub_format)))
     data = write_stub(plan, path, shared=True)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from bootserver.errors import StubError
 from bootserver.model import CD_SECTOR_BYTES, Architecture, Firmware, StubFormat
 from bootserver.stub.fat import fat_image
-from bootserver.stub.network import DHCP, NetworkSpec
 from bootserver.stub.pack import pack
 from bootserver.stub.render import render_isolinux, render_stub
+from bootserver.stub.spec import StubSpec
 
 Pack = Callable[[bytes], bytes]
 
@@ -34,36 +32,6 @@ BOOT_X64, BOOT_ARM64 = "EFI/BOOT/BOOTX64.EFI", "EFI/BOOT/BOOTAA64.EFI"
 # Where iPXE looks for its script, and our loader for what it unpacks (stub/efi/loader.c).
 SCRIPT, SMALL_IPXE, FULL_IPXE = "autoexec.ipxe", "SNP.BIN", "IPXE.BIN"
 CARRIED_SCRIPT = "SCRIPT"  # inside a stub that is one program
-
-
-@dataclass(frozen=True, slots=True)
-class StubSpec:
-    """What somebody wants: equal specs and equal loaders give equal bytes."""
-
-    image: str  # the id of the image that it boots; "" = the server offers a menu
-    servers: tuple[str, ...]  # base URLs, tried in this order
-    tftp_port: int | None = None  # the last resort, on the first server's host
-    network: NetworkSpec = DHCP
-    serial: str = ""  # isolinux's console, `PORT BAUD`
-    architectures: tuple[Architecture, ...] = (Architecture.BIOS,)
-    pack: bool = False  # iPXE packed behind our own UEFI loader: half the bytes
-    shim_loads: str = ""  # what the site's shim starts; "" is a stub without shim
-    machine: str = ""  # for which it is made: gives it a token of its own; "" = for any
-    entry: str = ""  # of the menu of the image's disc; "" = as the image, or the machine, says
-
-    def file_name(self, stub_format: StubFormat) -> str:
-        """What its file is called where no other name is given."""
-        return f"{self.image.rpartition('/')[2] or 'menu'}.stub.{stub_format}"
-
-    def script_urls(self, token: str) -> tuple[str, ...]:
-        """Where the stub asks for its boot script, in order."""
-        urls = [f"{server}/b/{token}/boot.ipxe" for server in self.servers]
-        if self.tftp_port is not None and self.servers:
-            host = urlsplit(self.servers[0]).netloc.rpartition("@")[2]
-            host = re.sub(r":\d+$", "", host)
-            port = "" if self.tftp_port == 69 else f":{self.tftp_port}"
-            urls.append(f"tftp://{host}{port}/b/{token}/boot.ipxe")
-        return tuple(urls)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,10 @@ from bootserver.errors import LoaderMissingError
 from bootserver.files.atomic import write_atomically
 from bootserver.model import Content, FileVersion, StubFormat
 from bootserver.stub.efi_file import embed
-from bootserver.stub.issued import IssuedStub
 from bootserver.stub.loaders import OPTIONAL, find_loader, read_loader, sha256_of
 from bootserver.stub.pack import MAGIC, pack
 from bootserver.stub.plan import SHIM, StubPlan, plan_program, plan_stub
+from bootserver.stub.registry import IssuedStub
 from bootserver.stub.sign import sign_program, signed, signed_file
 
 

@@ -18,7 +18,7 @@ from bootserver.config import Config
 from bootserver.errors import BootServerError, CertificateError
 from bootserver.keypair import load_pair, read_certificates
 from bootserver.quoting import url_host
-from bootserver.stub.order import own_url
+from bootserver.stub.spec import own_url
 from bootserver.tls.certificates import is_for
 from bootserver.tls.own import own_pair, own_root
 

@@ -18,9 +18,9 @@ from bootserver.errors import BootServerError
 from bootserver.files.atomic import create_once, sweep_leftovers, write_atomically
 from bootserver.images.settings import change_settings, settings_of
 from bootserver.model import StubFormat
-from bootserver.stub.issued import IssuedStub
-from bootserver.stub.order import order_stub
+from bootserver.stub.registry import IssuedStub
 from bootserver.stub.site import plan_for_site
+from bootserver.stub.spec import stub_spec
 from bootserver.stub.write import write_stub
 
 LIMIT_BYTES = 50
@@ -56,7 +56,7 @@ def write_first(directory: Path, config: Config) -> None:
 
 
 def write_a_stub(directory: Path, config: Config) -> None:
-    plan = plan_for_site(config, IssuedStub("ab" * 16, order_stub(config, "rescue")))
+    plan = plan_for_site(config, IssuedStub("ab" * 16, stub_spec(config, "rescue")))
     write_stub(plan, directory / "stub.iso")
 
 
@@ -67,7 +67,7 @@ def write_settings(directory: Path, config: Config) -> None:
 
 
 def write_packed(directory: Path, config: Config) -> None:
-    stub = IssuedStub("ab" * 16, order_stub(config, "rescue"))
+    stub = IssuedStub("ab" * 16, stub_spec(config, "rescue"))
     plan_for_site(config, stub, StubFormat.ISO)  # a cache that fails is no failure
     raise OSError
 

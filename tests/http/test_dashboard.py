@@ -38,7 +38,7 @@ from bootserver.sessions.bus import Bus
 from bootserver.sessions.ledger import Ledger
 from bootserver.sessions.profiles import ProfileStore
 from bootserver.sessions.store import SessionStore
-from bootserver.stub.issued import IssuedStubs
+from bootserver.stub.registry import StubRegistry
 from bootserver.tls.authority import SiteAuthority
 
 NOW = datetime.now(UTC)
@@ -91,7 +91,7 @@ async def dashboard(config: Config) -> AsyncIterator[Dashboard]:
         aiohttp.ClientSession() as http,
     ):
         store, bus = SessionStore(engine), Bus()
-        issued = IssuedStubs(engine, config.state.path)
+        issued = StubRegistry(engine, config.state.path)
         hosts, authority = AmtHosts(config, engine), SiteAuthority(config)
         ledger = Ledger(store, expire_after=timedelta(days=1), bus=bus)
         remote = BootParts(config, Site.of(config), library, issued, ledger, hosts, authority)

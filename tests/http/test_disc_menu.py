@@ -12,7 +12,7 @@ from bootserver.config import Config
 from bootserver.images.decide import Site
 from bootserver.images.explain import explain
 from bootserver.selector import Selector
-from bootserver.stub.order import order_stub
+from bootserver.stub.spec import stub_spec
 from tests.fixtures.isos import make_iso
 from tests.fixtures.plane import Plane, running_plane
 from tests.http.test_choice import gaps, items
@@ -102,7 +102,7 @@ async def test_a_side_car_a_profile_and_a_stub_choose_beforehand(plane: Plane):
     await plane.profiles.set(Selector(mac=MAC), entry="live", once=True)
     assert boots_live(await plane.script(await plane.token()))
 
-    stub = await plane.stubs.issue(order_stub(plane.config, "rescue", "auto"))
+    stub = await plane.stubs.issue(stub_spec(plane.config, "rescue", "auto"))
     assert "autonuke" in await plane.script(stub.token)
     assert stub.token != await plane.token()
 

@@ -12,7 +12,8 @@ import pytest
 from bootserver.config import PROJECT, StubConfig
 from bootserver.model import Architecture, StubFormat
 from bootserver.stub.loaders import read_loader
-from bootserver.stub.plan import StubPlan, StubSpec, plan_stub
+from bootserver.stub.plan import StubPlan, plan_stub
+from bootserver.stub.spec import StubSpec
 from bootserver.stub.write import write_stub
 
 pytestmark = pytest.mark.interop

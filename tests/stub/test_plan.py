@@ -7,7 +7,8 @@ import pytest
 
 from bootserver.errors import StubError
 from bootserver.stub.network import DHCP, NetworkSpec
-from bootserver.stub.plan import StubPlan, StubSpec, plan_stub
+from bootserver.stub.plan import StubPlan, plan_stub
+from bootserver.stub.spec import StubSpec
 from tests.conftest import STAND_INS
 from tests.fixtures.readers import ipxe_commands
 

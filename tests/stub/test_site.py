@@ -11,10 +11,10 @@ from bootserver.configfile import load_config
 from bootserver.errors import LoaderMissingError, StubError
 from bootserver.model import StubFormat
 from bootserver.stub import site as site_module
-from bootserver.stub.issued import IssuedStub
-from bootserver.stub.order import order_stub
 from bootserver.stub.pack import pack
+from bootserver.stub.registry import IssuedStub
 from bootserver.stub.site import plan_for_site, served_loader
+from bootserver.stub.spec import stub_spec
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def packed_programs(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
 
 def stub_for(config: Config) -> IssuedStub:
-    return IssuedStub("ab" * 16, order_stub(config, "rescue"))
+    return IssuedStub("ab" * 16, stub_spec(config, "rescue"))
 
 
 def test_a_loader_is_packed_once_and_again_when_it_changes(

@@ -10,8 +10,9 @@ import pytest
 
 from bootserver.errors import StubError
 from bootserver.model import Architecture
-from bootserver.stub.plan import StubPlan, StubSpec, plan_stub
+from bootserver.stub.plan import StubPlan, plan_stub
 from bootserver.stub.read import read_stub
+from bootserver.stub.spec import StubSpec
 from bootserver.stub.write import master, shelve, write_stub
 from tests.conftest import STAND_INS
 

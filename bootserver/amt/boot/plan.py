@@ -11,10 +11,10 @@ from bootserver.amt.errors import AmtError, AmtRefusedError
 from bootserver.amt.types import BootMethod
 from bootserver.config import Config
 from bootserver.model import Image
-from bootserver.stub.issued import IssuedStub
 from bootserver.stub.network import DHCP, NetworkSpec
-from bootserver.stub.order import order_stub
-from bootserver.stub.plan import StubPlan, StubSpec
+from bootserver.stub.plan import StubPlan
+from bootserver.stub.registry import IssuedStub
+from bootserver.stub.spec import StubSpec, stub_spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ def order_for_machine(config: Config, image_id: str, host: str, facts: AmtFacts)
 
     Its name is the host: there are makers that give all their machines one UUID.
     """
-    spec = order_stub(config, image_id, network=known_network(facts.network))
+    spec = stub_spec(config, image_id, network=known_network(facts.network))
     return replace(spec, machine=host)
 
 

@@ -51,7 +51,7 @@ from bootserver.images.library import Library
 from bootserver.model import BootPhase, BootSession, Image, Machine
 from bootserver.sessions.ledger import Ledger
 from bootserver.sessions.tracker import is_before
-from bootserver.stub.issued import IssuedStubs
+from bootserver.stub.registry import StubRegistry
 from bootserver.stub.site import plan_for_site
 from bootserver.stub.write import master
 from bootserver.tls.authority import SiteAuthority
@@ -86,7 +86,7 @@ class BootParts:
     config: Config
     site: Site
     library: Library
-    issued: IssuedStubs
+    stubs: StubRegistry
     ledger: Ledger
     hosts: AmtHosts
     authority: SiteAuthority
@@ -166,7 +166,7 @@ class RemoteBoot:
         self._does(Doing.PREPARING, "the stub is built")
         parts, host = self._parts, self._order.host
         spec = order_for_machine(parts.config, image.id, host, facts)
-        stub = await parts.issued.issue(spec)
+        stub = await parts.stubs.issue(spec)
         stub_plan = await asyncio.to_thread(plan_for_site, parts.config, stub)
         outlook = foresee(
             image,

@@ -16,7 +16,7 @@ from bootserver.limits import ServerLimits
 from bootserver.sessions.bus import Bus
 from bootserver.sessions.ledger import Ledger
 from bootserver.sessions.profiles import ProfileStore
-from bootserver.stub.issued import IssuedStubs
+from bootserver.stub.registry import StubRegistry
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class AdminParts:
     ledger: Ledger
     bus: Bus
     profiles: ProfileStore
-    issued: IssuedStubs
+    stubs: StubRegistry
     amt_hosts: AmtHosts
     amt_boots: AmtBoots
     limits: ServerLimits

@@ -17,7 +17,7 @@ from bootserver.http.api.jobs import JOBS
 from bootserver.http.api.parts import AdminParts, parts_of
 from bootserver.http.metrics import METRICS
 from bootserver.stub.loaders import problems
-from bootserver.stub.order import own_url
+from bootserver.stub.spec import own_url
 
 LOADERS_INTERVAL_S = 30.0
 

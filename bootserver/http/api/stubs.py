@@ -14,11 +14,11 @@ from bootserver.http.api.problems import ProblemError
 from bootserver.http.api.requests import StubOrder, read_body
 from bootserver.model import StubFormat
 from bootserver.quoting import attachment
-from bootserver.stub.issued import IssuedStub
 from bootserver.stub.network import NetworkSpec
-from bootserver.stub.order import order_stub
 from bootserver.stub.plan import StubPlan
+from bootserver.stub.registry import IssuedStub
 from bootserver.stub.site import plan_for_site
+from bootserver.stub.spec import stub_spec
 from bootserver.stub.write import shelve
 
 CONTENT_TYPES = {
@@ -48,10 +48,10 @@ async def build_stub(request: web.Request) -> web.Response:
         mac=wanted.mac,
         then_dhcp=wanted.then_dhcp,
     )
-    spec = order_stub(
+    spec = stub_spec(
         parts.config, wanted.image, wanted.entry, servers=wanted.servers, network=network
     )
-    issued = await parts.issued.issue(spec)
+    issued = await parts.stubs.issue(spec)
     built = await asyncio.to_thread(_build, parts, issued, wanted.format)
     answer = _stub_json(issued, wanted.format, built)
     headers = {"Location": answer["download"]}
@@ -66,7 +66,7 @@ async def download_stub(request: web.Request) -> web.Response:
     except ValueError:
         formats = ", ".join(StubFormat)
         raise ProblemError(404, "there is no such kind of stub", hint=f"one of {formats}") from None
-    issued = await parts.issued.find(token)
+    issued = await parts.stubs.find(token)
     if issued is None:
         raise ProblemError(
             404, "there is no stub of that token", hint="build one: POST /api/v1/stubs"

@@ -1,18 +1,51 @@
-"""From what a person asks for to a stub that was issued: which servers, which network."""
+"""What a stub is to be: its image, the servers that it asks, its network."""
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from bootserver.config import Config
 from bootserver.errors import StubError
+from bootserver.model import Architecture, StubFormat
 from bootserver.quoting import url_host
 from bootserver.stub.network import DHCP, NetworkSpec
-from bootserver.stub.plan import StubSpec
 
 
-def order_stub(
+@dataclass(frozen=True, slots=True)
+class StubSpec:
+    """What a stub is to be: equal specs and equal loaders give equal bytes."""
+
+    image: str  # the id of the image that it boots; "" = the server offers a menu
+    servers: tuple[str, ...]  # base URLs, tried in this order
+    tftp_port: int | None = None  # the last resort, on the first server's host
+    network: NetworkSpec = DHCP
+    serial: str = ""  # isolinux's console, `PORT BAUD`
+    architectures: tuple[Architecture, ...] = (Architecture.BIOS,)
+    pack: bool = False  # iPXE packed behind our own UEFI loader: half the bytes
+    shim_loads: str = ""  # what the site's shim starts; "" is a stub without shim
+    machine: str = ""  # for which it is made: gives it a token of its own; "" = for any
+    entry: str = ""  # of the menu of the image's disc; "" = as the image, or the machine, says
+
+    def file_name(self, stub_format: StubFormat) -> str:
+        """What its file is called where no other name is given."""
+        return f"{self.image.rpartition('/')[2] or 'menu'}.stub.{stub_format}"
+
+    def script_urls(self, token: str) -> tuple[str, ...]:
+        """Where the stub asks for its boot script, in order."""
+        urls = [f"{server}/b/{token}/boot.ipxe" for server in self.servers]
+        if self.tftp_port is not None and self.servers:
+            host = urlsplit(self.servers[0]).netloc.rpartition("@")[2]
+            host = re.sub(r":\d+$", "", host)
+            port = "" if self.tftp_port == 69 else f":{self.tftp_port}"
+            urls.append(f"tftp://{host}{port}/b/{token}/boot.ipxe")
+        return tuple(urls)
+
+
+def stub_spec(
     config: Config,
     image_id: str = "",
     entry: str = "",

@@ -11,9 +11,9 @@ from bootserver.database import DatabaseEngine, open_database
 from bootserver.errors import StubError
 from bootserver.model import Architecture
 from bootserver.schema import STUBS
-from bootserver.stub.issued import IssuedStubs
 from bootserver.stub.network import NetworkSpec
-from bootserver.stub.plan import StubSpec
+from bootserver.stub.registry import StubRegistry
+from bootserver.stub.spec import StubSpec
 
 SPEC = StubSpec("memtest", ("http://192.0.2.1:8080",), 69, NetworkSpec(vlan=7), "0 9600")
 
@@ -27,9 +27,9 @@ async def engine(tmp_path: Path) -> AsyncIterator[DatabaseEngine]:
 async def test_a_stub_is_found_by_its_token_as_it_was_ordered(
     engine: DatabaseEngine, tmp_path: Path
 ):
-    stub = await IssuedStubs(engine, tmp_path).issue(SPEC)
+    stub = await StubRegistry(engine, tmp_path).issue(SPEC)
 
-    found = await IssuedStubs(engine, tmp_path).find(stub.token)
+    found = await StubRegistry(engine, tmp_path).find(stub.token)
 
     assert found == stub
     assert found.spec == SPEC
@@ -56,8 +56,8 @@ async def test_what_was_ordered_before_there_was_then_dhcp_keeps_its_token(
     async with engine.begin() as connection:
         await connection.execute(STUBS.insert(), row)
 
-    found = await IssuedStubs(engine, tmp_path).find(token)
-    again = await IssuedStubs(engine, tmp_path).issue(OLD_ORDER)
+    found = await StubRegistry(engine, tmp_path).find(token)
+    again = await StubRegistry(engine, tmp_path).issue(OLD_ORDER)
 
     assert found == again
     assert again.token == token
@@ -66,7 +66,7 @@ async def test_what_was_ordered_before_there_was_then_dhcp_keeps_its_token(
 async def test_an_address_that_is_tried_before_dhcp_is_another_order(
     engine: DatabaseEngine, tmp_path: Path
 ):
-    stubs = IssuedStubs(engine, tmp_path)
+    stubs = StubRegistry(engine, tmp_path)
     guess = replace(OLD_ORDER, network=replace(OLD_NETWORK, then_dhcp=True))
 
     one, two = await stubs.issue(OLD_ORDER), await stubs.issue(guess)
@@ -76,7 +76,7 @@ async def test_an_address_that_is_tried_before_dhcp_is_another_order(
 
 
 async def test_equal_orders_have_one_token(engine: DatabaseEngine, tmp_path: Path):
-    stubs = IssuedStubs(engine, tmp_path)
+    stubs = StubRegistry(engine, tmp_path)
     other = StubSpec("grub", SPEC.servers, 69)
 
     tokens = [(await stubs.issue(spec)).token for spec in (SPEC, SPEC, other)]
@@ -88,20 +88,20 @@ async def test_equal_orders_have_one_token(engine: DatabaseEngine, tmp_path: Pat
 async def test_another_server_has_other_tokens(engine: DatabaseEngine, tmp_path: Path):
     (tmp_path / "other").mkdir()
 
-    one = await IssuedStubs(engine, tmp_path).issue(SPEC)
-    two = await IssuedStubs(engine, tmp_path / "other").issue(SPEC)
+    one = await StubRegistry(engine, tmp_path).issue(SPEC)
+    two = await StubRegistry(engine, tmp_path / "other").issue(SPEC)
 
     assert one.token != two.token
 
 
 async def test_the_secret_is_its_owners_only(engine: DatabaseEngine, tmp_path: Path):
-    await IssuedStubs(engine, tmp_path).issue(SPEC)
+    await StubRegistry(engine, tmp_path).issue(SPEC)
 
     assert (tmp_path / "secret").stat().st_mode & 0o777 == 0o600
 
 
 async def test_two_that_start_at_once_use_one_secret(engine: DatabaseEngine, tmp_path: Path):
-    books = [IssuedStubs(engine, tmp_path) for _ in range(5)]
+    books = [StubRegistry(engine, tmp_path) for _ in range(5)]
 
     stubs = await asyncio.gather(*(book.issue(SPEC) for book in books))
 
@@ -111,8 +111,8 @@ async def test_two_that_start_at_once_use_one_secret(engine: DatabaseEngine, tmp
 async def test_a_stub_that_has_called_is_found_without_the_database(
     engine: DatabaseEngine, tmp_path: Path
 ):
-    stub = await IssuedStubs(engine, tmp_path).issue(SPEC)
-    stubs = IssuedStubs(engine, tmp_path)
+    stub = await StubRegistry(engine, tmp_path).issue(SPEC)
+    stubs = StubRegistry(engine, tmp_path)
     first = await stubs.find(stub.token)
     async with engine.begin() as connection:
         await connection.execute(STUBS.delete())
@@ -121,23 +121,23 @@ async def test_a_stub_that_has_called_is_found_without_the_database(
 
 
 async def test_unknown_tokens_are_unknown(engine: DatabaseEngine, tmp_path: Path):
-    assert await IssuedStubs(engine, tmp_path).find("0" * 32) is None
+    assert await StubRegistry(engine, tmp_path).find("0" * 32) is None
 
 
 async def test_a_cut_secret_is_one_sentence(engine: DatabaseEngine, tmp_path: Path):
     (tmp_path / "secret").write_bytes(b"short")
 
     with pytest.raises(StubError, match="is cut short"):
-        await IssuedStubs(engine, tmp_path).issue(SPEC)
+        await StubRegistry(engine, tmp_path).issue(SPEC)
 
 
 async def test_stubs_of_this_run_are_written_down_again(engine: DatabaseEngine, tmp_path: Path):
-    stubs = IssuedStubs(engine, tmp_path)
+    stubs = StubRegistry(engine, tmp_path)
     one, two = await stubs.issue(SPEC), await stubs.issue(replace(SPEC, image="other"))
     async with engine.begin() as connection:
         await connection.execute(STUBS.delete().where(STUBS.c.token == one.token))
 
     await stubs.write_anew()
 
-    assert await IssuedStubs(engine, tmp_path).find(one.token) == one
-    assert await IssuedStubs(engine, tmp_path).find(two.token) == two
+    assert await StubRegistry(engine, tmp_path).find(one.token) == one
+    assert await StubRegistry(engine, tmp_path).find(two.token) == two

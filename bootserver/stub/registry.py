@@ -1,4 +1,4 @@
-"""The stubs that were issued: which token stands for what, and the secret that tokens come from.
+"""The registry of stubs: which token stands for what, and the secret that tokens come from.
 
 A token is a keyed hash of the stub's spec: nobody can guess one, and the same stub built twice is
 the same stub, to the byte.
@@ -25,7 +25,7 @@ from bootserver.files.atomic import create_once
 from bootserver.model import Architecture
 from bootserver.schema import STUBS
 from bootserver.stub.network import NetworkSpec
-from bootserver.stub.plan import StubSpec
+from bootserver.stub.spec import StubSpec
 
 SECRET_BYTES = 32
 TOKEN_BYTES = 16
@@ -40,8 +40,8 @@ class IssuedStub:
     spec: StubSpec
 
 
-class IssuedStubs:
-    """The book of issued stubs; tokens are made with the secret in `state`."""
+class StubRegistry:
+    """The stubs that this server has issued; tokens are made with the secret in `state`."""
 
     def __init__(self, engine: DatabaseEngine, state: Path) -> None:
         self._engine = engine
