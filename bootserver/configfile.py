@@ -37,7 +37,7 @@ def load_config(path: Path | None = None) -> Config:
             hint=f"name another file with --config or {CONFIG_VARIABLE}",
         ) from err
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
-        raise ConfigError(f"{path} is not valid TOML: {err}", hint="mend that line") from err
+        raise ConfigError(f"{path} is not valid TOML: {err}", hint="correct that line") from err
     mistakes = list(_unknown_variables())
     try:
         config = Config(**values)

@@ -2,7 +2,7 @@
 
 
 class BootServerError(Exception):
-    """Something a person can mend: what happened, and in `hint` what to do about it."""
+    """Something a person can put right: what happened, and in `hint` what to do about it."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -43,7 +43,7 @@ class ServerFullError(BootServerError):
 
 
 class UnknownTokenError(BootServerError):
-    """A boot-plane path bears a token that no stub and no session has."""
+    """A path of the boot plane has a token that is no stub's and no session's."""
 
 
 class DatabaseError(BootServerError):

@@ -1,6 +1,6 @@
 """A site's own certificate and private key, out of two PEM files that somebody put there.
 
-`table` is the table of config.toml that names the files, for those who have to mend it.
+`table` is the table of config.toml that names the files, for those who have to correct it.
 """
 
 from __future__ import annotations

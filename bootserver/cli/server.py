@@ -56,7 +56,7 @@ def config(config: Config, as_json: bool) -> None:
 @as_json
 @with_config
 def doctor(config: Config, as_json: bool) -> None:
-    """Say what is missing on this machine, and what mends it."""
+    """Say what is missing on this machine, and how to get it."""
     from bootserver.stub.loaders import problems, read_manifest
     from bootserver.stub.sign import secure_boot_advice, signing_problem
     from bootserver.tls.authority import SiteAuthority

@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 
 class _Interrupted(Exception):
-    """The transfer stopped in a way that trying again may mend."""
+    """The transfer stopped in a way that another try may get past."""
 
 
 class _Unreachable(_Interrupted):

@@ -135,7 +135,7 @@ def _archive(image: Image, hooks: Mapping[str, bytes]) -> bytes:
     except ValueError as err:
         raise ImageError(
             f"{image.id}: the files to inject make no archive: {err}",
-            hint="mend [inject] in the side-car",
+            hint="correct [inject] in the side-car",
         ) from err
 
 

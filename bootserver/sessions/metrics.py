@@ -1,6 +1,6 @@
 """Boots as counters and histograms, for Prometheus and for the export: each thing counted once.
 
-Labels are bounded: whoever makes the metrics says what an image and a recipe are called, and gives
+Labels are bounded: the caller says what an image and a recipe are called, and gives
 "other" for what is one too many.
 """
 

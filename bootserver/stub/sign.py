@@ -69,7 +69,7 @@ def signed_file(program: Path, signing: SigningConfig, cache: Path) -> Path:
 def sign_program(program: bytes, signing: SigningConfig, cache: Path) -> bytes:
     """The UEFI program with the site's signature: the same bytes for the same program, always.
 
-    One that bears this signature already, and any program without a key, is returned as it is.
+    One that has this signature already, and any program without a key, is returned as it is.
     Raises StubError when sbsign is missing or `program` is none, CertificateError when key or
     certificate cannot be used.
     """

@@ -86,7 +86,7 @@ def _signed_cache(config: Config) -> Path:
 
 
 def _shim(path: Path | None) -> bytes:
-    """The site's shim, which bears somebody else's signature and is never signed again."""
+    """The site's shim, which has another signer's signature and is never signed again."""
     try:
         return path.read_bytes() if path else b""
     except OSError as err:

@@ -143,7 +143,7 @@ class Exchange:
             self.transfer.client_gone()
             self._settle()
             return None
-        except OSError:  # what a router said of an earlier datagram; retransmission mends it
+        except OSError:  # what a router said of an earlier datagram; retransmission makes up for it
             return None
 
     def _on_timer(self) -> None:

@@ -103,7 +103,7 @@ class SiteAuthority:
         return self._context
 
     def problems(self) -> list[str]:
-        """Why machines would refuse this server's certificate, each with what mends it."""
+        """Why machines would refuse this server's certificate, each with what to do about it."""
         pair = self._config.server.tls.pair
         if not self._config.server.https_port or pair is None:
             return []
