@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+BIOME  := tests/node_modules/.bin/biome
 RUNS   ?= 3
 
 .DEFAULT_GOAL := help
@@ -51,20 +52,22 @@ bench: setup-test ## measure redirected drives, then boots, direct and in two st
 	@$(BIN)/python -m tests.bench.images tests/isos/bench
 	@BOOTSERVER_IMAGES__PATH=$(CURDIR)/tests/isos/bench $(BIN)/bootserver bench run founding --runs $(RUNS)
 
-lint: $(VENV)/.installed-dev ## style, types, imports
+lint: $(VENV)/.installed-dev ## style, types, imports; JavaScript
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIOME) ci --error-on-warnings
 
 format: $(VENV)/.installed-dev ## put the code into its form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIOME) check --write
 
 check: lint test ## what CI runs
 
 clean: ## take away what make made; images/ and var/ stay
-	rm -rf $(VENV) stub/build tests/isos tests/artifacts .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) tests/node_modules stub/build tests/isos tests/artifacts .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/.installed: pyproject.toml tools/setup-system
 	@PYTHON=$(PYTHON) tools/setup-system run
@@ -73,8 +76,9 @@ $(VENV)/.installed: pyproject.toml tools/setup-system
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed
+$(VENV)/.installed-dev: $(VENV)/.installed tests/package.json
 	@PYTHON=$(PYTHON) tools/setup-system test
 	@echo "installing the tests' Python packages"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@npm install --prefix tests --loglevel=error --no-audit --ignore-scripts --no-package-lock >/dev/null
 	@touch $@

@@ -1,8 +1,8 @@
 // The page of machines with AMT: boots move with each event, the rest is fetched when that changes.
 
-import { call } from "./api.js";
 import { onStarted, openBoot } from "./amt_boot.js";
 import { loginOf, openLogin, withLogin } from "./amt_login.js";
+import { call } from "./api.js";
 import { onSend, open } from "./dialogs.js";
 import { clock, megabytes, progress, speed } from "./format.js";
 import { announce, guarded, on, refresh } from "./page.js";
@@ -28,7 +28,8 @@ on("amt_boot", (boot) => {
 });
 
 on("boot", (boot) => {
-  for (const card of document.querySelectorAll(`[data-ledger="${boot.id}"]`)) showFetched(card, boot);
+  for (const card of document.querySelectorAll(`[data-ledger="${boot.id}"]`))
+    showFetched(card, boot);
   if (phases.get(boot.id) !== boot.phase) refresh();
   phases.set(boot.id, boot.phase);
 });
@@ -89,29 +90,35 @@ onStarted((boot) => {
   refresh(); // when the dialog is closed: it may be needed again
 });
 
-document.addEventListener("submit", guarded(async (event) => {
-  const id = event.target.dataset.consent;
-  if (id === undefined) return;
-  event.preventDefault();
-  const code = event.target.elements.code;
-  await call("POST", `/amt/boots/${id}/consent`, { body: { code: code.value } });
-  code.value = "";
-}));
+document.addEventListener(
+  "submit",
+  guarded(async (event) => {
+    const id = event.target.dataset.consent;
+    if (id === undefined) return;
+    event.preventDefault();
+    const code = event.target.elements.code;
+    await call("POST", `/amt/boots/${id}/consent`, { body: { code: code.value } });
+    code.value = "";
+  }),
+);
 
 // ---- The machines ----
 
-document.addEventListener("click", guarded(async (event) => {
-  const button = event.target.closest("button");
-  if (!button) return;
-  const { bootHost, stop, ask, probe, power, kvm, forget, title, image, method } = button.dataset;
-  if (bootHost !== undefined) openBoot({ host: bootHost, title, image, method });
-  else if (ask !== undefined) openAsk("", "another machine");
-  else if (power !== undefined) openPower(power, title, button.dataset.now);
-  else if (kvm !== undefined) openKvm(kvm, title);
-  else if (forget !== undefined) openForget(forget, title);
-  else if (probe !== undefined) await busy(button, () => probeAgain(probe, title));
-  else if (stop !== undefined) await busy(button, () => call("DELETE", `/amt/boots/${stop}`));
-}));
+document.addEventListener(
+  "click",
+  guarded(async (event) => {
+    const button = event.target.closest("button");
+    if (!button) return;
+    const { bootHost, stop, ask, probe, power, kvm, forget, title, image, method } = button.dataset;
+    if (bootHost !== undefined) openBoot({ host: bootHost, title, image, method });
+    else if (ask !== undefined) openAsk("", "another machine");
+    else if (power !== undefined) openPower(power, title, button.dataset.now);
+    else if (kvm !== undefined) openKvm(kvm, title);
+    else if (forget !== undefined) openForget(forget, title);
+    else if (probe !== undefined) await busy(button, () => probeAgain(probe, title));
+    else if (stop !== undefined) await busy(button, () => call("DELETE", `/amt/boots/${stop}`));
+  }),
+);
 
 /** No second click while the first is under way. */
 async function busy(button, action) {
@@ -146,9 +153,7 @@ function openAsk(host, name, failure = "") {
 
 onSend(form("ask"), async (data) => {
   const host = data.get("host").trim();
-  await withLogin(form("ask"), () =>
-    call("POST", path(host, "/probe"), { body: loginOf(data) }),
-  );
+  await withLogin(form("ask"), () => call("POST", path(host, "/probe"), { body: loginOf(data) }));
   announce(`AMT on ${host} has answered`);
   await refresh();
 });
@@ -187,9 +192,10 @@ onSend(form("power"), async (data) => {
     sure(true);
     return false;
   }
-  const [what, order] = "target" in chosen.dataset
-    ? ["/boot", { to: chosen.value }]
-    : ["/power", { action: chosen.value }];
+  const [what, order] =
+    "target" in chosen.dataset
+      ? ["/boot", { to: chosen.value }]
+      : ["/power", { action: chosen.value }];
   const { value } = await withLogin(powering, () =>
     call("POST", path(host, what), { body: { ...order, ...loginOf(data) } }),
   );

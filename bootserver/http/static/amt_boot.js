@@ -1,7 +1,7 @@
 // The dialog that boots a machine through its AMT.
 
-import { call } from "./api.js";
 import { loginOf, openLogin, withLogin } from "./amt_login.js";
+import { call } from "./api.js";
 import { onSend, open } from "./dialogs.js";
 import { announce } from "./page.js";
 

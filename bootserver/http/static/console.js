@@ -135,7 +135,10 @@ let speaking = null;
 
 function hearScrolled(lines) {
   for (const runs of lines) {
-    const text = runs.map(([part]) => part).join("").trim();
+    const text = runs
+      .map(([part]) => part)
+      .join("")
+      .trim();
     if (text && text !== spoken[0]) passed.push(text);
     spoken.shift();
   }

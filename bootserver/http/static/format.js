@@ -5,7 +5,9 @@ const two = (number) => String(number).padStart(2, "0");
 
 export function megabytes(bytes) {
   if (!bytes) return "0 MB";
-  return bytes < 100_000 ? `${grouped.format(bytes / 1e3)} kB` : `${grouped.format(bytes / 1e6)} MB`;
+  return bytes < 100_000
+    ? `${grouped.format(bytes / 1e3)} kB`
+    : `${grouped.format(bytes / 1e6)} MB`;
 }
 
 export function speed(bytesPerSecond) {
@@ -28,7 +30,9 @@ export function clock(seconds) {
   const minutes = Math.floor(whole / 60);
   const hours = Math.floor(minutes / 60);
   if (hours >= 24) return `${Math.floor(hours / 24)} d ${hours % 24}:${two(minutes % 60)} h`;
-  return hours ? `${hours}:${two(minutes % 60)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
+  return hours
+    ? `${hours}:${two(minutes % 60)}:${two(whole % 60)}`
+    : `${minutes}:${two(whole % 60)}`;
 }
 
 /** The bytes that have come, and those to come, as bootserver/sessions/shape.py has them. */

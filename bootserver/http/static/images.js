@@ -17,16 +17,19 @@ on("job", (job) => {
   refresh();
 });
 
-document.addEventListener("click", guarded(async (event) => {
-  const button = event.target.closest("button");
-  if (!button) return;
-  const { stub, edit, cancel } = button.dataset;
-  if (stub !== undefined) openStubDialog(stub);
-  else if (edit !== undefined) await openEdit(edit);
-  else if (button.dataset.delete !== undefined) openDelete(button.dataset.delete);
-  else if (button.dataset.open === "add-dialog") openAdd();
-  else if (cancel !== undefined) await call("DELETE", `/jobs/${cancel}`).finally(refresh);
-}));
+document.addEventListener(
+  "click",
+  guarded(async (event) => {
+    const button = event.target.closest("button");
+    if (!button) return;
+    const { stub, edit, cancel } = button.dataset;
+    if (stub !== undefined) openStubDialog(stub);
+    else if (edit !== undefined) await openEdit(edit);
+    else if (button.dataset.delete !== undefined) openDelete(button.dataset.delete);
+    else if (button.dataset.open === "add-dialog") openAdd();
+    else if (cancel !== undefined) await call("DELETE", `/jobs/${cancel}`).finally(refresh);
+  }),
+);
 
 async function openEdit(image) {
   const path = `/images/${encodeURIComponent(image)}/settings`;

@@ -1,7 +1,7 @@
 // The page of machines: what each boots next is set and forgotten here.
 
-import { call } from "./api.js";
 import { onStarted, openBoot } from "./amt_boot.js";
+import { call } from "./api.js";
 import { onSend, open } from "./dialogs.js";
 import { announce, guarded, on, refresh } from "./page.js";
 
@@ -9,12 +9,15 @@ const form = document.getElementById("set-form");
 const kinds = form.elements.kind;
 let names = {}; // of the machine that is being set
 
-document.addEventListener("click", guarded(async (event) => {
-  const button = event.target.closest("button");
-  if (button?.dataset.set !== undefined) openSet(button);
-  else if (button?.dataset.bootHost !== undefined) openBoot(bootOf(button));
-  else if (button?.dataset.forget !== undefined) await forget(button);
-}));
+document.addEventListener(
+  "click",
+  guarded(async (event) => {
+    const button = event.target.closest("button");
+    if (button?.dataset.set !== undefined) openSet(button);
+    else if (button?.dataset.bootHost !== undefined) openBoot(bootOf(button));
+    else if (button?.dataset.forget !== undefined) await forget(button);
+  }),
+);
 
 const bootOf = ({ dataset }) => ({ host: dataset.bootHost, title: dataset.title });
 onStarted((boot) => location.assign(`/amt#boot-${boot.id}`)); // where it can be watched

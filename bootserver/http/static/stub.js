@@ -6,7 +6,8 @@ import { megabytes } from "./format.js";
 
 const form = document.getElementById("stub-form");
 const built = document.getElementById("built");
-const SLOW_PATHS = [ // what redirection is in the field
+const SLOW_PATHS = [
+  // what redirection is in the field
   ["150 kB/s", 150e3],
   ["1.5 MB/s", 1.5e6],
 ];

@@ -1,5 +1,5 @@
 // The colours that were chosen here, before the first paint. A classic script: modules come later.
-"use strict";
+
 try {
   const chosen = localStorage.getItem("theme");
   if (chosen === "light" || chosen === "dark") document.documentElement.dataset.theme = chosen;

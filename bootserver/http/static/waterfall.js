@@ -64,7 +64,7 @@ function replaceAll(svg, kind, values, apply) {
     svg.insertBefore(element, found.at(-1)?.nextSibling ?? svg.firstChild);
     found.push(element);
   }
-  found.forEach((element, n) => apply(element, values[n]));
+  for (const [n, element] of found.entries()) apply(element, values[n]);
 }
 
 const percent = (value) => `${value.toFixed(3)}%`;

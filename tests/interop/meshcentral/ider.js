@@ -11,8 +11,8 @@ const { CreateAmtRedirect } = load("amt/amt-redir-mesh.js");
 const redirection = CreateAmtRedirect(ider, {}, operator, webserver, meshcentral);
 
 redirection.onStateChanged = (_, state) => {
-    console.log("state", state);
-    if (state === 0) process.exit(0);
+  console.log("state", state);
+  if (state === 0) process.exit(0);
 };
 const problem = ider.diskSetup(null, iso);
 if (problem) throw new Error(`diskSetup: ${problem}`);
