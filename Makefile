@@ -52,11 +52,14 @@ bench: setup-test ## measure redirected drives, then boots, direct and in two st
 	@$(BIN)/python -m tests.bench.images tests/isos/bench
 	@BOOTSERVER_IMAGES__PATH=$(CURDIR)/tests/isos/bench $(BIN)/bootserver bench run founding --runs $(RUNS)
 
-lint: $(VENV)/.installed-dev ## style, types, imports; JavaScript
+lint: $(VENV)/.installed-dev ## style, types, imports, spelling; shell scripts and JavaScript
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell
+	shellcheck .ci/run tools/setup-system
+	shellcheck --shell=sh stub/templates/*.sh
 	$(BIOME) ci --error-on-warnings
 
 format: $(VENV)/.installed-dev ## put the code into its form
