@@ -7,6 +7,7 @@ import subprocess
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -30,7 +31,7 @@ BASE = "/b/KEY"
 ASKED = ("what shall this machine boot?", "pick")
 
 
-def script(way: Way, **fields: object) -> list[str]:
+def script(way: Way, **fields: Any) -> list[str]:
     text = BootScript(IMAGE, way, BASE, expected_bytes=2_000_000, **fields).render()
     assert text.startswith("#!ipxe\n")
     return text.splitlines()
@@ -271,6 +272,8 @@ def test_the_call_home_reaches_a_server_also_without_curl_and_wget(tmp_path: Pat
     asked = []
 
     class Server(BaseHTTPRequestHandler):
+        raw_requestline: bytes
+
         def do_GET(self):
             asked.append((self.path, self.raw_requestline[-2:]))
             self.send_response(200)

@@ -4,7 +4,7 @@ import re
 
 import pytest
 from aiohttp import web
-from click import Group
+from click import Command, Group
 
 import bootserver.http.api.problems  # and with it every error of AMT
 import bootserver.http.boot_app
@@ -34,7 +34,7 @@ def test_every_command_in_the_document_exists(document: str):
     lines = re.findall(r"^ {4,8}bootserver (.*)$", (PROJECT / document).read_text(), re.MULTILINE)
     assert lines
     for line in lines:
-        command = main
+        command: Command = main
         for word in line.split():
             if not isinstance(command, Group) or word == "is":
                 break
@@ -43,7 +43,7 @@ def test_every_command_in_the_document_exists(document: str):
 
 
 def test_every_command_says_what_it_does():
-    def walk(command, name):
+    def walk(command: Command, name: str) -> None:
         assert command.help, name
         for sub_name, sub in getattr(command, "commands", {}).items():
             walk(sub, f"{name} {sub_name}")
@@ -94,7 +94,7 @@ def test_the_failures_that_the_guide_explains_are_those_that_there_are():
         return {kind}.union(*map(kinds, kind.__subclasses__()))
 
     words = {failure.value for failure in Failure}
-    for kind in kinds(AmtError) - {RedirectionError, AmtFaultError}:
+    for kind in kinds(AmtError).difference([RedirectionError, AmtFaultError]):
         words.add(failure_of(kind("told")))
 
     explained.remove("failure")  # the heading

@@ -540,8 +540,8 @@ async def test_garbage_on_every_port_leaves_the_server_serving(site: Site):
                     bytes((opcode >> 8, opcode & 255)) + b"\xff\x00a" * 20,
                     ("127.0.0.1", site.tftp_port),
                 )
-        async with http.get(local(site, "0" * 32, "boot.ipxe")) as answer:
-            assert "not known" in await answer.text()
+        async with http.get(local(site, "0" * 32, "boot.ipxe")) as script:
+            assert "not known" in await script.text()
         lines = server.log_lines
 
     assert server.process.returncode != 1
@@ -620,10 +620,10 @@ async def test_100_000_odd_datagrams_leave_tftp_serving_and_as_small_as_before(t
         async with asyncio.timeout(EVENT_S):
             while transfers:
                 await asyncio.sleep(0.2)
-                async with http.get(f"http://127.0.0.1:{site.admin_port}/metrics") as answer:
+                async with http.get(f"http://127.0.0.1:{site.admin_port}/metrics") as metrics:
                     [transfers] = map(
                         float,
-                        re.findall(r'limit_used{limit="transfers"} (\S+)', await answer.text()),
+                        re.findall(r'limit_used{limit="transfers"} (\S+)', await metrics.text()),
                     )
         sizes.append(size(server.process.pid))
         lines = server.log_lines

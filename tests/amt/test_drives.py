@@ -209,7 +209,7 @@ async def test_what_is_no_packet_command_is_refused() -> None:
         await device.attach()
         identify = bytearray(command(2, TEST_UNIT_READY))
         identify[15] = 0xA1
-        await device.send(identify)
+        await device.send(bytes(identify))
         await device.expect(expected_answer(2, (5, 0x20, 0)))
 
     async with (

@@ -153,7 +153,8 @@ async def test_nonsense_is_none_and_no_crash() -> None:
     ]  # fmt: skip
     nonsense = "<g:Odd/>" + "".join(f"<g:{name}>?</g:{name}>" for name in properties)
     names = [name for name in modern().answers if name != POWER]
-    amt = ScriptedAmt(dict.fromkeys(names, nonsense) | {POWER: "<g:PowerState>2</g:PowerState>"})
+    amt = ScriptedAmt(dict.fromkeys(names, nonsense))
+    amt.answers[POWER] = "<g:PowerState>2</g:PowerState>"
     amt.answers["Enumerate CIM_SoftwareIdentity"] = [nonsense]
     amt.answers[SOURCES] = [nonsense]
 

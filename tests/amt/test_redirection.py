@@ -346,7 +346,8 @@ def test_a_read_is_cut_by_the_firmwares_buffer(buffer_bytes: int) -> None:
 
     assert session.send_data(commanded(session, READ), image)
 
-    sent, got, lasts = session.data_to_send(), b"", []
+    sent, got = session.data_to_send(), b""
+    lasts: list[int] = []
     while sent:
         size = int.from_bytes(sent[9:11], "little")
         assert size <= buffer_bytes

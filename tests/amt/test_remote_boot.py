@@ -257,7 +257,7 @@ async def test_consent_is_asked_for_and_a_wrong_code_asked_again(config: Config,
 async def test_a_code_that_nobody_waits_for_is_refused(config: Config, tmp_path: Path):
     async with site(config, FakeSpec(tmp_path / "amt")) as (admin, device):
         job_id = await start(admin, device, method="two-stage")
-        await device.wait_until(lambda: device.boots)
+        await device.wait_until(lambda: bool(device.boots))
 
         await admin.ask(f"/amt/boots/{job_id}/consent", "POST", json={"code": "111111"}, expect=409)
 
@@ -309,7 +309,7 @@ async def test_a_boot_that_is_given_up_leaves_nothing_armed(config: Config, tmp_
     spec = FakeSpec(tmp_path / "amt", first_lbas=())
     async with site(config, spec) as (admin, device):
         job_id = await start(admin, device)
-        await device.wait_until(lambda: device.boots)
+        await device.wait_until(lambda: bool(device.boots))
         job = await admin.ask(f"/amt/boots/{job_id}", "DELETE")
         boot = await boot_of(admin, job)
 

@@ -24,7 +24,7 @@ ENVIRONMENT = Environment(
 )
 
 
-def case(name: str, way: BootWay = BootWay.DIRECT, **fields: Any) -> Case:
+def case(name: str, way: BootWay = BootWay.DIRECT, /, **fields: Any) -> Case:
     more = {"image": "rescue", "firmware": Firmware.BIOS, "marker": "UP"} | fields
     return Case(name=name, way=way, **more)
 

@@ -222,7 +222,7 @@ async def test_no_process_is_left_after_an_exception(tmp_path):
 
 
 async def test_no_process_is_left_after_cancellation(tmp_path):
-    pids = asyncio.Queue()
+    pids: asyncio.Queue[int] = asyncio.Queue()
 
     async def boot_for_ever() -> None:
         async with launch(NOTHING, tmp_path) as machine:

@@ -3,6 +3,7 @@
 import json
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from bootserver.bench.qemu_command import (
     BootDevice,
@@ -195,7 +196,7 @@ def test_memory_and_extra_arguments_are_passed_on():
     assert command_line(spec, WORKDIR)[-2:] == ["-kernel", "ipxe.lkrn"]
 
 
-def cd_blockdev(spec: QemuSpec) -> dict:
+def cd_blockdev(spec: QemuSpec) -> dict[str, Any]:
     (cd,) = (json.loads(text) for text in options(spec, "-blockdev"))
     assert (cd["node-name"], cd["read-only"]) == ("cd", True)
     return cd

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from tests.bench import redirection_rate
@@ -11,7 +13,7 @@ from tests.bench import redirection_rate
 async def test_the_benchmark_reads_through_our_console(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(redirection_rate.shutil, "which", lambda _: None)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
     monkeypatch.setattr(redirection_rate, "LINES", ((0.0, 3), (0.001, 2)))
 
     await redirection_rate.compare(rounds=1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ async def net(tmp_path: Path) -> AsyncIterator[PxeNet]:
         yield net
 
 
-def open_site(path: Path, **where: object) -> Site:
+def open_site(path: Path, **where: Any) -> Site:
     """A site whose menu is open to all, and boots Memtest86+ when nobody chooses."""
     image = MEMTEST.removesuffix(".iso")
     boot = f'[boot]\nopen_menu = true\nmenu_default = "{image}"\nmenu_timeout_s = 3\n'

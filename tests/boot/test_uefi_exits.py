@@ -54,7 +54,7 @@ async def test_each_way_out_of_the_menu_leads_to_the_next_boot_option(
     )
     site.add(packaged(MEMTEST))
     program = await site.query("stub", "build", "", "--format", "efi")
-    media = []
+    media: list[Path] = []
     for key, value in (("PACK", "true"), ("PACK", "false"), ("SHIM", str(packaged_shim()))):
         with monkeypatch.context() as setting:
             setting.setenv(f"BOOTSERVER_STUB__{key}", value)

@@ -35,7 +35,7 @@ def site(tmp_path: Path) -> Site:
 def vars_that_boot(url: str, path: Path) -> Path:
     """OVMF's variables with that URL as the next thing to boot."""
     tool = Path(sys.executable).with_name("virt-fw-vars")
-    command = [tool, "--input", OVMF_VARS, "--set-boot-uri", url, "--output", path]
+    command = [str(tool), "--input", str(OVMF_VARS), "--set-boot-uri", url, "--output", str(path)]
     subprocess.run(command, check=True, capture_output=True)
     return path
 
@@ -43,7 +43,7 @@ def vars_that_boot(url: str, path: Path) -> Path:
 def trusting(root: Path, path: Path) -> tuple[str, ...]:
     """What makes OVMF trust that CA over HTTPS: an EFI signature list with its certificate."""
     tool = Path(sys.executable).with_name("virt-fw-sigdb")
-    command = [tool, "--add-cert", OWNER, root, "--output", path]
+    command = [str(tool), "--add-cert", OWNER, str(root), "--output", str(path)]
     subprocess.run(command, check=True, capture_output=True)
     return ("-fw_cfg", f"name=etc/edk2/https/cacerts,file={path}")
 

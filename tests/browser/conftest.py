@@ -6,15 +6,21 @@ import re
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, ViewportSize, async_playwright
 
 from tests.fixtures.server import RunningServer
 
 ARTIFACTS = Path(__file__).parents[1] / "artifacts" / "dashboard"
-DESK = {"width": 1360, "height": 900}
-PHONE = {"width": 360, "height": 780}
+DESK: ViewportSize = {"width": 1360, "height": 900}
+PHONE: ViewportSize = {"width": 360, "height": 780}
+LOOKS: list[tuple[Literal["light", "dark"], ViewportSize]] = [
+    ("light", DESK),
+    ("dark", DESK),
+    ("light", PHONE),
+]
 
 Open = Callable[..., Awaitable[Page]]
 Shoot = Callable[[Page, str], Awaitable[None]]
@@ -44,7 +50,7 @@ async def open_page(chromium: Browser) -> AsyncIterator[Open]:
     complaints: list[str] = []
 
     async def open_it(
-        server: RunningServer, path: str = "/", *, allow: str = "", **options: object
+        server: RunningServer, path: str = "/", *, allow: str = "", **options: Any
     ) -> Page:
         context = await chromium.new_context(viewport=DESK, **options)
         page = await context.new_page()
@@ -72,7 +78,7 @@ def shoot() -> Shoot:
 
     async def shoot_it(page: Page, name: str) -> None:
         ARTIFACTS.mkdir(parents=True, exist_ok=True)
-        for scheme, size in (("light", DESK), ("dark", DESK), ("light", PHONE)):
+        for scheme, size in LOOKS:
             await page.emulate_media(color_scheme=scheme)
             await page.set_viewport_size(size)
             kind = "phone" if size is PHONE else scheme

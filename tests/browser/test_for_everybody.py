@@ -8,6 +8,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Page
 
 from bootserver import units
 from bootserver.sessions.shape import progress
@@ -45,9 +46,9 @@ async def server(tmp_path: Path) -> AsyncIterator[RunningServer]:
         yield server
 
 
-async def faults(page: object) -> list[str]:
+async def faults(page: Page) -> list[str]:
     """What axe-core finds that keeps somebody out."""
-    results = await Axe().run(page)  # type: ignore[arg-type]
+    results = await Axe().run(page)
     return [
         f"{found['id']}: {found['help']}: {node['html'][:200]}"
         for found in results.response["violations"]

@@ -8,6 +8,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -266,7 +267,7 @@ async def test_many_machines_are_asked_and_told_side_by_side(tmp_path: Path):
     async with fake_amt(specs[0]) as one, fake_amt(specs[1]) as two:
         site = site_with(tmp_path, one, two)
         lab = ("--hosts", str(hosts), "--plain")
-        options = {"expect": 1, "stream": "output"}  # no machine has the third address
+        options: Any = {"expect": 1, "stream": "output"}  # no machine has the third address
         facts = json.loads(await site.command("amt", "probe", *lab, "--json", **options))
         text = await site.command("amt", "power", "state", *lab, **options)
         order = ("amt", "boot", "--to", "disk", *lab, "--json")

@@ -6,8 +6,8 @@ import io
 import re
 
 import pytest
-from rich.console import Console
 
+from bootserver.cli.terminal import Terminal
 from bootserver.cli.watch import Boot, BootBars
 
 TROUBLE = "image.iso stands at 6.7 MB: the machine's receive window is closed: it is busy, or hung"
@@ -32,11 +32,12 @@ def boot(name: str, phase: str, sent_bytes: int, stalled: str = "") -> Boot:
 
 def shown(columns: int, *boots: Boot) -> list[str]:
     """The lines that are left on a terminal of that width."""
-    console = Console(file=io.StringIO(), width=columns, force_terminal=True, color_system="256")
+    written = io.StringIO()
+    console = Terminal(file=written, width=columns, force_terminal=True, color_system="256")
     with BootBars(console) as bars:
         for each in boots:
             bars.show(each)
-    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", console.file.getvalue())
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", written.getvalue())
     return [line.rstrip() for line in re.split(r"[\r\n]+", text) if line.strip()]
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import random
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.fixtures.discs import (
-    LargeFile,
     all_files,
     content,
     large_file_iso,
@@ -212,8 +212,8 @@ def test_ranges_of_a_large_file_are_those_that_xorriso_cuts(tmp_path: Path) -> N
 
 def _cut_by_xorriso(image: Path, out: Path, start: int) -> bytes:
     """1,000 bytes of BIG.BIN."""
-    command = ["xorriso", "-osirrox", "on", "-indev", image]
-    cut = ["-extract_cut", "/BIG.BIN", str(start), "1000", out]
+    command = ["xorriso", "-osirrox", "on", "-indev", str(image)]
+    cut = ["-extract_cut", "/BIG.BIN", str(start), "1000", str(out)]
     subprocess.run([*command, *cut], check=True, capture_output=True, timeout=60)
     return out.read_bytes()
 
@@ -222,7 +222,7 @@ def _cut_by_xorriso(image: Path, out: Path, start: int) -> bytes:
 @pytest.mark.parametrize(
     ("make", "name"), [(large_file_iso, "BIG.BIN"), (large_file_udf, "big.bin")], ids=["iso", "udf"]
 )
-def test_all_of_a_large_file(tmp_path: Path, make: type[LargeFile], name: str) -> None:
+def test_all_of_a_large_file(tmp_path: Path, make: Callable[[Path, int], None], name: str) -> None:
     image = tmp_path / "a.iso"
     make(image, SIZE_BYTES)
 

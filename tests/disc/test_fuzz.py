@@ -14,7 +14,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bootserver.disc import source as source_module
 from bootserver.disc.source import READ_BUDGET_BYTES
 from bootserver.disc.volume import Volume, open_volume
 from bootserver.errors import ImageError
@@ -74,7 +73,7 @@ def counted_reads() -> Iterator[list[int]]:
         return pread(fd, count, offset)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(source_module.os, "pread", counted)
+        patch.setattr(os, "pread", counted)
         yield counts
 
 
@@ -204,7 +203,7 @@ def test_bytes_of_chance_behind_a_magic(
         explore(bytes(16 * SECTOR) + magic + tail + bytes(300 * SECTOR), path)
 
 
-def _records(data: bytes) -> list[int]:
+def _records(data: bytes | bytearray) -> list[int]:
     """Where directory records seem to begin: their numbers are there in both byte orders."""
     return [
         at
@@ -216,14 +215,14 @@ def _records(data: bytes) -> list[int]:
     ]
 
 
-def _all(data: bytes, signature: bytes) -> Iterator[int]:
+def _all(data: bytes | bytearray, signature: bytes) -> Iterator[int]:
     at = data.find(signature)
     while at >= 0:
         yield at
         at = data.find(signature, at + 1)
 
 
-def _length(data: bytes, at: int) -> int:
+def _length(data: bytes | bytearray, at: int) -> int:
     """Bytes that the CRC of the descriptor there is over, 0 if there is none."""
     right = data[at + 4] == (sum(data[at : at + 16]) - data[at + 4]) % 256
     length = int.from_bytes(data[at + 10 : at + 12], "little")

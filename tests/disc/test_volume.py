@@ -7,6 +7,7 @@ import random
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,7 +45,7 @@ FILES = {
     ids=["iso9660", "rock-ridge", "joliet", "udf"],
 )
 def test_names_are_found_in_any_case_in_every_kind_of_tree(
-    tmp_path: Path, trees: dict[str, bool]
+    tmp_path: Path, trees: dict[str, Any]
 ) -> None:
     with opened(make_iso(tmp_path / "a.iso", FILES, **trees)) as (volume, fd):
         for path in ("/live/vmlinuz-6.1", "LIVE/VMLINUZ-6.1", "Live//./VmLinuz-6.1/"):
@@ -246,7 +247,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         counts.append(count)
         return pread(fd, count, offset)
 
-    monkeypatch.setattr(source_module.os, "pread", counted)
+    monkeypatch.setattr(os, "pread", counted)
     return counts
 
 

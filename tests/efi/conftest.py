@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,7 +65,7 @@ class Library:
         """A part in the section .stub."""
         return self._found(self.c.find_part, section, name)
 
-    def _found(self, find: object, whole: bytes, name: str) -> bytes | None:
+    def _found(self, find: Any, whole: bytes, name: str) -> bytes | None:
         memory = ctypes.create_string_buffer(whole, len(whole) or 1)
         found = Bytes()
         find.restype = ctypes.c_bool

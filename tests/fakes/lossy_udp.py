@@ -29,7 +29,7 @@ class LossyRelay(asyncio.DatagramProtocol):
         self._upstreams: dict[Address, asyncio.Task[_Upstream]] = {}
         self._facing_clients: asyncio.DatagramTransport
 
-    def connection_made(self, transport: asyncio.DatagramTransport) -> None:
+    def connection_made(self, transport: Any) -> None:
         self._facing_clients = transport
         self.port = transport.get_extra_info("sockname")[1]
 
@@ -75,7 +75,7 @@ class _Upstream(asyncio.DatagramProtocol):
         self._server_tid: Address | None = None
         self.transport: asyncio.DatagramTransport
 
-    def connection_made(self, transport: asyncio.DatagramTransport) -> None:
+    def connection_made(self, transport: Any) -> None:
         self.transport = transport
 
     def pass_on(self, datagram: bytes) -> None:

@@ -164,7 +164,7 @@ async def test_the_terminal_answers_the_machine_once_however_many_watch(bench: B
         bench.device.print_serial(b"\x1b[6nasked")
         for screen in (one, other):
             await screen.until(lambda screen: "asked" in screen.text)
-        await bench.device.wait_until(lambda: bench.device.typed)
+        await bench.device.wait_until(lambda: bool(bench.device.typed))
 
     assert bytes(bench.device.typed) == b"\x1b[1;1R"
 
@@ -177,7 +177,7 @@ async def test_who_comes_later_sees_what_was_there_and_needs_no_password(bench: 
         async with bench.screen({}) as other:
             await other.until(lambda screen: "setup" in screen.text)
             await other.socket.send_json({"keys": ["F2"]})
-            await bench.device.wait_until(lambda: bench.device.typed)
+            await bench.device.wait_until(lambda: bool(bench.device.typed))
         bench.device.print_serial(b"Entering")
         await one.until(lambda screen: "Entering" in screen.text)
 

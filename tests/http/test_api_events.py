@@ -108,7 +108,7 @@ async def test_a_library_that_does_not_change_is_not_described_again(
 async def test_events_are_numbered_and_named(admin: Admin):
     async with admin.http.get(f"{admin.url}/api/v1/events", timeout=NO_TIMEOUT) as answer:
         admin.ledger.start("token", "rescue", PC, "192.0.2.9")
-        lines = []
+        lines: list[bytes] = []
         async with asyncio.timeout(EVENT_S):
             while b"data" not in b"".join(lines):
                 lines.append(await answer.content.readline())

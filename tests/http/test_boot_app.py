@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import AsyncIterator
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -101,7 +102,7 @@ async def test_a_side_car_chooses_memdisks_arguments(plane: Plane):
     ],
 )
 async def test_what_cannot_boot_is_refused_in_a_script(
-    plane: Plane, query: dict[str, str], words: str
+    plane: Plane, query: dict[str, Any], words: str
 ):
     script = await plane.script(await plane.token(), **query)
 

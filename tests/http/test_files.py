@@ -448,7 +448,7 @@ async def test_several_ranges_come_as_multipart_in_the_order_asked(
 def parts_of(answer: Answer) -> list[tuple[email.message.Message, bytes]]:
     """The parts of a multipart/byteranges body, split by RFC 2046 §5.1.1."""
     assert answer.headers.get_content_type() == "multipart/byteranges"
-    delimiter = b"\r\n--" + answer.headers.get_param("boundary").encode()
+    delimiter = b"\r\n--" + str(answer.headers.get_param("boundary")).encode()
     preamble, *parts, epilogue = (b"\r\n" + answer.body).split(delimiter)
     assert (preamble, epilogue) == (b"", b"--\r\n")
     split = [part.removeprefix(b"\r\n").partition(b"\r\n\r\n") for part in parts]

@@ -76,8 +76,8 @@ async def test_a_boot_is_counted_once_in_each_of_its_phases(admin: Admin):
     assert await total(admin, "boots_in_progress") == 0
     assert await total(admin, "boots_total", outcome="handed_off", **what) == 1
     assert await total(admin, "boots_total") == 1
-    for phase in ("stub_started", "script_served", "fetching", "handed_off", "os_up"):
-        assert await total(admin, "boot_phase_seconds_count", phase=phase, **what) == 1
+    for name in ("stub_started", "script_served", "fetching", "handed_off", "os_up"):
+        assert await total(admin, "boot_phase_seconds_count", phase=name, **what) == 1
     assert await total(admin, "boot_phase_seconds_count", phase="created") == 0
     assert await total(admin, "ledger_boots") == 1
 

@@ -54,7 +54,7 @@ def facts_of(disc: Disc) -> IsoFacts:
 LIVE_KERNEL = {"live/vmlinuz": KERNEL, "live/initrd.img": INITRD}
 
 
-def live(info: str = "", **more: bytes) -> dict[str, bytes]:
+def live(info: str = "", /, **more: bytes) -> dict[str, bytes]:
     """What live-build puts on every disc."""
     files = {**LIVE_KERNEL, "live/filesystem.squashfs": ROOT, **more}
     return files | ({".disk/info": info.encode()} if info else {})

@@ -44,8 +44,8 @@ class Mirror:
         body = self.content[start:]
         response = web.StreamResponse(status=status, headers=self.headers)
         if status == 206:
-            end, total = len(self.content) - 1, len(self.content)
-            response.headers["Content-Range"] = f"bytes {start}-{end}/{total}"
+            size = len(self.content)
+            response.headers["Content-Range"] = f"bytes {start}-{size - 1}/{size}"
         response.content_length = len(body)
         await response.prepare(request)
         if self.cuts:

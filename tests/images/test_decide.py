@@ -63,7 +63,7 @@ def image(
 
 def method_of(disc: Image, machine: Machine, site: Site = SITE) -> Method | None:
     way = decide(disc, machine, site).way
-    return way and way.method
+    return way.method if way else None
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ import pytest
 from bootserver.database import DatabaseEngine, open_database
 from bootserver.errors import ImageError, ImageNotReadyError
 from bootserver.images import digests
-from bootserver.images.digests import CHUNK_BYTES, FileVersion, Finding, find, hash_file, store
-from bootserver.model import ElToritoEntry, IsoFacts, PlainDisk
+from bootserver.images.digests import CHUNK_BYTES, Finding, find, hash_file, store
+from bootserver.model import ElToritoEntry, FileVersion, IsoFacts, PlainDisk
 
 CONTENT = os.urandom(2 * CHUNK_BYTES + 12_345)
 VERSION = FileVersion(size_bytes=6 * 1024**3, mtime_ns=1_764_000_000_123_456_789, inode=2**64 - 5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ LIVE = {
 }
 
 
-def image(markers: Mapping[str, int] | None = None, recipe: str = "", **facts: str) -> Image:
+def image(markers: Mapping[str, int] | None = None, recipe: str = "", **facts: Any) -> Image:
     size_bytes = 206 * MB
     return Image(
         "rescue",

@@ -7,6 +7,7 @@ import random
 import struct
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -162,7 +163,7 @@ def test_no_boot_entry_is_no_error(tmp_path: Path) -> None:
     ],
     ids=["iso9660", "rock-ridge", "joliet", "udf"],
 )
-def test_markers_are_found_in_every_kind_of_tree(tmp_path: Path, trees: dict[str, bool]) -> None:
+def test_markers_are_found_in_every_kind_of_tree(tmp_path: Path, trees: dict[str, Any]) -> None:
     facts = inspect_iso(make_iso(tmp_path / "a.iso", LIVE_FILES, **trees))
 
     assert facts.markers == LIVE_MARKERS

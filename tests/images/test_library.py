@@ -16,10 +16,13 @@ from structlog.testing import capture_logs
 
 from bootserver.database import DatabaseEngine, open_database
 from bootserver.errors import ImageError, ImageNotFoundError, ImageNotReadyError
+from bootserver.images import digests
 from bootserver.images import library as library_module
-from bootserver.images.digests import FileVersion, hash_file
+from bootserver.images.digests import hash_file
+from bootserver.images.directory import look
+from bootserver.images.iso import inspect_iso
 from bootserver.images.library import Library
-from bootserver.model import Image
+from bootserver.model import FileVersion, Image
 from tests.fixtures.isos import make_iso, truncated_iso
 
 AN_HOUR_AGO_NS = 3600 * 10**9
@@ -181,7 +184,7 @@ async def test_file_whose_inspection_is_outdated_is_inspected_but_not_hashed_aga
         raise AssertionError("hashed again")
 
     monkeypatch.setattr(library_module, "hash_file", forbidden)
-    monkeypatch.setattr(library_module.digests, "INSPECTION_REVISION", "newer")
+    monkeypatch.setattr(digests, "INSPECTION_REVISION", "newer")
 
     assert await _images(directory, engine) == before
 
@@ -225,7 +228,6 @@ async def test_settled_does_not_wait_for_a_file_that_never_stops_growing(
     _put(directory / "done.iso")
     path = directory / "growing.iso"
     path.write_bytes(b"0")
-    look = library_module.look
 
     def look_and_grow(directory: Path) -> object:
         with path.open("ab") as file:
@@ -348,7 +350,6 @@ async def test_unreadable_file_is_tried_again_and_mends_itself(
 ) -> None:
     """Root reads files of any mode, so the failing disk is played."""
     _put(directory / "a.iso")
-    inspect = library_module.inspect_iso
 
     def broken(path: Path) -> None:
         raise ImageError(f"{path.name} cannot be read: I/O error") from OSError(5, "I/O error")
@@ -362,7 +363,7 @@ async def test_unreadable_file_is_tried_again_and_mends_itself(
         assert library.get("a").problem == "a.iso cannot be read: I/O error"
         assert [log["event"] for log in logs] == ["image.problem"]
 
-        monkeypatch.setattr(library_module, "inspect_iso", inspect)
+        monkeypatch.setattr(library_module, "inspect_iso", inspect_iso)
         await library.scan()
         await library.settled()
         assert library.get("a").problem == ""
@@ -392,7 +393,6 @@ async def test_watch_logs_a_missing_directory_once_and_goes_on(
     looks = 0
     three_looks = asyncio.Event()
     loop = asyncio.get_running_loop()
-    look = library_module.look
 
     def counting(directory: Path) -> object:
         nonlocal looks

@@ -75,6 +75,7 @@ def test_every_way_names_files_that_are_on_the_disc(disc: Disc, firmware: Firmwa
         if isinstance(offered, str):
             assert disc.name in NOT_EVERYWHERE or isinstance(boot, OwnMenu)
             continue
+        assert isinstance(offered, Offer)
         way = offered.way
         paths = [*filter(None, [way.program]), *way.initrds, *(path for _, path in way.files)]
         assert all(facts.markers[path] > 0 for path in paths)

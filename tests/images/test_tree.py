@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bootserver.disc.volume import open_volume
 from bootserver.errors import ImageError, ImageNotFoundError, ImageNotReadyError
 from bootserver.images import tree as tree_module
 from bootserver.images.tree import ImageTrees
@@ -62,7 +63,6 @@ async def test_image_is_opened_once_for_look_ups_at_the_same_time(
 ) -> None:
     opened = []
     all_waiting = threading.Barrier(2, timeout=10)
-    open_volume = tree_module.open_volume
 
     def counted(fd: int, size_bytes: int, name: str) -> object:
         opened.append(name)
@@ -106,7 +106,6 @@ async def test_close_waits_for_the_look_up_that_is_going_on(
     tmp_path: Path, trees: ImageTrees, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opening, go_on = threading.Event(), threading.Event()
-    open_volume = tree_module.open_volume
 
     def slow(fd: int, size_bytes: int, name: str) -> object:
         opening.set()

@@ -9,9 +9,10 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,7 +79,7 @@ async def redirecting(
         yield console
 
 
-def manage(device: FakeAmtDevice) -> object:
+def manage(device: FakeAmtDevice) -> AbstractAsyncContextManager[Running]:
     """MeshCentral's WS-MAN client, which boots the redirected CD."""
     return running(
         *("node", DRIVERS / "wsman.js", device.host, str(device.wsman_port)),
@@ -94,7 +95,7 @@ def iso(tmp_path: Path) -> Path:
     return path
 
 
-def spec(tmp_path: Path, *, tls: bool = False, **manners: object) -> FakeSpec:
+def spec(tmp_path: Path, *, tls: bool = False, **manners: Any) -> FakeSpec:
     patient = RedirectionManners(**PATIENT | manners)
     return FakeSpec(tmp_path / "amt", tls=tls, redirection_manners=patient)
 
@@ -126,7 +127,7 @@ async def read_all(device: FakeAmtDevice) -> bytes:
     ids=str,
 )
 async def test_meshcentrals_disc_is_read_byte_by_byte(
-    tmp_path: Path, iso: Path, manners: dict[str, object]
+    tmp_path: Path, iso: Path, manners: dict[str, Any]
 ):
     async with fake_amt(spec(tmp_path, **manners)) as device, redirecting(device, iso):
         await device.drives_on(timeout_s=WAIT_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,7 +54,7 @@ class Library:
 
     c: ctypes.CDLL
 
-    def options(self, text: str) -> Options | str:
+    def options(self, text: str) -> Any:
         """The options of a command line, or the sentence that refuses it."""
         units = text.encode("utf-16-le")
         buffer = (ctypes.c_uint16 * (len(units) // 2)).from_buffer_copy(units)
@@ -93,7 +94,7 @@ class Library:
         """Start and size of a file."""
         return self._extent(self.c.iso_find_file, disc, path.encode())
 
-    def _extent(self, find: object, disc: bytes, *arguments: object) -> tuple[int, int] | None:
+    def _extent(self, find: Any, disc: bytes, *arguments: object) -> tuple[int, int] | None:
         extent = Extent()
         find.restype = ctypes.c_bool
         found = find(ctypes.byref(Disc(disc, len(disc))), *arguments, ctypes.byref(extent))

@@ -6,6 +6,7 @@ import os
 import struct
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pycdlib import PyCdlib
@@ -45,7 +46,7 @@ def content(disc: bytes, extent: tuple[int, int] | None) -> bytes:
     ],
 )
 def test_boot_file_is_found_where_pycdlib_put_it(
-    library: Library, tmp_path: Path, name: str, options: dict[str, bool]
+    library: Library, tmp_path: Path, name: str, options: dict[str, Any]
 ):
     disc = make_iso(tmp_path / "x.iso", {name: LOADER}, bios=True, **options).read_bytes()
 

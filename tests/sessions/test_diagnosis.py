@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ def boot(phase: BootPhase, since_s: float) -> tuple[BootSession, list[BootEvent]
     return session, [BootEvent("1", phase, ago(since_s))]
 
 
-def transfer(still_s: float, **values: object) -> Transfer:
+def transfer(still_s: float, **values: Any) -> Transfer:
     moved = ago(still_s)
     base = Transfer(
         "1", 1, "image.iso", "http", ago(100), 281_000_000, moved, sent_bytes=140_500_000
@@ -47,7 +48,7 @@ def cause_of(
     return (stall.cause, stall.words) if stall else (None, "")
 
 
-def fetching(still_s: float, **facts: object) -> tuple[Cause | None, str]:
+def fetching(still_s: float, **facts: Any) -> tuple[Cause | None, str]:
     look = Look(replace(FINE, **facts))
     return cause_of(BootPhase.FETCHING, 100, [transfer(still_s)], look)
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -183,7 +184,7 @@ async def test_boots_are_read_in_batches_and_none_is_lost_between_them(
     asked: list[int | None] = []
     recent = store.recent
 
-    async def watched(limit: int | None, **conditions: object) -> list[BootSession]:
+    async def watched(limit: int | None, **conditions: Any) -> list[BootSession]:
         asked.append(limit)
         return await recent(limit, **conditions)
 

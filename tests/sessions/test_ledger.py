@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -206,7 +207,7 @@ async def test_a_flush_that_is_cancelled_loses_nothing(
     session = ledger.open("token", "image")
     at_work, save = asyncio.Event(), store.save
 
-    async def slow_save(*batch: object) -> None:
+    async def slow_save(*batch: Any) -> None:
         at_work.set()
         await asyncio.sleep(0.05)
         await save(*batch)
@@ -230,7 +231,7 @@ async def test_who_reads_waits_for_what_is_being_written(
     session = ledger.open("token", "image")
     at_work, go_on, save = asyncio.Event(), asyncio.Event(), store.save
 
-    async def held_save(*batch: object) -> None:
+    async def held_save(*batch: Any) -> None:
         at_work.set()
         await go_on.wait()
         await save(*batch)

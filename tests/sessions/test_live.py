@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -353,7 +354,7 @@ async def test_who_watches_sees_each_event_at_once_and_bytes_once_a_look(ledger:
     await ledger.look()
     await ledger.look()
     ledger.fetched(session.key, fetch, TransferEnd.COMPLETE)
-    watching_all = []
+    watching_all: list[dict[str, Any]] = []
     async with asyncio.timeout(30):
         while len(watching_all) < 6:
             watching_all.append((await anext(watching))["boot"])

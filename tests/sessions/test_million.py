@@ -111,7 +111,7 @@ def walks(steps: list[str]) -> list[str]:
 
 
 LATER = datetime.fromtimestamp(FIRST_AT + BOOTS * 40, UTC)
-PAGES = {
+PAGES: dict[str, dict[str, Any]] = {
     "newest": {},
     "older": {"before": LATER},
     "one machine": {"machine": "52:54:00:00:00:07"},

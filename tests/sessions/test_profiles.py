@@ -145,12 +145,11 @@ async def test_removing_forgets_exactly_that_selector(store: ProfileStore):
 
 
 def test_a_profile_wins_field_by_field_over_the_file():
-    config = Config(
-        machines=[
-            {"serial": "S 1", "image": "file", "arguments": "quiet", "memdisk": "iso"},
-            {"mac": MACHINE.mac, "image": "second"},
-        ]
-    )
+    machines = [
+        {"serial": "S 1", "image": "file", "arguments": "quiet", "memdisk": "iso"},
+        {"mac": MACHINE.mac, "image": "second"},
+    ]
+    config = Config.model_validate({"machines": machines})
     now = datetime.now(UTC)
 
     set_here = Profile(id="7", selector=BY_MAC, set_at=now, image="set")

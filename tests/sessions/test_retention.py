@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 from structlog.testing import capture_logs
+from structlog.typing import EventDict
 
 from bootserver.database import DatabaseEngine, open_database
 from bootserver.model import BootPhase, Machine
@@ -33,8 +34,8 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def kept_pruned(
-    store: SessionStore, ledger: Ledger, until: Callable[[list], bool]
-) -> list[dict]:
+    store: SessionStore, ledger: Ledger, until: Callable[[list[EventDict]], bool]
+) -> list[EventDict]:
     """Keeps one boot, until the log says what is waited for."""
     with capture_logs() as logs:
         task = asyncio.create_task(retention.keep_pruned(store, ledger, 1, 0))

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -56,7 +57,7 @@ def new_ledger(store: SessionStore) -> Ledger:
     return Ledger(store, expire_after=12 * HOUR)
 
 
-async def recorded(store: SessionStore, session: BootSession) -> dict[str, object]:
+async def recorded(store: SessionStore, session: BootSession) -> dict[str, Any]:
     boot = await store.by_id(session.id)
     assert boot is not None
     return boot_json(boot, (await store.events([boot.id]))[boot.id])

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ async def store(tmp_path: Path) -> AsyncIterator[SessionStore]:
         yield SessionStore(engine)
 
 
-def boot(number: int, machine: Machine = ONE, image: str = "rescue", **values: object):
+def boot(number: int, machine: Machine = ONE, image: str = "rescue", **values: Any):
     """A boot that began `number` minutes before now."""
     begun = NOW - timedelta(minutes=number)
     session = BootSession(f"{number:012x}", f"k{number}", "t", image, begun, machine, "192.0.2.9")

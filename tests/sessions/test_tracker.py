@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -22,7 +23,7 @@ NEW = BootSession(id="1", key="k", token="t", image="i", created_at=NOW, phase_a
 HERE = Machine(mac="52:54:00:00:00:01")
 
 
-def at(phase: BootPhase, **values: object) -> BootSession:
+def at(phase: BootPhase, **values: Any) -> BootSession:
     return replace(NEW, phase=phase, **values)
 
 

@@ -45,7 +45,7 @@ def read_back(image: bytes) -> dict[str, bytes]:
         return b"".join(pieces)
 
     def files_of(entries: bytes, prefix: str) -> dict[str, bytes]:
-        found = {}
+        found: dict[str, bytes] = {}
         long_name = b""
         for start in range(0, len(entries), 32):
             entry = entries[start : start + 32]

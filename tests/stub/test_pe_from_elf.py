@@ -56,7 +56,7 @@ def program(elf: bytes) -> bytes:
 def relocated(program: bytes, path: Path) -> bytes:
     """The program in memory at BASE, by the relocations that objdump finds in it."""
     path.write_bytes(program)
-    command = ["objdump", "-p", path]
+    command = ["objdump", "-p", str(path)]
     listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     image = bytearray(in_memory(program))
     found = re.findall(r"offset +\w+ \[(\w+)\] (\w+)", listed)

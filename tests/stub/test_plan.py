@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -99,7 +100,7 @@ def test_a_static_address_replaces_dhcp():
     assert "iseq ${${nic}/mac} 52:54:00:00:00:01 || goto try_nic" in text
 
 
-def known_address(**more: object) -> list[str]:
+def known_address(**more: Any) -> list[str]:
     network = NetworkSpec.parse(
         static_ip="192.0.2.5/24",
         gateway="192.0.2.1",
@@ -176,7 +177,7 @@ def test_a_known_address_on_a_vlan_is_taken_there():
         ({"vlan": 4095}, "4095 is no VLAN"),
     ],
 )
-def test_a_wrong_network_is_one_sentence(values: dict[str, object], message: str):
+def test_a_wrong_network_is_one_sentence(values: dict[str, Any], message: str):
     with pytest.raises(StubError, match=message) as caught:
         NetworkSpec.parse(**values)
 
@@ -201,14 +202,14 @@ def test_the_serial_console_is_optional():
 
 
 def test_the_digest_follows_all_that_decides_the_bytes():
-    def digest(spec: StubSpec = SPEC, token: str = TOKEN, **loaders: bytes) -> str:
+    def digest(spec: StubSpec = SPEC, token: str = TOKEN, /, **loaders: bytes) -> str:
         return plan_stub(spec, token, (STAND_INS | loaders).__getitem__).digest
 
     assert digest() == digest()
     digests = {
         digest(),
         digest(StubSpec("other", SPEC.servers, 69)),
-        digest(token="f" * 32),
+        digest(SPEC, "f" * 32),
         digest(**{"ipxe.lkrn": b"another"}),
         digest(**{"isohdpfx.bin": b"another"}),
     }

@@ -1,6 +1,8 @@
 """One TFTP transfer, datagram by datagram, with exact bytes."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -342,10 +344,10 @@ def test_span_covers_every_read():
         return content[offset : offset + length]
 
     transfer = Transfer(len(content), read, Terms(blksize=8, windowsize=5), Limits())
-    calls = [lambda: transfer.start(0.0)]
-    calls += [lambda n=n: transfer.receive(ack(n), 0.0) for n in (5, 7, 12, 13, 18)]
+    calls: list[Callable[[], object]] = [lambda: transfer.start(0.0)]
+    calls += [partial(transfer.receive, ack(n), 0.0) for n in (5, 7, 12, 13, 18)]
     calls += [lambda: transfer.tick(99.0)]
-    calls += [lambda n=n: transfer.receive(ack(n), 100.0) for n in (*range(23, 97, 5), 97)]
+    calls += [partial(transfer.receive, ack(n), 100.0) for n in (*range(23, 97, 5), 97)]
     for call in calls:
         reads.clear()
         start, stop = transfer.span

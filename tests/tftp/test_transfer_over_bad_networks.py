@@ -4,6 +4,7 @@ import heapq
 import itertools
 import math
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -27,7 +28,7 @@ class Network:
     delay_max_s: float
     queue: list[tuple[float, int, str, bytes]] = field(default_factory=list)
     dropped_in_a_row: dict[str, int] = field(default_factory=dict)
-    serial: itertools.count = field(default_factory=itertools.count)
+    serial: Iterator[int] = field(default_factory=itertools.count)
 
     def send(self, to: str, datagram: bytes, now: float) -> None:
         dropped = self.dropped_in_a_row.get(to, 0)

@@ -1,9 +1,11 @@
 """The queue of requests in a flood."""
 
+from typing import Any
+
 from bootserver.tftp.waiting import WAITING_MAX, WAITING_PER_ADDRESS, WaitingRequests
 
 
-def all_of(waiting: WaitingRequests[str]) -> list[str]:
+def all_of(waiting: WaitingRequests[Any]) -> list[Any]:
     return [waiting.take() for _ in range(len(waiting))]
 
 

@@ -63,7 +63,7 @@ def authority(config: Config, now: datetime = NOW) -> SiteAuthority:
     return SiteAuthority(config, now=lambda: now)
 
 
-def openssl(*arguments: object) -> str:
+def openssl(*arguments: str | Path) -> str:
     return run("openssl", *arguments).decode()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import errno
 import socket
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -251,13 +252,17 @@ async def test_a_black_hole_drops_each_syn(tmp_path: Path):
                 one.setblocking(False)
                 assert one.connect_ex(address) == errno.EINPROGRESS
             for one, _ in both:
-                # struct tcp_info: 0 state, 2 retransmits
-                await device.wait_until(lambda one=one: tcp_info(one)[2] > 0, timeout_s=WAIT_S)
+                await device.wait_until(partial(has_retransmitted, one), timeout_s=WAIT_S)
                 assert tcp_info(one)[0] == SYN_SENT
 
 
 def tcp_info(one: socket.socket) -> bytes:
+    """The beginning of struct tcp_info: 0 is the state, 2 the retransmits."""
     return one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 8)
+
+
+def has_retransmitted(one: socket.socket) -> bool:
+    return tcp_info(one)[2] > 0
 
 
 async def test_unknown_power_states_and_other_machines_are_refused(tmp_path: Path):

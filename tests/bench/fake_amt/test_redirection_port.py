@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ BLOCK = bytes(range(256)) * 8
 READ_16 = bytes.fromhex("28 00 00 00 00 10 00 00 01 00")
 
 
-def spec(tmp_path: Path, **manners: object) -> FakeSpec:
+def spec(tmp_path: Path, **manners: Any) -> FakeSpec:
     return FakeSpec(tmp_path, redirection_manners=RedirectionManners(**manners))
 
 

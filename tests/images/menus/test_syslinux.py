@@ -20,7 +20,7 @@ from tests.images.menus.soundness import assert_sound, calls_of, mutated, start_
 CONFIG = "/isolinux/isolinux.cfg"
 
 
-def menu_of(config: str, firmware: Firmware = Firmware.BIOS, **others: str) -> DiscMenu:
+def menu_of(config: str, firmware: Firmware = Firmware.BIOS, /, **others: str) -> DiscMenu:
     """The menu of a disc with this isolinux.cfg, and other files by their path on it."""
     return read_syslinux(FakeMenuFiles({CONFIG: config, **others}), CONFIG, firmware)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -24,7 +25,7 @@ from tests.images.menus.soundness import assert_sound, mutated, start_as_data
 LINUX = "linux /vmlinuz\n"
 
 
-def menu_of(conf: str | None = None, /, **entries: str | bytes) -> DiscMenu:
+def menu_of(conf: str | None = None, /, **entries: Any) -> DiscMenu:
     """The menu of a disc with this loader.conf and these entries, by the names of their files."""
     files: dict[str, str | bytes] = {"/vmlinuz": "kernel", "/shell.efi": "program"}
     for name, content in entries.items():
@@ -41,7 +42,7 @@ def names_of(menu: DiscMenu) -> list[str]:
     return [entry.name for entry in menu.entries]
 
 
-def start_of(conf: str | None = None, /, **entries: str | bytes) -> MenuEntry:
+def start_of(conf: str | None = None, /, **entries: Any) -> MenuEntry:
     """The entry that starts by itself."""
     menu = menu_of(conf, **entries)
     assert menu.default is not None, menu.doubt
