@@ -1,6 +1,7 @@
 """What the documents say of the code is what the code does."""
 
 import re
+import tomllib
 
 import pytest
 from aiohttp import web
@@ -49,6 +50,15 @@ def test_every_command_says_what_it_does():
             walk(sub, f"{name} {sub_name}")
 
     walk(main, "bootserver")
+
+
+def test_the_newest_release_of_the_changelog_is_this_version():
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    text = (PROJECT / "CHANGELOG.md").read_text()
+
+    releases = re.findall(r"^## \[([\d.]+)\] - \d{4}-\d\d-\d\d$", text, re.MULTILINE)
+
+    assert releases[0] == project["version"]
 
 
 def test_every_module_is_in_the_architecture():
