@@ -9,17 +9,36 @@ enum {
     PART_HEADER_SIZE = 16,
 };
 
+/*
+ * Read a little-endian number.
+ *
+ * @v bytes  two bytes
+ * @ret      the number
+ */
 static uint32_t u16(const uint8_t *bytes)
 {
     return bytes[0] | (uint32_t)bytes[1] << 8;
 }
 
+/*
+ * Read a little-endian number.
+ *
+ * @v bytes  four bytes
+ * @ret      the number
+ */
 static uint32_t u32(const uint8_t *bytes)
 {
     return u16(bytes) | u16(bytes + 2) << 16;
 }
 
-/* True if the field of `size` bytes holds `name` and then NUL only. */
+/*
+ * Compare a field with a name.
+ *
+ * @v field  a field that is filled up with NUL
+ * @v size   its size in bytes
+ * @v name   the name
+ * @ret      whether the field holds that name and nothing after it
+ */
 static bool is_named(const uint8_t *field, size_t size, const char *name)
 {
     for (size_t i = 0; i < size; i++) {
@@ -31,7 +50,15 @@ static bool is_named(const uint8_t *field, size_t size, const char *name)
     return *name == '\0';
 }
 
-/* `size` bytes at `offset`; false if they are not all inside. */
+/*
+ * Cut a piece out of some bytes.
+ *
+ * @v whole   the bytes
+ * @v offset  where the piece begins
+ * @v size    its size
+ * @v found   the piece, which points into `whole`; left alone on failure
+ * @ret       whether all of the piece lies inside
+ */
 static bool slice(struct bytes whole, size_t offset, size_t size, struct bytes *found)
 {
     if (offset > whole.size || size > whole.size - offset)

@@ -13,7 +13,12 @@ enum {
     DISTANCE_SIZE = 4,
 };
 
-/* Where the distance of the instruction lies behind its first byte; 0 if it has none. */
+/*
+ * Find the distance in an instruction.
+ *
+ * @v code  the instruction; two bytes are read
+ * @ret     where the distance lies behind the first byte; 0 if the instruction has none
+ */
 static size_t distance_offset(const uint8_t *code)
 {
     if (code[0] == CALL || code[0] == JUMP)

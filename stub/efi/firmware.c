@@ -5,7 +5,11 @@
 EFI_SYSTEM_TABLE *firmware;
 EFI_BOOT_SERVICES *boot_services;
 
-/* UEFI 2.10 §12.4.3. A console that does not work is nothing that we could tell anybody. */
+/*
+ * Show text. UEFI 2.10 §12.4.3. A console that does not work is nothing that we could tell anybody.
+ *
+ * @v text  the text, with NUL at its end
+ */
 static void print(const CHAR16 *text)
 {
     (void)firmware->ConOut->OutputString(firmware->ConOut, (CHAR16 *)text);
@@ -67,6 +71,13 @@ void release(void *memory)
         (void)boot_services->FreePool(memory);
 }
 
+/*
+ * Ask for the size of a file.
+ *
+ * @v file  the file, open
+ * @v size  its size in bytes; left alone on failure
+ * @ret     what the firmware returned
+ */
 static EFI_STATUS file_size(EFI_FILE_PROTOCOL *file, UINTN *size)
 {
     /* The file's name follows the structure: ours are short. */
@@ -83,6 +94,14 @@ static EFI_STATUS file_size(EFI_FILE_PROTOCOL *file, UINTN *size)
     return status;
 }
 
+/*
+ * Read a file from its beginning to its end.
+ *
+ * @v file  the file, open; the caller closes it
+ * @v data  its bytes, which the caller frees with release(); left alone on failure
+ * @v size  their number; undefined on failure
+ * @ret     success; EFI_END_OF_FILE if the file was shorter than it said
+ */
 static EFI_STATUS read_all(EFI_FILE_PROTOCOL *file, UINT8 **data, UINTN *size)
 {
     UINTN expected;

@@ -37,7 +37,15 @@ struct loader {
     struct bytes carried; /* the section .stub of our own image; empty if there is none */
 };
 
-/* A part's bytes, to be freed with release(). */
+/*
+ * Read a part, from the volume or out of our own image.
+ *
+ * @v loader  where to look
+ * @v part    which part
+ * @v data    its bytes, which the caller frees with release(); undefined on failure
+ * @v size    their number
+ * @ret       success, or what failed
+ */
 static EFI_STATUS read_part(const struct loader *loader, const struct part *part, UINT8 **data,
                             UINTN *size)
 {
@@ -55,7 +63,15 @@ static EFI_STATUS read_part(const struct loader *loader, const struct part *part
     return EFI_SUCCESS;
 }
 
-/* A packed part's program, to be freed with release(). */
+/*
+ * Read and unpack a packed part; says what is wrong with it.
+ *
+ * @v loader        where to look
+ * @v part          which part
+ * @v program       the program, which the caller frees with release(); freed already on failure
+ * @v program_size  its size in bytes
+ * @ret             success, or what failed
+ */
 static EFI_STATUS unpack_part(const struct loader *loader, const struct part *part, UINT8 **program,
                               UINTN *program_size)
 {
@@ -84,7 +100,15 @@ static EFI_STATUS unpack_part(const struct loader *loader, const struct part *pa
     return status;
 }
 
-/* The script as load options: `start`, then the script, in 16-bit characters. */
+/*
+ * Make load options of the script, in 16-bit characters.
+ *
+ * @v loader        where to look for the script
+ * @v start         what is put in front of it
+ * @v options       the options, which the caller frees with release(); undefined on failure
+ * @v options_size  their size in bytes, NUL included
+ * @ret             success, or what failed
+ */
 static EFI_STATUS script_options(const struct loader *loader, const char *start, CHAR16 **options,
                                  UINTN *options_size)
 {
@@ -114,7 +138,15 @@ static EFI_STATUS script_options(const struct loader *loader, const char *start,
     return status;
 }
 
-/* Hand a program over to the firmware. UEFI 2.10 §7.4.1 */
+/*
+ * Hand a program over to the firmware, which copies it; says why not. UEFI 2.10 §7.4.1
+ *
+ * @v loader   who starts it
+ * @v program  the program
+ * @v size     its size in bytes
+ * @v image    the firmware's handle of it; nothing is left loaded on failure
+ * @ret        success, or why the firmware refuses it
+ */
 static EFI_STATUS load(const struct loader *loader, UINT8 *program, UINTN size, EFI_HANDLE *image)
 {
     /* With our own path iPXE finds our volume and on it autoexec.ipxe. */
@@ -134,8 +166,15 @@ static EFI_STATUS load(const struct loader *loader, UINT8 *program, UINTN size, 
 }
 
 /*
- * Start iPXE from a packed part. It uses `card` if that is not NULL, and `options` likewise. It
- * comes back when its script has come to its end, which is no boot, whatever it returns.
+ * Start iPXE from a packed part. It comes back when its script has come to its end, which is no
+ * boot, whatever it returns.
+ *
+ * @v loader        who starts it
+ * @v part          which iPXE
+ * @v card          the network card that it is to use; NULL for any
+ * @v options       its load options, which stay the caller's; NULL for none
+ * @v options_size  their size in bytes
+ * @ret             what iPXE returned, or why it was not started
  */
 static EFI_STATUS start(const struct loader *loader, const struct part *part, EFI_HANDLE card,
                         CHAR16 *options, UINTN options_size)
@@ -166,6 +205,13 @@ static EFI_STATUS start(const struct loader *loader, const struct part *part, EF
     return boot_services->StartImage(image, NULL, NULL); /* UEFI 2.10 §7.4.2 */
 }
 
+/*
+ * Start the small iPXE, whose script runs once.
+ *
+ * @v loader  who starts it
+ * @v card    the network card, which the firmware drives
+ * @ret       what iPXE returned, or why it was not started
+ */
 static EFI_STATUS start_small(const struct loader *loader, EFI_HANDLE card)
 {
     CHAR16 *options;
@@ -180,6 +226,12 @@ static EFI_STATUS start_small(const struct loader *loader, EFI_HANDLE card)
     return status;
 }
 
+/*
+ * Start the full iPXE, which has drivers of its own.
+ *
+ * @v loader  who starts it
+ * @ret       what iPXE returned, or why it was not started
+ */
 static EFI_STATUS start_full(const struct loader *loader)
 {
     CHAR16 *options = NULL;
@@ -197,6 +249,14 @@ static EFI_STATUS start_full(const struct loader *loader)
     return status;
 }
 
+/*
+ * The entry point, which efi.lds names. UEFI 2.10 §4.1
+ *
+ * @v image         our own handle
+ * @v system_table  the firmware's tables
+ * @ret             an error, since a boot does not come back; LEFT_BY_SCRIPT if the user chose to
+ *                  go on
+ */
 EFI_STATUS EFIAPI efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system_table)
 {
     struct loader loader = {.image = image};

@@ -20,6 +20,11 @@ struct bits {
     bool ran_out;
 };
 
+/*
+ * Take another byte from the stream when the range has become small.
+ *
+ * @v bits  the range decoder; `ran_out` is set where the stream has none left
+ */
 static void normalize(struct bits *bits)
 {
     if (bits->range >= RANGE_MIN)
@@ -32,6 +37,14 @@ static void normalize(struct bits *bits)
         bits->ran_out = true;
 }
 
+/*
+ * Begin decoding a stream.
+ *
+ * @v bits     the range decoder to set up; undefined on failure
+ * @v in       the stream, which is kept and read from later
+ * @v in_size  its size in bytes
+ * @ret        whether the stream begins as one must
+ */
 static bool begin(struct bits *bits, const uint8_t *in, size_t in_size)
 {
     if (in_size < 5 || in[0] != 0)
@@ -42,6 +55,13 @@ static bool begin(struct bits *bits, const uint8_t *in, size_t in_size)
     return bits->code != bits->range;
 }
 
+/*
+ * Decode a bit by its probability, and adapt that.
+ *
+ * @v bits         the range decoder
+ * @v probability  that the bit is 0
+ * @ret            the bit
+ */
 static uint32_t modelled_bit(struct bits *bits, lzma_probability *probability)
 {
     normalize(bits);
@@ -58,6 +78,13 @@ static uint32_t modelled_bit(struct bits *bits, lzma_probability *probability)
     return 1;
 }
 
+/*
+ * Decode bits that have no model, the highest first.
+ *
+ * @v bits   the range decoder
+ * @v count  how many, at most 32
+ * @ret      the number that they are
+ */
 static uint32_t plain_bits(struct bits *bits, unsigned count)
 {
     uint32_t value = 0;
@@ -73,7 +100,14 @@ static uint32_t plain_bits(struct bits *bits, unsigned count)
     return value;
 }
 
-/* `count` bits, the highest first, each with a model of its own for the bits before it. */
+/*
+ * Decode bits, the highest first, each with a model of its own for the bits before it.
+ *
+ * @v bits    the range decoder
+ * @v models  2^count models, of which the first is not used
+ * @v count   how many bits
+ * @ret       the number that they are
+ */
 static uint32_t tree(struct bits *bits, lzma_probability *models, unsigned count)
 {
     uint32_t node = 1;
@@ -83,7 +117,14 @@ static uint32_t tree(struct bits *bits, lzma_probability *models, unsigned count
     return node - ((uint32_t)1 << count);
 }
 
-/* The same with the lowest bit first. `models[0]` is the model of node 1. */
+/*
+ * Decode bits, the lowest first, each with a model of its own for the bits before it.
+ *
+ * @v bits    the range decoder
+ * @v models  2^count - 1 models; the first is that of node 1
+ * @v count   how many bits
+ * @ret       the number that they are
+ */
 static uint32_t reverse_tree(struct bits *bits, lzma_probability *models, unsigned count)
 {
     uint32_t node = 1, value = 0;
@@ -96,6 +137,14 @@ static uint32_t reverse_tree(struct bits *bits, lzma_probability *models, unsign
     return value;
 }
 
+/*
+ * Decode the length of a match.
+ *
+ * @v bits      the range decoder
+ * @v model     the models of such lengths
+ * @v position  the place in the output, modulo 2^pb
+ * @ret         the length, from MATCH_MIN on
+ */
 static uint32_t length(struct bits *bits, struct lzma_lengths *model, unsigned position)
 {
     if (!modelled_bit(bits, &model->is_long))
@@ -105,7 +154,14 @@ static uint32_t length(struct bits *bits, struct lzma_lengths *model, unsigned p
     return MATCH_MIN + 16 + tree(bits, model->longest, 8);
 }
 
-/* The distance of a match less one, or END_MARK. */
+/*
+ * Decode the distance of a match.
+ *
+ * @v bits          the range decoder
+ * @v model         all models
+ * @v match_length  the length of the match
+ * @ret             the distance less one, or END_MARK
+ */
 static uint32_t distance(struct bits *bits, struct lzma *model, uint32_t match_length)
 {
     uint32_t class = match_length - MATCH_MIN;
@@ -122,12 +178,27 @@ static uint32_t distance(struct bits *bits, struct lzma *model, uint32_t match_l
     return high + reverse_tree(bits, model->align, ALIGN_BITS);
 }
 
+/*
+ * Decode a byte.
+ *
+ * @v bits    the range decoder
+ * @v models  the 0x300 models of its context
+ * @ret       the byte
+ */
 static uint8_t literal(struct bits *bits, lzma_probability *models)
 {
     return (uint8_t)tree(bits, models, 8);
 }
 
-/* A literal after a match: the byte that the match would have gone on with is part of the model. */
+/*
+ * Decode a byte after a match: the byte that the match would have gone on with is part of the
+ * model.
+ *
+ * @v bits      the range decoder
+ * @v models    the 0x300 models of its context
+ * @v expected  the byte that the match would have gone on with
+ * @ret         the byte
+ */
 static uint8_t literal_after_match(struct bits *bits, lzma_probability *models, uint8_t expected)
 {
     uint32_t node = 1;
@@ -153,6 +224,11 @@ struct decoder {
     unsigned state;      /* what kind the last symbols were: specification, section "State" */
 };
 
+/*
+ * Set all models to "as likely as not".
+ *
+ * @v model  the models
+ */
 static void forget(struct lzma *model)
 {
     lzma_probability *all = (lzma_probability *)model; /* it consists of nothing else */
@@ -161,6 +237,12 @@ static void forget(struct lzma *model)
         all[i] = PROBABILITY_HALF;
 }
 
+/*
+ * Move one of the last distances to the front.
+ *
+ * @v decoder  the decoder
+ * @v index    which of the four
+ */
 static void take_repeat(struct decoder *decoder, unsigned index)
 {
     uint32_t chosen = decoder->repeats[index];
@@ -170,7 +252,13 @@ static void take_repeat(struct decoder *decoder, unsigned index)
     decoder->repeats[0] = chosen;
 }
 
-/* The length of the match that comes next, its distance in repeats[0]; 0 at the end mark. */
+/*
+ * Decode a match; its distance, less one, is in repeats[0] afterwards.
+ *
+ * @v decoder   the decoder
+ * @v position  the place in the output, modulo 2^pb
+ * @ret         the length of the match; 0 at the end mark
+ */
 static uint32_t match(struct decoder *decoder, unsigned position)
 {
     struct bits *bits = &decoder->bits;

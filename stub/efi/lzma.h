@@ -39,9 +39,17 @@ struct lzma {
 };
 
 /*
- * Decompress a raw LZMA stream to exactly `out_size` bytes; what follows them in the stream is
- * not looked at. False if the stream is damaged or too short, or if `properties` ask for more
- * literal contexts than we have room for. Never touches more than the two buffers.
+ * Decompress a raw LZMA stream; what follows it is not looked at. Never touches more than the three
+ * buffers.
+ *
+ * @v model       memory to work in, whatever is in it
+ * @v properties  the stream's properties: (pb * 5 + lp) * 9 + lc
+ * @v in          the stream
+ * @v in_size     its size in bytes
+ * @v out         where the output goes; undefined on failure
+ * @v out_size    the output's size, exactly
+ * @ret           whether it came out; false if the stream is damaged or too short, or if
+ *                `properties` ask for more literal contexts than LZMA_LITERAL_BITS_MAX allows
  */
 bool lzma_decode(struct lzma *model, uint8_t properties, const uint8_t *in, size_t in_size,
                  uint8_t *out, size_t out_size);

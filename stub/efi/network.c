@@ -17,6 +17,7 @@ struct card {
     BOOLEAN usable;
 };
 
+/* Have the firmware connect its drivers to all network cards on PCI. */
 static void connect_network_cards(void)
 {
     UINTN count;
@@ -36,7 +37,11 @@ static void connect_network_cards(void)
     release(handles);
 }
 
-/* Ready the card for telling whether it has a link. UEFI 2.10 §24.1.2, §24.1.4 */
+/*
+ * Ready the card for telling whether it has a link. UEFI 2.10 §24.1.2, §24.1.4
+ *
+ * @v card  the card; says afterwards what it was before, and whether it can be used
+ */
 static void switch_on(struct card *card)
 {
     EFI_SIMPLE_NETWORK_PROTOCOL *network = card->network;
@@ -51,7 +56,11 @@ static void switch_on(struct card *card)
     card->usable = !EFI_ERROR(status);
 }
 
-/* Leave the card as it was. UEFI 2.10 §24.1.3, §24.1.6: what fails here was not on. */
+/*
+ * Leave the card as it was. UEFI 2.10 §24.1.3, §24.1.6: what fails here was not on.
+ *
+ * @v card  the card, after switch_on()
+ */
 static void switch_off(struct card *card)
 {
     if (!card->was_initialized)
@@ -60,6 +69,12 @@ static void switch_off(struct card *card)
         (void)card->network->Stop(card->network);
 }
 
+/*
+ * Ask a card for its link.
+ *
+ * @v card  the card, after switch_on()
+ * @ret     whether it has one, or cannot tell
+ */
 static BOOLEAN has_link(struct card *card)
 {
     EFI_SIMPLE_NETWORK_PROTOCOL *network = card->network;
@@ -74,6 +89,13 @@ static BOOLEAN has_link(struct card *card)
            && network->Mode->MediaPresent;
 }
 
+/*
+ * Find the first card with a link.
+ *
+ * @v cards  the cards, after switch_on()
+ * @v count  their number
+ * @ret      its handle; NULL if none has a link
+ */
 static EFI_HANDLE first_with_link(struct card *cards, UINTN count)
 {
     for (UINTN i = 0; i < count; i++) {

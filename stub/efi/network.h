@@ -6,7 +6,9 @@
 
 /*
  * Have the firmware connect its drivers to the network cards, which a fast boot leaves out, and
- * choose the first that works: whose cable leads somewhere. NULL if the firmware drives none such.
+ * choose the first that works: whose cable leads somewhere.
+ *
+ * @ret  its handle; NULL if the firmware drives none such
  */
 EFI_HANDLE working_card(void);
 

@@ -2,12 +2,24 @@
 
 #include "filter.h"
 
+/*
+ * Read a little-endian number.
+ *
+ * @v bytes  four bytes
+ * @ret      the number
+ */
 static uint32_t u32(const uint8_t *bytes)
 {
     return bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
 }
 
-/* CRC-32 as in ISO 3309 and zip. */
+/*
+ * Compute the CRC-32 of ISO 3309 and zip.
+ *
+ * @v bytes  what it is of
+ * @v size   their number
+ * @ret      the CRC-32
+ */
 static uint32_t crc32(const uint8_t *bytes, size_t size)
 {
     uint32_t crc = 0xFFFFFFFF;

@@ -21,12 +21,23 @@
  */
 enum { PACKED_HEADER_SIZE = 20, PROGRAM_SIZE_MAX = 64 << 20 };
 
-/* The size of the program in `packed`; 0 if that is no packed program or not all of one. */
+/*
+ * Tell how much room a packed program needs.
+ *
+ * @v packed  the packed program
+ * @v size    its size in bytes
+ * @ret       the program's size in bytes; 0 if `packed` is no packed program, or not all of one
+ */
 size_t packed_program_size(const uint8_t *packed, size_t size);
 
 /*
- * Unpack to `program`, which has the room that packed_program_size() said. False if it did not
- * come out as it was packed.
+ * Unpack a program.
+ *
+ * @v model    memory to work in, whatever is in it
+ * @v packed   the packed program
+ * @v size     its size in bytes
+ * @v program  where it goes, with room for packed_program_size() bytes; undefined on failure
+ * @ret        whether the program came out as it was packed
  */
 bool packed_unpack(struct lzma *model, const uint8_t *packed, size_t size, uint8_t *program);
 

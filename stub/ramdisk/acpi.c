@@ -54,17 +54,38 @@ static const uint8_t AML[] = {
 _Static_assert(HEADER_SIZE + sizeof AML == SSDT_SIZE, "SSDT_SIZE is the SSDT's size");
 _Static_assert(NFIT_STRUCTURES + RANGE_SIZE == NFIT_SIZE, "NFIT_SIZE is the NFIT's size");
 
+/*
+ * Copy bytes.
+ *
+ * @v to    where to
+ * @v from  where from; apart from `to`
+ * @v size  how many
+ */
 static void put(uint8_t *to, const void *from, size_t size)
 {
     __builtin_memcpy(to, from, size);
 }
 
+/*
+ * Write a number, little-endian.
+ *
+ * @v to      where to
+ * @v number  the number
+ * @v size    in how many bytes
+ */
 static void put_number(uint8_t *to, uint64_t number, size_t size)
 {
     for (; size; size--, number >>= 8)
         *to++ = (uint8_t)number;
 }
 
+/*
+ * Read a number, little-endian.
+ *
+ * @v from  its bytes
+ * @v size  how many, at most 8
+ * @ret     the number
+ */
 static uint64_t number_at(const uint8_t *from, size_t size)
 {
     uint64_t number = 0;
@@ -74,6 +95,14 @@ static uint64_t number_at(const uint8_t *from, size_t size)
     return number;
 }
 
+/*
+ * Begin a table: its header, and zeros.
+ *
+ * @v table      where it goes
+ * @v signature  its four letters
+ * @v size       the size of the whole table
+ * @v revision   its revision
+ */
 static void put_header(uint8_t *table, const char *signature, size_t size, uint8_t revision)
 {
     __builtin_memset(table, 0, size);
@@ -87,6 +116,12 @@ static void put_header(uint8_t *table, const char *signature, size_t size, uint8
     put_number(table + 32, 1, 4);
 }
 
+/*
+ * Set the checksum of a table that is otherwise done.
+ *
+ * @v table  the table
+ * @v size   its size in bytes
+ */
 static void put_checksum(uint8_t *table, size_t size)
 {
     uint8_t sum = 0;

@@ -14,7 +14,11 @@ struct loaded {
     EFI_STATUS status;
 };
 
-/* Let the firmware's drivers look at a disk: partitions, FAT, UDF. */
+/*
+ * Let the firmware's drivers look at a disk: partitions, FAT, UDF.
+ *
+ * @v handle  the disk's
+ */
 static void connect(EFI_HANDLE handle)
 {
     EFI_STATUS status = services->ConnectController(handle, NULL, NULL, TRUE); /* §7.3.12 */
@@ -24,7 +28,14 @@ static void connect(EFI_HANDLE handle)
         say("the firmware's drivers do not take the image: %s", words_for(status));
 }
 
-/* UEFI 2.10 §7.4.1. From `bytes` when they are given, else the firmware reads the path's file. */
+/*
+ * Load a program. UEFI 2.10 §7.4.1
+ *
+ * @v path   its device path
+ * @v bytes  the program, which the firmware copies; NULL lets the firmware read the path's file
+ * @v size   the program's size in bytes; 0 with NULL
+ * @ret      the image, to be started or unloaded, and how that went
+ */
 static struct loaded load(EFI_DEVICE_PATH *path, void *bytes, UINTN size)
 {
     struct loaded loaded = {NULL, EFI_SUCCESS};
@@ -35,12 +46,25 @@ static struct loaded load(EFI_DEVICE_PATH *path, void *bytes, UINTN size)
     return loaded;
 }
 
+/*
+ * Tell a file that is not there from one that cannot be loaded.
+ *
+ * @v status  how loading it went
+ * @ret       whether there is none
+ */
 static bool is_missing(EFI_STATUS status)
 {
     return status == EFI_NOT_FOUND || status == EFI_NO_MEDIA || status == EFI_VOLUME_CORRUPTED;
 }
 
-/* Look in one file system; "not found" when it is not of this disk, or has no boot file. */
+/*
+ * Look for the boot file in one file system.
+ *
+ * @v file_system  the file system's handle
+ * @v disk         the path of the disk that it must lie on
+ * @v want_cdrom   whether the file system must be El Torito's, or must not
+ * @ret            as load(); "not found" when it is not of this disk, or has no boot file
+ */
 static struct loaded load_from(EFI_HANDLE file_system, EFI_DEVICE_PATH *disk, bool want_cdrom)
 {
     EFI_GUID device_path_guid = DEVICE_PATH_PROTOCOL;
@@ -60,7 +84,13 @@ static struct loaded load_from(EFI_HANDLE file_system, EFI_DEVICE_PATH *disk, bo
     return loaded;
 }
 
-/* Look in all file systems of this disk: first in El Torito's, as firmware does with a CD. */
+/*
+ * Look for the boot file in all file systems of a disk: first in El Torito's, as firmware does with
+ * a CD.
+ *
+ * @v disk  the disk's path
+ * @ret     as load()
+ */
 static struct loaded load_from_file_systems(EFI_DEVICE_PATH *disk)
 {
     EFI_GUID file_system_guid = SIMPLE_FILE_SYSTEM_PROTOCOL;
@@ -81,7 +111,14 @@ static struct loaded load_from_file_systems(EFI_DEVICE_PATH *disk)
     return loaded;
 }
 
-/* The same with an El Torito image that the firmware overlooks, as it does beside a GPT. */
+/*
+ * Look in an El Torito image that the firmware overlooks, as it does beside a GPT.
+ *
+ * @v disk   the RAM disk
+ * @v disc   its content
+ * @v child  where the image's own disk is kept while it is published; the caller withdraws it
+ * @ret      as load()
+ */
 static struct loaded load_from_efi_image(const struct ram_disk *disk, const struct disc *disc,
                                          struct disk *child)
 {
@@ -103,7 +140,13 @@ static struct loaded load_from_efi_image(const struct ram_disk *disk, const stru
     return load_from_file_systems(path_of(&child->path));
 }
 
-/* The same out of ISO 9660, for which most firmware has no driver. */
+/*
+ * Look in ISO 9660, for which most firmware has no driver.
+ *
+ * @v disk  the RAM disk
+ * @v disc  its content
+ * @ret     as load()
+ */
 static struct loaded load_from_iso(const struct ram_disk *disk, const struct disc *disc)
 {
     struct loaded none = {NULL, EFI_NOT_FOUND};
@@ -116,6 +159,13 @@ static struct loaded load_from_iso(const struct ram_disk *disk, const struct dis
     return load(path_of(&file), (uint8_t *)disc->bytes + extent.start, extent.size);
 }
 
+/*
+ * Start what was loaded, after telling the server. UEFI 2.10 §7.4.2
+ *
+ * @v loaded   the image, which is unloaded once it comes back
+ * @v options  the command line: whom to notify
+ * @ret        an error, since a boot does not come back
+ */
 static EFI_STATUS start(const struct loaded *loaded, const struct options *options)
 {
     if (options->notify[0])
@@ -133,6 +183,11 @@ static EFI_STATUS start(const struct loaded *loaded, const struct options *optio
     return EFI_ERROR(status) ? status : EFI_ABORTED;
 }
 
+/*
+ * Say why the boot file cannot be loaded, and unload what was.
+ *
+ * @v loaded  how loading went
+ */
 static void refuse(const struct loaded *loaded)
 {
     if (loaded->status == EFI_SECURITY_VIOLATION || loaded->status == EFI_ACCESS_DENIED)

@@ -9,7 +9,13 @@
 
 /*
  * Start the boot file of the RAM disk. Comes back only when that failed, or the boot file itself
- * came back; says so, but for a disk without a boot file: `found` tells.
+ * came back; says so, but for a disk without a boot file.
+ *
+ * @v disk     the RAM disk, published
+ * @v image    its content
+ * @v options  the command line
+ * @v found    whether the disk has a boot file
+ * @ret        an error, since a boot does not come back
  */
 EFI_STATUS boot(const struct ram_disk *disk, const struct image *image,
                 const struct options *options, bool *found);

@@ -7,8 +7,14 @@ void *memcpy(void *to, const void *from, size_t length);
 void *memset(void *to, int byte, size_t length);
 int memcmp(const void *one, const void *other, size_t length);
 
-/* The processor's own loops: quick with long pieces, and no loops that gcc could turn into calls of
- * these very functions. */
+/*
+ * Copy bytes.
+ *
+ * @v to      where to
+ * @v from    where from; apart from `to`
+ * @v length  how many
+ * @ret       `to`
+ */
 void *memcpy(void *to, const void *from, size_t length)
 {
     void *at = to;
@@ -17,6 +23,14 @@ void *memcpy(void *to, const void *from, size_t length)
     return to;
 }
 
+/*
+ * Fill memory with a byte.
+ *
+ * @v to      where to
+ * @v byte    the byte
+ * @v length  how many times
+ * @ret       `to`
+ */
 void *memset(void *to, int byte, size_t length)
 {
     void *at = to;
@@ -25,6 +39,14 @@ void *memset(void *to, int byte, size_t length)
     return to;
 }
 
+/*
+ * Compare bytes.
+ *
+ * @v one     some bytes
+ * @v other   the others
+ * @v length  how many
+ * @ret       0 where they are equal, else the first difference: below 0 where `one` is less
+ */
 int memcmp(const void *one, const void *other, size_t length)
 {
     const uint8_t *a = one, *b = other;

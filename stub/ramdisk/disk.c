@@ -5,19 +5,42 @@
 static EFI_GUID block_io_guid = EFI_BLOCK_IO_PROTOCOL_GUID;
 static EFI_GUID device_path_guid = DEVICE_PATH_PROTOCOL;
 
+/*
+ * Reset the disk: there is nothing to do. UEFI 2.10 §13.9.2
+ *
+ * @v io        our disk
+ * @v extended  whether to look closely
+ * @ret         success
+ */
 static EFI_STATUS EFIAPI reset(EFI_BLOCK_IO *io, BOOLEAN extended)
 {
     (void)io, (void)extended;
     return EFI_SUCCESS;
 }
 
+/*
+ * Write all of it: it is in memory. UEFI 2.10 §13.9.5
+ *
+ * @v io  our disk
+ * @ret   success
+ */
 static EFI_STATUS EFIAPI flush(EFI_BLOCK_IO *io)
 {
     (void)io;
     return EFI_SUCCESS;
 }
 
-/* The checks that §13.9 wants of both ways; sets the place in memory. */
+/*
+ * Make the checks that UEFI 2.10 §13.9 wants of reading and writing.
+ *
+ * @v io        our disk
+ * @v media_id  the medium that the caller means
+ * @v lba       the first block
+ * @v size      the number of bytes
+ * @v buffer    the caller's bytes, which are not looked at
+ * @v place     where the blocks lie in memory; left alone on failure
+ * @ret         success, or which check failed
+ */
 static EFI_STATUS locate(EFI_BLOCK_IO *io, UINT32 media_id, EFI_LBA lba, UINTN size, void *buffer,
                          uint8_t **place)
 {
@@ -35,6 +58,16 @@ static EFI_STATUS locate(EFI_BLOCK_IO *io, UINT32 media_id, EFI_LBA lba, UINTN s
     return EFI_SUCCESS;
 }
 
+/*
+ * Read blocks. UEFI 2.10 §13.9.3
+ *
+ * @v io        our disk
+ * @v media_id  the medium that the caller means
+ * @v lba       the first block
+ * @v size      the number of bytes
+ * @v buffer    where they go
+ * @ret         success, or which check failed
+ */
 static EFI_STATUS EFIAPI read(EFI_BLOCK_IO *io, UINT32 media_id, EFI_LBA lba, UINTN size,
                               void *buffer)
 {
@@ -46,6 +79,16 @@ static EFI_STATUS EFIAPI read(EFI_BLOCK_IO *io, UINT32 media_id, EFI_LBA lba, UI
     return status;
 }
 
+/*
+ * Write blocks, into memory. UEFI 2.10 §13.9.4
+ *
+ * @v io        our disk
+ * @v media_id  the medium that the caller means
+ * @v lba       the first block
+ * @v size      the number of bytes
+ * @v buffer    where they come from
+ * @ret         success, or which check failed
+ */
 static EFI_STATUS EFIAPI write(EFI_BLOCK_IO *io, UINT32 media_id, EFI_LBA lba, UINTN size,
                                void *buffer)
 {

@@ -13,13 +13,24 @@ struct disk {
 };
 
 /*
- * Publish `size` bytes under `disk->path`, which is to be filled in before. The disk must stay
- * where it is until it is withdrawn.
+ * Publish memory as a disk.
+ *
+ * @v disk          the disk, with its path filled in; must stay where it is until it is withdrawn
+ * @v bytes         the memory, which must stay as long
+ * @v size          its size in bytes
+ * @v block_size    the size of a block in bytes
+ * @v is_partition  whether it is a part of another disk
+ * @ret             success, or what failed; the disk is not published then
  */
 EFI_STATUS publish_disk(struct disk *disk, uint8_t *bytes, uint64_t size, uint32_t block_size,
                         bool is_partition);
 
-/* Withdraw it, if it is published. While that fails its memory is still in use. */
+/*
+ * Withdraw a disk, if it is published.
+ *
+ * @v disk  the disk
+ * @ret     success, or what failed; the disk's memory is still in use then
+ */
 EFI_STATUS withdraw_disk(struct disk *disk);
 
 #endif

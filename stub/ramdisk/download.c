@@ -30,6 +30,12 @@ struct image_transfer {
     char refusal[PROBLEM_MAX]; /* why we ended it ourselves, or "" */
 };
 
+/*
+ * Note that a download has ended: iPXE calls this.
+ *
+ * @v context  the struct transfer
+ * @v status   how it ended, by iPXE
+ */
 static void EFIAPI finish(void *context, EFI_STATUS status)
 {
     struct transfer *transfer = context;
@@ -39,6 +45,12 @@ static void EFIAPI finish(void *context, EFI_STATUS status)
     transfer->status = status ? status | EFI_ERROR_MASK : EFI_SUCCESS;
 }
 
+/*
+ * Find the download protocol of the iPXE that has started us.
+ *
+ * @v ipxe  the protocol, which is iPXE's; undefined on failure
+ * @ret     success, or what failed
+ */
 static EFI_STATUS find_ipxe(struct ipxe_download_protocol **ipxe)
 {
     EFI_GUID loaded_image_guid = LOADED_IMAGE_PROTOCOL;
@@ -53,7 +65,16 @@ static EFI_STATUS find_ipxe(struct ipxe_download_protocol **ipxe)
     return services->HandleProtocol(loaded->DeviceHandle, &download_guid, (void **)ipxe);
 }
 
-/* Download until it is finished, calling `tick` over and over. */
+/*
+ * Download until it is finished.
+ *
+ * @v url          what to download
+ * @v take         what takes the bytes; it gets `transfer` as its context
+ * @v transfer     the download, all zero at first; what it is part of is the caller's
+ * @v patience_ms  how long it may stand still
+ * @v tick         called over and over; NULL for nothing
+ * @ret            success, or what failed
+ */
 static EFI_STATUS run(const char *url, ipxe_data take, struct transfer *transfer,
                       uint64_t patience_ms, void (*tick)(struct transfer *))
 {
@@ -84,7 +105,13 @@ static EFI_STATUS run(const char *url, ipxe_data take, struct transfer *transfer
     return transfer->status;
 }
 
-/* The server told the size: now there must be room for it. */
+/*
+ * Reserve memory for the image, now that its size is known.
+ *
+ * @v transfer  the download; has a refusal on failure
+ * @v size      the image's size in bytes, by the server
+ * @ret         success, or what failed
+ */
 static EFI_STATUS make_room(struct image_transfer *transfer, uint64_t size)
 {
     uint64_t wanted = transfer->options->size_bytes;
@@ -103,6 +130,15 @@ static EFI_STATUS make_room(struct image_transfer *transfer, uint64_t size)
     return status;
 }
 
+/*
+ * Take a piece of the image: iPXE calls this.
+ *
+ * @v context  the struct image_transfer
+ * @v bytes    the piece, which is iPXE's
+ * @v length   its size; 0 for a hint
+ * @v offset   its place in the image; in a hint, the image's size
+ * @ret        success; any error ends the download
+ */
 static EFI_STATUS EFIAPI take_image(void *context, void *bytes, UINTN length, UINTN offset)
 {
     struct image_transfer *transfer = context;
@@ -132,6 +168,11 @@ static EFI_STATUS EFIAPI take_image(void *context, void *bytes, UINTN length, UI
     return EFI_SUCCESS;
 }
 
+/*
+ * Draw the line of progress, when it is time for it.
+ *
+ * @v transfer  the download, part of a struct image_transfer
+ */
 static void draw_progress(struct transfer *transfer)
 {
     struct image_transfer *ours = (struct image_transfer *)transfer;
@@ -145,6 +186,13 @@ static void draw_progress(struct transfer *transfer)
     draw(line);
 }
 
+/*
+ * Judge a download that has ended; says what is wrong with it.
+ *
+ * @v transfer  the download
+ * @v status    how it ended
+ * @ret         success if the image is whole and right, else an error
+ */
 static EFI_STATUS check(struct image_transfer *transfer, EFI_STATUS status)
 {
     const struct image *image = transfer->image;
@@ -199,6 +247,15 @@ EFI_STATUS download_image(const struct options *options, struct image *image)
     return status;
 }
 
+/*
+ * Take a piece of an answer that is not looked at: iPXE calls this.
+ *
+ * @v context  not used
+ * @v bytes    not used
+ * @v length   not used
+ * @v offset   not used
+ * @ret        success
+ */
 static EFI_STATUS EFIAPI ignore(void *context, void *bytes, UINTN length, UINTN offset)
 {
     (void)context, (void)bytes, (void)length, (void)offset;

@@ -20,6 +20,11 @@ static bool is_drawn; /* the cursor stands on a line that was drawn */
 static uint64_t first_tick;
 static uint64_t ticks_per_ms;
 
+/*
+ * Read the processor's counter.
+ *
+ * @ret  its ticks
+ */
 static uint64_t ticks(void)
 {
     return __builtin_ia32_rdtsc();
@@ -43,7 +48,11 @@ uint64_t clock_ms(void)
     return (ticks() - first_tick) / ticks_per_ms;
 }
 
-/* A console that fails is none: there is nobody to tell. */
+/*
+ * Write to the console. One that fails is none: there is nobody to tell.
+ *
+ * @v text  ASCII; what is beyond LINE_MAX is cut off
+ */
 static void write(const char *text)
 {
     CHAR16 wide[LINE_MAX];

@@ -10,19 +10,41 @@ extern EFI_HANDLE our_image;
 extern EFI_SYSTEM_TABLE *systab;
 extern EFI_BOOT_SERVICES *services;
 
-/* To be called first. */
+/*
+ * Find the firmware's services. To be called first.
+ *
+ * @v image         our own handle
+ * @v system_table  the firmware's tables, which are kept
+ */
 void meet_firmware(EFI_HANDLE image, EFI_SYSTEM_TABLE *system_table);
 
-/* Write a line for the technician, "bootserver: " in front. */
+/*
+ * Write a line for the technician, "bootserver: " in front.
+ *
+ * @v pattern  the line, as format() takes it; its arguments follow
+ */
 void say(const char *pattern, ...) __attribute__((format(printf, 1, 2)));
 
-/* Write over the line on which the cursor stands; the next `say` starts below it. */
+/*
+ * Write over the line on which the cursor stands; the next say() starts below it.
+ *
+ * @v line  the text
+ */
 void draw(const char *line);
 
-/* A few words for a status, for the end of a sentence. Valid until the next call. */
+/*
+ * Find a few words for a status, for the end of a sentence.
+ *
+ * @v status  the status
+ * @ret       the words, which are valid until the next call
+ */
 const char *words_for(EFI_STATUS status);
 
-/* Milliseconds since `meet_firmware`. */
+/*
+ * Read the time.
+ *
+ * @ret  milliseconds since meet_firmware()
+ */
 uint64_t clock_ms(void);
 
 #endif

@@ -11,12 +11,27 @@ struct text {
     size_t length;
 };
 
+/*
+ * Write a character, if there is room for it and the terminator.
+ *
+ * @v text  what has been written so far
+ * @v c     the character
+ */
 static void put(struct text *text, char c)
 {
     if (text->length + 1 < text->size)
         text->out[text->length++] = c;
 }
 
+/*
+ * Write a word with padding in front.
+ *
+ * @v text    what has been written so far
+ * @v word    the word
+ * @v length  its length
+ * @v width   the width to pad it to
+ * @v fill    what to pad with
+ */
 static void put_padded(struct text *text, const char *word, size_t length, size_t width, char fill)
 {
     for (size_t i = length; i < width; i++)
@@ -25,6 +40,15 @@ static void put_padded(struct text *text, const char *word, size_t length, size_
         put(text, word[i]);
 }
 
+/*
+ * Write a number with padding in front.
+ *
+ * @v text    what has been written so far
+ * @v number  the number
+ * @v base    10 or 16
+ * @v width   the width to pad it to
+ * @v fill    what to pad with
+ */
 static void put_number(struct text *text, uint64_t number, unsigned base, size_t width, char fill)
 {
     char digits[DIGITS_MAX];

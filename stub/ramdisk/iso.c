@@ -84,17 +84,36 @@ enum {
     FAT_DIRECTORY_MAX = 65536, /* read of one: EFI and BOOT stand among the first */
 };
 
+/*
+ * Read a little-endian number.
+ *
+ * @v bytes  two bytes
+ * @ret      the number
+ */
 static uint16_t u16(const uint8_t *bytes)
 {
     return (uint16_t)(bytes[0] | bytes[1] << 8);
 }
 
+/*
+ * Read a little-endian number.
+ *
+ * @v bytes  four bytes
+ * @ret      the number
+ */
 static uint32_t u32(const uint8_t *bytes)
 {
     return u16(bytes) | (uint32_t)u16(bytes + 2) << 16;
 }
 
-/* `size` bytes of the disc from `start` on, or NULL when they are not all there. */
+/*
+ * Find a piece of the disc.
+ *
+ * @v disc   the disc
+ * @v start  where the piece begins
+ * @v size   its size in bytes
+ * @ret      the piece, which points into the disc; NULL when it is not all there
+ */
 static const uint8_t *bytes_at(const struct disc *disc, uint64_t start, uint64_t size)
 {
     if (start > disc->size || size > disc->size - start)
@@ -102,6 +121,13 @@ static const uint8_t *bytes_at(const struct disc *disc, uint64_t start, uint64_t
     return disc->bytes + start;
 }
 
+/*
+ * Find a volume descriptor.
+ *
+ * @v disc  the disc
+ * @v type  the descriptor's type
+ * @ret     its sector, which points into the disc; NULL if there is none
+ */
 static const uint8_t *find_descriptor(const struct disc *disc, uint8_t type)
 {
     for (uint64_t i = 0; i < DESCRIPTORS_MAX; i++) {
@@ -121,7 +147,13 @@ bool iso_has_volume(const struct disc *disc)
     return find_descriptor(disc, DESCRIPTOR_PRIMARY) != NULL;
 }
 
-/* The size of the FAT file system that begins at `start` by its own word, 0 if there is none. */
+/*
+ * Read the size of a FAT file system, by its own word.
+ *
+ * @v disc   the disc
+ * @v start  where the file system begins
+ * @ret      its size in bytes; 0 if there is none
+ */
 static uint64_t fat_size(const struct disc *disc, uint64_t start)
 {
     const uint8_t *sector = bytes_at(disc, start, 512);
@@ -133,8 +165,14 @@ static uint64_t fat_size(const struct disc *disc, uint64_t start)
 }
 
 /*
- * Where the content of the directory `name`, 11 characters, begins by the FAT directory `extent`;
- * 0 for none. Clusters of `cluster_size` are counted from 2, which is at `clusters`.
+ * Find a directory by its name in a FAT directory.
+ *
+ * @v disc          the disc
+ * @v extent        the directory to look in
+ * @v name          the name, 11 characters
+ * @v clusters      where cluster 2 lies, the first that there is
+ * @v cluster_size  the size of a cluster in bytes
+ * @ret             where the content of the directory begins; 0 if there is none
  */
 static uint64_t find_in_fat(const struct disc *disc, const struct extent *extent, const char *name,
                             uint64_t clusters, uint64_t cluster_size)
@@ -153,7 +191,13 @@ static uint64_t find_in_fat(const struct disc *disc, const struct extent *extent
     return 0;
 }
 
-/* Whether the FAT file system at `start` has a directory EFI/BOOT. */
+/*
+ * Look for the directory EFI/BOOT in a FAT file system.
+ *
+ * @v disc   the disc
+ * @v start  where the file system begins
+ * @ret      whether it has one
+ */
 static bool holds_efi_boot(const struct disc *disc, uint64_t start)
 {
     if (!fat_size(disc, start))
@@ -177,8 +221,14 @@ static bool holds_efi_boot(const struct disc *disc, uint64_t start)
 }
 
 /*
- * The image of an entry. Its load count cannot be relied on: it is 16 bits wide, and discs for
- * Windows say 1. So the file system's own size counts, and else everything up to the disc's end.
+ * Find the image of an entry of the boot catalog. Its load count cannot be relied on: it is 16 bits
+ * wide, and discs for Windows say 1. So the file system's own size counts, and else everything up
+ * to the disc's end.
+ *
+ * @v disc   the disc
+ * @v entry  the entry, 32 bytes
+ * @v image  where its image lies; left alone on failure
+ * @ret      whether the entry can be booted without emulation, and begins on the disc
  */
 static bool image_of(const struct disc *disc, const uint8_t *entry, struct extent *image)
 {
@@ -242,6 +292,14 @@ bool iso_find_efi_image(const struct disc *disc, struct extent *image)
     return found;
 }
 
+/*
+ * Find the content that a directory record names.
+ *
+ * @v disc    the disc
+ * @v record  the record
+ * @v extent  where the content lies; undefined on failure
+ * @ret       whether it is all on the disc, and not empty
+ */
 static bool extent_of(const struct disc *disc, const uint8_t *record, struct extent *extent)
 {
     extent->start = ((uint64_t)u32(record + 2) + record[1]) * CD_SECTOR;
@@ -249,12 +307,25 @@ static bool extent_of(const struct disc *disc, const uint8_t *record, struct ext
     return extent->size && bytes_at(disc, extent->start, extent->size);
 }
 
+/*
+ * Make a letter of ASCII upper case.
+ *
+ * @v c  a character
+ * @ret  the same in upper case
+ */
 static uint8_t upper(uint8_t c)
 {
     return c >= 'a' && c <= 'z' ? c - ('a' - 'A') : c;
 }
 
-/* Whether a record bears this name, but for case, version, and the dot after a name without one. */
+/*
+ * Compare a record's name, but for case, version, and the dot after a name without one.
+ *
+ * @v record  the record
+ * @v name    the name
+ * @v length  its length
+ * @ret       whether the record has it
+ */
 static bool is_named(const uint8_t *record, const char *name, size_t length)
 {
     const uint8_t *own = record + 33;
@@ -272,7 +343,15 @@ static bool is_named(const uint8_t *record, const char *name, size_t length)
     return true;
 }
 
-/* The record of that name in a directory, or NULL. */
+/*
+ * Find a record by its name in a directory.
+ *
+ * @v disc       the disc
+ * @v directory  the directory, all of it on the disc
+ * @v name       the name
+ * @v length     its length
+ * @ret          the record, which points into the disc; NULL if there is none
+ */
 static const uint8_t *find_record(const struct disc *disc, const struct extent *directory,
                                   const char *name, size_t length)
 {

@@ -19,15 +19,30 @@ struct extent {
     uint64_t size;
 };
 
-/* Whether the disc has an ISO 9660 volume. */
+/*
+ * Look for an ISO 9660 volume.
+ *
+ * @v disc  the disc
+ * @ret     whether it has one
+ */
 bool iso_has_volume(const struct disc *disc);
 
-/* Find the FAT image that the El Torito boot catalog names for EFI machines. */
+/*
+ * Find the FAT image that the El Torito boot catalog names for EFI machines.
+ *
+ * @v disc   the disc
+ * @v image  where it lies; left alone on failure
+ * @ret      whether there is one
+ */
 bool iso_find_efi_image(const struct disc *disc, struct extent *image);
 
 /*
- * Find a file in the ISO 9660 volume by its path ("EFI/BOOT/BOOTX64.EFI"), in whatever case.
- * A file in several pieces is not found.
+ * Find a file in the ISO 9660 volume. A file in several pieces is not found.
+ *
+ * @v disc  the disc
+ * @v path  the file's path ("EFI/BOOT/BOOTX64.EFI"), in whatever case
+ * @v file  where the file lies; undefined on failure
+ * @ret     whether there is one
  */
 bool iso_find_file(const struct disc *disc, const char *path, struct extent *file);
 

@@ -12,6 +12,12 @@
 #include "download.h"
 #include "firmware.h"
 
+/*
+ * Read our command line; says what is wrong with it.
+ *
+ * @v options  the options; undefined on failure
+ * @ret        success, or what failed
+ */
 static EFI_STATUS read_options(struct options *options)
 {
     EFI_GUID loaded_image_guid = LOADED_IMAGE_PROTOCOL;
@@ -31,7 +37,15 @@ static EFI_STATUS read_options(struct options *options)
     return EFI_SUCCESS;
 }
 
-/* Boot from one kind of RAM disk. `found` tells whether a boot file could be found on it. */
+/*
+ * Boot from one kind of RAM disk.
+ *
+ * @v own      whether the disk must be our own
+ * @v options  the command line
+ * @v image    the image; all zero afterwards where the firmware still uses its memory
+ * @v found    whether a boot file could be found on the disk
+ * @ret        an error, since a boot does not come back
+ */
 static EFI_STATUS boot_as(bool own, const struct options *options, struct image *image, bool *found)
 {
     struct ram_disk disk = {.path = NULL};
@@ -48,6 +62,13 @@ static EFI_STATUS boot_as(bool own, const struct options *options, struct image 
     return status;
 }
 
+/*
+ * Boot the image, which is given back to the firmware when that fails.
+ *
+ * @v options  the command line
+ * @v image    the image, all zero afterwards
+ * @ret        an error, since a boot does not come back
+ */
 static EFI_STATUS boot_from_memory(const struct options *options, struct image *image)
 {
     bool found;
@@ -63,7 +84,13 @@ static EFI_STATUS boot_from_memory(const struct options *options, struct image *
     return status;
 }
 
-/* UEFI 2.10 §4.1: the entry point, which efi.lds names. */
+/*
+ * The entry point, which efi.lds names. UEFI 2.10 §4.1
+ *
+ * @v image_handle  our own handle
+ * @v system_table  the firmware's tables
+ * @ret             an error, since a boot does not come back
+ */
 EFI_STATUS EFIAPI efi_main(EFI_HANDLE image_handle, EFI_SYSTEM_TABLE *system_table)
 {
     static struct options options;

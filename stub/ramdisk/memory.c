@@ -8,6 +8,12 @@ enum {
     MAP_SLACK = 4096, /* the map grows by being allocated for */
 };
 
+/*
+ * Give memory back to the firmware; says why not. UEFI 2.10 §7.2
+ *
+ * @v start  where it begins
+ * @v pages  how many pages; none is nothing to do
+ */
 static void free_pages(uint64_t start, uint64_t pages)
 {
     EFI_STATUS status = pages ? services->FreePages(start, pages) : EFI_SUCCESS; /* §7.2 */

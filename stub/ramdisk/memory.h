@@ -16,15 +16,27 @@ struct image {
 };
 
 /*
- * Reserve memory for an image of `size` bytes, in one piece on a 2 MiB boundary, which an operating
- * system will not touch.
+ * Reserve memory for an image, in one piece on a 2 MiB boundary, which an operating system will not
+ * touch.
+ *
+ * @v size   the image's size in bytes
+ * @v image  the memory, which the caller gives back with release_memory(); left alone on failure
+ * @ret      success, or what failed
  */
 EFI_STATUS reserve_memory(uint64_t size, struct image *image);
 
-/* Give it back, if there is any. */
+/*
+ * Give the memory of an image back, if it has any.
+ *
+ * @v image  the image, all zero afterwards
+ */
 void release_memory(struct image *image);
 
-/* The size of the largest piece of free memory, 0 when it is not known. */
+/*
+ * Look for the largest piece of free memory.
+ *
+ * @ret  its size in bytes; 0 when that is not known
+ */
 uint64_t largest_free_memory(void);
 
 #endif

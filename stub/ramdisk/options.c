@@ -10,6 +10,14 @@ struct word {
 
 enum next { NEXT_WORD, NEXT_END, NEXT_UNUSABLE };
 
+/*
+ * Read the next word of the command line.
+ *
+ * @v at    where to read; stands behind the word afterwards
+ * @v end   the end of the command line
+ * @v word  the word
+ * @ret     whether there was one, none was left, or it cannot be used
+ */
 static enum next next_word(const uint16_t **at, const uint16_t *end, struct word *word)
 {
     while (*at < end && **at == ' ')
@@ -25,7 +33,13 @@ static enum next next_word(const uint16_t **at, const uint16_t *end, struct word
     return word->length ? NEXT_WORD : NEXT_END;
 }
 
-/* The value of `word` if its name is `name` (with its equals sign), else NULL. */
+/*
+ * Compare the name of an option.
+ *
+ * @v word  the option
+ * @v name  the name, with its equals sign
+ * @ret     its value, which points into `word`; NULL if that is not its name
+ */
 static const char *value_of(const struct word *word, const char *name)
 {
     const char *text = word->text;
@@ -36,6 +50,13 @@ static const char *value_of(const struct word *word, const char *name)
     return text;
 }
 
+/*
+ * Compare two texts.
+ *
+ * @v a  one
+ * @v b  the other
+ * @ret  whether they are equal
+ */
 static bool is_equal(const char *a, const char *b)
 {
     while (*a && *a == *b) {
@@ -45,6 +66,13 @@ static bool is_equal(const char *a, const char *b)
     return *a == *b;
 }
 
+/*
+ * Read a value that is an address.
+ *
+ * @v value  the value
+ * @v url    a copy of it; undefined on failure
+ * @ret      whether it is neither empty nor too long
+ */
 static bool read_url(const char *value, char url[URL_MAX])
 {
     size_t length = 0;
@@ -58,6 +86,12 @@ static bool read_url(const char *value, char url[URL_MAX])
     return length > 0;
 }
 
+/*
+ * Read a hexadecimal digit.
+ *
+ * @v c  the digit, in either case
+ * @ret  its value; -1 if it is none
+ */
 static int hexadecimal(char c)
 {
     if (c >= '0' && c <= '9')
@@ -66,6 +100,13 @@ static int hexadecimal(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
+/*
+ * Read a value that is a digest.
+ *
+ * @v value   the value, in hexadecimal
+ * @v sha256  the digest; undefined on failure
+ * @ret       whether it is one
+ */
 static bool read_sha256(const char *value, uint8_t sha256[SHA256_SIZE])
 {
     for (size_t i = 0; i < SHA256_SIZE; i++) {
@@ -81,6 +122,13 @@ static bool read_sha256(const char *value, uint8_t sha256[SHA256_SIZE])
     return *value == '\0';
 }
 
+/*
+ * Read a value that is a size.
+ *
+ * @v value       the value, in decimal
+ * @v size_bytes  the size; left alone on failure
+ * @ret           whether it is one, and not 0
+ */
 static bool read_size(const char *value, uint64_t *size_bytes)
 {
     uint64_t size = 0;
@@ -95,7 +143,14 @@ static bool read_size(const char *value, uint64_t *size_bytes)
     return size > 0;
 }
 
-/* Take one option; false, with `wanted` saying what it ought to look like, when it is no good. */
+/*
+ * Take one option.
+ *
+ * @v word     the option
+ * @v options  where its value goes
+ * @v wanted   what the option ought to look like; a text that stays
+ * @ret        whether it is understood
+ */
 static bool take(const struct word *word, struct options *options, const char **wanted)
 {
     const char *value;

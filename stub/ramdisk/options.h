@@ -23,8 +23,13 @@ struct options {
 };
 
 /*
- * Read the command line, `length` UCS-2 characters. False when it cannot be used; `problem` then
- * says why.
+ * Read the command line.
+ *
+ * @v text     the command line in UCS-2
+ * @v length   its characters
+ * @v options  the options; undefined on failure
+ * @v problem  why the command line cannot be used; left alone on success
+ * @ret        whether it can
  */
 bool parse_options(const uint16_t *text, size_t length, struct options *options,
                    char problem[PROBLEM_MAX]);

@@ -25,22 +25,45 @@ struct file_node { /* §10.3.5.4 */
     CHAR16 name[NAME_MAX];
 } __attribute__((packed));
 
+/*
+ * Read the size of a node.
+ *
+ * @v node  the node
+ * @ret     its size in bytes
+ */
 static size_t size_of(const EFI_DEVICE_PATH *node)
 {
     return node->Length[0] | (size_t)node->Length[1] << 8;
 }
 
+/*
+ * Look for the end of a path.
+ *
+ * @v node  a node of it
+ * @ret     whether it is the last, or damaged
+ */
 static bool is_end(const EFI_DEVICE_PATH *node)
 {
     return node->Type == END_DEVICE_PATH_TYPE || size_of(node) < sizeof *node;
 }
 
+/*
+ * Find the next node.
+ *
+ * @v node  a node that is not the last
+ * @ret     the next one of the same path
+ */
 static const EFI_DEVICE_PATH *after(const EFI_DEVICE_PATH *node)
 {
     return (const EFI_DEVICE_PATH *)((const uint8_t *)node + size_of(node));
 }
 
-/* The size of all nodes but the last, which only says that it is the last. */
+/*
+ * Measure all nodes but the last, which only says that it is the last.
+ *
+ * @v path  the path
+ * @ret     their size in bytes
+ */
 static size_t size_of_nodes(const EFI_DEVICE_PATH *path)
 {
     const EFI_DEVICE_PATH *node = path;
@@ -50,6 +73,14 @@ static size_t size_of_nodes(const EFI_DEVICE_PATH *path)
     return (size_t)((const uint8_t *)node - (const uint8_t *)path);
 }
 
+/*
+ * Make the header of a node.
+ *
+ * @v type     the node's type
+ * @v subtype  its subtype
+ * @v size     the size of the whole node in bytes
+ * @ret        the header
+ */
 static EFI_DEVICE_PATH header(uint8_t type, uint8_t subtype, size_t size)
 {
     return (EFI_DEVICE_PATH){type, subtype, {(uint8_t)size, (uint8_t)(size >> 8)}};

@@ -7,6 +7,14 @@ enum { DISK_SECTOR = 512 };
 
 static EFI_GUID acpi_table_protocol_guid = ACPI_TABLE_PROTOCOL_GUID;
 
+/*
+ * Publish the image by the firmware's RAM disk protocol. UEFI 2.10 §13.17.2
+ *
+ * @v disk   the RAM disk, with that protocol; has a path where there is something to withdraw
+ * @v image  the image, whose memory must stay
+ * @v type   what it is
+ * @ret      success, or what failed
+ */
 static EFI_STATUS publish_by_firmware(struct ram_disk *disk, const struct image *image,
                                       EFI_GUID *type)
 {
@@ -23,6 +31,15 @@ static EFI_STATUS publish_by_firmware(struct ram_disk *disk, const struct image 
     return services->LocateDevicePath(&block_io_guid, &rest, &disk->handle); /* §7.3.9 */
 }
 
+/*
+ * Publish the image by a disk of our own.
+ *
+ * @v disk        the RAM disk, which must stay where it is
+ * @v image       the image, whose memory must stay
+ * @v type        what it is
+ * @v block_size  the size of the disk's blocks in bytes
+ * @ret           success, or what failed
+ */
 static EFI_STATUS publish_ourselves(struct ram_disk *disk, const struct image *image,
                                     const EFI_GUID *type, uint32_t block_size)
 {
@@ -37,7 +54,11 @@ static EFI_STATUS publish_ourselves(struct ram_disk *disk, const struct image *i
     return EFI_SUCCESS;
 }
 
-/* The machine's NFIT, or NULL. UEFI 2.10 §4.6.1: the RSDP is among the configuration tables. */
+/*
+ * Find the machine's NFIT. UEFI 2.10 §4.6.1: the RSDP is among the configuration tables.
+ *
+ * @ret  the table, which is the firmware's; NULL if there is none
+ */
 static const uint8_t *find_nfit(void)
 {
     EFI_GUID acpi_guid = ACPI_20_TABLE_GUID;
@@ -63,6 +84,14 @@ static const uint8_t *find_nfit(void)
     return NULL;
 }
 
+/*
+ * Install ACPI tables that name the RAM disk. The firmware copies them.
+ *
+ * @v disk   the RAM disk; keeps the tables' keys
+ * @v image  the image
+ * @v type   what it is
+ * @ret      success, or what failed
+ */
 static EFI_STATUS install_tables(struct ram_disk *disk, const struct image *image,
                                  const EFI_GUID *type)
 {
@@ -86,7 +115,13 @@ static EFI_STATUS install_tables(struct ram_disk *disk, const struct image *imag
     return status;
 }
 
-/* Tell the operating system of the disk. Failing is no end: many need it only while they start. */
+/*
+ * Tell the operating system of the disk. Failing is no end: many need it only while they start.
+ *
+ * @v disk   the RAM disk
+ * @v image  the image
+ * @v type   what it is
+ */
 static void tell_system(struct ram_disk *disk, const struct image *image, const EFI_GUID *type)
 {
     const uint8_t *nfit = find_nfit();
@@ -128,6 +163,12 @@ EFI_STATUS publish_ram_disk(struct ram_disk *disk, const struct image *image, bo
     return EFI_SUCCESS;
 }
 
+/*
+ * Take an ACPI table back, if it is installed.
+ *
+ * @v key  the table's key; 0 afterwards
+ * @ret    success, or what failed
+ */
 static EFI_STATUS withdraw_table(UINTN *key)
 {
     struct acpi_table_protocol *acpi;

@@ -16,12 +16,23 @@ struct ram_disk {
 };
 
 /*
- * Publish the image: by the firmware's RAM disk protocol, or where there is none, or with `own`,
- * by ourselves. Says what went wrong. Withdraw it in any case.
+ * Publish the image: by the firmware's RAM disk protocol, or where there is none by ourselves; says
+ * what went wrong.
+ *
+ * @v disk   the RAM disk, all zero at first; must stay where it is, and is to be withdrawn in any
+ *           case
+ * @v image  the image, whose memory must stay as long
+ * @v own    whether to publish it by ourselves in any case
+ * @ret      success, or what failed
  */
 EFI_STATUS publish_ram_disk(struct ram_disk *disk, const struct image *image, bool own);
 
-/* Take back what was published. While that fails the image's memory is still in use. */
+/*
+ * Take back what was published.
+ *
+ * @v disk  the RAM disk
+ * @ret     success, or what failed first; the image's memory is still in use then
+ */
 EFI_STATUS withdraw_ram_disk(struct ram_disk *disk);
 
 #endif

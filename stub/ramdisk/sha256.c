@@ -17,17 +17,36 @@ static const uint32_t K[64] = {
 
 typedef void compress_blocks(uint32_t state[8], const uint8_t *blocks, size_t count);
 
+/*
+ * Rotate a word to the right.
+ *
+ * @v x     the word
+ * @v bits  by how many bits
+ * @ret     the rotated word
+ */
 static uint32_t rotate(uint32_t x, unsigned bits)
 {
     return x >> bits | x << (32 - bits);
 }
 
+/*
+ * Read a big-endian number.
+ *
+ * @v bytes  four bytes
+ * @ret      the number
+ */
 static uint32_t big_endian(const uint8_t *bytes)
 {
     return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
 }
 
-/* FIPS 180-4 §6.2.2 */
+/*
+ * Hash whole blocks. FIPS 180-4 §6.2.2
+ *
+ * @v state   the hash so far, which is changed
+ * @v blocks  the blocks
+ * @v count   their number
+ */
 static void compress_portably(uint32_t state[8], const uint8_t *blocks, size_t count)
 {
     for (; count; count--, blocks += SHA256_BLOCK) {
@@ -79,16 +98,35 @@ struct unaligned_vector {
     vector v;
 } __attribute__((packed, aligned(1), may_alias));
 
+/*
+ * Read four numbers that need not be aligned.
+ *
+ * @v from  where from
+ * @ret     the numbers
+ */
 static vector load(const void *from)
 {
     return ((const struct unaligned_vector *)from)->v;
 }
 
+/*
+ * Write four numbers that need not be aligned.
+ *
+ * @v to  where to
+ * @v v   the numbers
+ */
 static void store(void *to, vector v)
 {
     ((struct unaligned_vector *)to)->v = v;
 }
 
+/*
+ * Hash whole blocks, by the SHA extensions.
+ *
+ * @v state   the hash so far, which is changed
+ * @v blocks  the blocks
+ * @v count   their number
+ */
 __attribute__((target("sha,ssse3"))) static void
 compress_by_processor(uint32_t state[8], const uint8_t *blocks, size_t count)
 {
@@ -124,7 +162,11 @@ compress_by_processor(uint32_t state[8], const uint8_t *blocks, size_t count)
     store(state + 4, __builtin_shufflevector(abef, cdgh, 1, 0, 5, 4));
 }
 
-/* Whether this processor has the instructions that were used above (Intel SDM, CPUID). */
+/*
+ * Ask for the instructions that were used above (Intel SDM, CPUID).
+ *
+ * @ret  whether this processor has them
+ */
 static bool has_sha_extensions(void)
 {
     uint32_t a, b, c, d;
@@ -139,12 +181,27 @@ static bool has_sha_extensions(void)
     return b & bit_SHA;
 }
 
+/*
+ * Copy bytes.
+ *
+ * @v to      where to
+ * @v from    where from; apart from `to`
+ * @v length  how many
+ */
 static void copy(uint8_t *to, const uint8_t *from, size_t length)
 {
     while (length--)
         *to++ = *from++;
 }
 
+/*
+ * Hash bytes.
+ *
+ * @v hash      the hash so far, which is changed
+ * @v bytes     the bytes
+ * @v length    their number
+ * @v compress  what hashes whole blocks
+ */
 static void add(struct sha256 *hash, const uint8_t *bytes, size_t length, compress_blocks *compress)
 {
     size_t used = hash->length % SHA256_BLOCK;
