@@ -18,6 +18,7 @@ from bootserver import database as database_module
 from bootserver.database import DatabaseEngine, open_database
 from bootserver.errors import DatabaseError, ServiceError
 from bootserver.model import Machine
+from bootserver.schema import bring_up_to_date
 from bootserver.selector import Selector
 from bootserver.sessions.profiles import ProfileStore
 
@@ -195,13 +196,12 @@ async def test_a_database_damaged_meanwhile_is_moved_aside_and_those_who_know_ar
 @pytest.fixture
 def fails_once(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Has the next opening of the database fail, as on a disk that is full for a moment."""
-    really = database_module._bring_up_to_date
 
     def fail(_: object) -> None:
-        monkeypatch.setattr(database_module, "_bring_up_to_date", really)
+        monkeypatch.setattr(database_module, "bring_up_to_date", bring_up_to_date)
         raise OperationalError("", {}, sqlite3.OperationalError("disk full"))
 
-    return lambda: monkeypatch.setattr(database_module, "_bring_up_to_date", fail)
+    return lambda: monkeypatch.setattr(database_module, "bring_up_to_date", fail)
 
 
 async def test_a_database_that_cannot_be_written_again_at_once_is_so_later(
