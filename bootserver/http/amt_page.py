@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from bootserver import units
-from bootserver.amt.boot.progress import BootProgress, Doing
+from bootserver.amt.boot.progress import BootProgress, BootStep
 from bootserver.amt.control.facts import ConsentPolicy, ControlMode
 from bootserver.amt.hosts import AmtHost
 from bootserver.amt.types import BootMethod, BootTarget, PowerAction, PowerState
@@ -23,17 +23,17 @@ ENDED_SHOWN_FOR = timedelta(minutes=15)
 BOOTS_SHOWN = 40
 
 DOING = {
-    Doing.WAITING: "Waiting",
-    Doing.PROBING: "Asking AMT",
-    Doing.PREPARING: "Preparing",
-    Doing.CONSENT: "Consent needed",
-    Doing.ATTACHING: "Attaching",
-    Doing.POWERING: "Starting",
-    Doing.WATCHING: "Booting",
-    Doing.ATTACHED: "Drive attached",
-    Doing.DONE: "Done",
-    Doing.FAILED: "Failed",
-    Doing.CANCELLED: "Given up",
+    BootStep.WAITING: "Waiting",
+    BootStep.PROBING: "Asking AMT",
+    BootStep.PREPARING: "Preparing",
+    BootStep.CONSENT: "Consent needed",
+    BootStep.ATTACHING: "Attaching",
+    BootStep.POWERING: "Starting",
+    BootStep.WATCHING: "Booting",
+    BootStep.ATTACHED: "Drive attached",
+    BootStep.DONE: "Done",
+    BootStep.FAILED: "Failed",
+    BootStep.CANCELLED: "Given up",
 }
 METHODS = {
     BootMethod.AUTO: ("the faster way", "as is to be expected of this image and this line"),
@@ -119,7 +119,7 @@ async def hosts_by_name(request: web.Request) -> dict[str, str]:
 
 def doing(name: str) -> str:
     """What a boot over AMT is doing, in a word or two."""
-    return DOING[Doing(name)]
+    return DOING[BootStep(name)]
 
 
 def way(name: str) -> str:
@@ -138,11 +138,11 @@ async def _boot(
     boot = progress.as_json()
     found = await page_data.boot(request, progress.boot, now) if progress.boot else None
     ledger, live = found or (None, False)
-    outlook = progress.outlook
+    forecasts = progress.forecasts
     expected = None
-    if outlook is not None:
-        is_direct = progress.taken is BootMethod.DIRECT and outlook.direct
-        expected = outlook.direct if is_direct else outlook.two_stage
+    if forecasts is not None:
+        is_direct = progress.taken is BootMethod.DIRECT and forecasts.direct
+        expected = forecasts.direct if is_direct else forecasts.two_stage
     return boot | {
         "title": names.get(progress.host, progress.host),
         "is_active": progress.is_active,

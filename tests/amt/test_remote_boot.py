@@ -314,7 +314,7 @@ async def test_a_boot_that_is_given_up_leaves_nothing_armed(config: Config, tmp_
         boot = await boot_of(admin, job)
 
         assert job["doing"] == "cancelled"
-        assert (boot["phase"], boot["error"]) == ("failed", "given up by whoever started it")
+        assert (boot["phase"], boot["error"]) == ("failed", "the boot was given up")
         assert device.ider is None
 
 
@@ -406,7 +406,7 @@ async def test_a_server_that_stops_takes_its_drives_away_and_gives_the_boots_up(
             boots = admin.parts.amt_boots
 
         progress = boots.get(job_id)
-        assert progress.doing == "cancelled"
+        assert progress.step == "cancelled"
         await device.wait_until(lambda: device.ider is None)
 
 

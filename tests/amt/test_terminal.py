@@ -6,11 +6,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bootserver.amt.serial.terminal import COLUMNS, ROWS, SCROLLED_MAX, Row, Run, Terminal
+from bootserver.amt.serial.terminal import (
+    COLUMNS,
+    ROWS,
+    SCROLLED_MAX,
+    Row,
+    SerialTerminal,
+    StyledRun,
+)
 
 
-def shown(*written: bytes) -> Terminal:
-    terminal = Terminal()
+def shown(*written: bytes) -> SerialTerminal:
+    terminal = SerialTerminal()
     for data in written:
         terminal.feed(data)
     return terminal
@@ -23,9 +30,9 @@ def text(row: Row) -> str:
 def test_lines_stand_where_the_machine_wrote_them():
     rows = shown(b"iPXE initialising devices...ok\r\n\r\nhttp://192.0.2.1... 42%").rows
 
-    assert rows[0] == (Run("iPXE initialising devices...ok"),)
+    assert rows[0] == (StyledRun("iPXE initialising devices...ok"),)
     assert rows[1] == ()
-    assert rows[2] == (Run("http://192.0.2.1... 42%"),)
+    assert rows[2] == (StyledRun("http://192.0.2.1... 42%"),)
     assert len(rows) == ROWS
 
 
@@ -33,24 +40,24 @@ def test_colours_are_words():
     rows = shown(b"\x1b[31mred\x1b[1mbright\x1b[0m \x1b[44;97mon blue\x1b[m.").rows
 
     assert rows[0] == (
-        Run("red", "f1"),
-        Run("bright", "f9 bold"),
-        Run(" "),
-        Run("on blue", "f15 b4"),
-        Run("."),
+        StyledRun("red", "f1"),
+        StyledRun("bright", "f9 bold"),
+        StyledRun(" "),
+        StyledRun("on blue", "f15 b4"),
+        StyledRun("."),
     )
 
 
 def test_reverse_video_swaps_the_two_colours():
     rows = shown(b"\x1b[7m Boot \x1b[33;44m menu ").rows
 
-    assert rows[0] == (Run(" Boot ", "fb bi"), Run(" menu ", "f4 b3"))
+    assert rows[0] == (StyledRun(" Boot ", "fb bi"), StyledRun(" menu ", "f4 b3"))
 
 
 def test_colours_of_larger_palettes_become_the_nearest():
     rows = shown(b"\x1b[38;5;203mr\x1b[48;2;10;10;160mb\x1b[105mm").rows
 
-    assert rows[0] == (Run("r", "f9"), Run("b", "f9 b4"), Run("m", "f9 b13"))
+    assert rows[0] == (StyledRun("r", "f9"), StyledRun("b", "f9 b4"), StyledRun("m", "f9 b13"))
 
 
 def test_a_progress_bar_overwrites_itself():
@@ -109,7 +116,7 @@ def test_characters_may_come_in_parts():
 
 
 def test_a_question_after_the_cursor_is_answered():
-    terminal = Terminal()
+    terminal = SerialTerminal()
 
     assert terminal.feed(b"ab\x1b[6n") == b"\x1b[1;3R"
     assert terminal.feed(b"c") == b""
@@ -178,7 +185,7 @@ PIECES = st.one_of(
 @settings(deadline=None)
 @given(st.lists(PIECES, max_size=60))
 def test_no_bytes_do_any_harm(pieces: list[bytes]):
-    terminal = Terminal()
+    terminal = SerialTerminal()
 
     for piece in pieces:
         terminal.feed(piece)

@@ -8,14 +8,20 @@ from typing import Any
 import pytest
 
 from bootserver.amt.boot.progress import BootFailedError, NoCallError, NoReadsError
-from bootserver.amt.boot.watching import Limits, Seen, has_handed_over, judge, what_goes_on
+from bootserver.amt.boot.watching import (
+    BootSigns,
+    WatchLimits,
+    has_handed_over,
+    judge,
+    what_goes_on,
+)
 from bootserver.amt.errors import Failure, RedirectionError, failure_of
 from bootserver.model import BootPhase, BootSession
 
-LIMITS = Limits(no_reads_s=90, silence_s=300)
+LIMITS = WatchLimits(no_reads_s=90, silence_s=300)
 
 
-def seen(phase: BootPhase = BootPhase.POWERED, **values: Any) -> Seen:
+def seen(phase: BootPhase = BootPhase.POWERED, **values: Any) -> BootSigns:
     session = BootSession(
         "id",
         "key",
@@ -27,10 +33,10 @@ def seen(phase: BootPhase = BootPhase.POWERED, **values: Any) -> Seen:
         stalled=values.pop("stalled", ""),
     )
     known = {"reads": 0, "resets": 1, "since_power_s": 20.0, "silent_s": 5.0}
-    return Seen(session, **known | values)
+    return BootSigns(session, **known | values)
 
 
-def judged(looked: Seen, *, enforces_secure_boot: bool = False) -> None:
+def judged(looked: BootSigns, *, enforces_secure_boot: bool = False) -> None:
     judge(looked, LIMITS, enforces_secure_boot=enforces_secure_boot)
 
 
@@ -44,7 +50,7 @@ def judged(looked: Seen, *, enforces_secure_boot: bool = False) -> None:
         seen(since_power_s=200, redirected=False),
     ],
 )
-def test_there_is_hope(looked: Seen):
+def test_there_is_hope(looked: BootSigns):
     judged(looked)
     assert not has_handed_over(looked)
 
@@ -69,7 +75,9 @@ def test_a_boot_that_has_failed_is_no_hand_off(phase: BootPhase):
         (seen(since_power_s=90, resets=0), False, "AMT tells of no reset", "setup screen"),
     ],
 )
-def test_no_reads_in_time_says_what_may_be_why(looked: Seen, enforced: bool, words: str, hint: str):
+def test_no_reads_in_time_says_what_may_be_why(
+    looked: BootSigns, enforced: bool, words: str, hint: str
+):
     with pytest.raises(NoReadsError) as told:
         judged(looked, enforces_secure_boot=enforced)
 
@@ -115,7 +123,7 @@ def test_a_boot_that_stands_still_for_good_says_what_the_ledger_knows():
         (seen(BootPhase.FETCHING, stalled="the link is dead"), "the link is dead"),
     ],
 )
-def test_what_goes_on_is_a_sentence(looked: Seen, words: str):
+def test_what_goes_on_is_a_sentence(looked: BootSigns, words: str):
     assert what_goes_on(looked) == words
 
 

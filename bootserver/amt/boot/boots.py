@@ -9,7 +9,7 @@ from dataclasses import replace
 import structlog
 
 from bootserver import clock
-from bootserver.amt.boot.progress import BootProgress, Doing
+from bootserver.amt.boot.progress import BootProgress, BootStep
 from bootserver.amt.boot.remote_boot import BootOrder, BootParts, RemoteBoot
 from bootserver.amt.boot.turns import Turns
 from bootserver.amt.errors import AmtError
@@ -80,9 +80,9 @@ class AmtBoots:
         progress = BootProgress(
             secrets.token_hex(6), order.host, order.image, order.method, clock.now()
         )
-        self._told(progress)
+        self._publish(progress)
         self._forget_old()
-        boot = RemoteBoot(order, self._parts, self._turns, progress, self._told)
+        boot = RemoteBoot(order, self._parts, self._turns, progress, self._publish)
         task = asyncio.create_task(self._run(boot), name=f"amt-boot-{progress.id}")
         self._running[progress.id] = (boot, task)
         return progress
@@ -93,7 +93,8 @@ class AmtBoots:
         boot, _ = self._running.get(boot_id, (None, None))
         if boot is None or not boot.wants_code:
             raise NoCodeWantedError(
-                "this boot does not wait for a consent code", hint="see what it is doing first"
+                "this boot does not wait for a consent code",
+                hint="look first what it does: bootserver amt boots",
             )
         boot.give_code(code)
 
@@ -124,12 +125,12 @@ class AmtBoots:
             await asyncio.wait(tasks, timeout=CLOSE_S)
 
     async def _run(self, boot: RemoteBoot) -> None:
-        doing, problem = Doing.FAILED, None
+        step, problem = BootStep.FAILED, None
         try:
             await boot.run()
-            doing = Doing.DONE
+            step = BootStep.DONE
         except asyncio.CancelledError:
-            doing = Doing.CANCELLED
+            step = BootStep.CANCELLED
         except BootServerError as err:
             problem = err
         except Exception:
@@ -139,11 +140,11 @@ class AmtBoots:
         sentence = boot.progress.sentence
         if problem is not None:
             sentence = problem.message
-        elif doing is Doing.CANCELLED:
+        elif step is BootStep.CANCELLED:
             sentence = "given up"
         ended = replace(
             boot.progress,
-            doing=doing,
+            step=step,
             sentence=sentence,
             problem=problem,
             ended_at=clock.now(),
@@ -152,16 +153,16 @@ class AmtBoots:
             "amt.boot_ended",
             host=ended.host,
             image=ended.image,
-            outcome=doing.value,
+            outcome=step.value,
             way=ended.taken.value if ended.taken else "",
             session=ended.boot,
             reads=ended.reads,
             redirected_bytes=ended.redirected_bytes,
             **({"reason": problem.message} if problem else {}),
         )
-        self._told(ended)
+        self._publish(ended)
 
-    def _told(self, progress: BootProgress) -> None:
+    def _publish(self, progress: BootProgress) -> None:
         self._boots[progress.id] = progress
         self._bus.publish({"type": "amt_boot", "amt_boot": progress.as_json()})
 

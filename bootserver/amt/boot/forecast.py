@@ -44,7 +44,7 @@ class Forecast:
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class BootForecasts:
     """Both ways to boot an image; `direct` is None for one that no firmware starts as a disc."""
 
     two_stage: Forecast
@@ -59,7 +59,7 @@ class Outlook:
 
 def foresee(
     image: Image, site: Site, stub_bytes: int, lines: LineSpeeds, *, address_is_known: bool
-) -> Outlook:
+) -> BootForecasts:
     """What to expect, of the firmware for which it takes longer; AmtError if the image boots none.
 
     `stub_bytes` is what a firmware reads of the stub.
@@ -82,12 +82,12 @@ def foresee(
         + fast_bytes / lines.fast_bytes_per_s,
     )
     if not is_disc(image):
-        return Outlook(two_stage, None)
+        return BootForecasts(two_stage, None)
     read_bytes = min(
         image.size_bytes, max(_read_directly_bytes(image, decision) for decision in decisions)
     )
     direct = Forecast(read_bytes, 0, read_bytes / lines.slow_bytes_per_s)
-    return Outlook(two_stage, direct, image.size_bytes <= SELF_CONTAINED_MAX_BYTES)
+    return BootForecasts(two_stage, direct, image.size_bytes <= SELF_CONTAINED_MAX_BYTES)
 
 
 def _decided(image: Image, firmware: Firmware, site: Site) -> Decision:

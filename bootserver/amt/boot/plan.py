@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass, replace
 
-from bootserver.amt.boot.forecast import Outlook
+from bootserver.amt.boot.forecast import BootForecasts
 from bootserver.amt.control.facts import AmtFacts, WiredNetwork
 from bootserver.amt.errors import AmtError, AmtRefusedError
 from bootserver.amt.types import BootMethod
@@ -23,7 +23,7 @@ class BootPlan:
 
     image: Image
     method: BootMethod  # never AUTO
-    outlook: Outlook
+    forecasts: BootForecasts
     stub: IssuedStub
     stub_plan: StubPlan
 
@@ -65,7 +65,7 @@ def known_network(network: WiredNetwork | None) -> NetworkSpec:
 
 
 def choose_method(
-    asked: BootMethod, facts: AmtFacts, outlook: Outlook, *, prefers_recovery: bool
+    asked: BootMethod, facts: AmtFacts, forecasts: BootForecasts, *, prefers_recovery: bool
 ) -> BootMethod:
     """The way to take; what cannot be done as asked is an AmtError."""
     match asked:
@@ -74,13 +74,13 @@ def choose_method(
                 f"One-Click Recovery is not ready: {'; '.join(facts.recovery.obstacles)}",
                 hint="boot over redirection: --method two-stage",
             )
-        case BootMethod.DIRECT if outlook.direct is None:
+        case BootMethod.DIRECT if forecasts.direct is None:
             raise AmtError(
                 "the image starts no machine from a CD drive", hint="boot it by --method two-stage"
             )
         case BootMethod.AUTO if prefers_recovery and facts.recovery.ready:
             return BootMethod.ONE_CLICK_RECOVERY
-        case BootMethod.AUTO if outlook.direct_is_faster and outlook.reads_once:
+        case BootMethod.AUTO if forecasts.direct_is_faster and forecasts.reads_once:
             return BootMethod.DIRECT
         case BootMethod.AUTO:
             return BootMethod.TWO_STAGE

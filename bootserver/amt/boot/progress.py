@@ -7,13 +7,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from bootserver.amt.boot.forecast import Forecast, Outlook
+from bootserver.amt.boot.forecast import BootForecasts, Forecast
 from bootserver.amt.errors import AmtError, failure_of
 from bootserver.amt.types import BootMethod
 from bootserver.errors import BootServerError
 
 
-class Doing(StrEnum):
+class BootStep(StrEnum):
     """What is going on, in order; the last three are ends."""
 
     WAITING = "waiting"  # for its turn
@@ -29,7 +29,7 @@ class Doing(StrEnum):
     CANCELLED = "cancelled"
 
 
-ENDS = frozenset({Doing.DONE, Doing.FAILED, Doing.CANCELLED})
+ENDS = frozenset({BootStep.DONE, BootStep.FAILED, BootStep.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +41,10 @@ class BootProgress:
     image: str
     asked: BootMethod
     created_at: datetime
-    doing: Doing = Doing.WAITING
+    step: BootStep = BootStep.WAITING
     sentence: str = ""  # what is going on, or how it ended
     taken: BootMethod | None = None
-    outlook: Outlook | None = None
+    forecasts: BootForecasts | None = None
     boot: str = ""
     reads: int = 0
     redirected_bytes: int = 0
@@ -54,22 +54,23 @@ class BootProgress:
     @property
     def is_active(self) -> bool:
         """True until its end."""
-        return self.doing not in ENDS
+        return self.step not in ENDS
 
     def as_json(self) -> dict[str, Any]:
         """For the API, its event stream and the command line."""
-        outlook = self.outlook
+        two_stage = self.forecasts.two_stage if self.forecasts else None
+        direct = self.forecasts.direct if self.forecasts else None
         return {
             "id": self.id,
             "host": self.host,
             "image": self.image,
             "asked": self.asked.value,
             "taken": self.taken.value if self.taken else None,
-            "doing": self.doing.value,
+            "doing": self.step.value,
             "sentence": self.sentence,
             "expected": {
-                BootMethod.TWO_STAGE.value: _forecast_json(outlook.two_stage) if outlook else None,
-                BootMethod.DIRECT.value: _forecast_json(outlook.direct) if outlook else None,
+                BootMethod.TWO_STAGE.value: _forecast_json(two_stage),
+                BootMethod.DIRECT.value: _forecast_json(direct),
             },
             "boot": self.boot,
             "reads": self.reads,

@@ -17,8 +17,6 @@ LOOK_S = 0.5
 # A rate from less says more of the firmware's pauses than of the line.
 MEASURED_MIN_BYTES = 256_000
 
-Look = Callable[[], None]
-
 
 class RecordedDrive:
     """Notes the reads of `drives` as the boot's transfer of the file `name`."""
@@ -109,7 +107,7 @@ class RecordedDrive:
             self._ledger.fetched(self._session.key, self._fetch, TransferEnd.COMPLETE)
         self._fetch, self._name = None, ""
 
-    async def until_quiet(self, quiet_s: float, look: Look) -> None:
+    async def until_quiet(self, quiet_s: float, look: Callable[[], None]) -> None:
         """Returns when nothing was read for so long, or the session is over."""
         read_bytes, since = self.read_bytes, monotonic()
         while monotonic() - since < quiet_s and not self.is_closed:
@@ -118,7 +116,7 @@ class RecordedDrive:
             if self.read_bytes != read_bytes:
                 read_bytes, since = self.read_bytes, monotonic()
 
-    async def until_closed(self, wanted: asyncio.Event, look: Look) -> None:
+    async def until_closed(self, wanted: asyncio.Event, look: Callable[[], None]) -> None:
         """Returns when that is wanted, or raises RedirectionError when the session ends first."""
         while not wanted.is_set():
             self.require_open()

@@ -15,13 +15,13 @@ from typing import Any
 from bootserver.amt.access import AmtAccess
 from bootserver.amt.boot.forecast import foresee
 from bootserver.amt.boot.plan import BootPlan, choose_method, order_for_machine
-from bootserver.amt.boot.progress import BootProgress, Doing, NoCallError
+from bootserver.amt.boot.progress import BootProgress, BootStep, NoCallError
 from bootserver.amt.boot.recorded_drive import RecordedDrive
 from bootserver.amt.boot.turns import Turns
 from bootserver.amt.boot.watching import (
     SILENCE_S,
-    Limits,
-    Seen,
+    BootSigns,
+    WatchLimits,
     has_handed_over,
     judge,
     what_goes_on,
@@ -93,7 +93,7 @@ class BootParts:
 
 
 class RemoteBoot:
-    """One boot over AMT; `told` gets its progress whenever that changes.
+    """One boot over AMT; `on_progress` gets its progress whenever that changes.
 
     `run` ends when the machine needs us no more, and raises BootServerError with what went wrong:
     what had been set at the machine has been taken back then, as far as that can be done.
@@ -105,13 +105,13 @@ class RemoteBoot:
         parts: BootParts,
         turns: Turns,
         progress: BootProgress,
-        told: Callable[[BootProgress], None],
+        on_progress: Callable[[BootProgress], None],
     ) -> None:
         self._order = order
         self._parts = parts
         self._turns = turns
-        self._told = told
-        self._consent = ConsentPrompt(partial(self._does, Doing.CONSENT))
+        self._on_progress = on_progress
+        self._consent = ConsentPrompt(partial(self._does, BootStep.CONSENT))
         self._taken_away = asyncio.Event()
         self.progress = progress
 
@@ -126,7 +126,7 @@ class RemoteBoot:
 
     def stop(self, task: asyncio.Task[None]) -> None:
         """Take the drive away if it stays as asked; else give the boot up."""
-        if self.progress.doing is Doing.ATTACHED:
+        if self.progress.step is BootStep.ATTACHED:
             self._taken_away.set()
         else:
             task.cancel()
@@ -137,12 +137,12 @@ class RemoteBoot:
         hosts, host = self._parts.hosts, self._order.host
         async with AsyncExitStack() as opened:
             async with self._turns.asking:
-                self._does(Doing.PROBING, f"AMT on {host} is asked what it can do")
+                self._does(BootStep.PROBING, f"AMT on {host} is asked what it can do")
                 client, access = await opened.enter_async_context(
                     hosts.client(host, self._order.login)
                 )
                 facts = await hosts.probe(client)
-            self._does(Doing.WAITING, "AMT has answered; other boots come first")
+            self._does(BootStep.WAITING, "AMT has answered; other boots come first")
             async with self._turns.booting(self._order.at_once):
                 plan = await self._prepare(image, facts)
                 await self._get_consent(client, facts)
@@ -163,12 +163,12 @@ class RemoteBoot:
         return image
 
     async def _prepare(self, image: Image, facts: AmtFacts) -> BootPlan:
-        self._does(Doing.PREPARING, "the stub is built")
+        self._does(BootStep.PREPARING, "the stub is built")
         parts, host = self._parts, self._order.host
         spec = order_for_machine(parts.config, image.id, host, facts)
         stub = await parts.stubs.issue(spec)
         stub_plan = await asyncio.to_thread(plan_for_site, parts.config, stub)
-        outlook = foresee(
+        forecasts = foresee(
             image,
             parts.site,
             max(stub_plan.read_bytes.values()),
@@ -178,11 +178,11 @@ class RemoteBoot:
         method = choose_method(
             self._order.method,
             facts,
-            outlook,
+            forecasts,
             prefers_recovery=parts.config.amt.prefer_one_click_recovery,
         )
-        self._change(outlook=outlook, taken=method)
-        return BootPlan(image, method, outlook, stub, stub_plan)
+        self._change(forecasts=forecasts, taken=method)
+        return BootPlan(image, method, forecasts, stub, stub_plan)
 
     async def _get_consent(self, client: WsmanClient, facts: AmtFacts) -> None:
         """Have somebody at the machine agree, where AMT demands that."""
@@ -210,11 +210,11 @@ class RemoteBoot:
         try:
             yield session
         except asyncio.CancelledError:
-            ledger.advance(session.key, BootPhase.FAILED, "given up by whoever started it")
+            ledger.advance(session.key, BootPhase.FAILED, "the boot was given up")
             raise
         except Exception as err:
-            words = err.message if isinstance(err, BootServerError) else "the server failed"
-            ledger.advance(session.key, BootPhase.FAILED, words)
+            reason = err.message if isinstance(err, BootServerError) else "the server failed"
+            ledger.advance(session.key, BootPhase.FAILED, reason)
             raise
 
     # ---- Over redirection ----
@@ -228,7 +228,7 @@ class RemoteBoot:
         session: BootSession,
     ) -> None:
         await switch_on(client, self._powers)
-        self._does(Doing.ATTACHING, "the drive is attached")
+        self._does(BootStep.ATTACHING, "the drive is attached")
         await enable_redirection(client, ider=True)
         async with self._medium(plan) as medium, attached(access, medium, facts) as drives:
             self._parts.ledger.advance(session.key, BootPhase.ATTACHED)
@@ -274,12 +274,12 @@ class RemoteBoot:
         def look() -> None:
             self._look_at(drive)
 
-        if self._order.stays or (is_direct and not plan.outlook.reads_once):
-            self._does(Doing.ATTACHED, "the drive stays attached until it is taken away")
+        if self._order.stays or (is_direct and not plan.forecasts.reads_once):
+            self._does(BootStep.ATTACHED, "the drive stays attached until it is taken away")
             await drive.until_closed(self._taken_away, look)
             self._change(sentence="the drive was taken away, as asked")
         elif is_direct:
-            self._does(Doing.WATCHING, "the machine reads the disc")
+            self._does(BootStep.WATCHING, "the machine reads the disc")
             await drive.until_quiet(DIRECT_QUIET_S, look)
             self._change(sentence="the machine has all that it wanted of the disc")
 
@@ -288,7 +288,7 @@ class RemoteBoot:
     async def _boot_by_https(
         self, client: WsmanClient, facts: AmtFacts, plan: BootPlan, session: BootSession
     ) -> None:
-        self._does(Doing.ATTACHING, "AMT is told where the stub is")
+        self._does(BootStep.ATTACHING, "AMT is told where the stub is")
         authority = self._parts.authority
         url = f"{authority.https_url()}/b/{plan.stub.token}/stub.efi"
         await push_root_certificate(client, await asyncio.to_thread(authority.root_der))
@@ -325,20 +325,20 @@ class RemoteBoot:
         self, session: BootSession, plan: BootPlan, armed: Armed, drive: RecordedDrive | None
     ) -> None:
         """Returns at the hand-off, or when the disc is read directly; raises when hope is gone."""
-        limits = Limits(self._parts.config.amt.no_reads_s, SILENCE_S)
+        limits = WatchLimits(self._parts.config.amt.no_reads_s, SILENCE_S)
         powered_at = moved_at = monotonic()
         last: tuple[object, ...] = ()
         while True:
             now, ledger = monotonic(), self._parts.ledger
             session = await ledger.latest(session)
-            signs: tuple[object, ...] = (session.phase, session.sent_bytes)
+            movement: tuple[object, ...] = (session.phase, session.sent_bytes)
             if drive is not None:
                 if not is_before(session, BootPhase.STUB_STARTED):
                     drive.noted()
-                signs = (*signs, drive.reads, drive.resets)
-            if signs != last:
-                last, moved_at = signs, now
-            seen = Seen(
+                movement = (*movement, drive.reads, drive.resets)
+            if movement != last:
+                last, moved_at = movement, now
+            signs = BootSigns(
                 session,
                 reads=drive.reads if drive else 0,
                 resets=drive.resets if drive else 0,
@@ -346,36 +346,36 @@ class RemoteBoot:
                 silent_s=now - moved_at,
                 redirected=drive is not None,
             )
-            if has_handed_over(seen):
+            if has_handed_over(signs):
                 self._change(sentence=_how_it_went(session))
                 return
-            if plan.method is BootMethod.DIRECT and seen.reads:
+            if plan.method is BootMethod.DIRECT and signs.reads:
                 ledger.advance(session.key, BootPhase.HANDED_OFF, "the disc's own loader reads it")
                 self._change(sentence="the machine boots from the redirected disc")
                 return
-            judge(seen, limits, enforces_secure_boot=armed.enforces_secure_boot)
+            judge(signs, limits, enforces_secure_boot=armed.enforces_secure_boot)
             if drive is not None:
                 drive.require_open()
                 self._look_at(drive)
-            self._does(Doing.WATCHING, what_goes_on(seen))
+            self._does(BootStep.WATCHING, what_goes_on(signs))
             await asyncio.sleep(LOOK_S)
 
-    # ---- What is told ----
+    # ---- Progress ----
 
     def _powers(self, sentence: str) -> None:
-        self._does(Doing.POWERING, sentence)
+        self._does(BootStep.POWERING, sentence)
 
     def _look_at(self, drive: RecordedDrive) -> None:
         self._change(reads=drive.reads, redirected_bytes=drive.read_bytes)
 
-    def _does(self, doing: Doing, sentence: str) -> None:
-        self._change(doing=doing, sentence=sentence)
+    def _does(self, step: BootStep, sentence: str) -> None:
+        self._change(step=step, sentence=sentence)
 
     def _change(self, **values: Any) -> None:
         changed = replace(self.progress, **values)
         if changed != self.progress:
             self.progress = changed
-            self._told(changed)
+            self._on_progress(changed)
 
 
 def attached(

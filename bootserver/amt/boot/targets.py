@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bootserver.amt.control.boot_options import boot_target
 from bootserver.amt.control.consent import consent_is_missing
-from bootserver.amt.control.power import PowerChange, Told, request_power, wake
+from bootserver.amt.control.power import OnProgress, PowerChange, request_power, wake
 from bootserver.amt.errors import AmtConsentRequiredError
 from bootserver.amt.hosts import AmtHosts
 from bootserver.amt.types import BootTarget, PowerAction
@@ -12,9 +12,9 @@ from bootserver.amt.wsman.client import WsmanClient
 
 
 async def boot_into(
-    hosts: AmtHosts, client: WsmanClient, target: BootTarget, told: Told
+    hosts: AmtHosts, client: WsmanClient, target: BootTarget, on_progress: OnProgress
 ) -> PowerChange:
-    """Boot the machine into that, once; `told` gets what goes on in words.
+    """Boot the machine into that, once; `on_progress` gets what goes on in words.
 
     Raises AmtError; the next boot is an ordinary one then. Where a user has to consent first,
     nothing is changed.
@@ -24,6 +24,6 @@ async def boot_into(
             f"AMT on {client.host} wants a user's consent to boot options",
             hint="run bootserver amt boot --to in a terminal, with a person at the machine",
         )
-    await wake(client, told)
+    await wake(client, on_progress)
     async with hosts.arming(client, lambda: boot_target(client, target)):
         return await request_power(client, PowerAction.BOOT)

@@ -14,7 +14,7 @@ SILENCE_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class BootSigns:
     """What is to be seen of a boot at one moment."""
 
     session: BootSession
@@ -26,46 +26,48 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class WatchLimits:
     """How long what may take."""
 
     no_reads_s: float
     silence_s: float
 
 
-def has_handed_over(seen: Seen) -> bool:
+def has_handed_over(signs: BootSigns) -> bool:
     """True once the image runs and the machine needs us no more.
 
     Raises NoReadsError, NoCallError or BootFailedError by way of `judge`.
     """
-    return not is_before(seen.session, BootPhase.HANDED_OFF) and seen.session.phase not in BAD_ENDS
+    return (
+        not is_before(signs.session, BootPhase.HANDED_OFF) and signs.session.phase not in BAD_ENDS
+    )
 
 
-def judge(seen: Seen, limits: Limits, *, enforces_secure_boot: bool) -> None:
+def judge(signs: BootSigns, limits: WatchLimits, *, enforces_secure_boot: bool) -> None:
     """Nothing while there is hope; the error that ends the watching when there is none."""
-    session = seen.session
+    session = signs.session
     if session.phase in BAD_ENDS:
         raise BootFailedError(
             f"the boot failed: {session.error or session.phase}",
             hint=f"bootserver boots show {session.id} tells how far it came",
         )
     called = not is_before(session, BootPhase.STUB_STARTED)
-    if seen.redirected and not seen.reads and not called:
-        if seen.since_power_s >= limits.no_reads_s:
-            raise _no_reads(seen, limits, enforces_secure_boot=enforces_secure_boot)
-    elif seen.silent_s >= limits.silence_s:
+    if signs.redirected and not signs.reads and not called:
+        if signs.since_power_s >= limits.no_reads_s:
+            raise _no_reads(signs, limits, enforces_secure_boot=enforces_secure_boot)
+    elif signs.silent_s >= limits.silence_s:
         if called:
             raise BootFailedError(
-                f"the machine has shown no sign of life for {seen.silent_s:.0f} s: "
+                f"the machine has shown no sign of life for {signs.silent_s:.0f} s: "
                 f"{session.stalled or session.error or f'it stands at {session.phase}'}",
                 hint="look at its screen: bootserver amt kvm, or bootserver amt console",
             )
-        raise _no_call(seen, enforces_secure_boot=enforces_secure_boot)
+        raise _no_call(signs, enforces_secure_boot=enforces_secure_boot)
 
 
-def what_goes_on(seen: Seen) -> str:
+def what_goes_on(signs: BootSigns) -> str:
     """A sentence for whoever watches."""
-    session = seen.session
+    session = signs.session
     trouble = session.stalled or session.error
     if trouble:
         return trouble
@@ -74,14 +76,14 @@ def what_goes_on(seen: Seen) -> str:
             return "the stub runs and has its script"
         case BootPhase.FETCHING | BootPhase.FETCHED:
             return "the image comes over HTTP"
-    if not seen.redirected:
+    if not signs.redirected:
         return "the firmware fetches the stub by HTTPS"
-    if seen.reads:
+    if signs.reads:
         return "the firmware reads the stub"
-    return "the machine starts" if seen.resets or seen.since_power_s < 10 else "no reads yet"
+    return "the machine starts" if signs.resets or signs.since_power_s < 10 else "no reads yet"
 
 
-def _no_reads(seen: Seen, limits: Limits, *, enforces_secure_boot: bool) -> NoReadsError:
+def _no_reads(signs: BootSigns, limits: WatchLimits, *, enforces_secure_boot: bool) -> NoReadsError:
     after = f"within {limits.no_reads_s:.0f} s"
     if enforces_secure_boot:
         return NoReadsError(
@@ -90,7 +92,7 @@ def _no_reads(seen: Seen, limits: Limits, *, enforces_secure_boot: bool) -> NoRe
             hint="sign the loaders ([stub.signing], docs/secure-boot.md), or let AMT switch Secure "
             "Boot off for one boot (admin control mode, and the BIOS's leave)",
         )
-    if not seen.resets:
+    if not signs.resets:
         return NoReadsError(
             f"the machine has read nothing of the redirected CD {after}, and AMT tells of no reset",
             hint="does it show its setup screen? look at it (bootserver amt kvm), then boot again",
@@ -102,23 +104,23 @@ def _no_reads(seen: Seen, limits: Limits, *, enforces_secure_boot: bool) -> NoRe
     )
 
 
-def _no_call(seen: Seen, *, enforces_secure_boot: bool) -> NoCallError:
-    if not seen.redirected and enforces_secure_boot:
+def _no_call(signs: BootSigns, *, enforces_secure_boot: bool) -> NoCallError:
+    if not signs.redirected and enforces_secure_boot:
         return NoCallError(
-            f"the stub has not called for {seen.silent_s:.0f} s after One-Click Recovery, and "
+            f"the stub has not called for {signs.silent_s:.0f} s after One-Click Recovery, and "
             "Secure Boot is enforced: the firmware starts only what it trusts",
             hint="sign the loaders ([stub.signing], docs/secure-boot.md), or boot by "
             "--method two-stage",
         )
-    if not seen.redirected:
+    if not signs.redirected:
         return NoCallError(
-            f"the stub has not called for {seen.silent_s:.0f} s after One-Click Recovery",
+            f"the stub has not called for {signs.silent_s:.0f} s after One-Click Recovery",
             hint="bootserver amt events HOST tells how far the firmware came; HTTPS boot may be "
             "off in its setup",
         )
     return NoCallError(
-        f"the machine has read {seen.reads} times of the redirected CD, but its stub has not "
-        f"called for {seen.silent_s:.0f} s",
+        f"the machine has read {signs.reads} times of the redirected CD, but its stub has not "
+        f"called for {signs.silent_s:.0f} s",
         hint="its network card has no cable, gets no DHCP answer, or does not reach this server: "
         "the stub says so on its screen",
     )

@@ -26,7 +26,7 @@ ON_LOOKS, ON_LOOK_S = 60, 1.0
 # AMT wants so long between two power requests, and the network card its link back.
 SETTLE_S = 10.0
 
-Told = Callable[[str], None]
+OnProgress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -101,15 +101,15 @@ async def request_power(client: WsmanClient, action: PowerAction) -> PowerChange
     return PowerChange(power.state, asked)
 
 
-async def switch_on(client: WsmanClient, told: Told) -> None:
+async def switch_on(client: WsmanClient, on_progress: OnProgress) -> None:
     """The machine is on when this returns, and AMT takes the next power request.
 
-    `told` gets what goes on in words. Raises AmtError if the machine does not come on.
+    `on_progress` gets what goes on in words. Raises AmtError if the machine does not come on.
     """
     before = _known(await power_state(client))
     if before is PowerState.ON:
         return
-    told(f"the machine is {before}, and is switched on first")
+    on_progress(f"the machine is {before}, and is switched on first")
     await request_power(client, PowerAction.ON)
     for _ in range(ON_LOOKS):
         if await power_state(client) is PowerState.ON:
@@ -121,23 +121,23 @@ async def switch_on(client: WsmanClient, told: Told) -> None:
                 f"the machine was switched on, and is not on after {ON_LOOKS * ON_LOOK_S:.0f} s",
                 hint="look at its power supply and its screen; AMT may need a power cut",
             )
-    told("the machine is on, and its network link comes up")
+    on_progress("the machine is on, and its network link comes up")
     await asyncio.sleep(SETTLE_S)
 
 
-async def wake(client: WsmanClient, told: Told) -> None:
+async def wake(client: WsmanClient, on_progress: OnProgress) -> None:
     """A machine that sleeps in any way is on when this returns: it would go on, and not boot."""
     asleep = (PowerState.SLEEPING, PowerState.STANDBY, PowerState.HIBERNATING)
     if await power_state(client) in asleep:
-        await switch_on(client, told)
+        await switch_on(client, on_progress)
 
 
-async def until_on(client: WsmanClient, told: Told) -> None:
+async def until_on(client: WsmanClient, on_progress: OnProgress) -> None:
     """Returns when the machine is on and its link is up; it is not switched on from here."""
     state = await power_state(client)
     if state in (PowerState.ON, PowerState.STANDBY, PowerState.UNKNOWN):
         return
-    told(f"the machine is {state}: redirection begins when it is on")
+    on_progress(f"the machine is {state}: redirection begins when it is on")
     while await power_state(client) is not PowerState.ON:  # noqa: ASYNC110 - AMT sends no events
         await asyncio.sleep(ON_LOOK_S)
 

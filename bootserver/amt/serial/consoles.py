@@ -22,7 +22,7 @@ from bootserver.amt.control.redirection_switch import enable_redirection
 from bootserver.amt.errors import AmtError, failure_of
 from bootserver.amt.hosts import AmtHosts
 from bootserver.amt.redirection.serial_line import SerialLine, serial_over_lan
-from bootserver.amt.serial.terminal import COLUMNS, ROWS, Row, Terminal
+from bootserver.amt.serial.terminal import COLUMNS, ROWS, Row, SerialTerminal
 from bootserver.amt.types import AmtLogin
 from bootserver.errors import BootServerError
 
@@ -82,7 +82,7 @@ class SharedLine:
 
     def __init__(self, host: str) -> None:
         self.host = host
-        self.terminal = Terminal()
+        self.terminal = SerialTerminal()
         self.status = LineStatus(LineState.OPENING, f"AMT on {host} is asked for its serial line")
         self.viewers: set[Viewer] = set()
         self.line: SerialLine | None = None

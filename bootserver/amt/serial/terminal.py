@@ -53,7 +53,7 @@ _PALETTE = (  # to find the nearest of; static/console.css draws its own
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class StyledRun:
     """A text in one style: words such as `f1` (red), `b4` (on blue), `bold`, `under`, `italic`.
 
     `f0` to `f15` and `b0` to `b15` are the colours of ANSI; `fb` and `bi` what reverse video makes
@@ -64,10 +64,10 @@ class Run:
     style: str = ""
 
 
-Row = tuple[Run, ...]  # without the blanks at its end
+Row = tuple[StyledRun, ...]  # without the blanks at its end
 
 
-class Terminal:
+class SerialTerminal:
     """The screen, what has scrolled off its top, and what the terminal answers by itself."""
 
     def __init__(self) -> None:
@@ -128,20 +128,20 @@ class Terminal:
 
     def _row(self, y: int) -> Row:
         line = self._screen.buffer[y]
-        runs: list[Run] = []
+        runs: list[StyledRun] = []
         text, style = "", ""
         for x in range(COLUMNS):
             char = line[x]
             its = _style(char)
             if its != style:
                 if text:
-                    runs.append(Run(text, style))
+                    runs.append(StyledRun(text, style))
                 text, style = "", its
             text += char.data
         if not style:
             text = text.rstrip()
         if text:
-            runs.append(Run(text, style))
+            runs.append(StyledRun(text, style))
         return tuple(runs)
 
 
@@ -203,18 +203,18 @@ class _Unoffended:
 
 
 def _style(char: Char) -> str:
-    words: list[str] = []
+    labels: list[str] = []
     ink, ground = _number(char.fg), _number(char.bg)
     if char.bold and ink is not None and ink < 8:  # as the PC's own screen has it
         ink += 8
     if char.reverse:
-        words.append("fb" if ground is None else f"f{ground}")
-        words.append("bi" if ink is None else f"b{ink}")
+        labels.append("fb" if ground is None else f"f{ground}")
+        labels.append("bi" if ink is None else f"b{ink}")
     else:
-        words += [] if ink is None else [f"f{ink}"]
-        words += [] if ground is None else [f"b{ground}"]
+        labels += [] if ink is None else [f"f{ink}"]
+        labels += [] if ground is None else [f"b{ground}"]
     flags = {"bold": char.bold, "under": char.underscore, "italic": char.italics}
-    return " ".join([*words, *(word for word, is_set in flags.items() if is_set)])
+    return " ".join([*labels, *(word for word, is_set in flags.items() if is_set)])
 
 
 @cache

@@ -146,11 +146,13 @@ class BootConfiguration:
         for name in _TEXTS:
             if properties.get(name, self.settings[name]) != self.settings[name]:
                 raise schema_violation(f"{name} is what it is")
-        parameters = properties.get(_PARAMETERS, [])
-        given = int(properties.get("UefiBootNumberOfParams", ["0"])[0])
-        told = read_parameters(parameters[0]) if parameters else {}
-        if len(told) != given:
-            raise FaultError("wsman:InvalidParameter", f"{given} parameters told, {len(told)} sent")
+        encoded = properties.get(_PARAMETERS, [])
+        count = int(properties.get("UefiBootNumberOfParams", ["0"])[0])
+        parameters = read_parameters(encoded[0]) if encoded else {}
+        if len(parameters) != count:
+            raise FaultError(
+                "wsman:InvalidParameter", f"{count} parameters announced, {len(parameters)} sent"
+            )
         settings = self.settings | properties
         if self._source and _is_set(settings, "UseIDER"):
             raise FaultError("wsman:InvalidParameter", "UseIDER goes with no boot source")
@@ -221,16 +223,16 @@ class BootConfiguration:
             redirected = BootFrom.REDIRECTED_CD if is_cd else BootFrom.REDIRECTED_FLOPPY
             return ConfiguredBoot(redirected, use_sol=use_sol)
         if source is BootFrom.HTTPS:
-            told = read_parameters(self.settings.get(_PARAMETERS, [""])[0])
-            if not told.get(_URL_TYPE):
+            parameters = read_parameters(self.settings.get(_PARAMETERS, [""])[0])
+            if not parameters.get(_URL_TYPE):
                 return ConfiguredBoot()
             return ConfiguredBoot(
                 source,
                 RecoveryRequest(
-                    told[_URL_TYPE].decode(errors="replace"),
-                    told.get(_USE_ROOTS_TYPE) == b"\x01",
-                    told.get(_NAME_TYPE, b"").decode(errors="replace"),
-                    told.get(_PASSWORD_TYPE, b"").decode(errors="replace"),
+                    parameters[_URL_TYPE].decode(errors="replace"),
+                    parameters.get(_USE_ROOTS_TYPE) == b"\x01",
+                    parameters.get(_NAME_TYPE, b"").decode(errors="replace"),
+                    parameters.get(_PASSWORD_TYPE, b"").decode(errors="replace"),
                 ),
             )
         return ConfiguredBoot(source or BootFrom.DEFAULT, use_sol=use_sol)

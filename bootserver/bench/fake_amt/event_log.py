@@ -60,7 +60,7 @@ def recovery_downloaded(at_s: int) -> LogEvent:
 
 def recovery_failed(at_s: int, error: str) -> LogEvent:
     """One-Click Recovery has not: by what went wrong with the download."""
-    code = next((code for words, code in _RECOVERY_ERRORS.items() if words in error), 3)
+    code = next((code for text, code in _RECOVERY_ERRORS.items() if text in error), 3)
     return LogEvent(at_s, _PROGRESS, _RECOVERY_ERROR, _BIOS, bytes((0xAA, 0x30, code)), severity=16)
 
 

@@ -44,20 +44,20 @@ class HttpLogin:
         kind, _, rest = authorization.partition(" ")
         if kind.lower() != "digest":
             return ""
-        given = _parse_pairs(rest)
+        fields = _parse_pairs(rest)
         try:
-            nonce, count = given["nonce"], given["nc"]
+            nonce, count = fields["nonce"], fields["nc"]
             right = (
-                given["username"] == self._user
-                and given["realm"] == self.realm
-                and given["qop"] == "auth"
-                and given.get("algorithm", "MD5").upper() == "MD5"
-                and bool(given["cnonce"])
+                fields["username"] == self._user
+                and fields["realm"] == self.realm
+                and fields["qop"] == "auth"
+                and fields.get("algorithm", "MD5").upper() == "MD5"
+                and bool(fields["cnonce"])
                 and bool(re.fullmatch("[0-9a-f]{8}", count, re.IGNORECASE))
                 and secrets.compare_digest(
-                    given["response"].encode(),
+                    fields["response"].encode(),
                     md5_hex(
-                        f"{self._secret}:{nonce}:{count}:{given['cnonce']}:auth:"
+                        f"{self._secret}:{nonce}:{count}:{fields['cnonce']}:auth:"
                         + md5_hex(f"{method}:{path}")
                     ).encode(),
                 )

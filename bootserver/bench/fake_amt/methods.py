@@ -85,28 +85,28 @@ class Input:
 
 
 async def invoke(
-    state: DeviceState, hardware: Hardware, class_name: str, method: str, given: Input
+    state: DeviceState, hardware: Hardware, class_name: str, method: str, inputs: Input
 ) -> Properties:
     """What the method returns, its ReturnValue included; raises FaultError when there is none."""
     if (class_name, method) == ("CIM_PowerManagementService", "RequestPowerStateChange"):
-        return _returned(await _request_power(hardware, given))
+        return _returned(await _request_power(hardware, inputs))
     try:
         act = _METHODS[class_name, method]
     except KeyError:
         raise FaultError("wsa:ActionNotSupported", f"{class_name} has no {method}") from None
-    returned = act(state, given)
+    returned = act(state, inputs)
     if class_name == "AMT_RedirectionService":
         await hardware.listen(state.listener)
     return _returned(returned)
 
 
-async def put(state: DeviceState, hardware: Hardware, class_name: str, given: Input) -> None:
+async def put(state: DeviceState, hardware: Hardware, class_name: str, inputs: Input) -> None:
     """Change an instance; raises FaultError for a change that the device refuses."""
     try:
         change = _PUTS[class_name]
     except KeyError:
         raise FaultError("wsa:ActionNotSupported", f"{class_name} cannot be put") from None
-    change(state, given)
+    change(state, inputs)
     if class_name == "AMT_RedirectionService":
         await hardware.listen(state.listener)
 
@@ -115,14 +115,14 @@ def _returned(returned: Properties | int) -> Properties:
     return {"ReturnValue": str(returned)} if isinstance(returned, int) else returned
 
 
-async def _request_power(hardware: Hardware, given: Input) -> int:
-    given.only("PowerState", "ManagedElement", "Time", "TimeoutPeriod")
-    elements = given.references("ManagedElement", "CIM_ComputerSystem")
+async def _request_power(hardware: Hardware, inputs: Input) -> int:
+    inputs.only("PowerState", "ManagedElement", "Time", "TimeoutPeriod")
+    elements = inputs.references("ManagedElement", "CIM_ComputerSystem")
     # By its Name alone, too: so PyPI's amt has it.
     named = [{"CreationClassName": "CIM_ComputerSystem", **one.selectors} for one in elements]
     if named != [MANAGED_SYSTEM]:
         return INVALID_PARAMETER
-    return await hardware.request_power(given.number("PowerState"))
+    return await hardware.request_power(inputs.number("PowerState"))
 
 
 def _without_consent(state: DeviceState) -> int:
@@ -132,9 +132,9 @@ def _without_consent(state: DeviceState) -> int:
     return ACCESS_DENIED if state.consent.mode is ProvisioningMode.CLIENT else CONSENT_REQUIRED
 
 
-def _change_boot_order(state: DeviceState, given: Input) -> int:
-    given.only("Source")
-    sources = given.references("Source", "CIM_BootSourceSetting")
+def _change_boot_order(state: DeviceState, inputs: Input) -> int:
+    inputs.only("Source")
+    sources = inputs.references("Source", "CIM_BootSourceSetting")
     if refused := _without_consent(state):
         return refused
     if len(sources) > 1:
@@ -143,19 +143,19 @@ def _change_boot_order(state: DeviceState, given: Input) -> int:
     return state.boot.change_order(name, has_recovery=state.recovery_is_on)
 
 
-def _set_boot_config_role(state: DeviceState, given: Input) -> int:
-    given.only("BootConfigSetting", "Role")
-    settings = given.references("BootConfigSetting", "CIM_BootConfigSetting")
+def _set_boot_config_role(state: DeviceState, inputs: Input) -> int:
+    inputs.only("BootConfigSetting", "Role")
+    settings = inputs.references("BootConfigSetting", "CIM_BootConfigSetting")
     if refused := _without_consent(state):
         return refused
     if [setting.selectors for setting in settings] != [{"InstanceID": BOOT_CONFIGURATION}]:
         return INVALID_REFERENCE
-    return state.boot.set_role(given.number("Role"))
+    return state.boot.set_role(inputs.number("Role"))
 
 
-def _boot_service_state(state: DeviceState, given: Input) -> int:
-    given.only("RequestedState", "TimeoutPeriod")
-    requested = given.number("RequestedState")
+def _boot_service_state(state: DeviceState, inputs: Input) -> int:
+    inputs.only("RequestedState", "TimeoutPeriod")
+    requested = inputs.number("RequestedState")
     if not BOOT_SERVICE_NONE <= requested <= BOOT_SERVICE_ALL:
         return INVALID_PARAMETER
     if not state.has_recovery:
@@ -164,10 +164,10 @@ def _boot_service_state(state: DeviceState, given: Input) -> int:
     return OK
 
 
-def _redirection_state(state: DeviceState, given: Input) -> int:
-    given.only("RequestedState", "TimeoutPeriod")
+def _redirection_state(state: DeviceState, inputs: Input) -> int:
+    inputs.only("RequestedState", "TimeoutPeriod")
     try:
-        requested = RedirectionSetting(given.number("RequestedState"))
+        requested = RedirectionSetting(inputs.number("RequestedState"))
     except ValueError:
         return INVALID_PARAMETER
     # By which value firmware says so, is not known: this is our guess.
@@ -179,9 +179,9 @@ def _redirection_state(state: DeviceState, given: Input) -> int:
     return OK
 
 
-def _os_power(state: DeviceState, given: Input) -> int:
-    given.only("OSPowerSavingState", "ManagedElement", "Time", "TimeoutPeriod")
-    requested = given.number("OSPowerSavingState")
+def _os_power(state: DeviceState, inputs: Input) -> int:
+    inputs.only("OSPowerSavingState", "ManagedElement", "Time", "TimeoutPeriod")
+    requested = inputs.number("OSPowerSavingState")
     if requested not in (2, 3):
         return INVALID_PARAMETER
     if requested == 2 and state.power is SystemState.MODERN_STANDBY:
@@ -189,39 +189,39 @@ def _os_power(state: DeviceState, given: Input) -> int:
     return OK
 
 
-def _start_opt_in(state: DeviceState, given: Input) -> int:
-    given.only()
+def _start_opt_in(state: DeviceState, inputs: Input) -> int:
+    inputs.only()
     return state.consent.start(powered_on=state.is_on)
 
 
-def _send_opt_in(state: DeviceState, given: Input) -> int:
-    given.only("OptInCode")
-    return state.consent.send(given.text("OptInCode"))
+def _send_opt_in(state: DeviceState, inputs: Input) -> int:
+    inputs.only("OptInCode")
+    return state.consent.send(inputs.text("OptInCode"))
 
 
-def _cancel_opt_in(state: DeviceState, given: Input) -> int:
-    given.only()
+def _cancel_opt_in(state: DeviceState, inputs: Input) -> int:
+    inputs.only()
     state.boot.clear()  # what was set up under the consent lapses with it
     return state.consent.cancel()
 
 
-def _kvm_state(state: DeviceState, given: Input) -> int:
-    given.only("RequestedState", "TimeoutPeriod")
-    requested = given.number("RequestedState")
+def _kvm_state(state: DeviceState, inputs: Input) -> int:
+    inputs.only("RequestedState", "TimeoutPeriod")
+    requested = inputs.number("RequestedState")
     if requested not in (2, 3):
         return INVALID_PARAMETER
     state.kvm_enabled = requested == 2
     return OK
 
 
-def _first_record(state: DeviceState, given: Input) -> Properties:
-    given.only()
+def _first_record(state: DeviceState, inputs: Input) -> Properties:
+    inputs.only()
     return {"IterationIdentifier": "1", "ReturnValue": "0" if state.events else "2"}
 
 
-def _records(state: DeviceState, given: Input) -> Properties:
-    given.only("IterationIdentifier", "MaxReadRecords")
-    first, most = given.number("IterationIdentifier"), given.number("MaxReadRecords")
+def _records(state: DeviceState, inputs: Input) -> Properties:
+    inputs.only("IterationIdentifier", "MaxReadRecords")
+    first, most = inputs.number("IterationIdentifier"), inputs.number("MaxReadRecords")
     if not 1 <= most <= _RECORDS_LIMIT or not 1 <= first <= len(state.events):
         return {"ReturnValue": "2"}
     newest_first = state.events[::-1]
@@ -235,10 +235,10 @@ def _records(state: DeviceState, given: Input) -> Properties:
     }
 
 
-def _add_root(state: DeviceState, given: Input) -> Properties | int:
-    given.only("CertificateBlob")
+def _add_root(state: DeviceState, inputs: Input) -> Properties | int:
+    inputs.only("CertificateBlob")
     try:
-        der = base64.b64decode(given.text("CertificateBlob"), validate=True)
+        der = base64.b64decode(inputs.text("CertificateBlob"), validate=True)
         x509.load_der_x509_certificate(der)
     except (binascii.Error, ValueError):
         return 36  # AMT status 0x24: invalid parameter
@@ -250,11 +250,11 @@ def _add_root(state: DeviceState, given: Input) -> Properties | int:
     return {"CreatedCertificate": created, "ReturnValue": "0"}
 
 
-def _put_boot_settings(state: DeviceState, given: Input) -> None:
+def _put_boot_settings(state: DeviceState, inputs: Input) -> None:
     if state.consent.is_missing:
         raise FaultError("wsman:AccessDenied", "user consent is required")
     texts: dict[str, list[str]] = {}
-    for name, values in given.values.items():
+    for name, values in inputs.values.items():
         texts[name] = [value for value in values if isinstance(value, str)]
         if len(texts[name]) != len(values):
             raise schema_violation(f"{name} is no reference")
@@ -269,10 +269,10 @@ def _put_boot_settings(state: DeviceState, given: Input) -> None:
     state.boot.put(texts)
 
 
-def _put_redirection(state: DeviceState, given: Input) -> None:
+def _put_redirection(state: DeviceState, inputs: Input) -> None:
     if state.spec.wsman_manners.listener_follows_state:
         raise schema_violation("AMT_RedirectionService cannot be put")
-    listener, enabled = given.text("ListenerEnabled"), given.number("EnabledState")
+    listener, enabled = inputs.text("ListenerEnabled"), inputs.number("EnabledState")
     if listener not in ("true", "false") or enabled not in list(RedirectionSetting):
         raise schema_violation(f"ListenerEnabled {listener}, EnabledState {enabled}")
     if enabled & ~state.spec.mebx:
@@ -281,20 +281,20 @@ def _put_redirection(state: DeviceState, given: Input) -> None:
     state.redirection = RedirectionSetting(enabled)
 
 
-def _put_opt_in(state: DeviceState, given: Input) -> None:
+def _put_opt_in(state: DeviceState, inputs: Input) -> None:
     if state.consent.mode is ProvisioningMode.CLIENT:
         raise FaultError("wsman:AccessDenied", "client control mode always asks for consent")
     try:
-        state.consent.policy = OptInRequired(given.number("OptInRequired"))
+        state.consent.policy = OptInRequired(inputs.number("OptInRequired"))
     except ValueError as err:
         raise schema_violation(str(err)) from err
 
 
-def _put_kvm_settings(state: DeviceState, given: Input) -> None:
-    password = given.values.get("RFBPassword", ())
+def _put_kvm_settings(state: DeviceState, inputs: Input) -> None:
+    password = inputs.values.get("RFBPassword", ())
     if password and (len(password) != 1 or len(str(password[0])) != 8):
         raise FaultError("wsman:InvalidParameter", "RFBPassword has exactly 8 characters")
-    if given.values.get("Is5900PortEnabled") == ["true"] and state.spec.major >= 12:
+    if inputs.values.get("Is5900PortEnabled") == ["true"] and state.spec.major >= 12:
         raise FaultError("wsman:InvalidParameter", "there is no port 5900 any more")
     if password:
         state.kvm_password = str(password[0])

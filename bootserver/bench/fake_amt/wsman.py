@@ -133,8 +133,8 @@ class WsmanPort:
                 return soap.instance(class_name, instance_of(state, class_name, request.selectors))
             case soap.PUT:
                 instance_of(state, class_name, request.selectors)
-                given = _input(request, class_name)
-                await put(state, self._hardware, class_name, given)
+                inputs = _input(request, class_name)
+                await put(state, self._hardware, class_name, inputs)
                 return soap.instance(class_name, instance_of(state, class_name, request.selectors))
             case soap.ENUMERATE:
                 return self._enumerate(request)
@@ -144,8 +144,8 @@ class WsmanPort:
         if request.action != f"{uri_of(class_name)}/{method}":
             raise FaultError("wsa:ActionNotSupported", request.action)
         instance_of(state, class_name, request.selectors)
-        given = _input(request, f"{method}_INPUT")
-        output = await invoke(state, self._hardware, class_name, method, given)
+        inputs = _input(request, f"{method}_INPUT")
+        output = await invoke(state, self._hardware, class_name, method, inputs)
         return soap.output(method, output)
 
     def _enumerate(self, request: Request) -> str:

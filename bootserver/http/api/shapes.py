@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from bootserver.amt.boot.progress import Doing
+from bootserver.amt.boot.progress import BootStep
 from bootserver.amt.control.facts import ConsentPolicy, ConsentState, ControlMode
 from bootserver.amt.types import BootMethod, PowerAction, PowerState
 from bootserver.model import BootPhase, EntryKind, Firmware, StubFormat, TransferEnd
@@ -369,7 +369,7 @@ class AmtBoot(Shape):
     image: str
     asked: BootMethod
     taken: BootMethod | None
-    doing: Doing
+    doing: BootStep
     sentence: str
     expected: AmtExpectation
     boot: str
