@@ -1,8 +1,8 @@
-"""Which machines are told to boot otherwise the next time: a record that outlives a crash.
+"""Which machines will boot otherwise the next time: a record that outlives a crash.
 
-A file per host in the state directory, made before the machine is told and deleted once that has
-been used or taken back. The process that made it holds a lock on it, which ends with the process
-however that ends: a record that no process holds is left over.
+There is a file per host in the state directory. It is made before the machine is armed, and deleted
+once that has been used or taken back. The process that made it holds a lock on it, which ends with
+the process however that ends: a record that no process holds is left over.
 """
 
 from __future__ import annotations

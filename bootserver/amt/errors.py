@@ -8,7 +8,7 @@ from bootserver.errors import BootServerError
 
 
 class AmtError(BootServerError):
-    """Intel AMT on some machine cannot be used as asked."""
+    """Intel AMT on a machine cannot be used as asked."""
 
 
 class AmtAnswerError(AmtError):
@@ -32,11 +32,11 @@ class AmtRefusedError(AmtError):
 
 
 class AmtConsentRequiredError(AmtRefusedError):
-    """Somebody at the machine has to consent first, by the code on its screen."""
+    """A user at the machine has to consent first, by the code on its screen."""
 
 
 class AmtUnreachableError(AmtError):
-    """Nobody answers there, or the connection was lost before anything was asked for."""
+    """Nothing answers there, or the connection was lost before anything was asked for."""
 
 
 class AmtWrongTransportError(AmtUnreachableError):
@@ -52,7 +52,7 @@ class AmtCertificateError(AmtError):
 
 
 class AmtOverloadedError(AmtError):
-    """AMT answers that it cannot answer now (HTTP 503 and its kin): nothing was done."""
+    """AMT answers that it cannot answer now (HTTP 503 or alike): nothing was done."""
 
 
 class AmtWrongPasswordError(AmtError):

@@ -1,6 +1,6 @@
 """Whether the machine at the other end of a connection is the one that is meant, and speaks TLS.
 
-AMT makes its own certificate unless somebody gives it one, so trust is mostly a pin. WS-MAN and
+AMT makes its own certificate unless it is given one, so trust is mostly a pin. WS-MAN and
 redirection show the same certificate: what was pinned by the one counts for the other.
 """
 
@@ -90,7 +90,7 @@ def changed_certificate(host: str) -> AmtCertificateError:
     """The error for a certificate that is not the pinned one."""
     return AmtCertificateError(
         f"AMT on {host} shows another certificate than before",
-        hint="if AMT was provisioned anew, forget the pin; if not, somebody listens in",
+        hint="if AMT was provisioned anew, forget the pin; if not, the connection is spied on",
     )
 
 
@@ -164,7 +164,7 @@ def _handshake_types(received: bytes | bytearray) -> set[int]:
 async def wrong_transport(
     host: str, other_port: int, *, tls: bool, timeout_s: float
 ) -> AmtWrongTransportError | None:
-    """The error for a port where nobody is, if the one with TLS (or without) listens instead.
+    """The error for a closed port, if the one with TLS (or without) listens instead.
 
     `tls` is what was asked for. We never change over by ourselves.
     """
@@ -185,7 +185,7 @@ async def wrong_transport(
 
 
 def reason(err: Exception) -> str:
-    """The system's words where there are some."""
+    """The system's text where there is one."""
     match err:
         case TimeoutError():
             return "it took too long"

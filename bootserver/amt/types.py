@@ -1,4 +1,4 @@
-"""What people say to AMT: a login, what is to be done with the power, a way to boot.
+"""The types in which people and programs speak of AMT: login, power, way to boot.
 
 Of the standard library only, since every command of the command line has to read it.
 """
@@ -11,7 +11,7 @@ from enum import StrEnum
 
 @dataclass(frozen=True, slots=True)
 class AmtLogin:
-    """What somebody gives for this one time, over what is configured; "" and None: nothing."""
+    """A login for this one time, over what is configured; "" and None: as configured."""
 
     user: str = ""
     password: str = field(default="", repr=False)
@@ -33,7 +33,7 @@ class PowerState(StrEnum):
 class PowerAction(StrEnum):
     """What can be asked for. `shutdown`, `restart`, `sleep` and `hibernate` need the system's help.
 
-    `boot` starts the firmware, whatever the state: a reset if it is on, power-on if not.
+    `boot` starts the firmware in any state: a reset if it is on, power-on if not.
     """
 
     BOOT = "boot"

@@ -259,7 +259,7 @@ def test_put_may_be_answered_with_nothing() -> None:
         (
             "AddTrustedRootCertificate",
             23,
-            "AMT refused AddTrustedRootCertificate: there is no room for more (ReturnValue 23)",
+            "AMT refused AddTrustedRootCertificate: there is no space for more (ReturnValue 23)",
         ),
         ("Other", 1, "AMT refused Other: for a reason unknown (ReturnValue 1)"),
         (

@@ -68,7 +68,7 @@ async def test_amt_that_lists_nothing_tells_of_a_duplicate() -> None:
     [
         (LOST, AmtInDoubtError, "AddTrustedRootCertificate was sent"),
         (returns(0x80F), AmtRefusedError, "invalid certificate"),
-        (returns(0x17), AmtRefusedError, "no room for more"),
+        (returns(0x17), AmtRefusedError, "no space for more"),
     ],
 )
 async def test_what_amt_does_not_have_in_the_end_is_an_error(

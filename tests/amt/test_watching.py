@@ -10,15 +10,12 @@ import pytest
 from bootserver.amt.boot.progress import BootFailedError, NoCallError, NoReadsError
 from bootserver.amt.boot.watching import (
     BootSigns,
-    WatchLimits,
     has_handed_over,
     judge,
     what_goes_on,
 )
 from bootserver.amt.errors import Failure, RedirectionError, failure_of
 from bootserver.model import BootPhase, BootSession
-
-LIMITS = WatchLimits(no_reads_s=90, silence_s=300)
 
 
 def seen(phase: BootPhase = BootPhase.POWERED, **values: Any) -> BootSigns:
@@ -37,7 +34,7 @@ def seen(phase: BootPhase = BootPhase.POWERED, **values: Any) -> BootSigns:
 
 
 def judged(looked: BootSigns, *, enforces_secure_boot: bool = False) -> None:
-    judge(looked, LIMITS, enforces_secure_boot=enforces_secure_boot)
+    judge(looked, no_reads_s=90, enforces_secure_boot=enforces_secure_boot)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The boots over AMT that this server runs: some at once, each watched by whoever wants to."""
+"""The boots over AMT that this server runs: some at once, each watched by any number of clients."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class HostIsBusyError(AmtError):
 
 
 class NoCodeWantedError(AmtError):
-    """Nobody waits for a consent code."""
+    """No consent code is awaited."""
 
 
 class TooManyBootsError(AmtError):
-    """More boots are waiting than anybody could have meant."""
+    """More boots are waiting than any site has machines for."""
 
 
 class AmtBoots:
@@ -81,7 +81,9 @@ class AmtBoots:
             secrets.token_hex(6), order.host, order.image, order.method, clock.now()
         )
         self._publish(progress)
-        self._forget_old()
+        ended = [boot.id for boot in self._boots.values() if not boot.is_active]
+        for boot_id in ended[:-ENDED_KEPT]:
+            del self._boots[boot_id]
         boot = RemoteBoot(order, self._parts, self._turns, progress, self._publish)
         task = asyncio.create_task(self._run(boot), name=f"amt-boot-{progress.id}")
         self._running[progress.id] = (boot, task)
@@ -165,8 +167,3 @@ class AmtBoots:
     def _publish(self, progress: BootProgress) -> None:
         self._boots[progress.id] = progress
         self._bus.publish({"type": "amt_boot", "amt_boot": progress.as_json()})
-
-    def _forget_old(self) -> None:
-        ended = [boot.id for boot in self._boots.values() if not boot.is_active]
-        for boot_id in ended[:-ENDED_KEPT]:
-            del self._boots[boot_id]

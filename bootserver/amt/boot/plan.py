@@ -40,8 +40,8 @@ def order_for_machine(config: Config, image_id: str, host: str, facts: AmtFacts)
 def known_network(network: WiredNetwork | None) -> NetworkSpec:
     """The address that AMT has, tried before DHCP; just DHCP where AMT tells none that can be used.
 
-    AMT shares the host's address. Nobody else has it while the host's system does not run, and
-    that does not once the stub does.
+    AMT shares the host's address. It is free while the host's system does not run, and that system
+    does not run while the stub does.
     """
     if network is None or not network.address or not network.netmask or not network.mac:
         return DHCP

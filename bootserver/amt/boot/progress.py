@@ -1,4 +1,4 @@
-"""What a boot over AMT is doing, as data: for whoever watches it, and for the end of it."""
+"""What a boot over AMT is doing, and how it ended, as data for the API and its clients."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class BootStep(StrEnum):
     WAITING = "waiting"  # for its turn
     PROBING = "probing"
     PREPARING = "preparing"
-    CONSENT = "consent"  # somebody at the machine is to tell the code on its screen
+    CONSENT = "consent"  # a user at the machine reads out the code on its screen
     ATTACHING = "attaching"
     POWERING = "powering"
     WATCHING = "watching"
-    ATTACHED = "attached"  # as asked: the drive stays until somebody takes it away
+    ATTACHED = "attached"  # as asked: the drive stays until it is taken away
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -88,7 +88,7 @@ class NoReadsError(AmtError):
 
 
 class NoCallError(AmtError):
-    """The machine has read the stub, or was told where it is, and its stub does not call."""
+    """The machine has read the stub, or knows its URL, and its stub does not call."""
 
 
 class BootFailedError(AmtError):

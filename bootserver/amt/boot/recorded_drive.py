@@ -71,7 +71,7 @@ class RecordedDrive:
         return self._closed.done()
 
     def require_open(self) -> None:
-        """Raises RedirectionError if the session has ended, whoever ended it."""
+        """Raises RedirectionError if the session has ended, from either side."""
         if self._closed.done() and not self._closed.cancelled():
             self._closed.result()
             raise RedirectionError(

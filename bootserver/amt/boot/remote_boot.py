@@ -19,15 +19,12 @@ from bootserver.amt.boot.progress import BootProgress, BootStep, NoCallError
 from bootserver.amt.boot.recorded_drive import RecordedDrive
 from bootserver.amt.boot.turns import Turns
 from bootserver.amt.boot.watching import (
-    SILENCE_S,
     BootSigns,
-    WatchLimits,
     has_handed_over,
     judge,
     what_goes_on,
 )
 from bootserver.amt.control.boot_options import (
-    Armed,
     boot_from_https,
     boot_from_redirected_cd,
 )
@@ -117,7 +114,7 @@ class RemoteBoot:
 
     @property
     def wants_code(self) -> bool:
-        """True while somebody at the machine is to tell the code on its screen."""
+        """True while the code on the machine's screen is awaited."""
         return self._consent.is_open
 
     def give_code(self, code: str) -> None:
@@ -185,7 +182,7 @@ class RemoteBoot:
         return BootPlan(image, method, forecasts, stub, stub_plan)
 
     async def _get_consent(self, client: WsmanClient, facts: AmtFacts) -> None:
-        """Have somebody at the machine agree, where AMT demands that."""
+        """Have a user at the machine consent, where AMT demands that."""
         if not facts.consent_needed:
             return
         if not self._order.attended:
@@ -241,9 +238,9 @@ class RemoteBoot:
                         client, facts, enforce_secure_boot=self._loaders_are_signed
                     ),
                     lambda: drive.reads > 0,
-                ) as armed:
+                ) as enforced:
                     await self._start(client, facts, session)
-                    await self._watch(session, plan, armed, drive)
+                    await self._watch(session, plan, drive, enforces_secure_boot=enforced)
                 await self._settle(plan, drive)
             finally:
                 self._look_at(drive)
@@ -299,10 +296,10 @@ class RemoteBoot:
             lambda: boot_from_https(
                 client, facts, url, enforce_secure_boot=self._loaders_are_signed
             ),
-        ) as armed:
+        ) as enforced:
             try:
                 await self._start(client, facts, session)
-                await self._watch(session, plan, armed, None)
+                await self._watch(session, plan, None, enforces_secure_boot=enforced)
             except NoCallError as err:
                 raise await _with_the_events(err, client, began_at) from err
 
@@ -314,7 +311,7 @@ class RemoteBoot:
         return stub.signing.pair is not None or stub.shim is not None
 
     async def _start(self, client: WsmanClient, facts: AmtFacts, session: BootSession) -> None:
-        """Start the firmware, which finds what the boot was told."""
+        """Start the firmware, which finds the boot options."""
         self._powers("the machine is started")
         change = await request_power(client, PowerAction.BOOT)
         self._parts.ledger.advance(
@@ -322,10 +319,15 @@ class RemoteBoot:
         )
 
     async def _watch(
-        self, session: BootSession, plan: BootPlan, armed: Armed, drive: RecordedDrive | None
+        self,
+        session: BootSession,
+        plan: BootPlan,
+        drive: RecordedDrive | None,
+        *,
+        enforces_secure_boot: bool,
     ) -> None:
         """Returns at the hand-off, or when the disc is read directly; raises when hope is gone."""
-        limits = WatchLimits(self._parts.config.amt.no_reads_s, SILENCE_S)
+        no_reads_s = self._parts.config.amt.no_reads_s
         powered_at = moved_at = monotonic()
         last: tuple[object, ...] = ()
         while True:
@@ -347,13 +349,16 @@ class RemoteBoot:
                 redirected=drive is not None,
             )
             if has_handed_over(signs):
-                self._change(sentence=_how_it_went(session))
+                sentence = (
+                    f"{session.image} runs from memory: the machine needs nothing more from here"
+                )
+                self._change(sentence=sentence)
                 return
             if plan.method is BootMethod.DIRECT and signs.reads:
                 ledger.advance(session.key, BootPhase.HANDED_OFF, "the disc's own loader reads it")
                 self._change(sentence="the machine boots from the redirected disc")
                 return
-            judge(signs, limits, enforces_secure_boot=armed.enforces_secure_boot)
+            judge(signs, no_reads_s, enforces_secure_boot=enforces_secure_boot)
             if drive is not None:
                 drive.require_open()
                 self._look_at(drive)
@@ -410,7 +415,3 @@ async def _with_the_events(
     if newest is None:
         return err
     return NoCallError(f"{err.message}; AMT's log says last: {newest.text}", hint=err.hint)
-
-
-def _how_it_went(session: BootSession) -> str:
-    return f"{session.image} runs from memory: the machine needs nothing more from here"

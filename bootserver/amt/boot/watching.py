@@ -1,4 +1,4 @@
-"""What a watched boot has come to: pure; what was seen goes in, a verdict comes out."""
+"""Whether there is hope for a watched boot. Pure: signs go in, a verdict comes out."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from bootserver.model import BootPhase, BootSession
 from bootserver.sessions.tracker import BAD_ENDS, is_before
 
 # A machine that has read its stub calls within seconds; firmware, memory training and DHCP on
-# several cards can take minutes. After so long without any sign of life a script is told so.
+# several cards can take minutes. After so long without any sign of life the boot has failed.
 SILENCE_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
 class BootSigns:
-    """What is to be seen of a boot at one moment."""
+    """The signs of a boot at one moment."""
 
     session: BootSession
     reads: int  # of the redirected drive, since power-on
@@ -23,14 +23,6 @@ class BootSigns:
     since_power_s: float
     silent_s: float  # since the last read, reset, phase or byte
     redirected: bool = True  # False: no drive, One-Click Recovery
-
-
-@dataclass(frozen=True, slots=True)
-class WatchLimits:
-    """How long what may take."""
-
-    no_reads_s: float
-    silence_s: float
 
 
 def has_handed_over(signs: BootSigns) -> bool:
@@ -43,7 +35,7 @@ def has_handed_over(signs: BootSigns) -> bool:
     )
 
 
-def judge(signs: BootSigns, limits: WatchLimits, *, enforces_secure_boot: bool) -> None:
+def judge(signs: BootSigns, no_reads_s: float, *, enforces_secure_boot: bool) -> None:
     """Nothing while there is hope; the error that ends the watching when there is none."""
     session = signs.session
     if session.phase in BAD_ENDS:
@@ -53,9 +45,9 @@ def judge(signs: BootSigns, limits: WatchLimits, *, enforces_secure_boot: bool) 
         )
     called = not is_before(session, BootPhase.STUB_STARTED)
     if signs.redirected and not signs.reads and not called:
-        if signs.since_power_s >= limits.no_reads_s:
-            raise _no_reads(signs, limits, enforces_secure_boot=enforces_secure_boot)
-    elif signs.silent_s >= limits.silence_s:
+        if signs.since_power_s >= no_reads_s:
+            raise _no_reads(signs, no_reads_s, enforces_secure_boot=enforces_secure_boot)
+    elif signs.silent_s >= SILENCE_S:
         if called:
             raise BootFailedError(
                 f"the machine has shown no sign of life for {signs.silent_s:.0f} s: "
@@ -66,7 +58,7 @@ def judge(signs: BootSigns, limits: WatchLimits, *, enforces_secure_boot: bool) 
 
 
 def what_goes_on(signs: BootSigns) -> str:
-    """A sentence for whoever watches."""
+    """What happens now, as a sentence."""
     session = signs.session
     trouble = session.stalled or session.error
     if trouble:
@@ -83,8 +75,8 @@ def what_goes_on(signs: BootSigns) -> str:
     return "the machine starts" if signs.resets or signs.since_power_s < 10 else "no reads yet"
 
 
-def _no_reads(signs: BootSigns, limits: WatchLimits, *, enforces_secure_boot: bool) -> NoReadsError:
-    after = f"within {limits.no_reads_s:.0f} s"
+def _no_reads(signs: BootSigns, no_reads_s: float, *, enforces_secure_boot: bool) -> NoReadsError:
+    after = f"within {no_reads_s:.0f} s"
     if enforces_secure_boot:
         return NoReadsError(
             f"the machine has read nothing of the redirected CD {after}, and Secure Boot is "

@@ -1,1 +1,1 @@
-"""What AMT can be asked and told over WS-MAN: a function for each."""
+"""Reading and changing a machine's AMT over WS-MAN."""

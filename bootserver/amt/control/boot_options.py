@@ -1,9 +1,14 @@
 """Tell AMT what the machine boots next, once. The power is the caller's; nothing resets here.
 
-The order of the steps is the one that real firmware takes: read the settings, drop the boot
-order, write the settings, mark the configuration for the next boot only, and last the boot order
-again. Options that are set and not used stay for whatever boot comes next, so when a step fails
-they are taken back (`clear_boot_options`). `AmtHosts.arming` does that for a boot that is given up.
+The order of the steps is the one that real firmware takes:
+
+1. read the settings, and drop the boot order;
+2. write the settings;
+3. mark the configuration for the next boot only;
+4. give the boot order.
+
+Options that are set and not used stay for the next boot of any kind. So when a step fails they are
+taken back (`clear_boot_options`). `AmtHosts.arming` does that for a boot that is given up.
 """
 
 from __future__ import annotations
@@ -12,7 +17,6 @@ import asyncio
 import base64
 import struct
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass
 
 from bootserver.amt.control.facts import AmtFacts, ControlMode
 from bootserver.amt.control.probe import HTTPS_BOOT_SOURCE, RECOVERY_ON
@@ -78,20 +82,13 @@ _READ_ONLY = (
 )
 
 
-@dataclass(frozen=True)
-class Armed:
-    """What the next boot is told. Where Secure Boot is enforced, only signed loaders start."""
-
-    enforces_secure_boot: bool
-
-
 async def boot_from_redirected_cd(
     client: WsmanClient, facts: AmtFacts, *, enforce_secure_boot: bool
-) -> Armed:
-    """The next boot is from the CD of our redirection session, which is to be open already.
+) -> bool:
+    """Boot next from the CD of our redirection session, which is open already.
 
-    Secure Boot stays enforced where AMT may not switch it off, whatever was asked for: the
-    result tells. Raises AmtConsentRequiredError, or AmtRefusedError with a sentence.
+    Returns whether Secure Boot is enforced: it stays so where AMT may not switch it off. Raises
+    AmtConsentRequiredError, or AmtRefusedError with a sentence.
     """
     if facts.boot is not None and facts.boot.ider is False:
         raise AmtRefusedError("this machine's AMT cannot boot from a redirected CD")
@@ -103,7 +100,7 @@ async def boot_from_redirected_cd(
     }
     # No boot source: AMT refuses one beside redirection.
     await _arm(client, changes, source=None, facts=facts, adds={"UseIDER", "IDERBootDevice"})
-    return Armed(enforced)
+    return enforced
 
 
 async def boot_target(client: WsmanClient, target: BootTarget) -> None:
@@ -122,12 +119,12 @@ async def boot_target(client: WsmanClient, target: BootTarget) -> None:
 
 async def boot_from_https(
     client: WsmanClient, facts: AmtFacts, url: str, *, enforce_secure_boot: bool
-) -> Armed:
-    """The next boot is from an HTTPS URL, by One-Click Recovery, which is switched on if need be.
+) -> bool:
+    """Boot next from an HTTPS URL, by One-Click Recovery, which is switched on if need be.
 
-    The BIOS trusts the server by the root certificates in AMT. As for `boot_from_redirected_cd`; no
-    redirection session is needed. Where AMT refuses to switch Secure Boot off for it, Secure Boot
-    stays enforced. Raises AmtError where AMT cannot carry the URL.
+    The BIOS trusts the server by the root certificates in AMT. Returns and raises as
+    `boot_from_redirected_cd` does. Secure Boot stays enforced also where AMT refuses to switch it
+    off for this. Raises AmtError where AMT cannot carry the URL.
     """
     parameters = recovery_parameters(url)
     if not facts.recovery.ready:
@@ -142,11 +139,11 @@ async def boot_from_https(
         "UefiBootParametersArray": base64.b64encode(b"".join(parameters)).decode(),
     }
 
-    async def arm(enforced: bool) -> Armed:
+    async def arm(enforced: bool) -> bool:
         changes = recovery | {"EnforceSecureBoot": enforced}
         adds = {"UefiBootParametersArray"}
         await _arm(client, changes, source=HTTPS_BOOT_SOURCE, facts=facts, adds=adds)
-        return Armed(enforced)
+        return enforced
 
     enforced = _enforced(facts, enforce_secure_boot)
     try:
@@ -171,7 +168,7 @@ _URL_BYTES_MAX = 300
 
 
 def recovery_parameters(url: str) -> list[bytes]:
-    """What the BIOS is told: where to fetch, to trust AMT's roots, and its own timeout.
+    """What goes to the BIOS: where to fetch, to trust AMT's roots, and its own timeout.
 
     Raises AmtError where AMT cannot carry the URL.
     """
@@ -189,7 +186,7 @@ def recovery_parameters(url: str) -> list[bytes]:
 
 
 async def clear_boot_options(client: WsmanClient) -> None:
-    """The next boot is an ordinary one again, as if nobody had asked for another.
+    """The next boot is an ordinary one again, as if no other had been asked for.
 
     All steps are tried, for each helps; the first that failed is the error.
     """
@@ -238,7 +235,7 @@ async def _arm(
             await _take_back(client)
         if _wants_consent(err, facts):
             raise AmtConsentRequiredError(
-                "AMT lets nobody boot this machine from afar before a user there has consented",
+                "AMT boots this machine from afar only after a user there has consented",
                 return_value=_ACCESS_DENIED,
                 hint="ask for the code on the machine's screen",
             ) from err

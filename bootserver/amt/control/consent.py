@@ -1,6 +1,6 @@
 """User consent: have AMT show a code on the machine's screen, and tell AMT what it was.
 
-The code is valid for some two minutes, the consent for as long as a redirection session is open
+The code is valid for some two minutes. The consent is valid while a redirection session is open,
 and some two minutes more. All of it needs a person who looks at the screen.
 """
 
@@ -27,7 +27,7 @@ from bootserver.errors import BootServerError
 CODE_DIGITS = 6
 CONSENT_S = 300.0  # AMT shows its code for so long at most
 TRIES = 3
-PROMPT = "AMT shows a code on the machine's screen: have somebody there read it out"
+PROMPT = "AMT shows a code on the machine's screen: have a person there read it out"
 _WAITING = (ConsentState.REQUESTED, ConsentState.DISPLAYED)
 
 

@@ -1,8 +1,8 @@
-"""AMT's event log, where the firmware and One-Click Recovery say what happened, in words.
+"""AMT's event log, where the firmware and One-Click Recovery say what happened, as text.
 
 One record of AMT_MessageLog is 21 bytes (a PET trap's fields, IPMI 2.0 tables 42-3 and 43-13):
 | offset | size | meaning |
-| 0 | 4 | seconds since 1970, UTC, little-endian; FFFFFFFFh: nobody knows |
+| 0 | 4 | seconds since 1970, UTC, little-endian; FFFFFFFFh: unknown |
 | 4 | 1 | device address |
 | 5 | 1 | sensor type: what kind of thing it was about |
 | 6 | 1 | event type |
@@ -281,7 +281,7 @@ def _records(page: Instance | None) -> list[bytes]:
 
 
 def decode_record(record: bytes) -> AmtEvent:
-    """The record in words; one that nobody understands says so, with its bytes."""
+    """The record as text; an unknown one is shown by its bytes."""
     if len(record) != RECORD_BYTES:
         return AmtEvent(None, Severity.UNSPECIFIED, "?", f"unreadable record: {record.hex()}")
     seconds, _, sensor, _, offset, _, severity, _, entity, _, data = _RECORD.unpack(record)
@@ -310,7 +310,7 @@ def _text(sensor: int, offset: int, data: bytes) -> str:
         case 5, 0:
             return "the case was opened"
         case 6, _:
-            return f"{data[1] | data[2] << 8} logins failed: somebody may be guessing passwords"
+            return f"{data[1] | data[2] << 8} logins failed: passwords may be being guessed"
         case 15, _:
             return _firmware_text(offset, data)
         case 18, _ if data[0] == _INTELS_OWN:

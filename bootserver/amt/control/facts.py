@@ -63,7 +63,7 @@ class Kvm:
 
 @dataclass(frozen=True)
 class BootCapabilities:
-    """What the machine's firmware can be told to boot; None where AMT does not say."""
+    """What the machine's firmware can be made to boot; None where AMT does not say."""
 
     ider: bool | None
     sol: bool | None
@@ -76,7 +76,7 @@ class BootCapabilities:
 
 @dataclass(frozen=True)
 class Recovery:
-    """Whether One-Click Recovery can boot from HTTPS, and in words what stands in the way.
+    """Whether One-Click Recovery can boot from HTTPS, and as text what stands in the way.
 
     `switched_on` is a switch of AMT's own, which `boot_from_https` turns.
     """
@@ -139,9 +139,9 @@ class AmtFacts:
         return self.control_mode is ControlMode.CLIENT or self.consent_policy is ConsentPolicy.ALL
 
     def as_json(self) -> dict[str, Any]:
-        """These facts by their names, the nested ones as objects, enums as their words.
+        """These facts by their names, the nested ones as objects, enums as their values.
 
-        Besides, `recovery` has `ready`, and `consent_needed` is told. Unknown is null.
+        Besides, `recovery` has `ready`, and there is `consent_needed`. Unknown is null.
         """
         shape = asdict(self)
         shape["recovery"] = {"ready": self.recovery.ready, **shape["recovery"]}

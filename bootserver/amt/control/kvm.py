@@ -33,11 +33,17 @@ async def enable_kvm(client: WsmanClient, rfb_password: str) -> KvmAddress:
     """
     _check_password(rfb_password)
     if not await _is_enabled(client):
-        await _enable(client)
+        try:
+            await client.invoke(
+                "CIM_KVMRedirectionSAP", "RequestStateChange", {"RequestedState": _ENABLE}
+            )
+        except AmtInDoubtError:
+            if not await _is_enabled(client):
+                raise
     settings = await client.get("IPS_KVMRedirectionSettingData")
     if optional_flag(settings, "EnabledByMEBx") is False:
         raise AmtRefusedError(
-            "KVM is switched off in MEBx, where only somebody at the machine can switch it on"
+            "KVM is switched off in MEBx, and can be switched on only at the machine"
         )
     password: dict[str, Plain] = {"RFBPassword": rfb_password}
     try:
@@ -46,12 +52,7 @@ async def enable_kvm(client: WsmanClient, rfb_password: str) -> KvmAddress:
         # A fault changes nothing. New firmware knows the property and refuses it.
         await client.put(_written(settings, password))
     settings = await client.get("IPS_KVMRedirectionSettingData")
-    return kvm_address(client, vnc=optional_flag(settings, "Is5900PortEnabled") or False)
-
-
-def kvm_address(client: WsmanClient, *, vnc: bool) -> KvmAddress:
-    """Where the screen of this client's machine is, with or without AMT's port for plain VNC."""
-    if vnc:
+    if optional_flag(settings, "Is5900PortEnabled"):
         return KvmAddress(client.host, VNC_PORT, vnc=True)
     port = REDIRECTION_TLS_PORT if client.encrypted else REDIRECTION_PORT
     return KvmAddress(client.host, port, vnc=False)
@@ -67,16 +68,6 @@ async def _is_enabled(client: WsmanClient) -> bool:
             "this machine has no KVM", hint="it takes a processor with Intel graphics, and vPro"
         ) from err
     return optional_number(port, "EnabledState") in _ENABLED
-
-
-async def _enable(client: WsmanClient) -> None:
-    try:
-        await client.invoke(
-            "CIM_KVMRedirectionSAP", "RequestStateChange", {"RequestedState": _ENABLE}
-        )
-    except AmtInDoubtError:
-        if not await _is_enabled(client):
-            raise
 
 
 def _written(settings: Instance, changes: dict[str, Plain]) -> Instance:

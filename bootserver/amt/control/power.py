@@ -1,10 +1,10 @@
 """A machine's power: what state it is in, and how AMT is asked to change it.
 
-A power request is sent once. When no answer comes, the state is read again, and where even that
-does not tell (a reset leaves a machine as on as before), the caller gets AmtInDoubtError.
+A power request is sent once. When no answer comes, the state is read again. Where even that does
+not tell, the caller gets AmtInDoubtError: a reset leaves a machine as on as it was before.
 
-A redirection session belongs to a machine that is on (S0). One that begins while the machine is
-off or asleep may hold the network card at 10 Mb/s for as long as it lives (MeshCommander #16).
+A redirection session belongs to a machine that is on (S0). One that begins while the machine
+sleeps, or is off, may hold the network card at 10 Mb/s (MeshCommander #16).
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ async def request_power(client: WsmanClient, action: PowerAction) -> PowerChange
 async def switch_on(client: WsmanClient, on_progress: OnProgress) -> None:
     """The machine is on when this returns, and AMT takes the next power request.
 
-    `on_progress` gets what goes on in words. Raises AmtError if the machine does not come on.
+    `on_progress` gets what goes on, as sentences. Raises AmtError if the machine does not come on.
     """
     before = _known(await power_state(client))
     if before is PowerState.ON:
@@ -190,7 +190,7 @@ def _check(action: PowerAction, power: _Power) -> None:
     if action in _WITH_THE_SYSTEM and power.offered and _REQUESTS[action] not in power.offered:
         raise AmtRefusedError(
             f"AMT offers no {action} now: it needs a running system with Intel's agent (LMS)",
-            hint="use off or reset, which ask nobody",
+            hint="use off or reset, which need no agent",
         )
 
 

@@ -43,12 +43,13 @@ _CONTROL_MODES = {0: ControlMode.NONE, 1: ControlMode.ADMIN, 4: ControlMode.CLIE
 async def probe(client: WsmanClient) -> AmtFacts:
     """What AMT says about its machine, in some 15 requests.
 
-    What an old AMT does not have, or says in a way nobody understands, is None. Raises AmtError
-    when nobody answers, the password is wrong, or who answers is no AMT.
+    What an old AMT does not have, or says in an unknown way, is None. Raises AmtError when nothing
+    answers, the password is wrong, or the answer is not AMT's.
     """
-    # All AMT has this. Who cannot answer it is something else, and everything would be None.
+    # All AMT has this. What cannot answer it is no AMT, and everything would be None.
     power = await _power(client)
     software = await optional(client.enumerate("CIM_SoftwareIdentity")) or []
+    setup = await optional(client.get("AMT_SetupAndConfigurationService"))
     consent = await optional(client.get("IPS_OptInService"))
     capabilities = await optional(client.get("AMT_BootCapabilities"))
     settings = await optional(client.get("AMT_BootSettingData"))
@@ -57,7 +58,7 @@ async def probe(client: WsmanClient) -> AmtFacts:
         sku=_sku(_software(software, "Sku")),
         uuid=_uuid(await optional(client.get("CIM_ComputerSystemPackage"))),
         host_name=optional_text(await optional(client.get("AMT_GeneralSettings")), "HostName"),
-        control_mode=_control_mode(await optional(client.get("AMT_SetupAndConfigurationService"))),
+        control_mode=meaning(_CONTROL_MODES, optional_number(setup, "ProvisioningMode")),
         consent_policy=consent_policy_of(consent),
         consent_state=consent_state_of(consent),
         redirection=redirection_of(await optional(client.get("AMT_RedirectionService"))),
@@ -145,10 +146,6 @@ def _uuid(package: Instance | None) -> str | None:
     return str(uuid.UUID(bytes_le=bytes.fromhex(digits)))
 
 
-def _control_mode(service: Instance | None) -> ControlMode | None:
-    return meaning(_CONTROL_MODES, optional_number(service, "ProvisioningMode"))
-
-
 def _kvm(port: Instance | None, settings: Instance | None) -> Kvm:
     available = port is not None and optional_flag(settings, "EnabledByMEBx") is not False
     return Kvm(available, enabled=available and optional_number(port, "EnabledState") in (2, 6))
@@ -183,7 +180,7 @@ def _recovery(
     obstacles: list[str] = []
     if capabilities is None:
         obstacles.append("AMT does not say what it can boot")
-    elif not optional_flag(capabilities, "ForceUEFIHTTPSBoot"):  # what is older has no such word
+    elif not optional_flag(capabilities, "ForceUEFIHTTPSBoot"):  # older AMT lacks the property
         obstacles.append("this AMT or its BIOS knows no boot from HTTPS (AMT 15 and later may)")
     else:
         if not (enabled := optional_flag(settings, "UEFIHTTPSBootEnabled")):

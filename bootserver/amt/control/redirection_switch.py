@@ -15,7 +15,7 @@ from bootserver.amt.wsman.client import WsmanClient
 from bootserver.amt.wsman.values import Instance
 
 _ALL_OFF, _IDER, _SERIAL = 32768, 1, 2
-_IN_MEBX = "switch it on in MEBx at the machine (Ctrl-P at power-on); from afar nobody can"
+_IN_MEBX = "switch it on in MEBx at the machine (Ctrl-P at power-on); it cannot be done from afar"
 
 
 async def enable_redirection(
@@ -38,7 +38,7 @@ async def enable_redirection(
     service = await client.get("AMT_RedirectionService")
     if _judged(service).listener_enabled is False:
         # The request alone has the port open on CSME 16.1, which then refuses this Put; on older
-        # ones nothing but the Put opens it. So whatever comes back, what is read next decides.
+        # ones nothing but the Put opens it. So the answer decides nothing: what is read next does.
         refusal = await _open_listener(client, service, state) or refusal
         service = await client.get("AMT_RedirectionService")
     now = _judged(service)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
+from contextlib import suppress
 
 from bootserver.amt.errors import AmtInDoubtError, AmtRefusedError
 from bootserver.amt.wsman.client import WsmanClient
 from bootserver.amt.wsman.return_values import DUPLICATE
-from bootserver.amt.wsman.values import Instance, optional, optional_text
+from bootserver.amt.wsman.values import optional, optional_text
 
 
 async def push_root_certificate(client: WsmanClient, der: bytes) -> bool:
@@ -33,13 +34,9 @@ async def push_root_certificate(client: WsmanClient, der: bytes) -> bool:
 async def _has(client: WsmanClient, der: bytes) -> bool:
     # Some AMT lists none of its classes; it tells of a duplicate all the same.
     certificates = await optional(client.enumerate("AMT_PublicKeyCertificate")) or []
-    return any(_der(certificate) == der for certificate in certificates)
-
-
-def _der(certificate: Instance) -> bytes | None:
-    try:
-        return base64.b64decode(
-            "".join((optional_text(certificate, "X509Certificate") or "").split())
-        )
-    except ValueError:
-        return None
+    for certificate in certificates:
+        text = "".join((optional_text(certificate, "X509Certificate") or "").split())
+        with suppress(ValueError):  # what is not base64 is another one
+            if base64.b64decode(text) == der:
+                return True
+    return False

@@ -30,7 +30,7 @@ from bootserver.amt.redirection.ider import (
     StorageSession,
 )
 from bootserver.amt.redirection.link import Patience, RedirectionLink, session_error
-from bootserver.amt.redirection.media import Data, Medium
+from bootserver.amt.redirection.media import Medium
 from bootserver.amt.redirection.scsi import BlockRange, DriveKind, ScsiAnswer, ScsiDrive
 from bootserver.amt.redirection.session import Closed, Failed, SessionEvent
 from bootserver.amt.tls import Tls
@@ -53,7 +53,7 @@ class DriveStats:
     failed_reads: int = 0  # of an image that could not be read
     resets: int = 0
     ejects: int = 0  # asked for: the medium stays in
-    device_errors: int = 0  # that the firmware has told of
+    device_errors: int = 0  # as the firmware reports them
     first_read_at: datetime | None = None
     last_read_at: datetime | None = None
 
@@ -211,7 +211,9 @@ class RedirectedDrives:
             count = min(piece_blocks, end - lba)
             await self._link.writable()
             try:
-                data = await _read(medium, lba, count)
+                data = medium.read_at_once(lba, count)
+                if data is None:
+                    data = await in_thread(medium.read, lba, count)
             except OSError as err:
                 self._count(failed_reads=self.stats.failed_reads + 1)
                 log.error("amt.redirection.unreadable", lba=lba, blocks=count, error=str(err))
@@ -229,11 +231,6 @@ class RedirectedDrives:
         )
 
 
-async def _read(medium: Medium, lba: int, count: int) -> Data:
-    data = medium.read_at_once(lba, count)
-    return data if data is not None else await in_thread(medium.read, lba, count)
-
-
 @asynccontextmanager
 async def redirect(
     host: str,
@@ -249,7 +246,7 @@ async def redirect(
 ) -> AsyncIterator[RedirectedDrives]:
     """The machine will have the drives from its next reset on, or has them `now`.
 
-    Raises AmtUnreachableError and its kin, AmtCertificateError, or RedirectionError, whose
+    Raises AmtUnreachableError or one of its kinds, AmtCertificateError, or RedirectionError, whose
     `failure` says why there is no session. Leaving the block detaches; it raises nothing, even if
     the session broke long before.
     """

@@ -1,18 +1,19 @@
 """Intel AMT's storage redirection (IDE-R, USB-R): its messages, and the console's session.
 
 Theory of operation. After the login the console sends OPEN_SESSION. The firmware answers with the
-size of its buffer, and from then on speaks first. It must be told to show the drives (`switch_on`);
-it accepts or rejects that. Then it forwards the host's SCSI commands, one COMMAND_WRITTEN each,
-which the console answers in order: by DATA_TO_HOST in pieces that fit the buffer, of which the last
-one ends the command, or by COMMAND_END_RESPONSE, good or with sense data. The host writes nothing:
-the drives are read-only, so that GET_DATA_FROM_HOST has no use here.
+size of its buffer, and from then on it speaks first. It shows the drives to the host when it is
+asked to (`switch_on`); it accepts or rejects that. Then it forwards the host's SCSI commands, one
+COMMAND_WRITTEN each. The console answers them in order. DATA_TO_HOST carries data, in pieces that
+fit the buffer; the last piece ends the command. COMMAND_END_RESPONSE ends one without data, good or
+with sense. The drives are read-only, so the host writes nothing.
 
-RESET_OCCURRED may come at any time. It voids the commands before it, and the answer to it goes out
-after nothing of theirs. The session keeps the commands that are not answered yet, and the next
-number due in each direction. A gap in the firmware's numbers, an answer of the firmware that
-nothing asked for, an impossible buffer size, or more open commands than a firmware can have end
-the session (`Failure.PROTOCOL`); a refusal to open or to show the drives does, too
-(`Failure.REJECTED`).
+RESET_OCCURRED may come at any time. It voids the commands before it. Its answer follows at once,
+and nothing more of those commands goes out.
+
+The session keeps the commands without an answer, and the next number of each direction. It fails
+with `Failure.REJECTED` where the firmware refuses to open, or to show the drives. It fails with
+`Failure.PROTOCOL` at a gap in the firmware's numbers, and at an answer to no question. It does so
+at an impossible buffer size, and at more open commands than firmware can have.
 
 Layouts as consoles in the field have them on the wire; offsets stand at each message.
 """
@@ -196,8 +197,8 @@ def _data_to_host(
 class StorageSession(Session):
     """One IDE-R session.
 
-    Its events are OpenReply (time for `switch_on`), FeaturesReply (the drives are shown),
-    CommandWritten (to be answered), ResetOccurred, ErrorOccurred, and the end.
+    Its events: OpenReply (time for `switch_on`), FeaturesReply (the drives are shown),
+    CommandWritten (to be answered), ResetOccurred, ErrorOccurred, Closed, Failed.
     """
 
     service = Service.STORAGE

@@ -1,8 +1,13 @@
 """A connection with AMT's redirection port, and the session on it, from first byte to last.
 
-The session decides, the link carries: bytes in and out, pings, and the end when the device is
-silent or takes nothing. What we hold for a device that does not read is bounded: we stop reading,
-too.
+Theory of operation. The session decides and the link carries. The link connects, compares the
+certificate, and starts the session; whatever the session wants to say goes out in one write after
+each call. A timer pings. It gives the device up when for `silence_s`
+nothing comes from it, or it takes nothing of ours.
+
+What is unsent is bounded twice. Long answers wait while 256 KiB are unsent. Past 1 MiB nothing more
+is read, so that no further question needs an answer. `ended` holds how the session ended, and
+is set exactly once: by the session, by the connection's end, or by `close`.
 """
 
 from __future__ import annotations
@@ -28,7 +33,7 @@ from bootserver.amt.tls import (
 PLAIN_PORT = 16994
 TLS_PORT = 16995
 
-# Whoever has much to write waits while so much is unsent.
+# A long answer waits while so much is unsent.
 UNSENT_BYTES_MAX = 256 << 10
 # Answers to what the device asks go out without waiting; past this we hear no more questions.
 UNSENT_BYTES_DEAF = 1 << 20
@@ -70,7 +75,7 @@ class RedirectionLink(asyncio.Protocol):
         self._written_bytes = self._taken_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    # ---- for whoever runs the session
+    # ---- for the owner of the session
 
     async def connect(self, port: int | None, tls: Tls | None) -> None:
         """Connects, makes sure of the certificate and starts the session. Raises AmtError."""
@@ -124,7 +129,7 @@ class RedirectionLink(asyncio.Protocol):
             self._transport.abort()
 
     def hold_back(self, hold: bool) -> None:
-        """Reads no more, or reads again: the one who is told is too slow."""
+        """Reads no more, or reads again: what has come is not taken fast enough."""
         self._held_back = hold
         self._set_reading()
 
@@ -149,8 +154,8 @@ class RedirectionLink(asyncio.Protocol):
     # ---- asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # The loop has set TCP_NODELAY. Without it the last part of every READ would wait for the
-        # acknowledgement of the first, which the other side delays by 40 ms.
+        # The loop has set TCP_NODELAY. Without it the last part of a READ would wait until the
+        # first is acknowledged. The other side delays that by 40 ms.
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=UNSENT_BYTES_MAX, low=UNSENT_BYTES_MAX // 4)
 
@@ -167,7 +172,7 @@ class RedirectionLink(asyncio.Protocol):
         else:
             events = self.session.give_up(f"the connection with the device broke: {reason(exc)}")
         self._tell(events)
-        self._finish(Closed(asked=True))  # for one that nobody has told of any more
+        self._finish(Closed(asked=True))  # unless an event has said so
         self._gone.set()
 
     def pause_writing(self) -> None:

@@ -1,9 +1,9 @@
 """What a redirected drive answers to a SCSI command: a CD with an image in it, or a floppy.
 
-AMT firmware plays the IDE or USB device to its host, answers INQUIRY and REQUEST SENSE by itself
-and forwards the other commands to us, 12 bytes each. Nothing of the redirection protocol is known
-here, and nothing is kept or read: `answer` tells what to send, or which blocks, and `Drive.after`
-is the drive that the next command finds.
+AMT firmware plays the IDE or USB device to its host. It answers INQUIRY and REQUEST SENSE by
+itself, and forwards the other commands to us, 12 bytes each. Nothing of the redirection protocol is
+known here, and nothing is kept or read: `answer` tells what to send, or which blocks, and
+`ScsiDrive.after` is the drive that the next command finds.
 
 Commands are those of MMC-5 and SPC-3 (for the floppy, SFF-8070i). Answers have the bytes that
 consoles in the field give, which firmware and hosts are known to take; where those consoles say

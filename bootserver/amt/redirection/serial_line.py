@@ -14,11 +14,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from bootserver.amt.redirection.link import Patience, RedirectionLink, session_error
-from bootserver.amt.redirection.session import Closed, Failed, SessionEvent
+from bootserver.amt.redirection.session import Closed, SessionEvent
 from bootserver.amt.redirection.sol import SerialData, SerialReply, SerialSession
 from bootserver.amt.tls import Tls
 
-# What nobody has read yet; then the device has to wait, and drops at last what the host writes.
+# Unread data up to this; then the device has to wait, and drops at last what the host writes.
 UNREAD_BYTES_MAX = 64 << 10
 SEND_BYTES = 4096
 
@@ -29,7 +29,7 @@ class SerialLine:
     def __init__(self, host: str, session: SerialSession, patience: Patience) -> None:
         self._session = session
         self._link = RedirectionLink(host, session, self._take, patience)
-        self._link.ended.add_done_callback(self._wake)
+        self._link.ended.add_done_callback(lambda _: self._news.set())
         self._there: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._unread = bytearray()
         self._news = asyncio.Event()
@@ -80,9 +80,6 @@ class SerialLine:
                 if len(self._unread) >= UNREAD_BYTES_MAX:
                     self._link.hold_back(True)
 
-    def _wake(self, ended: asyncio.Future[Closed | Failed]) -> None:
-        self._news.set()
-
 
 @asynccontextmanager
 async def serial_over_lan(
@@ -96,7 +93,7 @@ async def serial_over_lan(
 ) -> AsyncIterator[SerialLine]:
     """The machine's serial port is ours while the block lasts.
 
-    Raises AmtUnreachableError and its kin, AmtCertificateError, or RedirectionError, whose
+    Raises AmtUnreachableError or one of its kinds, AmtCertificateError, or RedirectionError, whose
     `failure` says why there is no line. Leaving the block raises nothing.
     """
     session = SerialSession(user, password, cnonce=secrets.token_hex(16))

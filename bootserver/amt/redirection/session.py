@@ -1,4 +1,4 @@
-"""A redirection session, whatever it redirects: bytes in, events and bytes out, and an end.
+"""A redirection session of any service: bytes in, events and bytes out, and an end.
 
 Theory of operation. The console speaks first in every state up to OPEN:
 
@@ -14,10 +14,10 @@ Theory of operation. The console speaks first in every state up to OPEN:
 | CLOSING       | what ends the service          | that it has ended; the rest is dropped      |
 | ENDED, FAILED | EndRedirectionSession at ENDED | nothing that is read                        |
 
-A session keeps its state, the number of messages sent, one unfinished message, and the password
-until the proof of it is out. A wrong message for a state, a refusal, and a lost connection each
-end it in FAILED, with a reason for programs (`Failure`) and a sentence for people. It has no
-socket and no clock: `link` carries it, pings for it, and finds out when the firmware is silent.
+A session keeps its state, the number of messages sent, and one unfinished message. It keeps the
+password until the proof of it is out. A message that its state does not have, a refusal, and a lost
+connection end it in FAILED. `Failed` has the reason for programs, and a sentence for people. It has
+no socket and no clock: `link` carries it, pings for it, and finds out when the firmware is silent.
 """
 
 from __future__ import annotations
@@ -213,9 +213,9 @@ class Session(ABC):
     """One redirection session from its first byte to its last; no sockets, no clock.
 
     The caller writes what `data_to_send` returns after each call, in one write: sequence numbers
-    are given in the order of the calls. It pings every few seconds, lest the firmware take it for
-    dead, and takes the firmware for dead when nothing comes for three heartbeats. The `cnonce` is
-    10 to 32 random hex digits.
+    are given in the order of the calls. It pings every few seconds, or the firmware gives it up. It
+    gives the firmware up when nothing comes for three heartbeats. The `cnonce` is 10 to 32 random
+    hex digits.
 
     A service gives its commands, the shapes of its messages, and what they mean.
     """

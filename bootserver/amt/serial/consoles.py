@@ -33,7 +33,7 @@ class LineState(StrEnum):
     """How far a line is."""
 
     OPENING = "opening"
-    CONSENT = "consent"  # somebody at the machine is to tell the code on its screen
+    CONSENT = "consent"  # a user at the machine reads out the code on its screen
     OPEN = "open"
     ENDED = "ended"
 
@@ -136,7 +136,7 @@ class Viewer:
         return news
 
     def give_code(self, code: str) -> None:
-        """The consent code on the machine's screen; nothing happens if nobody waits for it."""
+        """The consent code on the machine's screen; nothing happens if none is awaited."""
         self._line.consent.answer(code)
 
     async def send(self, data: bytes) -> None:
@@ -146,7 +146,7 @@ class Viewer:
         try:
             await self._line.line.send(data)
         except AmtError:
-            return  # the line has ended, which is told as such
+            return  # the line has ended, and the news say so
 
 
 class Consoles:
@@ -160,7 +160,7 @@ class Consoles:
     async def view(self, host: str, login: AmtLogin) -> AsyncIterator[Viewer]:
         """A viewer of that machine's line while the block lasts.
 
-        Whoever comes first has the line opened, with that login; what becomes of it is in the news.
+        The first viewer has the line opened, with that login; the news tell how that goes.
         """
         line = await self._line(host, login)
         viewer = Viewer(line)
@@ -173,7 +173,7 @@ class Consoles:
                 await self._leave(line)
 
     async def close(self) -> None:
-        """Ends all lines; whoever watches is told."""
+        """Ends all lines; their viewers get that as news."""
         for line in list(self._lines.values()):
             line.is_now(LineState.ENDED, "the server stops")
             await self._leave(line)

@@ -1,8 +1,8 @@
 """What a terminal at a serial line shows: bytes in, rows of text with their colours out. Pure.
 
-pyte (a VT102 and more) does the emulation, here rather than in browsers, so that everybody who
-watches sees the same screen and a late-comer sees what was there before. What a machine writes may
-be anything: no bytes raise, and what is kept is bounded.
+pyte (a VT102 and more) does the emulation, here rather than in browsers. So all viewers see the
+same screen, and a late one sees what was there before. What a machine writes may be anything: no
+bytes raise, and what is kept is bounded.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ PIECE = 512
 # All but those that terminals obey, C1 too: pyte leaves out the rest of a text after one of them.
 _OBEYED = set(b"\a\b\t\n\v\f\r\x0e\x0f\x1b")
 _NO_CONTROLS = dict.fromkeys({*range(0x20), *range(0x7F, 0xA0)} - _OBEYED)
-# The right end of a frame's line in the PC's own characters happens to be UTF-8, too, for letters
-# that hardly any firmware writes.
+# The right end of a frame's line in the PC's own characters is UTF-8, too, for some letters. Hardly
+# any firmware writes those.
 _ENDS_OF_LINES = {
     ord(pair.decode()): pair.decode("cp437")
     for pair in (

@@ -1,13 +1,21 @@
-"""A client for Intel AMT's WS-MAN: asks, authenticates, and says plainly what went wrong.
+"""A client for Intel AMT's WS-MAN: one request at a time, with a digest login.
 
-Reads share a connection where AMT keeps it open. What changes something has a connection of its
-own: on one that died while it was idle it is unknown whether a power action was heard.
+Theory of operation. The client speaks first, always: one POST, one answer. The first POST carries
+no login and gets 401 with a challenge; the same envelope goes out again with the proof. A nonce is
+used on until AMT calls it stale, which costs one more round. After any other 401 the password is
+wrong. AMT closes the connection after a 401, and may after each answer.
 
-Reads that are lost on the way, or find AMT overloaded, are asked again. What changes something is
-sent with credentials once: when no answer comes, the caller gets AmtInDoubtError and reads the
-machine's state. (After a 401 there is no doubt: AMT did nothing.)
+Two connections are kept apart. Reads share one, where AMT keeps it open. What changes something has
+a new one each time: on one that died while it was idle, it is unknown whether a power action was
+heard.
 
-A host that does not answer costs FIRST_ANSWER_S in all, in which AMT's other port is tried as well.
+Reads that are lost on the way, or find AMT overloaded, go out again. A change goes out with
+credentials once. When no answer comes, the caller gets AmtInDoubtError and reads the machine's
+state. (After a 401 there is no doubt: AMT did nothing.)
+
+The client keeps the challenge with its count, the certificate to insist on, and AMT's version of
+the Server header. A host that does not answer costs FIRST_ANSWER_S in all, in which AMT's other
+port is tried as well: a silent or closed port may be the wrong one of the two.
 """
 
 import asyncio
@@ -79,7 +87,7 @@ class WsmanClient:
     """WS-MAN with one machine, as an async context manager; one request at a time.
 
     `certificate_sha256` is the certificate that this client insists on. After a first visit
-    (TLS without pin or CA) the caller keeps it, to give it as the pin from then on.
+    (TLS without pin or CA) the caller keeps it as the pin of later ones.
     """
 
     def __init__(
@@ -238,7 +246,7 @@ class WsmanClient:
     def _unreachable(self, lost: _Lost) -> AmtUnreachableError:
         return AmtUnreachableError(
             f"AMT on {self.host} does not answer: {lost.reason}",
-            hint="try again; AMT that answers nobody any more comes back after a power cut",
+            hint="try again; AMT that answers no more comes back after a power cut",
         )
 
     async def _send(self, envelope: bytes, *, fresh: bool = False) -> bytes:
@@ -349,7 +357,7 @@ class WsmanClient:
     async def _look_elsewhere(self) -> AmtWrongTransportError | None:
         """Whether AMT's other port answers, tried as soon as this one takes long or refuses."""
         if self.port != (TLS_PORT if self._tls else PLAIN_PORT):
-            return None  # a port of somebody's choice has no counterpart
+            return None  # only AMT's own ports have a counterpart
         with suppress(TimeoutError):
             async with asyncio.timeout(LOOK_ELSEWHERE_S):
                 await self._hurry.wait()
@@ -386,7 +394,7 @@ def _message_id() -> str:
 
 
 def _reason(err: Exception) -> str:
-    """The system's words where there are some; never aiohttp's repr, which holds headers."""
+    """The system's text where there is one; never aiohttp's repr, which holds headers."""
     if isinstance(err, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError):
         return "the connection was closed"
     return reason(err)

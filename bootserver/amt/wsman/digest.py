@@ -1,4 +1,11 @@
-"""HTTP digest authentication as AMT wants it: MD5, qop=auth (RFC 2617)."""
+"""HTTP digest authentication as AMT wants it: MD5, qop=auth (RFC 2617).
+
+Theory of operation. AMT answers a request without login by a challenge: realm, nonce, qop, perhaps
+an opaque value. `take` keeps the first one that is understood, and tells whether AMT only calls the
+former nonce stale. `authorization` makes the header of the next request of it, with a count that
+goes up by one each time. It fails where AMT offers no digest with MD5, or another quality of
+protection only.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +16,15 @@ from dataclasses import dataclass, field
 
 from bootserver.amt.errors import AmtAnswerError
 
-# Our own rather than aiohttp's, which prefers auth-int, sees only the first challenge, and could
-# not tell an action that was refused from one that was never authorized.
+# Our own: aiohttp's prefers auth-int, and sees only the first challenge. It could not tell an
+# action that was refused from one that was never authorized.
 _PARAMETER = re.compile(r'\s*([A-Za-z-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))\s*(?:,|$)')
 
 
 @dataclass
 class DigestLogin:
+    """A user's password, the last challenge, and how often it was answered."""
+
     user: str
     password: str = field(repr=False)
     challenge: dict[str, str] = field(default_factory=dict)

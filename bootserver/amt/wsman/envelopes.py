@@ -1,7 +1,17 @@
-"""WS-MAN as data: what is asked of Intel AMT as bytes, and what it answered as instances.
+"""WS-MAN as data: requests to Intel AMT as bytes, and its answers as instances.
 
-No sockets here and no clock. Names of classes are those of the CIM schemas (`CIM_BootService`,
-`AMT_BootSettingData`, `IPS_OptInService`); the prefix tells the schema, so nobody writes URIs.
+Theory of operation. A request is one SOAP envelope: its header names the action, the class, perhaps
+selectors, and a number of its own; its body has the instance to Put or the input of a method. The
+answer is an envelope with an instance, the output of a method, or a fault. A method's ReturnValue
+says whether it was done. Enumerate gives a context; Pull takes the next instances with it, until
+EndOfSequence.
+
+Nothing is kept, and there are no sockets and no clock. Answers are bounded in size and depth, and
+have no DTD. An answer that is none is an AmtAnswerError, a fault an AmtFaultError, another return
+value than success an AmtRefusedError.
+
+Names of classes are those of the CIM schemas (`CIM_BootService`, `AMT_BootSettingData`,
+`IPS_OptInService`); the prefix tells the schema, so callers write no URIs.
 """
 
 import re

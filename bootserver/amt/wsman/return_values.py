@@ -1,4 +1,4 @@
-"""What AMT's return values mean, in words and as errors."""
+"""What AMT's return values mean, as texts and as errors."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ DUPLICATE = 0x80A
 # PT_STATUS, which methods of AMT's own classes return, and sometimes the others.
 _AMT_VALUES = {
     0x10: "not permitted",
-    0x17: "there is no room for more",
+    0x17: "there is no space for more",
     0x24: "invalid parameter",
     0x26: "AMT's memory was written to too often; it takes more in a while",
     0x802: "unsupported boot option",

@@ -130,7 +130,7 @@ class Computer:
 
     @property
     def _by_itself(self) -> BootDevice | None:
-        """What its BIOS tries when nobody says anything: never the redirected CD."""
+        """What its BIOS tries by itself: never the redirected CD."""
         own = self._spec.boot_from
         return None if own is BootDevice.CD else own
 
@@ -179,7 +179,7 @@ class Computer:
 
 
 async def try_boot(computer: Computer, source: BootFrom, disc: Path | None) -> None:
-    """Boot it, and say in the log why not, since AMT itself would not tell anybody."""
+    """Boot it, and say in the log why not, since AMT itself would not say."""
     try:
         await computer.boot(source, disc)
     except ServiceError as err:

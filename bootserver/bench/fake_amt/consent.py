@@ -1,4 +1,4 @@
-"""User consent (IPS_OptInService): a code on the screen, that somebody reads out. Pure."""
+"""User consent (IPS_OptInService): a code on the screen, which a person reads out. Pure."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Consent:
         return OK
 
     def send(self, code: str) -> int:
-        """Take a code that somebody read out."""
+        """Take a code that a person has read out."""
         if self.state is not OptInState.DISPLAYED:
             return INVALID_STATE
         if code == self._code:

@@ -146,7 +146,7 @@ class FakeAmtDevice:
         self._power.reset_button()
 
     def hang_up(self) -> None:
-        """Break all redirection connections off: whoever has one has to connect anew."""
+        """Break all redirection connections off: each console has to connect anew."""
         self._port.hang_up()
 
     async def listen(self, on: bool) -> None:

@@ -65,5 +65,5 @@ def recovery_failed(at_s: int, error: str) -> LogEvent:
 
 
 def login_failed(at_s: int) -> LogEvent:
-    """Somebody had the wrong password."""
+    """A console had the wrong password."""
     return LogEvent(at_s, _AUTHENTICATION, 1, _AMT, b"\x00\x01")

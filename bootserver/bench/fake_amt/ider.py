@@ -37,15 +37,6 @@ class DriveAnswer:
         return self.sense == (0, 0, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """What the console asked for in OPEN_SESSION."""
-
-    rx_timeout_ms: int
-    tx_timeout_ms: int
-    heartbeat_ms: int
-
-
 @dataclass(slots=True)
 class _Command:
     drive: ConsoleDrive
@@ -77,16 +68,16 @@ class IderHost:
             raise ViolationError(f"attributes 0x{message[3]:02X} in message 0x{message[0]:02X}")
 
     # 8 rx_timeout (2), 10 tx_timeout (2), 12 heartbeat (2), in ms; 14 version 1 (4)
-    def opening(self, message: bytes) -> Opening:
-        """What OPEN_SESSION asks for."""
-        rx_ms, tx_ms, heartbeat_ms, version = struct.unpack_from("<HHHI", message, 8)
+    def opening(self, message: bytes) -> tuple[int, int]:
+        """What OPEN_SESSION asks for: rx_timeout and heartbeat, in ms."""
+        rx_ms, _, heartbeat_ms, version = struct.unpack_from("<HHHI", message, 8)
         if self._lenient:
-            return Opening(max(rx_ms, 10000), tx_ms, heartbeat_ms)
+            return max(rx_ms, 10000), heartbeat_ms
         if version != 1:
             raise ViolationError(f"IDE-R version {version}")
         if rx_ms < 10000 or 0 < heartbeat_ms < 100:
             raise ViolationError(f"rx_timeout {rx_ms} ms, heartbeat {heartbeat_ms} ms")
-        return Opening(rx_ms, tx_ms, heartbeat_ms)
+        return rx_ms, heartbeat_ms
 
     # 8 protocol, 10 firmware version, 16 readbfr (2), 18 writebfr (2), 21 proto 0, 25 IANA (4),
     # 29 OEM bytes
@@ -102,7 +93,7 @@ class IderHost:
 
     # 8 reset mask
     def reset_occurred(self) -> bytes:
-        """RESET_OCCURRED; whatever the console still sends for the command before is void."""
+        """RESET_OCCURRED; what the console still sends for the command before is void."""
         self._command = None
         return self.header(0x46) + b"\x03"
 

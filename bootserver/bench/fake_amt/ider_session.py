@@ -1,4 +1,14 @@
-"""A console's drives, as the host sees them for as long as the console's session lasts."""
+"""A console's drives, as the host sees them for as long as the console's session lasts.
+
+Theory of operation. The console opens IDE-R and switches the drives on, at once or at the next
+reset. From then on the host speaks first, through `scsi`: one command at a time, which the console
+answers within a minute. A reset voids the command that is open; the next one waits until the
+console has noted the reset. Heartbeats and pings go out by themselves.
+
+The session keeps whether the drives are on, the open command, and the reset that is not noted yet.
+A console that breaks the protocol gets its connection cut (ViolationError), and one that is silent
+for `rx_timeout` too (TimeoutError). The host loses its drives with the session (NoDriveError).
+"""
 
 from __future__ import annotations
 
@@ -153,11 +163,11 @@ class IderSession:
         if message[0] != redirection.OPEN:
             raise ViolationError(f"message 0x{message[0]:02X} before IDE-R is open")
         self._host.count(message)
-        opening = self._host.opening(message)
-        self._rx_timeout_s = self._manners.rx_timeout_s or opening.rx_timeout_ms / 1000
+        rx_timeout_ms, heartbeat_ms = self._host.opening(message)
+        self._rx_timeout_s = self._manners.rx_timeout_s or rx_timeout_ms / 1000
         await self._link.send(self._host.open_reply())
         wished = self._manners.heartbeat_s
-        return opening.heartbeat_ms / 1000 if wished is None else wished
+        return heartbeat_ms / 1000 if wished is None else wished
 
     async def _receive(self) -> None:
         while message := await self._link.next(self._rx_timeout_s):

@@ -9,7 +9,13 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 
 from bootserver.bench.fake_amt.boot import SOURCES
-from bootserver.bench.fake_amt.soap import FaultError, Properties, PropertyValue, Reference
+from bootserver.bench.fake_amt.soap import (
+    FaultError,
+    Properties,
+    PropertyValue,
+    Reference,
+    flag_text,
+)
 from bootserver.bench.fake_amt.spec import ProvisioningMode, SystemState
 from bootserver.bench.fake_amt.state import DeviceState
 
@@ -31,10 +37,6 @@ _SAVING = {SystemState.S0: "2", SystemState.MODERN_STANDBY: "3"}
 _GET_ONLY_UNTIL_10 = "AMT_"
 
 
-def _flag(value: bool) -> str:
-    return "true" if value else "false"
-
-
 def _version(state: DeviceState) -> str:
     return state.spec.version
 
@@ -45,7 +47,7 @@ def _dns(state: DeviceState, number: int) -> str | None:
 
 
 def _from_15_on(state: DeviceState, value: bool) -> str | None:
-    return _flag(value) if state.spec.major >= 15 else None
+    return flag_text(value) if state.spec.major >= 15 else None
 
 
 def _offered_powers(state: DeviceState) -> list[str]:
@@ -80,7 +82,7 @@ _INSTANCES: Mapping[str, Sequence[Template]] = {
             "ForceHardDriveBoot": "true",
             "ForcePXEBoot": "true",
             "ForcedProgressEvents": "true",
-            "IDER": lambda state: _flag(state.spec.wsman_manners.ider),
+            "IDER": lambda state: flag_text(state.spec.wsman_manners.ider),
             "InstanceID": "Intel(r) AMT:BootCapabilities 0",
             "KeyboardLock": "true",
             "PlatformErase": "0",
@@ -99,13 +101,13 @@ _INSTANCES: Mapping[str, Sequence[Template]] = {
     ],
     "AMT_EthernetPortSettings": [
         {
-            "DHCPEnabled": lambda state: _flag(state.spec.network.dhcp),
+            "DHCPEnabled": lambda state: flag_text(state.spec.network.dhcp),
             "DefaultGateway": lambda state: state.spec.network.gateway or None,
             "ElementName": "Intel(r) AMT Ethernet Port Settings",
             "IPAddress": lambda state: state.spec.network.address or None,
             "InstanceID": "Intel(r) AMT Ethernet Port Settings 0",
             "IpSyncEnabled": "true",
-            "LinkIsUp": lambda state: _flag(state.spec.network.link_up),
+            "LinkIsUp": lambda state: flag_text(state.spec.network.link_up),
             "LinkPolicy": "14",
             "MACAddress": lambda state: state.spec.network.mac.replace(":", "-") or None,
             "PhysicalConnectionType": "0",
@@ -163,7 +165,7 @@ _INSTANCES: Mapping[str, Sequence[Template]] = {
             "CreationClassName": "AMT_RedirectionService",
             "ElementName": "Intel(r) AMT Redirection Service",
             "EnabledState": lambda state: str(state.redirection.value),
-            "ListenerEnabled": lambda state: _flag(state.listener),
+            "ListenerEnabled": lambda state: flag_text(state.listener),
             "Name": "Intel(r) AMT Redirection Service",
             **_SYSTEM,
         }
@@ -185,11 +187,11 @@ _INSTANCES: Mapping[str, Sequence[Template]] = {
     ],
     "AMT_TLSSettingData": [
         {
-            "AcceptNonSecureConnections": lambda state: _flag(not state.spec.tls),
+            "AcceptNonSecureConnections": lambda state: flag_text(not state.spec.tls),
             "ElementName": f"Intel(r) AMT {where} TLS Settings",
-            "Enabled": lambda state: _flag(state.spec.tls),
+            "Enabled": lambda state: flag_text(state.spec.tls),
             "InstanceID": f"Intel(r) AMT {where} TLS Settings",
-            "MutualAuthentication": lambda state: _flag(state.spec.mutual_tls),
+            "MutualAuthentication": lambda state: flag_text(state.spec.mutual_tls),
         }
         for where in ("802.3", "LMS")
     ],

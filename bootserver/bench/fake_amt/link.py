@@ -15,7 +15,7 @@ _SLOW_BYTES_PER_S = 10_000_000 // 8
 
 
 class ConsoleLink:
-    """A connection; `next` is for one reader, `send` for anybody.
+    """A connection; `next` is for one reader, `send` for many writers.
 
     While `is_slow` the console's bytes come at 10 Mb/s.
     """

@@ -1,4 +1,8 @@
-"""The digest login of both of AMT's ports: RFC 2617, MD5, checked from the server's side."""
+"""The digest login of both of AMT's ports: RFC 2617, MD5, checked from the server's side.
+
+Theory of operation. Each challenge has a nonce of its own, which is kept with the counts that it
+was used with. A proof is good if it is right for one of these nonces, with a count that is new.
+"""
 
 from __future__ import annotations
 

@@ -301,7 +301,7 @@ def _put_kvm_settings(state: DeviceState, inputs: Input) -> None:
 
 
 def login_failed(state: DeviceState) -> None:
-    """Remember in the event log that somebody had the wrong password."""
+    """Remember in the event log that a console had the wrong password."""
     state.events.append(event_log.login_failed(state.now_s()))
 
 

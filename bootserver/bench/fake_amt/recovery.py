@@ -2,8 +2,8 @@
 
 Here the device itself fetches it, as the BIOS would: with the CA certificates that were pushed to
 AMT and no others, one whole GET, exact Content-Length. What was fetched then lies in the machine's
-CD drive, an .efi program on a CD around it: OVMF's own HTTP boot would have to be told the URL in
-its variables, for which there is no way in while QEMU runs.
+CD drive, an .efi program on a CD around it. OVMF's own HTTP boot would need the URL in its
+variables, which cannot be set while QEMU runs.
 """
 
 from __future__ import annotations

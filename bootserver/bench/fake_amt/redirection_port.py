@@ -1,4 +1,11 @@
-"""The redirection port: who may come in, and with what; then a session takes over."""
+"""The redirection port: which consoles may come in, and with what; then a session takes over.
+
+Theory of operation. The console speaks first. It asks for a session by its tag, and is admitted or
+refused by a status. Then it logs in: it may query the ways, asks for a challenge with empty fields,
+and sends its proof. The reply that admits it is sent by the session, together with the session's
+first bytes. The port keeps the tags that are held, and a nonce per connection. A console that does
+anything else is cut off, and `violations` says why.
+"""
 
 from __future__ import annotations
 
@@ -175,14 +182,14 @@ class RedirectionPort:
         if tag not in (_IDER, _SOL, _KVM):
             return _UNKNOWN
         enabled = {_IDER: state.redirection.has_ider, _SOL: state.redirection.has_sol}
-        # What firmware says without the consent it needs, nobody has told: this is our guess.
+        # What firmware says without the consent it needs is unknown: this is our guess.
         if not enabled.get(tag, False) or state.consent.is_missing:
             return _DISABLED
         is_busy = tag == _IDER and state.spec.redirection_manners.busy
         return _BUSY if is_busy or tag in self._held else _STARTED
 
     async def _log_in(self, link: ConsoleLink) -> bytes:
-        """The reply that admits the console; b"" when it is not admitted, and was told so."""
+        """The reply that admits the console; b"" when it is not admitted, and knows."""
         nonce = secrets.token_hex(16).encode()
         while message := await link.next(_LOGIN_S):
             if message[0] != redirection.AUTHENTICATE or message[1:4] != b"\0\0\0":

@@ -67,6 +67,11 @@ def schema_violation(reason: str) -> FaultError:
     return FaultError("wsman:SchemaValidationError", reason)
 
 
+def flag_text(value: bool) -> str:
+    """A truth value as properties have it."""
+    return "true" if value else "false"
+
+
 def uri_of(class_name: str) -> str:
     """The resource URI of a class."""
     return _SCHEMAS[class_name.partition("_")[0]] + class_name

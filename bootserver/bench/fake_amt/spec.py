@@ -1,4 +1,4 @@
-"""What one fake AMT device is like: its machine, its policy, its moods. Frozen data."""
+"""What one fake AMT device is like: its machine, its policy, its faults. Frozen data."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class WsmanManners:
 class RedirectionManners:
     """How the redirection side speaks.
 
-    `busy`: somebody else has the drives. `rejects_features`: the drives are never switched on.
+    `busy`: another console has the drives. `rejects_features`: the drives are never switched on.
     `heartbeat_s` and `rx_timeout_s` win over what the console asks for; `ping_s` is how often
     we ask whether it is alive. `reset_in_read` and `cut_after_reads` count the READs of the
     device, all its sessions together: in that one the host is reset, or after it the connection is

@@ -8,6 +8,7 @@ from bootserver.bench.fake_amt.boot import BootConfiguration
 from bootserver.bench.fake_amt.consent import Consent
 from bootserver.bench.fake_amt.event_log import LogEvent
 from bootserver.bench.fake_amt.login import make_realm
+from bootserver.bench.fake_amt.soap import flag_text
 from bootserver.bench.fake_amt.spec import FakeSpec, RedirectionSetting, SystemState
 
 BOOT_SERVICE_NONE, BOOT_SERVICE_RECOVERY, BOOT_SERVICE_ALL = 32768, 32769, 32771
@@ -16,8 +17,8 @@ BOOT_SERVICE_NONE, BOOT_SERVICE_RECOVERY, BOOT_SERVICE_ALL = 32768, 32769, 32771
 class DeviceState:
     """One device's memory.
 
-    `sessions` are the tags of the redirection sessions now open, `slow_sessions` those of them
-    that hold the link at 10 Mb/s.
+    `sessions` are the tags of the redirection sessions now open. Those in `slow_sessions` hold the
+    link at 10 Mb/s.
     """
 
     def __init__(self, spec: FakeSpec) -> None:
@@ -66,12 +67,8 @@ class DeviceState:
             "BootguardStatus": "127",
             "OptionsCleared": "true",
             "RPEEnabled": "false",
-            "SecureBootControlEnabled": _text(self.spec.wsman_manners.secure_boot_control),
+            "SecureBootControlEnabled": flag_text(self.spec.wsman_manners.secure_boot_control),
             "UEFIHTTPSBootEnabled": "true",
             "UEFILocalPBABootEnabled": "false",
             "WinREBootEnabled": "false",
         }
-
-
-def _text(flag: bool) -> str:
-    return "true" if flag else "false"

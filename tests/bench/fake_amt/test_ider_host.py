@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bootserver.bench.fake_amt.ider import ConsoleDrive, DriveAnswer, IderHost, Opening
+from bootserver.bench.fake_amt.ider import ConsoleDrive, DriveAnswer, IderHost
 from bootserver.bench.fake_amt.redirection import ViolationError
 
 READ = bytes.fromhex("28 00 00 00 00 10 00 00 02 00")
@@ -59,7 +59,7 @@ def test_reset_occurred():
 def test_what_the_console_asks_for_when_it_opens():
     message = hexed("40 00 00 00 00 00 00 00 30 75 00 00 20 4E 01 00 00 00")
 
-    assert host().opening(message) == Opening(30000, 0, 20000)
+    assert host().opening(message) == (30000, 20000)
 
 
 @pytest.mark.parametrize(
