@@ -15,7 +15,7 @@ import structlog
 from aiohttp import web
 
 from bootserver.amt.boot.boots import AmtBoots
-from bootserver.amt.boot.remote_boot import BootParts
+from bootserver.amt.boot.remote_boot import BootServices
 from bootserver.amt.hosts import AmtHosts
 from bootserver.boot.service import BootService
 from bootserver.config import Config
@@ -102,7 +102,7 @@ async def run(config: Config, announce: Announce) -> None:
             boot_service = BootService(config, library, trees, stubs, ledger, profiles, open_stub)
             authority = SiteAuthority(config)
             hosts = AmtHosts(config, engine)
-            remote = BootParts(config, Site.of(config), library, stubs, ledger, hosts, authority)
+            remote = BootServices(config, Site.of(config), library, stubs, ledger, hosts, authority)
             admin_app = make_admin_app(
                 AdminParts(
                     config,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -98,14 +98,12 @@ class ArmedRecords:
             names = sorted(unquote(path.name) for path in self._directory.iterdir())
         except OSError:  # mostly: nothing was ever armed
             return []
-        return list(filter(_is_host, names))  # NFS and editors leave files, too
-
-
-def _is_host(name: str) -> bool:
-    try:
-        return parse_host(name) == name
-    except ValueError:
-        return False
+        hosts = []
+        for name in names:
+            with suppress(ValueError):  # NFS and editors leave files, too
+                if parse_host(name) == name:
+                    hosts.append(name)
+        return hosts
 
 
 def _is(path: Path, fd: int) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import event
 
 from bootserver.amt.boot.boots import AmtBoots
-from bootserver.amt.boot.remote_boot import BootParts
+from bootserver.amt.boot.remote_boot import BootServices
 from bootserver.amt.hosts import AmtHosts
 from bootserver.config import Config
 from bootserver.database import open_database
@@ -94,7 +94,7 @@ async def dashboard(config: Config) -> AsyncIterator[Dashboard]:
         issued = StubRegistry(engine, config.state.path)
         hosts, authority = AmtHosts(config, engine), SiteAuthority(config)
         ledger = Ledger(store, expire_after=timedelta(days=1), bus=bus)
-        remote = BootParts(config, Site.of(config), library, issued, ledger, hosts, authority)
+        remote = BootServices(config, Site.of(config), library, issued, ledger, hosts, authority)
         parts = AdminParts(
             *(config, library, ledger, bus, ProfileStore(engine), issued),
             *(hosts, AmtBoots(remote, bus), ServerLimits(config.limits)),

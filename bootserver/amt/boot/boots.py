@@ -10,7 +10,7 @@ import structlog
 
 from bootserver import clock
 from bootserver.amt.boot.progress import BootProgress, BootStep
-from bootserver.amt.boot.remote_boot import BootOrder, BootParts, RemoteBoot
+from bootserver.amt.boot.remote_boot import BootOrder, BootServices, RemoteBoot
 from bootserver.amt.boot.turns import Turns
 from bootserver.amt.errors import AmtError
 from bootserver.errors import BootServerError
@@ -42,12 +42,12 @@ class TooManyBootsError(AmtError):
 class AmtBoots:
     """Runs boots over AMT; ended ones are kept for a while."""
 
-    def __init__(self, parts: BootParts, bus: Bus) -> None:
-        self._parts = parts
+    def __init__(self, services: BootServices, bus: Bus) -> None:
+        self._services = services
         self._bus = bus
         self._boots: dict[str, BootProgress] = {}  # in the order they came
         self._running: dict[str, tuple[RemoteBoot, asyncio.Task[None]]] = {}
-        self._turns = Turns(parts.config.amt.boots_at_once)
+        self._turns = Turns(services.config.amt.boots_at_once)
 
     def list(self) -> list[BootProgress]:
         """All that are known, newest first."""
@@ -84,7 +84,7 @@ class AmtBoots:
         ended = [boot.id for boot in self._boots.values() if not boot.is_active]
         for boot_id in ended[:-ENDED_KEPT]:
             del self._boots[boot_id]
-        boot = RemoteBoot(order, self._parts, self._turns, progress, self._publish)
+        boot = RemoteBoot(order, self._services, self._turns, progress, self._publish)
         task = asyncio.create_task(self._run(boot), name=f"amt-boot-{progress.id}")
         self._running[progress.id] = (boot, task)
         return progress

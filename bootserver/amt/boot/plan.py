@@ -18,7 +18,7 @@ from bootserver.stub.spec import StubSpec, stub_spec
 
 
 @dataclass(frozen=True, slots=True)
-class BootPlan:
+class RemoteBootPlan:
     """All that is decided before anything at the machine is changed."""
 
     image: Image

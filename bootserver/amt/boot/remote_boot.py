@@ -14,7 +14,7 @@ from typing import Any
 
 from bootserver.amt.access import AmtAccess
 from bootserver.amt.boot.forecast import foresee
-from bootserver.amt.boot.plan import BootPlan, choose_method, order_for_machine
+from bootserver.amt.boot.plan import RemoteBootPlan, choose_method, order_for_machine
 from bootserver.amt.boot.progress import BootProgress, BootStep, NoCallError
 from bootserver.amt.boot.recorded_drive import RecordedDrive
 from bootserver.amt.boot.turns import Turns
@@ -77,8 +77,8 @@ class BootOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class BootParts:
-    """The parts of a server that boots machines through AMT."""
+class BootServices:
+    """The services of a server that boots machines through AMT."""
 
     config: Config
     site: Site
@@ -99,13 +99,13 @@ class RemoteBoot:
     def __init__(
         self,
         order: BootOrder,
-        parts: BootParts,
+        services: BootServices,
         turns: Turns,
         progress: BootProgress,
         on_progress: Callable[[BootProgress], None],
     ) -> None:
         self._order = order
-        self._parts = parts
+        self._services = services
         self._turns = turns
         self._on_progress = on_progress
         self._consent = ConsentPrompt(partial(self._does, BootStep.CONSENT))
@@ -131,7 +131,7 @@ class RemoteBoot:
     async def run(self) -> None:
         """Boot the machine."""
         image = self._image()
-        hosts, host = self._parts.hosts, self._order.host
+        hosts, host = self._services.hosts, self._order.host
         async with AsyncExitStack() as opened:
             async with self._turns.asking:
                 self._does(BootStep.PROBING, f"AMT on {host} is asked what it can do")
@@ -152,34 +152,34 @@ class RemoteBoot:
     # ---- Before anything is changed at the machine ----
 
     def _image(self) -> Image:
-        image = self._parts.library.get(self._order.image)
+        image = self._services.library.get(self._order.image)
         if image.problem:
             raise AmtError(f"{image.id} cannot be booted: {image.problem}")
         if not image.sha256:
             raise ImageNotReadyError(f"{image.id} has just arrived and is being checked")
         return image
 
-    async def _prepare(self, image: Image, facts: AmtFacts) -> BootPlan:
+    async def _prepare(self, image: Image, facts: AmtFacts) -> RemoteBootPlan:
         self._does(BootStep.PREPARING, "the stub is built")
-        parts, host = self._parts, self._order.host
-        spec = order_for_machine(parts.config, image.id, host, facts)
-        stub = await parts.stubs.issue(spec)
-        stub_plan = await asyncio.to_thread(plan_for_site, parts.config, stub)
+        services, host = self._services, self._order.host
+        spec = order_for_machine(services.config, image.id, host, facts)
+        stub = await services.stubs.issue(spec)
+        stub_plan = await asyncio.to_thread(plan_for_site, services.config, stub)
         forecasts = foresee(
             image,
-            parts.site,
+            services.site,
             max(stub_plan.read_bytes.values()),
-            await parts.hosts.line_speeds(host),
+            await services.hosts.line_speeds(host),
             address_is_known=bool(spec.network.address),
         )
         method = choose_method(
             self._order.method,
             facts,
             forecasts,
-            prefers_recovery=parts.config.amt.prefer_one_click_recovery,
+            prefers_recovery=services.config.amt.prefer_one_click_recovery,
         )
         self._change(forecasts=forecasts, taken=method)
-        return BootPlan(image, method, forecasts, stub, stub_plan)
+        return RemoteBootPlan(image, method, forecasts, stub, stub_plan)
 
     async def _get_consent(self, client: WsmanClient, facts: AmtFacts) -> None:
         """Have a user at the machine consent, where AMT demands that."""
@@ -196,9 +196,9 @@ class RemoteBoot:
     # ---- In the ledger ----
 
     @asynccontextmanager
-    async def _recorded(self, plan: BootPlan, facts: AmtFacts) -> AsyncIterator[BootSession]:
+    async def _recorded(self, plan: RemoteBootPlan, facts: AmtFacts) -> AsyncIterator[BootSession]:
         """The boot's place in the ledger; what ends the block early is why it failed."""
-        ledger, network = self._parts.ledger, facts.network
+        ledger, network = self._services.ledger, facts.network
         machine = Machine(uuid=facts.uuid or "", mac=network.mac if network else "")
         address = (network.address if network else "") or ""
         session = ledger.open(plan.stub.token, plan.image.id, machine, address)
@@ -221,18 +221,21 @@ class RemoteBoot:
         client: WsmanClient,
         access: AmtAccess,
         facts: AmtFacts,
-        plan: BootPlan,
+        plan: RemoteBootPlan,
         session: BootSession,
     ) -> None:
         await switch_on(client, self._powers)
         self._does(BootStep.ATTACHING, "the drive is attached")
         await enable_redirection(client, ider=True)
         async with self._medium(plan) as medium, attached(access, medium, facts) as drives:
-            self._parts.ledger.advance(session.key, BootPhase.ATTACHED)
-            drive = RecordedDrive(drives, self._parts.ledger, session, *self._in_drive(plan))
+            self._services.ledger.advance(session.key, BootPhase.ATTACHED)
+            name, size_bytes = "stub.iso", max(plan.stub_plan.read_bytes.values())
+            if plan.method is BootMethod.DIRECT:
+                name, size_bytes = "image.iso", plan.image.size_bytes
+            drive = RecordedDrive(drives, self._services.ledger, session, name, size_bytes)
             try:
                 # What a boot has used, AMT has cleared itself.
-                async with self._parts.hosts.arming(
+                async with self._services.hosts.arming(
                     client,
                     lambda: boot_from_redirected_cd(
                         client, facts, enforce_secure_boot=self._loaders_are_signed
@@ -246,10 +249,10 @@ class RemoteBoot:
                 self._look_at(drive)
                 drive.close()
         if rate := drive.bytes_per_s:
-            await self._parts.hosts.remember_speed(self._order.host, rate)
+            await self._services.hosts.remember_speed(self._order.host, rate)
 
     @asynccontextmanager
-    async def _medium(self, plan: BootPlan) -> AsyncIterator[Medium]:
+    async def _medium(self, plan: RemoteBootPlan) -> AsyncIterator[Medium]:
         """What lies in the drive: the stub, or the image itself."""
         if plan.method is BootMethod.DIRECT:
             async with open_cd(Path(plan.image.path)) as cd:
@@ -257,14 +260,7 @@ class RemoteBoot:
         else:
             yield MemoryMedium(DriveKind.CD, await asyncio.to_thread(master, plan.stub_plan))
 
-    @staticmethod
-    def _in_drive(plan: BootPlan) -> tuple[str, int]:
-        """The name and size of what lies in the drive, for the ledger."""
-        if plan.method is BootMethod.DIRECT:
-            return "image.iso", plan.image.size_bytes
-        return "stub.iso", max(plan.stub_plan.read_bytes.values())
-
-    async def _settle(self, plan: BootPlan, drive: RecordedDrive) -> None:
+    async def _settle(self, plan: RemoteBootPlan, drive: RecordedDrive) -> None:
         """Keep the drive where the machine still needs it, or where that was asked for."""
         is_direct = plan.method is BootMethod.DIRECT
 
@@ -283,15 +279,15 @@ class RemoteBoot:
     # ---- By One-Click Recovery ----
 
     async def _boot_by_https(
-        self, client: WsmanClient, facts: AmtFacts, plan: BootPlan, session: BootSession
+        self, client: WsmanClient, facts: AmtFacts, plan: RemoteBootPlan, session: BootSession
     ) -> None:
         self._does(BootStep.ATTACHING, "AMT is told where the stub is")
-        authority = self._parts.authority
+        authority = self._services.authority
         url = f"{authority.https_url()}/b/{plan.stub.token}/stub.efi"
         await push_root_certificate(client, await asyncio.to_thread(authority.root_der))
         await wake(client, self._powers)
         began_at = datetime.now(UTC)
-        async with self._parts.hosts.arming(
+        async with self._services.hosts.arming(
             client,
             lambda: boot_from_https(
                 client, facts, url, enforce_secure_boot=self._loaders_are_signed
@@ -307,31 +303,31 @@ class RemoteBoot:
 
     @property
     def _loaders_are_signed(self) -> bool:
-        stub = self._parts.config.stub
+        stub = self._services.config.stub
         return stub.signing.pair is not None or stub.shim is not None
 
     async def _start(self, client: WsmanClient, facts: AmtFacts, session: BootSession) -> None:
         """Start the firmware, which finds the boot options."""
         self._powers("the machine is started")
         change = await request_power(client, PowerAction.BOOT)
-        self._parts.ledger.advance(
+        self._services.ledger.advance(
             session.key, BootPhase.POWERED, f"{change.asked}, it was {facts.power}"
         )
 
     async def _watch(
         self,
         session: BootSession,
-        plan: BootPlan,
+        plan: RemoteBootPlan,
         drive: RecordedDrive | None,
         *,
         enforces_secure_boot: bool,
     ) -> None:
         """Returns at the hand-off, or when the disc is read directly; raises when hope is gone."""
-        no_reads_s = self._parts.config.amt.no_reads_s
+        no_reads_s = self._services.config.amt.no_reads_s
         powered_at = moved_at = monotonic()
         last: tuple[object, ...] = ()
         while True:
-            now, ledger = monotonic(), self._parts.ledger
+            now, ledger = monotonic(), self._services.ledger
             session = await ledger.latest(session)
             movement: tuple[object, ...] = (session.phase, session.sent_bytes)
             if drive is not None:

@@ -70,11 +70,6 @@ class RecoveryEvent(StrEnum):
     IMAGE_REJECTED = "image-rejected"
     FILE_MISSING = "file-missing"
 
-    @property
-    def failed(self) -> bool:
-        """Whether the recovery ends here, and not in a boot."""
-        return self in _FAILURES.values()
-
 
 @dataclass(frozen=True)
 class AmtEvent:
@@ -114,50 +109,30 @@ _SOURCES = {
     38: "Intel ME",
     40: "battery",
 }
-_PROGRESS = dict(
-    enumerate(
-        (
-            RecoveryEvent.PARAMETERS_RECEIVED,
-            RecoveryEvent.OPTION_ADDED,
-            RecoveryEvent.NAME_RESOLVED,
-            RecoveryEvent.CONNECTED,
-            RecoveryEvent.DOWNLOADED,
-            RecoveryEvent.BOOT_ATTEMPTED,
-            RecoveryEvent.HANDED_OVER,
-        )
-    )
-)
-_FAILURES = dict(
-    enumerate(
-        (
-            RecoveryEvent.NO_NETWORK,
-            RecoveryEvent.NAME_UNKNOWN,
-            RecoveryEvent.CONNECT_FAILED,
-            RecoveryEvent.APP_MISSING,
-            RecoveryEvent.TLS_FAILED,
-            RecoveryEvent.LOGIN_FAILED,
-            RecoveryEvent.IMAGE_REJECTED,
-            RecoveryEvent.FILE_MISSING,
-        ),
-        start=1,
-    )
-)
-_RECOVERY_TEXTS = {
-    RecoveryEvent.PARAMETERS_RECEIVED: "the BIOS has received the boot parameters",
-    RecoveryEvent.OPTION_ADDED: "the BIOS has added the boot option",
-    RecoveryEvent.NAME_RESOLVED: "the server's name is resolved",
-    RecoveryEvent.CONNECTED: "connected to the HTTPS server",
-    RecoveryEvent.DOWNLOADED: "the image is downloaded",
-    RecoveryEvent.BOOT_ATTEMPTED: "the image is being started",
-    RecoveryEvent.HANDED_OVER: "the image has taken over from the BIOS",
-    RecoveryEvent.NO_NETWORK: "there is no network connection",
-    RecoveryEvent.NAME_UNKNOWN: "the server's name cannot be resolved",
-    RecoveryEvent.CONNECT_FAILED: "the server cannot be reached",
-    RecoveryEvent.APP_MISSING: "the maker's program is not where it should be",
-    RecoveryEvent.TLS_FAILED: "the server's certificate is not trusted",
-    RecoveryEvent.LOGIN_FAILED: "the server does not take user and password",
-    RecoveryEvent.IMAGE_REJECTED: "the image does not pass Secure Boot",
-    RecoveryEvent.FILE_MISSING: "the server does not have the file",
+_FIRMWARE, _MAKERS_ERROR, _MAKERS_PROGRESS = 15, 3, 5  # a sensor type, and offsets of it
+# By the offset and the third byte of data
+_RECOVERY_EVENTS = {
+    (_MAKERS_PROGRESS, 0): (
+        RecoveryEvent.PARAMETERS_RECEIVED,
+        "the BIOS has received the boot parameters",
+    ),
+    (_MAKERS_PROGRESS, 1): (RecoveryEvent.OPTION_ADDED, "the BIOS has added the boot option"),
+    (_MAKERS_PROGRESS, 2): (RecoveryEvent.NAME_RESOLVED, "the server's name is resolved"),
+    (_MAKERS_PROGRESS, 3): (RecoveryEvent.CONNECTED, "connected to the HTTPS server"),
+    (_MAKERS_PROGRESS, 4): (RecoveryEvent.DOWNLOADED, "the image is downloaded"),
+    (_MAKERS_PROGRESS, 5): (RecoveryEvent.BOOT_ATTEMPTED, "the image is being started"),
+    (_MAKERS_PROGRESS, 6): (RecoveryEvent.HANDED_OVER, "the image has taken over from the BIOS"),
+    (_MAKERS_ERROR, 1): (RecoveryEvent.NO_NETWORK, "there is no network connection"),
+    (_MAKERS_ERROR, 2): (RecoveryEvent.NAME_UNKNOWN, "the server's name cannot be resolved"),
+    (_MAKERS_ERROR, 3): (RecoveryEvent.CONNECT_FAILED, "the server cannot be reached"),
+    (_MAKERS_ERROR, 4): (
+        RecoveryEvent.APP_MISSING,
+        "the maker's program is not where it should be",
+    ),
+    (_MAKERS_ERROR, 5): (RecoveryEvent.TLS_FAILED, "the server's certificate is not trusted"),
+    (_MAKERS_ERROR, 6): (RecoveryEvent.LOGIN_FAILED, "the server does not take user and password"),
+    (_MAKERS_ERROR, 7): (RecoveryEvent.IMAGE_REJECTED, "the image does not pass Secure Boot"),
+    (_MAKERS_ERROR, 8): (RecoveryEvent.FILE_MISSING, "the server does not have the file"),
 }
 _FIRMWARE_ERRORS = (
     "unspecified",
@@ -236,7 +211,6 @@ _SENSORS = {
     20: "button",
     193: "AMT",
 }
-_FIRMWARE, _MAKERS_ERROR, _MAKERS_PROGRESS = 15, 3, 5  # a sensor type, and offsets of it
 
 
 async def read_event_log(client: WsmanClient) -> list[AmtEvent]:
@@ -285,24 +259,17 @@ def decode_record(record: bytes) -> AmtEvent:
     if len(record) != RECORD_BYTES:
         return AmtEvent(None, Severity.UNSPECIFIED, "?", f"unreadable record: {record.hex()}")
     seconds, _, sensor, _, offset, _, severity, _, entity, _, data = _RECORD.unpack(record)
-    recovery = _recovery_event(sensor, offset, data)
+    recovery, text = None, _text(sensor, offset, data)
+    if sensor == _FIRMWARE and data[:2] == _RECOVERY and (offset, data[2]) in _RECOVERY_EVENTS:
+        recovery, outcome = _RECOVERY_EVENTS[offset, data[2]]
+        text = f"One-Click Recovery: {outcome}"
     return AmtEvent(
         datetime.fromtimestamp(seconds, UTC) if seconds != _NO_TIME else None,
         _SEVERITIES.get(severity, Severity.UNSPECIFIED),
         _SOURCES.get(entity, f"part {entity}"),
-        f"One-Click Recovery: {_RECOVERY_TEXTS[recovery]}"
-        if recovery
-        else _text(sensor, offset, data),
+        text,
         recovery,
     )
-
-
-def _recovery_event(sensor: int, offset: int, data: bytes) -> RecoveryEvent | None:
-    if sensor != _FIRMWARE or data[:2] != _RECOVERY:
-        return None
-    if offset == _MAKERS_PROGRESS:
-        return _PROGRESS.get(data[2])
-    return _FAILURES.get(data[2]) if offset == _MAKERS_ERROR else None
 
 
 def _text(sensor: int, offset: int, data: bytes) -> str:

@@ -39,7 +39,10 @@ async def enable_redirection(
     if _judged(service).listener_enabled is False:
         # The request alone has the port open on CSME 16.1, which then refuses this Put; on older
         # ones nothing but the Put opens it. So the answer decides nothing: what is read next does.
-        refusal = await _open_listener(client, service, state) or refusal
+        try:
+            await client.put(service.changed({"EnabledState": state, "ListenerEnabled": True}))
+        except (AmtFaultError, AmtAnswerError, AmtRefusedError, AmtInDoubtError) as err:
+            refusal = err
         service = await client.get("AMT_RedirectionService")
     now = _judged(service)
     if not _enough(now, ider=ider, sol=sol):
@@ -70,14 +73,6 @@ async def _request_state(client: WsmanClient, state: int) -> AmtError | None:
             err.hint = _IN_MEBX
         raise
     except AmtInDoubtError as err:
-        return err
-    return None
-
-
-async def _open_listener(client: WsmanClient, service: Instance, state: int) -> AmtError | None:
-    try:
-        await client.put(service.changed({"EnabledState": state, "ListenerEnabled": True}))
-    except (AmtFaultError, AmtAnswerError, AmtRefusedError, AmtInDoubtError) as err:
         return err
     return None
 

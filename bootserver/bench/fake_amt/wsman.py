@@ -135,7 +135,8 @@ class WsmanPort:
         state, class_name = self._state, request.class_name
         match request.action:
             case soap.GET:
-                _expect_no_body(request)
+                if request.body is not None:
+                    raise schema_violation("a Get has an empty Body")
                 return soap.instance(class_name, instance_of(state, class_name, request.selectors))
             case soap.PUT:
                 instance_of(state, class_name, request.selectors)
@@ -196,11 +197,6 @@ def _name(request: Request) -> str:
     verb = request.action.rpartition("/")[2]
     is_method = not request.action.startswith((TRANSFER, ENUMERATION))
     return verb if is_method else f"{verb} {request.class_name}"
-
-
-def _expect_no_body(request: Request) -> None:
-    if request.body is not None:
-        raise schema_violation("a Get has an empty Body")
 
 
 def _body(request: Request, tag: str) -> Element:
