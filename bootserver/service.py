@@ -22,10 +22,10 @@ from bootserver.config import Config
 from bootserver.database import open_database
 from bootserver.errors import BootServerError, ServiceError, StubError
 from bootserver.http.admin_app import make_admin_app
-from bootserver.http.api.parts import AdminParts
+from bootserver.http.api.services import AdminServices
 from bootserver.http.boot_app import make_boot_app
 from bootserver.http.connections import Connections
-from bootserver.http.port import Port
+from bootserver.http.port import HttpPort
 from bootserver.images.decide import Site
 from bootserver.images.library import Library
 from bootserver.images.part import sweep_library
@@ -104,7 +104,7 @@ async def run(config: Config, announce: Announce) -> None:
             hosts = AmtHosts(config, engine)
             remote = BootServices(config, Site.of(config), library, stubs, ledger, hosts, authority)
             admin_app = make_admin_app(
-                AdminParts(
+                AdminServices(
                     config,
                     library,
                     ledger,
@@ -153,8 +153,8 @@ async def _start_planes(
         limits.config, limits.connections, limits.connections_per_address, server.trusted_proxies
     )
     admins = Connections(limits.config, limits.admin_connections)
-    boot = Port(make_boot_app(boot_service), connections, grace_s=server.grace_s)
-    admin = Port(admin_app, admins, grace_s=ADMIN_GRACE_S)
+    boot = HttpPort(make_boot_app(boot_service), connections, grace_s=server.grace_s)
+    admin = HttpPort(admin_app, admins, grace_s=ADMIN_GRACE_S)
     starts = {
         "boot plane": _serve_http(boot, server.address, server.boot_port),
         "dashboard": _serve_http(admin, server.admin_address, server.admin_port),
@@ -189,11 +189,11 @@ async def _serve_https(
     tls = await asyncio.to_thread(authority.server_context)  # the first time, it makes keys
     for problem in authority.problems():
         log.warning("certificate.problem", problem=problem)
-    port = Port(make_boot_app(boot_service), connections, grace_s=server.grace_s, tls=tls)
+    port = HttpPort(make_boot_app(boot_service), connections, grace_s=server.grace_s, tls=tls)
     return await _serve_http(port, server.address, server.https_port)
 
 
-async def _serve_http(port: Port, address: str, number: int) -> Stop:
+async def _serve_http(port: HttpPort, address: str, number: int) -> Stop:
     """Serve there; returns how to stop it."""
     try:
         await port.start(address, number)

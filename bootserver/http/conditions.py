@@ -1,4 +1,4 @@
-"""Whether a request wants the bytes at all: RFC 9110 §13. Header values in, a decision out."""
+"""Which bytes of a file a request selects: RFC 9110 §13. Header values in, a status out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from calendar import timegm
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import formatdate
-from enum import StrEnum
 from functools import lru_cache
 
 from bootserver.http.ranges import OWS, UnsatisfiableRangeError, parse_ranges
@@ -58,55 +57,45 @@ class Conditions:
     if_unmodified_since: str | None = None
 
 
-class Answer(StrEnum):
-    """The five ways to answer a GET or HEAD."""
-
-    FULL = "full"  # 200
-    RANGES = "ranges"  # 206
-    NOT_MODIFIED = "not_modified"  # 304
-    PRECONDITION_FAILED = "precondition_failed"  # 412
-    UNSATISFIABLE = "unsatisfiable"  # 416
-
-
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """How to answer, and with RANGES the ranges to send."""
+class Selection:
+    """What of the file is sent: all with 200, `ranges` with 206, nothing with 304, 412 and 416."""
 
-    answer: Answer
+    status: int
     ranges: tuple[ByteRange, ...] = ()
 
 
-def decide(method: str, conditions: Conditions, current: Representation) -> Decision:
-    """How to answer a GET or HEAD, in the order of precedence of RFC 9110 §13.2.2."""
+def select_ranges(method: str, conditions: Conditions, current: Representation) -> Selection:
+    """What a GET or HEAD selects, in the order of precedence of RFC 9110 §13.2.2."""
     modified_s = current.last_modified_s  # without it dates are ignored (§13.1.3, §13.1.4)
     if conditions.if_match is not None:
         if not _matches(conditions.if_match, current.etag, weak=False):
-            return Decision(Answer.PRECONDITION_FAILED)
+            return Selection(412)
     elif (
         modified_s is not None
         and (limit := _date(conditions.if_unmodified_since)) is not None
         and modified_s > limit
     ):
-        return Decision(Answer.PRECONDITION_FAILED)
+        return Selection(412)
 
     if conditions.if_none_match is not None:
         if _matches(conditions.if_none_match, current.etag, weak=True):
-            return Decision(Answer.NOT_MODIFIED)
+            return Selection(304)
     elif (
         modified_s is not None
         and (limit := _date(conditions.if_modified_since)) is not None
         and modified_s <= limit
     ):
-        return Decision(Answer.NOT_MODIFIED)
+        return Selection(304)
 
     # Only GET has ranges (§14.2), and a stale If-Range makes it a plain GET (§13.1.5).
     if method != "GET" or not _if_range_holds(conditions.if_range, current):
-        return Decision(Answer.FULL)
+        return Selection(200)
     try:
         ranges = parse_ranges(conditions.range, current.size_bytes)
     except UnsatisfiableRangeError:
-        return Decision(Answer.UNSATISFIABLE)
-    return Decision(Answer.FULL) if ranges is None else Decision(Answer.RANGES, ranges)
+        return Selection(416)
+    return Selection(200) if ranges is None else Selection(206, ranges)
 
 
 def matches_strongly(if_match: str, etag: str) -> bool:

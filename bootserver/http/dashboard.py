@@ -1,7 +1,7 @@
 """The dashboard: pages that are rendered with their first state, and the files that move them.
 
 A page reads complete without JavaScript. With it, the same page is fetched again and merged in
-when something has happened (static/live.js): markup is written in one place, the templates.
+when something has happened (static/merge.js): markup is written in one place, the templates.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bootserver import clock, units
 from bootserver.amt.errors import AmtError
-from bootserver.http import amt_page, page_data, words
-from bootserver.http.api.parts import parts_of
+from bootserver.http import amt_view_data, labels, view_data
+from bootserver.http.api.services import services_of
 from bootserver.http.incoming import route
 from bootserver.http.waterfall import ENDS, axis, common_scale_s, length_s, waterfall
 from bootserver.images.recipes import RECIPE_NAMES
@@ -41,8 +41,8 @@ PAGES = web.AppKey("pages", Environment)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a reader of the history asks for, from the query of the page."""
+class HistoryQuery:
+    """Which part of the history a page shows, from its URL."""
 
     q: str = ""
     image: str = ""
@@ -50,19 +50,19 @@ class Asked:
     before: str = ""
 
     @classmethod
-    def of(cls, query: Mapping[str, str]) -> Asked:
-        """The query as far as it makes sense; the rest counts as not asked."""
+    def of(cls, query: Mapping[str, str]) -> HistoryQuery:
+        """The query as far as it makes sense; the rest counts as absent."""
         phase, before = query.get("phase", ""), query.get("before", "")
         return cls(
             q=query.get("q", "").strip(),
             image=query.get("image", ""),
-            phase=phase if phase in words.PHASES else "",
+            phase=phase if phase in labels.PHASES else "",
             before=before if _moment(before) else "",
         )
 
     @property
     def any(self) -> bool:
-        """True if not all boots are asked for."""
+        """True if it leaves boots out."""
         return bool(self.q or self.image or self.phase)
 
     @property
@@ -80,7 +80,7 @@ class Asked:
 def add_dashboard(app: web.Application) -> None:
     """Adds the pages and their static files to the admin plane."""
     app[PAGES] = _environment()
-    app[page_data.HELD_STATUS] = {}
+    app[view_data.HELD_STATUS] = {}
     app.add_routes(
         [
             web.get("/", _boots),
@@ -96,18 +96,18 @@ def add_dashboard(app: web.Application) -> None:
 
 
 async def _boots(request: web.Request) -> web.Response:
-    asked = Asked.of(request.query)
+    query = HistoryQuery.of(request.query)
     now = clock.now()
-    live = await page_data.live_boots(request, now)
-    past, older = await page_data.history(
+    live = await view_data.live_boots(request, now)
+    past, older = await view_data.history(
         request,
         limit=HISTORY_SHOWN,
-        before=asked.before_at,
-        search=asked.q,
-        image=asked.image,
-        phase=asked.phase,
+        before=query.before_at,
+        search=query.q,
+        image=query.image,
+        phase=query.phase,
     )
-    if not asked.any:  # who searches wants to find what is booting, too
+    if not query.any:  # a search finds what is booting, too
         going_on = {boot["id"] for boot in live}
         past = [boot for boot in past if boot["id"] not in going_on]
     lengths_s = [length_s(boot) for boot in past]
@@ -130,21 +130,21 @@ async def _boots(request: web.Request) -> web.Response:
         ],
         scale_s=scale_s,
         ticks=axis(scale_s, 3),
-        asked=asked,
-        newest=asked.url(),
-        older=asked.url(older) if older else "",
-        image_names=_with(asked.image, page_data.image_names(request)),
-        phases={phase.value: name for phase, name in words.PHASES.items()},
+        query=query,
+        newest=query.url(),
+        older=query.url(older) if older else "",
+        image_names=_with(query.image, view_data.image_names(request)),
+        phases={phase.value: name for phase, name in labels.PHASES.items()},
     )
 
 
 async def _boot(request: web.Request) -> web.Response:
     now = clock.now()
-    found = await page_data.boot(request, request.match_info["id"], now)
+    found = await view_data.boot(request, request.match_info["id"], now)
     if found is None:
         return await _page(
             request,
-            "lost.html",
+            "not_found.html",
             status_code=404,
             heading="No such boot",
             sentence="The ledger has no boot of that id; it may have been too old to keep.",
@@ -160,20 +160,20 @@ async def _boot(request: web.Request) -> web.Response:
         fall=fall,
         remarks=[bar for bar in fall.bars if bar.detail and bar.detail != boot["error"]],
         length_s=fall.length_s,
-        machine_facts=words.machine_facts(boot["machine"], boot["address"]),
-        image_names=page_data.image_names(request),
+        machine_facts=labels.machine_facts(boot["machine"], boot["address"]),
+        image_names=view_data.image_names(request),
     )
 
 
 async def _images(request: web.Request) -> web.Response:
-    machines, _ = await page_data.machines(request)
+    machines, _ = await view_data.machines(request)
     return await _page(
         request,
         "images.html",
-        images=page_data.images(request),
-        ignored=page_data.ignored(request),
-        images_path=page_data.images_path(request),
-        jobs=page_data.jobs(request, clock.now()),
+        images=view_data.images(request),
+        ignored=view_data.ignored(request),
+        images_path=view_data.images_path(request),
+        jobs=view_data.jobs(request, clock.now()),
         machines=machines,
         recipes=sorted(RECIPE_NAMES),
     )
@@ -181,18 +181,18 @@ async def _images(request: web.Request) -> web.Response:
 
 async def _machines(request: web.Request) -> web.Response:
     before = _moment(request.query.get("before", ""))
-    machines, older = await page_data.machines(request, before)
+    machines, older = await view_data.machines(request, before)
     return await _page(
         request,
         "machines.html",
         machines=machines,
         before=before,
         older=older,
-        profiles=await page_data.profiles(request),
-        configured=page_data.configured(request),
-        image_names=page_data.image_names(request),
-        amt_hosts=await amt_page.hosts_by_name(request),
-        methods=amt_page.METHODS,
+        profiles=await view_data.profiles(request),
+        configured=view_data.configured(request),
+        image_names=view_data.image_names(request),
+        amt_hosts=await amt_view_data.hosts_by_name(request),
+        methods=amt_view_data.METHODS,
     )
 
 
@@ -200,27 +200,27 @@ async def _amt(request: web.Request) -> web.Response:
     return await _page(
         request,
         "amt.html",
-        boots=await amt_page.boots(request, clock.now()),
-        hosts=await amt_page.hosts(request),
-        image_names=page_data.image_names(request),
-        methods=amt_page.METHODS,
-        actions=amt_page.ACTIONS,
-        targets=amt_page.TARGETS,
+        boots=await amt_view_data.boots(request, clock.now()),
+        hosts=await amt_view_data.hosts(request),
+        image_names=view_data.image_names(request),
+        methods=amt_view_data.METHODS,
+        actions=amt_view_data.ACTIONS,
+        targets=amt_view_data.TARGETS,
     )
 
 
 async def _console(request: web.Request) -> web.Response:
     try:
-        host = await parts_of(request).amt_hosts.resolve(request.match_info["host"])
+        host = await services_of(request).amt_hosts.resolve(request.match_info["host"])
     except AmtError as err:
         return await _page(
             request,
-            "lost.html",
+            "not_found.html",
             status_code=404,
             heading="No such machine",
             sentence=f"{err.message}: {err.hint}.",
         )
-    known = {known["host"]: known for known in await amt_page.hosts(request)}
+    known = {known["host"]: known for known in await amt_view_data.hosts(request)}
     return await _page(
         request, "console.html", host=host, title=known[host]["title"] if host in known else host
     )
@@ -235,7 +235,7 @@ async def _page(
         .render(
             now=clock.now(),
             here=request.path,
-            status=await page_data.status(request),
+            status=await view_data.status(request),
             **values,
         )
     )
@@ -268,13 +268,15 @@ def _environment() -> Environment:
         name: getattr(units, name) for name in ("megabytes", "speed", "duration", "clock")
     }
     environment.filters |= {
-        name: getattr(words, name)
+        name: getattr(labels, name)
         for name in (
             *("moment", "since", "after_colon", "phase", "outcome", "firmware", "method"),
             *("machine_name", "machine_key", "names", "selector"),
         )
     }
-    environment.filters |= {name: getattr(amt_page, name) for name in ("doing", "way", "power")}
+    environment.filters |= {
+        name: getattr(amt_view_data, name) for name in ("doing", "way", "power")
+    }
     return environment
 
 

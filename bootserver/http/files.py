@@ -37,8 +37,8 @@ from aiohttp import hdrs, web
 
 from bootserver.errors import ImageNotReadyError
 from bootserver.files.open_version import OpenFile
-from bootserver.http.conditions import Conditions, Representation, decide
-from bootserver.http.replies import Body, Reply, hold_back, plan_reply
+from bootserver.http.conditions import Conditions, Representation, select_ranges
+from bootserver.http.replies import Pieces, Reply, hold_back, plan_reply
 from bootserver.model import ByteRange, TransferEnd
 
 WINDOW_BYTES = 2 << 20  # most that one system call may send while the others wait
@@ -92,12 +92,12 @@ async def send_file(
         current = Representation(file.size_bytes, file.etag, file.last_modified_s)
         reply = plan_reply(
             request.method,
-            decide(request.method, _conditions(request), current),
+            select_ranges(request.method, _conditions(request), current),
             current,
             content_type=content_type,
             boundary=secrets.token_hex(16),  # 128 random bits do not occur in the file
         )
-        answer = _Sending(request, file, on_sent, stalled_s)
+        answer = _FileAnswer(request, file, on_sent, stalled_s)
         return await answer.send(reply)
 
 
@@ -118,7 +118,7 @@ def _conditions(request: web.Request) -> Conditions:
     )
 
 
-class _Sending:
+class _FileAnswer:
     """One answer under way."""
 
     def __init__(
@@ -176,7 +176,7 @@ class _Sending:
         self,
         transport: asyncio.Transport,
         response: web.StreamResponse,
-        pieces: Body,
+        pieces: Pieces,
     ) -> None:
         """Send these pieces so that nothing can change them any more."""
         if transport.get_extra_info("sslcontext") is not None:
@@ -258,7 +258,7 @@ class _Sending:
                 done.set_exception(err)
             wakes.remove(number, push)
 
-        wakes, number = _Wakes.of(loop), _descriptor(transport)
+        wakes, number = _WritableSockets.of(loop), _descriptor(transport)
         wakes.add(number, push)
         try:
             await _while_progressing(done, lambda: sent, self.stalled_s)
@@ -299,7 +299,7 @@ class _Sending:
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, 0.1)
 
-    def _copy_of_last(self, pieces: Body) -> bytes:
+    def _copy_of_last(self, pieces: Pieces) -> bytes:
         return b"".join(
             self._checked_copy(piece) if isinstance(piece, ByteRange) else piece for piece in pieces
         )
@@ -326,7 +326,7 @@ class _Sending:
             self.on_sent(sent_bytes)
 
 
-class _Wakes:
+class _WritableSockets:
     """Calls back while a connection can take more.
 
     asyncio does not let us watch the descriptor of a transport, and a duplicate of it would be one
@@ -340,11 +340,11 @@ class _Wakes:
         loop.add_reader(self._selector, self._wake)
 
     @classmethod
-    def of(cls, loop: asyncio.AbstractEventLoop) -> _Wakes:
+    def of(cls, loop: asyncio.AbstractEventLoop) -> _WritableSockets:
         """The one of that loop."""
-        if loop not in _WAKES:
-            _WAKES[loop] = cls(loop)
-        return _WAKES[loop]
+        if loop not in _WATCHED:
+            _WATCHED[loop] = cls(loop)
+        return _WATCHED[loop]
 
     def add(self, socket_fd: int, push: Callable[[], None]) -> None:
         """Call `push` whenever that descriptor can be written to."""
@@ -359,7 +359,7 @@ class _Wakes:
             return
         self._selector.unregister(socket_fd)
         if not known:
-            del _WAKES[self._loop]
+            del _WATCHED[self._loop]
             self._loop.remove_reader(self._selector)
             self._selector.close()
 
@@ -368,7 +368,7 @@ class _Wakes:
             key.data()
 
 
-_WAKES: dict[asyncio.AbstractEventLoop, _Wakes] = {}
+_WATCHED: dict[asyncio.AbstractEventLoop, _WritableSockets] = {}
 
 
 def _descriptor(transport: asyncio.Transport) -> int:

@@ -24,7 +24,7 @@ Networks = Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]
 _PAIR = re.compile(r'\s*([A-Za-z]+)=(?:"((?:[^"\\]|\\.)*)"|([^",;\s]*))\s*(;|,|$)')  # RFC 7239 §4
 
 
-class Headers(Protocol):
+class RequestHeaders(Protocol):
     """Headers of a request, of which each may come more than once."""
 
     def getall(self, key: str, default: Sequence[str]) -> Sequence[str]:
@@ -90,7 +90,7 @@ def is_among(address: str, networks: Networks) -> bool:
     return any(ipaddress.ip_address(address) in network for network in networks)
 
 
-def forwarded(headers: Headers, trusted: Networks) -> Forwarded:
+def forwarded(headers: RequestHeaders, trusted: Networks) -> Forwarded:
     """What the trusted proxy that sent these headers says; what makes no sense counts as unsaid.
 
     Each proxy adds at the end. So the client is the last that is no trusted proxy itself, and
@@ -110,7 +110,7 @@ def forwarded(headers: Headers, trusted: Networks) -> Forwarded:
     )
 
 
-def _values(headers: Headers, name: str) -> list[str]:
+def _values(headers: RequestHeaders, name: str) -> list[str]:
     """The values of a header that is a list, at least one."""
     return [value.strip() for value in ",".join(headers.getall(name, ())).split(",")]
 
@@ -120,12 +120,12 @@ def _elements(text: str) -> list[dict[str, str]]:
     elements: list[dict[str, str]] = [{}]
     place = 0
     while place < len(text):
-        found = _PAIR.match(text, place)
-        if found is None:
+        match = _PAIR.match(text, place)
+        if match is None:
             return []
-        name, quoted, token, end = found.groups()
+        name, quoted, token, end = match.groups()
         elements[-1][name.lower()] = re.sub(r"\\(.)", r"\1", quoted) if quoted else token or ""
-        place = found.end()
+        place = match.end()
         if end == ",":
             elements.append({})
     return [element for element in elements if element]
@@ -136,9 +136,9 @@ def _client(nodes: Iterable[str], trusted: Networks) -> str:
     address = ""
     for node in nodes:
         # RFC 7239 §6: an IPv6 address has brackets, and either may have a port.
-        found = re.fullmatch(r"\[([^\]]+)\](?::.*)?|([0-9.]+)(?::.*)?|([0-9A-Fa-f:.]+)", node)
+        match = re.fullmatch(r"\[([^\]]+)\](?::.*)?|([0-9.]+)(?::.*)?|([0-9A-Fa-f:.]+)", node)
         try:
-            address = plain_address(next(filter(None, found.groups()))) if found else ""
+            address = plain_address(next(filter(None, match.groups()))) if match else ""
         except ValueError:
             return ""
         if not address or not is_among(address, trusted):

@@ -18,7 +18,7 @@ from bootserver import clock
 from bootserver.errors import DatabaseError
 from bootserver.http.api.events import EVENTS
 from bootserver.http.api.jobs import JOBS
-from bootserver.http.api.parts import AdminParts
+from bootserver.http.api.services import AdminServices
 from bootserver.images.recipes import RECIPE_NAMES, recipe_of
 from bootserver.limits import ServerLimits
 from bootserver.model import Image
@@ -35,8 +35,8 @@ log = structlog.get_logger(__name__)
 class ServerMetrics:
     """The metrics of a running server."""
 
-    def __init__(self, parts: AdminParts) -> None:
-        self._parts = parts
+    def __init__(self, services: AdminServices) -> None:
+        self._services = services
         self._known: dict[str, str] = {}  # the images that have lines of their own, their recipes
         self.boots = BootMetrics(self._image_label, _recipe_label)
         self.boots.count_boots_under_way()
@@ -45,12 +45,12 @@ class ServerMetrics:
         self._ledger_boots = Gauge("ledger_boots", "Boots in the ledger", registry=registry)
         self._watchers = Gauge("event_watchers", "Who watches the event stream", registry=registry)
         self._jobs = Gauge("image_jobs", "Images that are being added", registry=registry)
-        registry.register(_LimitCollector(parts.limits))
+        registry.register(_LimitCollector(services.limits))
         Info("bootserver", "The server", registry=registry).info({"version": version("bootserver")})
 
     async def follow(self) -> None:
         """Count what happens, for ever. What happened under an earlier server was counted there."""
-        with self._parts.bus.subscribe(UNREAD_MAX) as subscription:
+        with self._services.bus.subscribe(UNREAD_MAX) as subscription:
             await self._pass_over_the_past()
             while batch := await subscription.batch():
                 for message in batch:
@@ -59,10 +59,10 @@ class ServerMetrics:
         log.error("metrics.incomplete", reason="boots came faster than they were counted")
 
     async def _pass_over_the_past(self) -> None:
-        going_on = timedelta(hours=self._parts.config.boot.expire_h)
+        going_on = timedelta(hours=self._services.config.boot.expire_h)
         while True:
             try:
-                store = await self._parts.ledger.written()
+                store = await self._services.ledger.written()
                 sessions = await store.unfinished(clock.now() - going_on)
                 for first in range(0, len(sessions), 500):
                     for boot in await boots_json(store, sessions[first : first + 500]):
@@ -74,7 +74,7 @@ class ServerMetrics:
     async def answer(self, request: web.Request) -> web.Response:
         """Prometheus' text, or OpenMetrics for who accepts that."""
         self._look_at_images()
-        store = await self._parts.ledger.written()
+        store = await self._services.ledger.written()
         self._ledger_boots.set(await store.count())
         self._watchers.set(request.config_dict[EVENTS].watchers)
         self._jobs.set(request.config_dict[JOBS].active)
@@ -83,7 +83,7 @@ class ServerMetrics:
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     def _look_at_images(self) -> None:
-        images = self._parts.library.images()
+        images = self._services.library.images()
         counts = dict.fromkeys(("ready", "being_read", "unusable"), 0)
         for image in images:
             counts[_state(image)] += 1

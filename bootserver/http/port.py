@@ -34,7 +34,7 @@ TLS_READ_BYTES = 16 << 10  # at a time; a record has no more (RFC 8446 §5.1)
 ACCEPTS_AT_ONCE = 16  # others are to have their turn
 
 
-class Port:
+class HttpPort:
     """An application that is served on one port."""
 
     def __init__(
@@ -148,9 +148,9 @@ class Port:
         if isinstance(connection, Connection) and is_among(
             connection.address, self.connections.trusted
         ):
-            told = forwarded(request.headers, self.connections.trusted)
-            said = {"remote": told.address, "scheme": told.scheme, "host": told.host}
-            changes |= {key: value for key, value in said.items() if value}
+            client = forwarded(request.headers, self.connections.trusted)
+            values = {"remote": client.address, "scheme": client.scheme, "host": client.host}
+            changes |= {key: value for key, value in values.items() if value}
         return request.clone(**changes) if changes else request
 
     async def _answer(self, handle: Any, request: web.BaseRequest) -> web.StreamResponse:

@@ -1,13 +1,13 @@
-"""What is sent for a decision, as data: status, headers, and a body of pieces."""
+"""What is sent for a selection, as data: status, headers, and a body of pieces."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bootserver.http.conditions import Answer, Decision, Representation, http_date
+from bootserver.http.conditions import Representation, Selection, http_date
 from bootserver.model import ByteRange
 
-Body = tuple[bytes | ByteRange, ...]  # framing, and parts of the file as it is served, in order
+Pieces = tuple[bytes | ByteRange, ...]  # framing, and parts of the file as it is served, in order
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,15 +16,15 @@ class Reply:
 
     status: int
     headers: dict[str, str]
-    body: Body = ()
+    body: Pieces = ()
 
 
 def plan_reply(
-    method: str, decision: Decision, current: Representation, *, content_type: str, boundary: str
+    method: str, selection: Selection, current: Representation, *, content_type: str, boundary: str
 ) -> Reply:
     """The answer to a GET or HEAD, with its exact Content-Length.
 
-    `boundary` parts several ranges, and must not occur in the file.
+    `boundary` separates several ranges, and must not occur in the file.
     """
     headers = {
         "Accept-Ranges": "bytes",
@@ -33,26 +33,25 @@ def plan_reply(
     }
     if current.last_modified_s is not None:
         headers["Last-Modified"] = http_date(current.last_modified_s)
-    body: Body
-    match decision.answer:
-        case Answer.NOT_MODIFIED:
-            return Reply(304, headers)
-        case Answer.PRECONDITION_FAILED:
-            return Reply(412, headers)
-        case Answer.UNSATISFIABLE:
-            return Reply(416, {**headers, "Content-Range": f"bytes */{current.size_bytes}"})
-        case Answer.FULL:
-            status, body = 200, (ByteRange(0, current.size_bytes),)
-        case Answer.RANGES:
-            status, body = 206, decision.ranges
-            if len(decision.ranges) == 1:
-                headers["Content-Range"] = content_range(decision.ranges[0], current.size_bytes)
+    body: Pieces
+    match selection.status:
+        case 206:
+            body = selection.ranges
+            if len(body) == 1:
+                headers["Content-Range"] = content_range(selection.ranges[0], current.size_bytes)
             else:
-                body = _multipart(decision.ranges, current.size_bytes, content_type, boundary)
+                body = _multipart(selection.ranges, current.size_bytes, content_type, boundary)
                 content_type = f"multipart/byteranges; boundary={boundary}"
+        case 200:
+            body = (ByteRange(0, current.size_bytes),)
+        case 416:
+            headers["Content-Range"] = f"bytes */{current.size_bytes}"
+            return Reply(416, headers)
+        case status:
+            return Reply(status, headers)
     headers["Content-Type"] = content_type
     headers["Content-Length"] = str(sum(map(len, body)))
-    return Reply(status, headers, () if method == "HEAD" else body)
+    return Reply(selection.status, headers, () if method == "HEAD" else body)
 
 
 def content_range(part: ByteRange, size_bytes: int) -> str:
@@ -62,7 +61,7 @@ def content_range(part: ByteRange, size_bytes: int) -> str:
 
 def _multipart(
     ranges: tuple[ByteRange, ...], size_bytes: int, content_type: str, boundary: str
-) -> Body:
+) -> Pieces:
     """The body of a multipart/byteranges answer (RFC 9110 §14.6)."""
     body: list[bytes | ByteRange] = []
     line_break = ""  # it belongs to the delimiter, and there is none before the first
@@ -77,7 +76,7 @@ def _multipart(
     return (*body, f"\r\n--{boundary}--\r\n".encode())
 
 
-def hold_back(body: Body, size_bytes: int) -> tuple[Body, Body]:
+def hold_back(body: Pieces, size_bytes: int) -> tuple[Pieces, Pieces]:
     """The body in two: what may leave at once, and the last piece, with bytes of the file in it.
 
     Of the file the last piece has `size_bytes` at most; a body no longer than that is all last.

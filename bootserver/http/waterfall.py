@@ -9,7 +9,7 @@ from datetime import datetime
 from statistics import median
 from typing import Any
 
-from bootserver.http.words import PHASES
+from bootserver.http.labels import PHASES
 from bootserver.model import BootPhase
 from bootserver.units import percent
 

@@ -403,7 +403,7 @@ async def test_a_server_that_stops_takes_its_drives_away_and_gives_the_boots_up(
         async with running_admin(with_amt(config, device)) as admin:
             job_id = await start(admin, device, method="two-stage")
             await device.booted()
-            boots = admin.parts.amt_boots
+            boots = admin.services.amt_boots
 
         progress = boots.get(job_id)
         assert progress.step == "cancelled"

@@ -64,7 +64,7 @@ async def test_the_document_is_valid_openapi(admin: Admin):
 
 async def test_the_routes_are_those_of_the_document(admin: Admin):
     app = web.Application()
-    add_api(app, admin.parts)
+    add_api(app, admin.services)
     [mounted] = app.router.resources()
     routed = {(route.method, route.resource.canonical) for route in mounted}
     described = {
@@ -127,7 +127,7 @@ async def test_every_operation_answers_what_its_description_says(
         headers={"If-Match": headers["ETag"]},
     )
     await call("PUT", "/images/{id}/settings", 428, "/images/rescue/settings", json={})
-    iso = admin.parts.config.images.path / "rescue.iso"
+    iso = admin.services.config.images.path / "rescue.iso"
     headers, job = await call(
         "POST",
         "/images",

@@ -16,7 +16,7 @@ import pytest
 from bootserver.config import PROJECT, Config
 from bootserver.http.api import events as events_module
 from bootserver.http.api.images import images_json
-from bootserver.http.api.parts import AdminParts
+from bootserver.http.api.services import AdminServices
 from bootserver.model import BootPhase
 from tests.fixtures.admin import EVENT_S, NO_TIMEOUT, PC, Admin, event_of, running_admin
 from tests.fixtures.isos import make_iso
@@ -83,20 +83,20 @@ async def test_a_library_that_does_not_change_is_not_described_again(
         looks += 1
         await asyncio.sleep(0)
 
-    def counted(parts: AdminParts) -> dict[str, object]:
+    def counted(parts: AdminServices) -> dict[str, object]:
         nonlocal described
         described += 1
         return images_json(parts)
 
     monkeypatch.setattr(events_module, "images_json", counted)
     monkeypatch.setattr(events_module, "asyncio", SimpleNamespace(sleep=counted_sleep))
-    with admin.parts.bus.subscribe() as watcher:
-        telling = asyncio.create_task(events_module.tell_of_images(admin.parts))
+    with admin.services.bus.subscribe() as watcher:
+        telling = asyncio.create_task(events_module.tell_of_images(admin.services))
         async with asyncio.timeout(EVENT_S):
             while looks < 10:
                 await asyncio.sleep(0)
             before = described
-            make_iso(admin.parts.config.images.path / "second.iso")
+            make_iso(admin.services.config.images.path / "second.iso")
             await admin.look_again()
             message = await anext(watcher)
         telling.cancel()
@@ -139,7 +139,7 @@ async def test_a_watcher_that_leaves_is_forgotten(admin: Admin):
 
 
 async def test_too_many_watchers_are_told_so(admin: Admin):
-    admin.parts.limits.watchers.max = 1
+    admin.services.limits.watchers.max = 1
     async with admin.events():
         problem = await admin.ask("/events", expect=503)
 
@@ -185,7 +185,7 @@ async def test_nobody_waits_for_slow_watchers_and_the_ledger_misses_nothing(
     """500 watchers, 20 more that sleep, 200 machines: each fetches the image by HTTP."""
     admin = impatient_admin
     stub = await admin.ask("/stubs", "POST", expect=201, json={"image": "rescue"})
-    size_bytes = (admin.parts.config.images.path / "rescue.iso").stat().st_size
+    size_bytes = (admin.services.config.images.path / "rescue.iso").stat().st_size
 
     async def machine(number: int, http: aiohttp.ClientSession) -> str:
         """Boots: script, image, hand-off; returns the image's digest as it arrived."""
@@ -222,7 +222,7 @@ async def test_nobody_waits_for_slow_watchers_and_the_ledger_misses_nothing(
         await watching.wait()
         async with asyncio.timeout(EVENT_S):
             while (await admin.ask("/status"))["watchers"]:  # the sleepers: until all is full
-                admin.parts.bus.publish({"type": "job", "job": {"id": secrets.token_hex(2000)}})
+                admin.services.bus.publish({"type": "job", "job": {"id": secrets.token_hex(2000)}})
                 await asyncio.sleep(0.01)
         async with asyncio.timeout(EVENT_S):
             await asyncio.gather(*map(until_cut_off, sleepers))
@@ -237,7 +237,7 @@ async def test_nobody_waits_for_slow_watchers_and_the_ledger_misses_nothing(
     boots = await store.recent(None)
     events = await store.events(boot.id for boot in boots)
 
-    image = hashlib.sha256((admin.parts.config.images.path / "rescue.iso").read_bytes())
+    image = hashlib.sha256((admin.services.config.images.path / "rescue.iso").read_bytes())
     assert set(digests) == {image.hexdigest()}
     assert len(boots) == DOWNLOADS
     for boot in boots:

@@ -67,7 +67,7 @@ class Mirror:
 
 
 def in_library(admin: Admin) -> list[str]:
-    return sorted(path.name for path in admin.parts.config.images.path.iterdir())
+    return sorted(path.name for path in admin.services.config.images.path.iterdir())
 
 
 async def chunks(data: bytes, stop: asyncio.Event | None = None) -> AsyncIterator[bytes]:
@@ -111,7 +111,7 @@ async def test_an_image_in_a_folder_is_asked_for_changed_and_deleted(admin: Admi
     profile = await admin.ask(
         "/profiles", "POST", json={"serial": "S1", "image": "windows/11"}, expect=201
     )
-    folder = admin.parts.config.images.path / "windows"
+    folder = admin.services.config.images.path / "windows"
     sidecar = (folder / "11.toml").read_text()
     deleted, _, _ = await admin.raw(url, "DELETE")
 
@@ -126,8 +126,8 @@ async def test_an_image_in_a_folder_is_asked_for_changed_and_deleted(admin: Admi
 
 
 async def test_what_is_no_image_is_listed_with_what_to_do(admin: Admin):
-    (admin.parts.config.images.path / "debian.iso.xz").touch()
-    await admin.parts.library.scan()
+    (admin.services.config.images.path / "debian.iso.xz").touch()
+    await admin.services.library.scan()
 
     [ignored] = (await admin.ask("/images"))["ignored"]
 
@@ -245,7 +245,7 @@ async def test_a_download_is_cancelled_and_goes_on_later_or_not_at_all(
 
 
 async def test_only_so_many_images_are_added_at_once(admin: Admin, mirror: Mirror):
-    admin.parts.limits.uploads.max = 6
+    admin.services.limits.uploads.max = 6
     mirror.go_on.clear()
     for number in range(6):
         order = {"url": mirror.url, "name": f"n{number}"}
@@ -299,7 +299,7 @@ async def test_all_mistakes_of_settings_are_told_at_once(admin: Admin):
 
 
 async def test_an_image_is_deleted_with_its_side_car(admin: Admin):
-    (admin.parts.config.images.path / "rescue.toml").write_text('title = "x"\n')
+    (admin.services.config.images.path / "rescue.toml").write_text('title = "x"\n')
 
     await admin.ask("/images/rescue", "DELETE", expect=204)
 

@@ -68,7 +68,7 @@ async def test_equal_orders_give_equal_stubs_and_others_do_not(admin: Admin):
 
 
 async def test_a_stub_of_an_image_with_an_odd_name_has_that_name(admin: Admin):
-    make_iso(admin.parts.config.images.path / 'Rettung "ä" 1.iso', bios=True)
+    make_iso(admin.services.config.images.path / 'Rettung "ä" 1.iso', bios=True)
     await admin.look_again()
 
     stub = await admin.ask("/stubs", "POST", expect=201, json={"image": 'Rettung "ä" 1'})
@@ -176,7 +176,7 @@ async def test_a_profile_is_made_changed_and_forgotten(admin: Admin):
     changed = await admin.ask(
         place, "PUT", json={"arguments": "  quiet splash "}, headers={"If-Match": headers["ETag"]}
     )
-    in_force = await admin.parts.profiles.find(PC)
+    in_force = await admin.services.profiles.find(PC)
     await admin.ask(place, "DELETE", expect=204, headers={"If-Match": changed["etag"]})
 
     assert status == 201
@@ -237,7 +237,7 @@ async def test_forgetting_one_profile_leaves_the_other_of_the_machine(admin: Adm
 
 async def test_what_the_command_line_set_is_another_version(admin: Admin):
     made = await admin.ask("/profiles", "POST", expect=201, json={"mac": MAC, "image": "rescue"})
-    await admin.parts.profiles.set(Selector(mac=MAC), arguments="quiet")
+    await admin.services.profiles.set(Selector(mac=MAC), arguments="quiet")
 
     await admin.ask(
         f"/profiles/{made['id']}", "DELETE", expect=412, headers={"If-Match": made["etag"]}

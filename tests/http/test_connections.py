@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 from bootserver import log as log_module
 from bootserver.config import LimitsConfig
 from bootserver.http.connections import Connections
-from bootserver.http.port import Port
+from bootserver.http.port import HttpPort
 from bootserver.limits import OTHERS, Limit, ServerLimits, within
 from bootserver.log import Gathered
 
@@ -80,7 +80,7 @@ async def plane_with(tls: ssl.SSLContext | None = None, **values: Any) -> AsyncI
     app = web.Application()
     app.add_routes([web.get("/", page), web.get("/slow", slow), web.get("/big", big)])
     pool = Connections(limits.config, limits.connections, limits.connections_per_address)
-    port = Port(app, pool, grace_s=1, tls=tls)
+    port = HttpPort(app, pool, grace_s=1, tls=tls)
     number = await port.start("127.0.0.1", 0)
     try:
         yield Plane(number, limits, go_on, asked)

@@ -1,4 +1,4 @@
-"""The dashboard's pages over HTTP, on real parts."""
+"""The dashboard's pages over HTTP, on real services."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from bootserver.amt.hosts import AmtHosts
 from bootserver.config import Config
 from bootserver.database import open_database
 from bootserver.http.admin_app import make_admin_app
-from bootserver.http.api.parts import AdminParts
+from bootserver.http.api.services import AdminServices
 from bootserver.http.connections import Connections
-from bootserver.http.page_data import is_live
-from bootserver.http.port import Port
+from bootserver.http.port import HttpPort
+from bootserver.http.view_data import is_live
 from bootserver.images.decide import Site
 from bootserver.images.library import Library
 from bootserver.limits import ServerLimits
@@ -95,12 +95,12 @@ async def dashboard(config: Config) -> AsyncIterator[Dashboard]:
         hosts, authority = AmtHosts(config, engine), SiteAuthority(config)
         ledger = Ledger(store, expire_after=timedelta(days=1), bus=bus)
         remote = BootServices(config, Site.of(config), library, issued, ledger, hosts, authority)
-        parts = AdminParts(
+        services = AdminServices(
             *(config, library, ledger, bus, ProfileStore(engine), issued),
             *(hosts, AmtBoots(remote, bus), ServerLimits(config.limits)),
         )
-        connections = Connections(config.limits, parts.limits.admin_connections)
-        port = Port(make_admin_app(parts), connections, grace_s=60)
+        connections = Connections(config.limits, services.limits.admin_connections)
+        port = HttpPort(make_admin_app(services), connections, grace_s=60)
         number = await port.start("127.0.0.1", 0)
         event.listen(
             engine.engine.sync_engine,

@@ -97,7 +97,7 @@ async def test_a_client_that_leaves_with_half_an_image_is_no_error(admin: Admin)
             await until_logged(logs, "job.ended")
 
     assert {line["log_level"] for line in logs} == {"info"}
-    assert list(admin.parts.config.images.path.iterdir()) == []
+    assert list(admin.services.config.images.path.iterdir()) == []
 
 
 async def test_a_client_that_leaves_in_the_middle_of_an_export_is_one_line(admin: Admin):

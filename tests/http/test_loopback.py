@@ -84,7 +84,7 @@ async def test_a_page_of_another_site_changes_nothing(admin: Admin, headers: dic
     await admin.ask("/images/rescue", "DELETE", expect=403, headers=headers)
     await admin.ask("/stubs", "POST", expect=403, json={}, headers=headers)
 
-    assert (admin.parts.config.images.path / "rescue.iso").exists()
+    assert (admin.services.config.images.path / "rescue.iso").exists()
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])

@@ -11,7 +11,6 @@ from bootserver.amt.boot.targets import boot_into
 from bootserver.amt.control.kvm import enable_kvm
 from bootserver.amt.control.power import request_power
 from bootserver.amt.types import BootMethod, PowerAction
-from bootserver.http.api.parts import parts_of, require_image
 from bootserver.http.api.requests import (
     AmtBootOrder,
     AmtCredentials,
@@ -21,24 +20,25 @@ from bootserver.http.api.requests import (
     ConsentCode,
     read_body,
 )
+from bootserver.http.api.services import require_image, services_of
 
 
 async def list_hosts(request: web.Request) -> web.Response:
     """GET /amt/hosts"""
-    hosts = await parts_of(request).amt_hosts.list()
+    hosts = await services_of(request).amt_hosts.list()
     return web.json_response({"hosts": [host.as_json() for host in hosts]})
 
 
 async def forget_host(request: web.Request) -> web.Response:
     """DELETE /amt/hosts/{host}"""
-    hosts = parts_of(request).amt_hosts
+    hosts = services_of(request).amt_hosts
     await hosts.forget(await hosts.resolve(request.match_info["host"]))
     return web.Response(status=204)
 
 
 async def probe_host(request: web.Request) -> web.Response:
     """POST /amt/hosts/{host}/probe"""
-    hosts, given = parts_of(request).amt_hosts, await read_body(request, AmtCredentials)
+    hosts, given = services_of(request).amt_hosts, await read_body(request, AmtCredentials)
     host = await hosts.resolve(request.match_info["host"])
     async with hosts.client(host, given.login) as (client, _):
         facts = await hosts.probe(client)
@@ -47,7 +47,7 @@ async def probe_host(request: web.Request) -> web.Response:
 
 async def change_power(request: web.Request) -> web.Response:
     """POST /amt/hosts/{host}/power"""
-    hosts, given = parts_of(request).amt_hosts, await read_body(request, AmtPower)
+    hosts, given = services_of(request).amt_hosts, await read_body(request, AmtPower)
     host = await hosts.resolve(request.match_info["host"])
     async with hosts.client(host, given.login) as (client, _):
         change = await request_power(client, PowerAction(given.action))
@@ -56,7 +56,7 @@ async def change_power(request: web.Request) -> web.Response:
 
 async def boot_into_own(request: web.Request) -> web.Response:
     """POST /amt/hosts/{host}/boot"""
-    hosts, given = parts_of(request).amt_hosts, await read_body(request, AmtTarget)
+    hosts, given = services_of(request).amt_hosts, await read_body(request, AmtTarget)
     host = await hosts.resolve(request.match_info["host"])
     async with hosts.client(host, given.login) as (client, _):
         change = await boot_into(hosts, client, given.to, lambda _: None)
@@ -65,7 +65,7 @@ async def boot_into_own(request: web.Request) -> web.Response:
 
 async def switch_kvm_on(request: web.Request) -> web.Response:
     """POST /amt/hosts/{host}/kvm"""
-    hosts, given = parts_of(request).amt_hosts, await read_body(request, AmtKvmOrder)
+    hosts, given = services_of(request).amt_hosts, await read_body(request, AmtKvmOrder)
     host = await hosts.resolve(request.match_info["host"])
     async with hosts.client(host, given.login) as (client, _):
         screen = await enable_kvm(client, given.rfb_password.get_secret_value())
@@ -74,10 +74,10 @@ async def switch_kvm_on(request: web.Request) -> web.Response:
 
 async def boot_machine(request: web.Request) -> web.Response:
     """POST /machines/{id}/boot"""
-    parts, given = parts_of(request), await read_body(request, AmtBootOrder)
-    await require_image(parts, given.image)
-    host = await parts.amt_hosts.resolve(request.match_info["id"])
-    progress = parts.amt_boots.start(
+    services, given = services_of(request), await read_body(request, AmtBootOrder)
+    await require_image(services, given.image)
+    host = await services.amt_hosts.resolve(request.match_info["id"])
+    progress = services.amt_boots.start(
         BootOrder(
             host,
             given.image,
@@ -95,24 +95,24 @@ async def boot_machine(request: web.Request) -> web.Response:
 
 async def list_amt_boots(request: web.Request) -> web.Response:
     """GET /amt/boots"""
-    boots = parts_of(request).amt_boots.list()
+    boots = services_of(request).amt_boots.list()
     return web.json_response({"amt_boots": [boot.as_json() for boot in boots]})
 
 
 async def get_amt_boot(request: web.Request) -> web.Response:
     """GET /amt/boots/{id}"""
-    boot = parts_of(request).amt_boots.get(request.match_info["id"])
+    boot = services_of(request).amt_boots.get(request.match_info["id"])
     return web.json_response(boot.as_json())
 
 
 async def stop_amt_boot(request: web.Request) -> web.Response:
     """DELETE /amt/boots/{id}"""
-    boot = await parts_of(request).amt_boots.stop(request.match_info["id"])
+    boot = await services_of(request).amt_boots.stop(request.match_info["id"])
     return web.json_response(boot.as_json())
 
 
 async def give_code(request: web.Request) -> web.Response:
     """POST /amt/boots/{id}/consent"""
-    given, boots = await read_body(request, ConsentCode), parts_of(request).amt_boots
+    given, boots = await read_body(request, ConsentCode), services_of(request).amt_boots
     boots.give_code(request.match_info["id"], given.code)
     return web.json_response(boots.get(request.match_info["id"]).as_json(), status=202)

@@ -17,9 +17,9 @@ from pydantic import BaseModel, Field
 from bootserver.amt.serial.consoles import Consoles, LineState, LineStatus, Viewer
 from bootserver.amt.serial.keys import Keyboard, UnknownKeyError, key_bytes, text_bytes
 from bootserver.amt.types import AmtLogin
-from bootserver.http.api.parts import parts_of
 from bootserver.http.api.problems import ProblemError
-from bootserver.http.api.requests import AmtCredentials, Body
+from bootserver.http.api.requests import AmtCredentials, JsonBody
+from bootserver.http.api.services import services_of
 
 MESSAGE_BYTES_MAX = 64 << 10
 KEYS_MAX = 1000  # of one message
@@ -35,7 +35,7 @@ CONSOLES = web.AppKey("consoles", Consoles)
 log = structlog.get_logger(__name__)
 
 
-class ConsoleMessage(Body):
+class ConsoleMessage(JsonBody):
     """Keys by their names, or a text that was pasted; or the consent code, where that is wanted."""
 
     keys: list[str] = Field(default=[], max_length=KEYS_MAX)
@@ -46,7 +46,7 @@ class ConsoleMessage(Body):
 
 async def watch_console(request: web.Request) -> web.StreamResponse:
     """GET /amt/hosts/{host}/console"""
-    host = await parts_of(request).amt_hosts.resolve(request.match_info["host"])
+    host = await services_of(request).amt_hosts.resolve(request.match_info["host"])
     consoles = request.config_dict[CONSOLES]
     socket = web.WebSocketResponse(heartbeat=HEARTBEAT_S, max_msg_size=MESSAGE_BYTES_MAX)
     if not socket.can_prepare(request):
@@ -56,7 +56,7 @@ async def watch_console(request: web.Request) -> web.StreamResponse:
             hint="connect with one, or use bootserver amt console",
             headers={"Upgrade": "websocket"},
         )
-    with parts_of(request).limits.watchers.place():
+    with services_of(request).limits.watchers.place():
         await socket.prepare(request)
         try:
             login = await _login(socket)

@@ -11,10 +11,10 @@ from aiohttp import web
 from bootserver.amt.serial.consoles import Consoles
 from bootserver.http.api.amt_console import CONSOLES
 from bootserver.http.api.events import EVENTS, EventStream, tell_of_images
-from bootserver.http.api.jobs import JOBS, Jobs
+from bootserver.http.api.jobs import JOBS, ImageJobs
 from bootserver.http.api.openapi import SELF
 from bootserver.http.api.operations import OPERATIONS
-from bootserver.http.api.parts import PARTS, AdminParts
+from bootserver.http.api.services import SERVICES, AdminServices
 from bootserver.http.api.status import LOADER_CHECK, LoaderCheck
 from bootserver.http.incoming import route
 from bootserver.http.metrics import METRICS, ServerMetrics
@@ -22,13 +22,13 @@ from bootserver.http.metrics import METRICS, ServerMetrics
 API_ROOT = "/api/v1"
 
 
-def add_api(app: web.Application, parts: AdminParts) -> None:
+def add_api(app: web.Application, services: AdminServices) -> None:
     """Mount the API, and have what it works with in `app`, for other routes too."""
-    app[PARTS] = parts
-    app[JOBS] = Jobs(parts.bus, parts.limits.uploads)
-    app[EVENTS] = EventStream(parts.bus, parts.limits.watchers)
-    app[CONSOLES] = Consoles(parts.amt_hosts)
-    app[METRICS] = ServerMetrics(parts)
+    app[SERVICES] = services
+    app[JOBS] = ImageJobs(services.bus, services.limits.uploads)
+    app[EVENTS] = EventStream(services.bus, services.limits.watchers)
+    app[CONSOLES] = Consoles(services.amt_hosts)
+    app[METRICS] = ServerMetrics(services)
     app[LOADER_CHECK] = LoaderCheck()
     api = web.Application()
     for operation in (*OPERATIONS, SELF):
@@ -42,7 +42,7 @@ async def _background(app: web.Application) -> AsyncIterator[None]:
     """Count and tell while the server runs."""
     tasks = [
         asyncio.create_task(app[METRICS].follow(), name="metrics"),
-        asyncio.create_task(tell_of_images(app[PARTS]), name="images-events"),
+        asyncio.create_task(tell_of_images(app[SERVICES]), name="images-events"),
     ]
     yield
     for task in tasks:
@@ -50,7 +50,7 @@ async def _background(app: web.Application) -> AsyncIterator[None]:
         with suppress(asyncio.CancelledError):
             await task
     await app[JOBS].close()
-    await app[PARTS].amt_boots.close()
+    await app[SERVICES].amt_boots.close()
 
 
 async def _end_streams(app: web.Application) -> None:

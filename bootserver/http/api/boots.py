@@ -7,16 +7,16 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from bootserver.http.api.parts import parts_of
 from bootserver.http.api.problems import ProblemError
 from bootserver.http.api.requests import BootQuery, ExportQuery, next_link, read_query, utc_text
+from bootserver.http.api.services import services_of
 from bootserver.selector import Selector
 from bootserver.sessions.export import FORMATS, Wanted, boots_json
 
 
 async def list_boots(request: web.Request) -> web.Response:
     """GET /boots"""
-    wanted, store = read_query(request, BootQuery), await parts_of(request).ledger.written()
+    wanted, store = read_query(request, BootQuery), await services_of(request).ledger.written()
     sessions = await store.recent(
         wanted.limit + 1,  # one more tells whether there is a next page
         before=wanted.before,
@@ -35,7 +35,7 @@ async def list_boots(request: web.Request) -> web.Response:
 
 async def get_boot(request: web.Request) -> web.Response:
     """GET /boots/{id}"""
-    store, boot_id = await parts_of(request).ledger.written(), request.match_info["id"]
+    store, boot_id = await services_of(request).ledger.written(), request.match_info["id"]
     session = await store.by_id(boot_id)
     if session is None:
         raise ProblemError(
@@ -49,7 +49,7 @@ async def get_boot(request: web.Request) -> web.Response:
 
 async def export_boots(request: web.Request) -> web.StreamResponse:
     """GET /boots/export: sent while it is read, so that a million boots are never in memory."""
-    wanted, store = read_query(request, ExportQuery), await parts_of(request).ledger.written()
+    wanted, store = read_query(request, ExportQuery), await services_of(request).ledger.written()
     form = FORMATS[wanted.format]
     today = datetime.now(UTC).date()
     response = web.StreamResponse(

@@ -17,7 +17,7 @@ import structlog
 from aiohttp import web
 
 from bootserver.http.api.images import images_json
-from bootserver.http.api.parts import AdminParts
+from bootserver.http.api.services import AdminServices
 from bootserver.limits import Limit
 from bootserver.sessions.bus import Bus, Subscription
 
@@ -138,19 +138,19 @@ async def watch(request: web.Request) -> web.StreamResponse:
     return await request.config_dict[EVENTS].send(request)
 
 
-async def tell_of_images(parts: AdminParts) -> None:
+async def tell_of_images(services: AdminServices) -> None:
     """Tells the watchers when the library changes or reads on; looks once a second, for ever."""
-    told = _library(parts)
+    told = _library(services)
     while True:
         await asyncio.sleep(LOOK_INTERVAL_S)
-        library = _library(parts)
+        library = _library(services)
         if library != told:
             told = library
-            parts.bus.publish({"type": "images", "images": images_json(parts)})
+            services.bus.publish({"type": "images", "images": images_json(services)})
 
 
-def _library(parts: AdminParts) -> tuple[object, ...]:
+def _library(services: AdminServices) -> tuple[object, ...]:
     """What the library has, and how far it is read. What did not change are the same objects."""
-    images = parts.library.images()
-    progress = [parts.library.progress(image.id) for image in images]
-    return images, progress, parts.library.ignored
+    images = services.library.images()
+    progress = [services.library.progress(image.id) for image in images]
+    return images, progress, services.library.ignored

@@ -13,8 +13,7 @@ from aiohttp import ClientError, web
 
 from bootserver.errors import ImageError, ImageNotReadyError
 from bootserver.http.api.etags import changed, etag_of, require_match
-from bootserver.http.api.jobs import JOBS, Job
-from bootserver.http.api.parts import AdminParts, parts_of
+from bootserver.http.api.jobs import JOBS, ImageJob
 from bootserver.http.api.problems import ProblemError
 from bootserver.http.api.requests import (
     JSON_TYPE,
@@ -26,6 +25,7 @@ from bootserver.http.api.requests import (
     read_query,
     require_type,
 )
+from bootserver.http.api.services import AdminServices, services_of
 from bootserver.http.api.shapes import JobKind, JobState
 from bootserver.images.add import add_image, add_upload
 from bootserver.images.decide import Site
@@ -42,10 +42,10 @@ log = structlog.get_logger(__name__)
 FETCHING = (BootPhase.SCRIPT_SERVED, BootPhase.FETCHING)
 
 
-def image_json(parts: AdminParts, image: Image) -> dict[str, Any]:
+def image_json(services: AdminServices, image: Image) -> dict[str, Any]:
     """An image for the API and its event stream."""
-    known = explain(image, Site.of(parts.config)) if image.facts and not image.problem else None
-    progress = parts.library.progress(image.id)
+    known = explain(image, Site.of(services.config)) if image.facts and not image.problem else None
+    progress = services.library.progress(image.id)
     return {
         "id": image.id,
         "title": image.title,
@@ -60,28 +60,28 @@ def image_json(parts: AdminParts, image: Image) -> dict[str, Any]:
     }
 
 
-def images_json(parts: AdminParts) -> dict[str, Any]:
+def images_json(services: AdminServices) -> dict[str, Any]:
     """The library for the API and its event stream."""
     return {
-        "images": [image_json(parts, image) for image in parts.library.images()],
-        "ignored": ignored_json(parts),
+        "images": [image_json(services, image) for image in services.library.images()],
+        "ignored": ignored_json(services),
     }
 
 
-def ignored_json(parts: AdminParts) -> list[dict[str, str]]:
+def ignored_json(services: AdminServices) -> list[dict[str, str]]:
     """What lies in the library and is no image, for the API and the pages."""
-    ignored = parts.library.ignored
+    ignored = services.library.ignored
     return [{"file": name, "reason": reason} for name, reason in ignored.items()]
 
 
 async def list_images(request: web.Request) -> web.Response:
     """GET /images"""
-    return web.json_response(images_json(parts_of(request)))
+    return web.json_response(images_json(services_of(request)))
 
 
 async def get_image(request: web.Request) -> web.Response:
     """GET /images/{id}"""
-    return web.json_response(image_json(parts_of(request), _image(request)))
+    return web.json_response(image_json(services_of(request), _image(request)))
 
 
 async def explain_image(request: web.Request) -> web.Response:
@@ -91,7 +91,7 @@ async def explain_image(request: web.Request) -> web.Response:
         raise ImageError(f"{image.id} cannot be explained: {image.problem}")
     if image.facts is None:
         raise ImageNotReadyError(f"{image.id} has just arrived and is being read")
-    return web.json_response(explain(image, Site.of(parts_of(request).config)).as_json())
+    return web.json_response(explain(image, Site.of(services_of(request).config)).as_json())
 
 
 # ---- Adding ----
@@ -106,37 +106,37 @@ async def add(request: web.Request) -> web.Response:
 
 
 async def _download(request: web.Request) -> web.Response:
-    parts, wanted = parts_of(request), await read_body(request, NewImage)
+    services, wanted = services_of(request), await read_body(request, NewImage)
 
     async def work(progress: Progress) -> str:
         path = await add_image(
             wanted.url,
-            parts.config.images.path,
+            services.config.images.path,
             name=wanted.name or None,
             sha256=wanted.sha256 or None,
             progress=progress,
         )
-        await parts.library.scan()
-        return image_id_of(path, parts.config.images.path)
+        await services.library.scan()
+        return image_id_of(path, services.config.images.path)
 
     job = request.config_dict[JOBS].start(JobKind.DOWNLOAD, shown_url(wanted.url), work)
     return _job_response(job, 202)
 
 
 async def _upload(request: web.Request) -> web.Response:
-    parts, wanted = parts_of(request), read_query(request, UploadQuery)
+    services, wanted = services_of(request), read_query(request, UploadQuery)
 
     async def work(progress: Progress) -> str:
         path = await add_upload(
             _body(request),
-            parts.config.images.path,
+            services.config.images.path,
             name=wanted.name,
             size_bytes=request.content_length,
             sha256=wanted.sha256 or None,
             progress=progress,
         )
-        await parts.library.scan()
-        return image_id_of(path, parts.config.images.path)
+        await services.library.scan()
+        return image_id_of(path, services.config.images.path)
 
     jobs = request.config_dict[JOBS]
     job = jobs.start(JobKind.UPLOAD, wanted.name, work)
@@ -157,7 +157,7 @@ async def _body(request: web.Request) -> AsyncIterator[bytes]:
     got_bytes, data = 0, b" "
     try:
         while data:
-            async with asyncio.timeout(parts_of(request).limits.config.body_s):
+            async with asyncio.timeout(services_of(request).limits.config.body_s):
                 data = await request.content.readany()
             got_bytes += len(data)
             if data:
@@ -168,7 +168,7 @@ async def _body(request: web.Request) -> AsyncIterator[bytes]:
         ) from err
 
 
-def _job_response(job: Job, status: int) -> web.Response:
+def _job_response(job: ImageJob, status: int) -> web.Response:
     headers = {"Location": f"/api/v1/jobs/{job.id}"}
     return web.json_response(job.as_json(), status=status, headers=headers)
 
@@ -190,14 +190,14 @@ async def put_settings(request: web.Request) -> web.Response:
     require_match(request, etag_of(version))
     if not await asyncio.to_thread(change_settings, path, wanted.model_dump(), version):
         raise changed()
-    await parts_of(request).library.scan()
+    await services_of(request).library.scan()
     return await get_settings(request)
 
 
 async def delete_image(request: web.Request) -> web.Response:
     """DELETE /images/{id}: the file and its side-car; refused while a machine is fetching it."""
-    parts, image = parts_of(request), _image(request)
-    store = await parts.ledger.written()
+    services, image = services_of(request), _image(request)
+    store = await services.ledger.written()
     fetching = await store.recent(50, image=image.id, phases=FETCHING)
     moving = [boot for boot in fetching if not boot.stalled]
     if moving:
@@ -208,9 +208,9 @@ async def delete_image(request: web.Request) -> web.Response:
         )
     await asyncio.to_thread(remove_image, Path(image.path))
     log.info("image.removed", image=image.id)
-    await parts.library.scan()
+    await services.library.scan()
     return web.Response(status=204)
 
 
 def _image(request: web.Request) -> Image:
-    return parts_of(request).library.get(request.match_info["id"])
+    return services_of(request).library.get(request.match_info["id"])

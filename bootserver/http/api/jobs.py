@@ -31,7 +31,7 @@ Work = Callable[[Progress], Awaitable[str]]  # adds the image and returns its id
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class ImageJob:
     """What is known of one image's way into the library."""
 
     id: str
@@ -69,21 +69,21 @@ class Job:
         }
 
 
-class Jobs:
+class ImageJobs:
     """The jobs of this run of the server; ended ones are kept for a while."""
 
     def __init__(self, bus: Bus, limit: Limit) -> None:
         self._bus = bus
         self._limit = limit
-        self._jobs: dict[str, Job] = {}  # in the order they came
+        self._jobs: dict[str, ImageJob] = {}  # in the order they came
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._room = asyncio.Semaphore(RUNNING_MAX)
 
-    def list(self) -> list[Job]:
+    def list(self) -> list[ImageJob]:
         """All that are known, newest first."""
         return list(self._jobs.values())[::-1]
 
-    def get(self, job_id: str) -> Job:
+    def get(self, job_id: str) -> ImageJob:
         """The job; ProblemError 404 if there is none."""
         if job_id not in self._jobs:
             raise ProblemError(404, f"there is no job {job_id[:40]!r}", hint="see /api/v1/jobs")
@@ -94,22 +94,22 @@ class Jobs:
         """How many have not ended."""
         return len(self._tasks)
 
-    def start(self, kind: JobKind, source: str, work: Work, *, image: str = "") -> Job:
+    def start(self, kind: JobKind, source: str, work: Work, *, image: str = "") -> ImageJob:
         """A new job that does `work` when its turn comes; ServerFullError if too many wait."""
         self._limit.take()
-        job = Job(secrets.token_hex(6), kind, source, clock.now(), image)
+        job = ImageJob(secrets.token_hex(6), kind, source, clock.now(), image)
         self._update(job)
         self._forget_old()
         self._tasks[job.id] = asyncio.create_task(self._run(job.id, work), name=f"job-{job.id}")
         return job
 
-    async def ended(self, job_id: str) -> Job:
+    async def ended(self, job_id: str) -> ImageJob:
         """The job, at its end."""
         if task := self._tasks.get(job_id):
             await asyncio.wait({task})
         return self._jobs[job_id]
 
-    async def cancel(self, job_id: str) -> Job:
+    async def cancel(self, job_id: str) -> ImageJob:
         """The job, which is to end now; what it has brought of a download stays for the next."""
         self.get(job_id)
         if task := self._tasks.get(job_id):
@@ -166,7 +166,7 @@ class Jobs:
 
         return progress
 
-    def _update(self, job: Job) -> None:
+    def _update(self, job: ImageJob) -> None:
         self._jobs[job.id] = job
         self._bus.publish({"type": "job", "job": job.as_json()})
 
@@ -176,7 +176,7 @@ class Jobs:
             del self._jobs[job_id]
 
 
-JOBS = web.AppKey("jobs", Jobs)
+JOBS = web.AppKey("jobs", ImageJobs)
 
 
 async def list_jobs(request: web.Request) -> web.Response:

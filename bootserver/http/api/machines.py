@@ -10,7 +10,6 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from bootserver.http.api.etags import changed, etag_of, require_match
-from bootserver.http.api.parts import AdminParts, parts_of, require_image
 from bootserver.http.api.problems import ProblemError
 from bootserver.http.api.requests import (
     MachineQuery,
@@ -21,14 +20,15 @@ from bootserver.http.api.requests import (
     read_query,
     utc_text,
 )
+from bootserver.http.api.services import AdminServices, require_image, services_of
 from bootserver.model import SeenMachine
 from bootserver.sessions.profiles import Profile
 
 
 async def list_machines(request: web.Request) -> web.Response:
     """GET /machines"""
-    wanted, parts = read_query(request, MachineQuery), parts_of(request)
-    store = await parts.ledger.written()
+    wanted, services = read_query(request, MachineQuery), services_of(request)
+    store = await services.ledger.written()
     seen = await store.machines(wanted.limit + 1, before=wanted.before)
     page, following = seen[: wanted.limit], None
     if len(seen) > len(page):
@@ -38,17 +38,17 @@ async def list_machines(request: web.Request) -> web.Response:
         {
             "machines": [_seen_json(machine) for machine in page],
             "next": following,
-            "configured": configured(parts),
+            "configured": configured(services),
         },
         headers=next_link(following),
     )
 
 
-def configured(parts: AdminParts) -> list[dict[str, Any]]:
+def configured(services: AdminServices) -> list[dict[str, Any]]:
     """What config.toml says machines boot; how their AMT is reached is nobody's business."""
     return [
         table.model_dump(mode="json", exclude={"amt"})
-        for table in parts.config.machines
+        for table in services.config.machines
         if table.boots_something_special
     ]
 
@@ -85,7 +85,7 @@ def profile_json(profile: Profile) -> dict[str, Any]:
 
 async def list_profiles(request: web.Request) -> web.Response:
     """GET /profiles"""
-    profiles = await parts_of(request).profiles.list()
+    profiles = await services_of(request).profiles.list()
     return web.json_response({"profiles": [profile_json(profile) for profile in profiles]})
 
 
@@ -96,9 +96,9 @@ async def get_profile(request: web.Request) -> web.Response:
 
 async def add_profile(request: web.Request) -> web.Response:
     """POST /profiles"""
-    parts, wanted = parts_of(request), await read_body(request, NewProfile)
-    await require_image(parts, wanted.image, wanted.entry)
-    profile = await parts.profiles.add(wanted.selector, once=wanted.once, **wanted.boots)
+    services, wanted = services_of(request), await read_body(request, NewProfile)
+    await require_image(services, wanted.image, wanted.entry)
+    profile = await services.profiles.add(wanted.selector, once=wanted.once, **wanted.boots)
     if profile is None:
         raise ProblemError(
             409, "there is such a profile for these names already", hint="change that one"
@@ -108,11 +108,11 @@ async def add_profile(request: web.Request) -> web.Response:
 
 async def put_profile(request: web.Request) -> web.Response:
     """PUT /profiles/{id}"""
-    parts, profile = parts_of(request), await _profile(request)
+    services, profile = services_of(request), await _profile(request)
     wanted = await read_body(request, ProfileChange)
     require_match(request, etag_of(profile.id))
-    await require_image(parts, wanted.image, wanted.entry)
-    new = await parts.profiles.replace(profile, **wanted.boots)
+    await require_image(services, wanted.image, wanted.entry)
+    new = await services.profiles.replace(profile, **wanted.boots)
     if new is None:
         raise changed()
     return _response(new)
@@ -122,14 +122,14 @@ async def delete_profile(request: web.Request) -> web.Response:
     """DELETE /profiles/{id}"""
     profile = await _profile(request)
     require_match(request, etag_of(profile.id))
-    if not await parts_of(request).profiles.drop(profile.id):
+    if not await services_of(request).profiles.drop(profile.id):
         raise changed()
     return web.Response(status=204)
 
 
 async def _profile(request: web.Request) -> Profile:
     wanted = request.match_info["id"]
-    for profile in await parts_of(request).profiles.list():
+    for profile in await services_of(request).profiles.list():
         if profile_id(profile) == wanted:
             return profile
     raise ProblemError(404, f"there is no profile {wanted[:40]!r}", hint="see /api/v1/profiles")

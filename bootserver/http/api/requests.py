@@ -35,8 +35,8 @@ from bootserver.fields import (
     ServerUrl,
     Uuid,
 )
-from bootserver.http.api.parts import parts_of
 from bootserver.http.api.problems import ProblemError
+from bootserver.http.api.services import services_of
 from bootserver.images.recipes import RECIPE_NAMES
 from bootserver.model import BootPhase, StubFormat
 from bootserver.selector import Selector
@@ -99,24 +99,24 @@ def _sha256(text: str) -> str:
 
 
 Sha256 = Annotated[str, Field(pattern=r"^(|[0-9a-fA-F]{64})$"), AfterValidator(_sha256)]
-Line = Annotated[str, Field(max_length=TITLE_MAX), AfterValidator(_one_line)]
+OneLine = Annotated[str, Field(max_length=TITLE_MAX), AfterValidator(_one_line)]
 Ipv4 = Annotated[str, AfterValidator(_ipv4)]
 When = Annotated[AwareDatetime, BeforeValidator(_in_utc)]
 
 
-class Body(BaseModel):
+class JsonBody(BaseModel):
     """A JSON body: exactly these members, of exactly these types."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Query(BaseModel):
+class UrlQuery(BaseModel):
     """The parameters of a URL, which are all texts."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class BootQuery(Query):
+class BootQuery(UrlQuery):
     """Which boots."""
 
     limit: int = Field(default=50, ge=1, le=PAGE_MAX)
@@ -127,14 +127,14 @@ class BootQuery(Query):
     phase: list[BootPhase] = Field(default=[], description="In any of these phases")
 
 
-class MachineQuery(Query):
+class MachineQuery(UrlQuery):
     """Which machines."""
 
     limit: int = Field(default=50, ge=1, le=PAGE_MAX)
     before: When | None = Field(default=None, description="Machines that were seen before this")
 
 
-class ExportQuery(Query):
+class ExportQuery(UrlQuery):
     """Which boots, and in which form."""
 
     format: Literal["csv", "json", "openmetrics"] = "csv"
@@ -142,32 +142,32 @@ class ExportQuery(Query):
     image: str = Field(default="", max_length=300)
 
 
-class UploadQuery(Query):
+class UploadQuery(UrlQuery):
     """What the uploaded bytes are."""
 
-    name: Line = Field(min_length=1, description="The image's name, with .iso or .img or without")
+    name: OneLine = Field(min_length=1, description="The image's name; .iso or .img may end it")
     sha256: Sha256 = ""
 
 
-class NewImage(Body):
+class NewImage(JsonBody):
     """An image to download."""
 
     url: Annotated[str, Field(max_length=URL_MAX), AfterValidator(_web_url)]
     sha256: Sha256 = ""
-    name: Line = ""
+    name: OneLine = ""
 
 
-class NewSettings(Body):
+class NewSettings(JsonBody):
     """What the side-car is to say; the rest of it stays."""
 
-    title: Line = ""
+    title: OneLine = ""
     memdisk: MemdiskArguments = ""
     arguments: KernelArguments = ""
     recipe: Annotated[str, AfterValidator(_recipe)] = ""
     entry: Entry = Field(default="", description=ENTRY)
 
 
-class StubOrder(Body):
+class StubOrder(JsonBody):
     """A stub to build."""
 
     image: ImageId = Field(default="", description="An image's id; without one, a menu of all")
@@ -189,7 +189,7 @@ class StubOrder(Body):
     )
 
 
-class AmtCredentials(Body):
+class AmtCredentials(JsonBody):
     """How AMT is spoken to this once, over what is configured; never kept, never told."""
 
     user: AmtUser | Literal[""] = ""
@@ -237,13 +237,13 @@ class AmtBootOrder(AmtCredentials):
     )
 
 
-class ConsentCode(Body):
+class ConsentCode(JsonBody):
     """The code that AMT shows on the machine's screen."""
 
     code: str = Field(pattern=r"^[0-9]{6}$")
 
 
-class ProfileChange(Body):
+class ProfileChange(JsonBody):
     """What the machines of a profile boot from now on."""
 
     image: ImageId = ""
@@ -296,7 +296,7 @@ async def read_body(request: web.Request, model: type[_Model]) -> _Model:
     408 where it takes too long to come, 400 where it is none.
     """
     require_type(request, JSON_TYPE)
-    body_s = parts_of(request).limits.config.body_s
+    body_s = services_of(request).limits.config.body_s
     try:
         async with asyncio.timeout(body_s):
             data = await request.read()

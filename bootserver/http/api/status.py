@@ -14,7 +14,7 @@ from bootserver.config import StubConfig
 from bootserver.errors import StubError
 from bootserver.http.api.events import EVENTS
 from bootserver.http.api.jobs import JOBS
-from bootserver.http.api.parts import AdminParts, parts_of
+from bootserver.http.api.services import AdminServices, services_of
 from bootserver.http.metrics import METRICS
 from bootserver.stub.loaders import problems
 from bootserver.stub.spec import own_url
@@ -47,20 +47,20 @@ async def get_status(request: web.Request) -> web.Response:
 
 async def status_json(request: web.Request) -> dict[str, Any]:
     """The status for the API and the dashboard."""
-    parts = parts_of(request)
+    services = services_of(request)
     boots = request.config_dict[METRICS].boots
-    url, complaints = _own_url(parts)
-    complaints += await request.config_dict[LOADER_CHECK].problems(parts.config.stub)
-    complaints += parts.config.warnings
+    url, complaints = _own_url(services)
+    complaints += await request.config_dict[LOADER_CHECK].problems(services.config.stub)
+    complaints += services.config.warnings
     return {
         "version": version("bootserver"),
         "started_at": CLOCK.began.isoformat(),
         "uptime_s": round(CLOCK.passed_s(), 3),
         "own_url": url,
-        "open_menu": parts.config.boot.open_menu,
+        "open_menu": services.config.boot.open_menu,
         "problems": complaints,
-        "images": len(parts.library.images()),
-        "boots": await (await parts.ledger.written()).count(),
+        "images": len(services.library.images()),
+        "boots": await (await services.ledger.written()).count(),
         "boots_in_progress": boots.in_progress(),
         "boots_stalled": boots.stalled(),
         "jobs_running": request.config_dict[JOBS].active,
@@ -68,9 +68,9 @@ async def status_json(request: web.Request) -> dict[str, Any]:
     }
 
 
-def _own_url(parts: AdminParts) -> tuple[str, list[str]]:
+def _own_url(services: AdminServices) -> tuple[str, list[str]]:
     """Where stubs call, and what is wrong with that."""
     try:
-        return own_url(parts.config), []
+        return own_url(services.config), []
     except StubError as err:
         return "", [f"{err.message}; {err.hint}"]

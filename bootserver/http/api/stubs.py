@@ -9,9 +9,9 @@ from typing import Any
 
 from aiohttp import web
 
-from bootserver.http.api.parts import AdminParts, parts_of, require_image
 from bootserver.http.api.problems import ProblemError
 from bootserver.http.api.requests import StubOrder, read_body
+from bootserver.http.api.services import AdminServices, require_image, services_of
 from bootserver.model import StubFormat
 from bootserver.quoting import attachment
 from bootserver.stub.network import NetworkSpec
@@ -38,8 +38,8 @@ class _Built:
 
 async def build_stub(request: web.Request) -> web.Response:
     """POST /stubs"""
-    parts, wanted = parts_of(request), await read_body(request, StubOrder)
-    await require_image(parts, wanted.image, wanted.entry)
+    services, wanted = services_of(request), await read_body(request, StubOrder)
+    await require_image(services, wanted.image, wanted.entry)
     network = NetworkSpec.parse(
         static_ip=wanted.static_ip,
         gateway=wanted.gateway,
@@ -49,10 +49,10 @@ async def build_stub(request: web.Request) -> web.Response:
         then_dhcp=wanted.then_dhcp,
     )
     spec = stub_spec(
-        parts.config, wanted.image, wanted.entry, servers=wanted.servers, network=network
+        services.config, wanted.image, wanted.entry, servers=wanted.servers, network=network
     )
-    issued = await parts.stubs.issue(spec)
-    built = await asyncio.to_thread(_build, parts, issued, wanted.format)
+    issued = await services.stubs.issue(spec)
+    built = await asyncio.to_thread(_build, services, issued, wanted.format)
     answer = _stub_json(issued, wanted.format, built)
     headers = {"Location": answer["download"]}
     return web.json_response(answer, status=201, headers=headers)
@@ -60,18 +60,18 @@ async def build_stub(request: web.Request) -> web.Response:
 
 async def download_stub(request: web.Request) -> web.Response:
     """GET /stubs/{token}.{format}: made again if need be, always the same."""
-    parts, token = parts_of(request), request.match_info["token"]
+    services, token = services_of(request), request.match_info["token"]
     try:
         stub_format = StubFormat(request.match_info["format"])
     except ValueError:
         formats = ", ".join(StubFormat)
         raise ProblemError(404, "there is no such kind of stub", hint=f"one of {formats}") from None
-    issued = await parts.stubs.find(token)
+    issued = await services.stubs.find(token)
     if issued is None:
         raise ProblemError(
             404, "there is no stub of that token", hint="build one: POST /api/v1/stubs"
         )
-    built = await asyncio.to_thread(_build, parts, issued, stub_format)
+    built = await asyncio.to_thread(_build, services, issued, stub_format)
     return web.Response(
         body=built.data,
         content_type=CONTENT_TYPES[stub_format],
@@ -79,10 +79,10 @@ async def download_stub(request: web.Request) -> web.Response:
     )
 
 
-def _build(parts: AdminParts, issued: IssuedStub, stub_format: StubFormat) -> _Built:
+def _build(services: AdminServices, issued: IssuedStub, stub_format: StubFormat) -> _Built:
     """The stub, from the shelf if it lies there; blocks."""
-    plan = plan_for_site(parts.config, issued, stub_format)
-    path = shelve(plan, parts.config.state.path / "shelf")
+    plan = plan_for_site(services.config, issued, stub_format)
+    path = shelve(plan, services.config.state.path / "shelf")
     return _Built(plan, path.read_bytes())
 
 

@@ -13,8 +13,8 @@ from bootserver.amt.boot.progress import BootProgress, BootStep
 from bootserver.amt.control.facts import ConsentPolicy, ControlMode
 from bootserver.amt.hosts import AmtHost
 from bootserver.amt.types import BootMethod, BootTarget, PowerAction, PowerState
-from bootserver.http import page_data
-from bootserver.http.api.parts import parts_of
+from bootserver.http import view_data
+from bootserver.http.api.services import services_of
 from bootserver.http.waterfall import waterfall
 
 Json = dict[str, Any]
@@ -88,7 +88,7 @@ async def boots(request: web.Request, now: datetime) -> list[Json]:
     With each comes its boot in the ledger.
     """
     last: dict[str, BootProgress] = {}
-    for boot in parts_of(request).amt_boots.list():
+    for boot in services_of(request).amt_boots.list():
         last.setdefault(boot.host, boot)
     shown = [
         boot
@@ -101,7 +101,7 @@ async def boots(request: web.Request, now: datetime) -> list[Json]:
 
 async def hosts(request: web.Request) -> list[Json]:
     """The machines whose AMT is known, with a title for each and all that is told of it."""
-    found = await parts_of(request).amt_hosts.list()
+    found = await services_of(request).amt_hosts.list()
     return [
         host.as_json() | {"title": _title(host), "told": _told(host.as_json())} for host in found
     ]
@@ -110,7 +110,7 @@ async def hosts(request: web.Request) -> list[Json]:
 async def hosts_by_name(request: web.Request) -> dict[str, str]:
     """The hosts of AMT by the UUIDs, MAC addresses and other names of their machines."""
     by_name: dict[str, str] = {}
-    for host in await parts_of(request).amt_hosts.list():
+    for host in await services_of(request).amt_hosts.list():
         names = (host.remembered.uuid, host.remembered.mac) if host.remembered else ()
         given = host.names.names.values() if host.names else ()
         by_name |= {name: host.host for name in (*names, *given) if name}
@@ -136,7 +136,7 @@ async def _boot(
     request: web.Request, progress: BootProgress, names: Mapping[str, str], now: datetime
 ) -> Json:
     boot = progress.as_json()
-    found = await page_data.boot(request, progress.boot, now) if progress.boot else None
+    found = await view_data.boot(request, progress.boot, now) if progress.boot else None
     ledger, live = found or (None, False)
     forecasts = progress.forecasts
     expected = None

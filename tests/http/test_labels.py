@@ -6,17 +6,17 @@ from enum import StrEnum
 
 import pytest
 
-from bootserver.http import words
+from bootserver.http import labels
 from bootserver.model import BootPhase, Firmware, Method, TransferEnd
 
 
 @pytest.mark.parametrize(
     ("names", "told"),
     [
-        (BootPhase, words.PHASES),
-        (Method, words.METHODS),
-        (TransferEnd, words.OUTCOMES),
-        (Firmware, words.FIRMWARE),
+        (BootPhase, labels.PHASES),
+        (Method, labels.METHODS),
+        (TransferEnd, labels.OUTCOMES),
+        (Firmware, labels.FIRMWARE),
     ],
 )
 def test_every_name_has_words(names: type[StrEnum], told: dict[str, str]):

@@ -20,8 +20,8 @@ from bootserver.stub.registry import StubRegistry
 
 
 @dataclass(frozen=True, slots=True)
-class AdminParts:
-    """The parts of a running server that its admin plane shows and changes."""
+class AdminServices:
+    """The services of a running server that its admin plane shows and changes."""
 
     config: Config
     library: Library
@@ -34,15 +34,15 @@ class AdminParts:
     limits: ServerLimits
 
 
-PARTS = web.AppKey("parts", AdminParts)
+SERVICES = web.AppKey("services", AdminServices)
 
 
-def parts_of(request: web.Request) -> AdminParts:
-    """The parts of the server that this request came to."""
-    return request.config_dict[PARTS]
+def services_of(request: web.Request) -> AdminServices:
+    """The services of the server that this request came to."""
+    return request.config_dict[SERVICES]
 
 
-async def require_image(parts: AdminParts, image_id: str, entry: str = "") -> None:
+async def require_image(services: AdminServices, image_id: str, entry: str = "") -> None:
     """Refuses a body that names an image that there is not; a half-copied one is there.
 
     Raises ImageError for an entry of its disc's menu that no machine boots.
@@ -50,7 +50,7 @@ async def require_image(parts: AdminParts, image_id: str, entry: str = "") -> No
     if not image_id:
         return
     try:
-        await parts.library.check_entry(image_id, entry)
+        await services.library.check_entry(image_id, entry)
     except ImageNotReadyError:
         pass
     except ImageNotFoundError as err:

@@ -13,7 +13,7 @@ from bootserver.http.api.images import ignored_json, image_json
 from bootserver.http.api.jobs import JOBS
 from bootserver.http.api.machines import configured as configured_json
 from bootserver.http.api.machines import profile_json
-from bootserver.http.api.parts import parts_of
+from bootserver.http.api.services import services_of
 from bootserver.http.api.status import status_json
 from bootserver.images.decide import Site
 from bootserver.images.explain import explain
@@ -60,7 +60,7 @@ def is_live(session: BootSession, now: datetime, *, fetching: bool = False) -> b
 
 async def live_boots(request: web.Request, now: datetime) -> list[Json]:
     """The boots going on, newest first."""
-    store = await parts_of(request).ledger.written()
+    store = await services_of(request).ledger.written()
     under_way = await store.recent(LIVE_MAX, phases=UNDER_WAY)
     starting = await store.recent(LIVE_MAX, phases=STARTING)
     likely = [
@@ -91,7 +91,7 @@ async def history(
     phase: str,
 ) -> tuple[list[Json], str]:
     """A page of boots, newest first, and from when on the next page begins; "" after the last."""
-    store = await parts_of(request).ledger.written()
+    store = await services_of(request).ledger.written()
     sessions = await store.recent(
         limit + 1,
         before=before,
@@ -106,7 +106,7 @@ async def history(
 
 async def boot(request: web.Request, boot_id: str, now: datetime) -> tuple[Json, bool] | None:
     """One boot, and whether it is going on; None if there is none of that id."""
-    store = await parts_of(request).ledger.written()
+    store = await services_of(request).ledger.written()
     session = await store.by_id(boot_id)
     if session is None:
         return None
@@ -116,32 +116,32 @@ async def boot(request: web.Request, boot_id: str, now: datetime) -> tuple[Json,
 
 def image_names(request: web.Request) -> list[str]:
     """The ids of the images in the library."""
-    return [image.id for image in parts_of(request).library.images()]
+    return [image.id for image in services_of(request).library.images()]
 
 
 def images(request: web.Request) -> list[Json]:
     """The images, each with its explanation where there is one."""
-    parts = parts_of(request)
-    site = Site.of(parts.config)
+    services = services_of(request)
+    site = Site.of(services.config)
     return [
         {
-            "image": image_json(parts, image),
+            "image": image_json(services, image),
             "explanation": explain(image, site).as_json()
             if image.facts and not image.problem
             else None,
         }
-        for image in parts.library.images()
+        for image in services.library.images()
     ]
 
 
 def ignored(request: web.Request) -> list[Json]:
     """What lies in the library and is no image."""
-    return list(ignored_json(parts_of(request)))
+    return list(ignored_json(services_of(request)))
 
 
 def images_path(request: web.Request) -> str:
     """The directory of the library."""
-    return str(parts_of(request).config.images.path)
+    return str(services_of(request).config.images.path)
 
 
 def jobs(request: web.Request, now: datetime) -> list[Json]:
@@ -155,7 +155,7 @@ def jobs(request: web.Request, now: datetime) -> list[Json]:
 
 async def machines(request: web.Request, before: datetime | None = None) -> tuple[list[Json], str]:
     """The machines that have been here, the last one first, and where the next page begins."""
-    store = await parts_of(request).ledger.written()
+    store = await services_of(request).ledger.written()
     seen = await store.machines(MACHINES_SHOWN + 1, before=before)
     shown = seen[:MACHINES_SHOWN]
     older = shown[-1].seen_at.isoformat() if len(seen) > len(shown) else ""
@@ -164,9 +164,9 @@ async def machines(request: web.Request, before: datetime | None = None) -> tupl
 
 async def profiles(request: web.Request) -> list[Json]:
     """What is set for machines here, newest first."""
-    return [profile_json(profile) for profile in await parts_of(request).profiles.list()]
+    return [profile_json(profile) for profile in await services_of(request).profiles.list()]
 
 
 def configured(request: web.Request) -> list[Json]:
     """What config.toml says of machines."""
-    return configured_json(parts_of(request))
+    return configured_json(services_of(request))
