@@ -14,6 +14,13 @@ extern EFI_BOOT_SERVICES *boot_services;
  */
 void say(const CHAR16 *piece, ...);
 
+/* As say(), without the NULL, in a build that traces. Others compile it too, and leave it out. */
+#define trace(...)                                                                                 \
+    do {                                                                                           \
+        if (TRACING)                                                                               \
+            say(L"trace: ", __VA_ARGS__, NULL);                                                    \
+    } while (0)
+
 /*
  * Write an error code in hexadecimal.
  *

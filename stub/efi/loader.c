@@ -84,6 +84,7 @@ static EFI_STATUS unpack_part(const struct loader *loader, const struct part *pa
         return status;
     }
     *program_size = packed_program_size(packed, packed_size);
+    trace(part->path, L": its program has ", status_text(*program_size), L" bytes");
     *program = *program_size ? allocate(*program_size) : NULL;
     struct lzma *model = allocate(sizeof *model);
     if (*program_size && (!*program || !model)) {
@@ -202,6 +203,7 @@ static EFI_STATUS start(const struct loader *loader, const struct part *part, EF
         loaded->LoadOptions = options;
         loaded->LoadOptionsSize = (UINT32)options_size;
     }
+    trace(part->path, options ? L": starting it with options" : L": starting it");
     return boot_services->StartImage(image, NULL, NULL); /* UEFI 2.10 §7.4.2 */
 }
 
@@ -269,6 +271,7 @@ EFI_STATUS EFIAPI efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system_table)
     struct bytes own = {loader.self->ImageBase, loader.self->ImageSize};
     if (!find_section(own, ".stub", &loader.carried))
         loader.carried = (struct bytes){NULL, 0};
+    trace(L"the parts lie ", loader.carried.data ? L"in this program" : L"on its volume");
 
     EFI_HANDLE card = working_card();
     if (card) {

@@ -123,12 +123,14 @@ EFI_HANDLE working_card(void)
         usable += cards[i].usable;
     }
     release(handles);
+    trace(L"network interfaces: ", status_text(count));
 
     EFI_HANDLE found = first_with_link(cards, count);
     for (int ms = 0; usable && !found && ms < LINK_WAIT_MS; ms += LINK_POLL_MS) {
         (void)boot_services->Stall(LINK_POLL_MS * 1000); /* UEFI 2.10 §7.5.2: cannot fail */
         found = first_with_link(cards, count);
     }
+    trace(found ? L"a card has a link" : L"no card has a link");
     for (UINTN i = 0; i < count; i++)
         switch_off(&cards[i]);
     return found;

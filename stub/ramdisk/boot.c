@@ -43,6 +43,8 @@ static struct loaded load(EFI_DEVICE_PATH *path, void *bytes, UINTN size)
     loaded.status = services->LoadImage(FALSE, our_image, path, bytes, size, &loaded.image);
     if (EFI_ERROR(loaded.status) && loaded.status != EFI_SECURITY_VIOLATION)
         loaded.image = NULL;
+    trace("loading the boot file %s: %s", bytes ? "from memory" : "by the firmware",
+          words_for(loaded.status));
     return loaded;
 }
 
@@ -102,6 +104,7 @@ static struct loaded load_from_file_systems(EFI_DEVICE_PATH *disk)
     if (EFI_ERROR(services->LocateHandleBuffer(ByProtocol, &file_system_guid, NULL, &count,
                                                &handles)))
         return loaded;
+    trace("%lu file systems to look in", count);
     for (unsigned pass = 0; pass < 2; pass++)
         for (UINTN i = 0; i < count && is_missing(loaded.status); i++)
             loaded = load_from(handles[i], disk, pass == 0);

@@ -86,6 +86,7 @@ static EFI_STATUS run(const char *url, ipxe_data take, struct transfer *transfer
         say("this program works only when iPXE starts it over the network");
         return status;
     }
+    trace("downloading %s", url);
     transfer->heard_ms = clock_ms();
     status = ipxe->Start(ipxe, (CHAR8 *)url, take, finish, transfer, &file);
     if (EFI_ERROR(status))
@@ -102,6 +103,7 @@ static EFI_STATUS run(const char *url, ipxe_data take, struct transfer *transfer
         if (tick)
             tick(transfer);
     }
+    trace("the download has ended: %s", words_for(transfer->status));
     return transfer->status;
 }
 

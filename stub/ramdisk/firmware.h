@@ -25,6 +25,13 @@ void meet_firmware(EFI_HANDLE image, EFI_SYSTEM_TABLE *system_table);
  */
 void say(const char *pattern, ...) __attribute__((format(printf, 1, 2)));
 
+/* As say(), in a build that traces. Others compile it too, and leave it out. */
+#define trace(...)                                                                                 \
+    do {                                                                                           \
+        if (TRACING)                                                                               \
+            say("trace: " __VA_ARGS__);                                                            \
+    } while (0)
+
 /*
  * Write over the line on which the cursor stands; the next say() starts below it.
  *

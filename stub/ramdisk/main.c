@@ -34,6 +34,8 @@ static EFI_STATUS read_options(struct options *options)
         say("%s", problem);
         return EFI_INVALID_PARAMETER;
     }
+    trace("url=%s size=%lu, %s SHA-256, %s disk", options->url, options->size_bytes,
+          options->has_sha256 ? "a" : "no", options->own_disk ? "our own" : "any");
     return EFI_SUCCESS;
 }
 

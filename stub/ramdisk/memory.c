@@ -43,6 +43,7 @@ EFI_STATUS reserve_memory(uint64_t size, struct image *image)
     free_pages(start, before);
     free_pages(aligned + pages * PAGE_SIZE, BOUNDARY_PAGES - 1 - before);
 
+    trace("%lu bytes of memory at 0x%lx", pages * PAGE_SIZE, aligned);
     *image = (struct image){(uint8_t *)aligned, size, pages * PAGE_SIZE};
     __builtin_memset(image->bytes + size, 0, image->reserved_size - size);
     return EFI_SUCCESS;

@@ -134,6 +134,7 @@ static void tell_system(struct ram_disk *disk, const struct image *image, const 
         return;
     }
     EFI_STATUS status = install_tables(disk, image, type);
+    trace("our ACPI tables name the image: %s", words_for(status));
     if (EFI_ERROR(status))
         say("the system will not see the image, for ACPI takes no table: %s", words_for(status));
 }
@@ -159,6 +160,8 @@ EFI_STATUS publish_ram_disk(struct ram_disk *disk, const struct image *image, bo
         say("the firmware takes no RAM disk: %s", words_for(status));
         return status;
     }
+    trace("the image is %s's %s", disk->firmware ? "the firmware" : "this program",
+          is_cd ? "CD" : "disk");
     tell_system(disk, image, type);
     return EFI_SUCCESS;
 }

@@ -22,7 +22,7 @@ from bootserver.stub.fat import fat_image
 from bootserver.stub.pack import pack
 from bootserver.stub.pe_from_elf import pe_from_elf
 from bootserver.stub.sign import sign_program
-from tests.fixtures.pure_c import efi_program_elf
+from tests.fixtures.pure_c import efi_program_elf, tracing_program
 from tests.fixtures.secure_boot import make_key_pair, secure_boot_vars
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
@@ -204,15 +204,19 @@ async def test_the_small_ipxe_uses_the_firmwares_driver(
     assert caller.cd_bytes <= SMALL_BYTES_MAX
 
 
-async def test_of_two_cards_the_one_with_a_cable_is_used(
+async def test_of_two_cards_the_one_with_a_cable_is_used_and_a_debug_build_says_so(
     qemu: Qemu, tmp_path: Path, packed: dict[str, bytes]
 ):
     async with listening("/small") as listener:
-        iso = write_iso(tmp_path / "stub.iso", stub_files(packed, listener.port))
+        files = stub_files(packed, listener.port)
+        files[BOOT_PATH] = tracing_program(tmp_path, "efi-loader")
+        iso = write_iso(tmp_path / "stub.iso", files)
         machine = await qemu(uefi(iso, replace(DRIVEN, linked=False), DRIVEN))
         caller = await listener.next_caller(machine)
 
     assert caller.path == "/small"
+    assert "bootserver: trace: the parts lie on its volume" in machine.serial_text()
+    assert "bootserver: trace: a card has a link" in machine.serial_text()
 
 
 async def test_a_card_without_a_cable_is_nothing_for_the_small_ipxe(

@@ -27,6 +27,7 @@ from tests.fixtures.isos import make_iso
 from tests.fixtures.linux_iso import TAIL_BYTES, LinuxIso, efi_loader, fat_image, linux_iso
 from tests.fixtures.packaged import MEMTEST, packaged
 from tests.fixtures.png import pixel
+from tests.fixtures.pure_c import tracing_program
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
@@ -50,12 +51,13 @@ class Served:
     images: dict[str, Path] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     over: asyncio.Event = field(default_factory=asyncio.Event)
+    program: Path = BUILD / "ramdisk.efi"
 
     def url(self, path: str) -> str:
         return f"http://{HOST_ADDRESS}:{self.port}{path}"
 
     async def loader(self, request: web.Request) -> web.FileResponse:
-        return web.FileResponse(BUILD / "ramdisk.efi")
+        return web.FileResponse(self.program)
 
     async def image(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(request.path)
@@ -183,6 +185,9 @@ async def test_linux_finds_the_whole_iso_in_memory(
 async def test_memtest_runs_though_its_efi_image_lies_outside_the_volume(
     qemu: Qemu, served: Served, tmp_path: Path
 ):
+    """By a debug build, which says each step."""
+    served.program = tmp_path / "tracing.efi"
+    served.program.write_bytes(tracing_program(tmp_path, "ramdisk"))
     served.images["image.iso"] = packaged(MEMTEST)
     machine = await qemu(
         machine_for(
@@ -191,7 +196,9 @@ async def test_memtest_runs_though_its_efi_image_lies_outside_the_volume(
             f"RUN url=/b/KEY/image.iso sha256={sha256(packaged(MEMTEST))}",
         )
     )
-    await machine.wait_for(f"{STARTING}|SCRIPT ENDS", timeout_s=BOOT_S)
+    seen = await machine.wait_for(f"{STARTING}|SCRIPT ENDS", timeout_s=BOOT_S)
+    assert "trace: downloading /b/KEY/image.iso" in seen.serial
+    assert "trace: loading the boot file by the firmware: no error" in seen.serial
 
     picture = tmp_path / "screen.png"  # Memtest86+ writes nothing to the serial line
     async with asyncio.timeout(BOOT_S):
