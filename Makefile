@@ -6,8 +6,10 @@ BIN    := $(VENV)/bin
 BIOME  := tests/node_modules/.bin/biome
 RUNS   ?= 3
 
+PYTHONS ?= python3.11 python3.12 python3.13
+
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test run test test-fast test-distributions test-reach booted recipes demo bench lint format check clean
+.PHONY: help setup setup-test run test test-fast test-pythons test-distributions test-reach booted recipes demo bench lint format check clean
 
 help: ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | column -t -s '|'
@@ -28,6 +30,13 @@ test: setup-test ## everything, QEMU boots included, two at a time
 
 test-fast: setup-test ## no boots, nothing slow; a few minutes
 	$(BIN)/pytest -n 2 --dist worksteal -m "not boot and not slow"
+
+test-pythons: ## the fast tests with each of PYTHONS that is here, in a virtual environment of its own
+	@for python in $(PYTHONS); do \
+	  version=$$($$python --version 2>/dev/null) || { echo "$$python: not here"; continue; }; \
+	  echo "$$python: $$version"; \
+	  $(MAKE) --no-print-directory test-fast PYTHON=$$python VENV=.venv-$${version#* } || exit; \
+	done
 
 test-distributions: setup-test ## set up bare machines of Debian 12, 13 and sid; ten minutes
 	$(BIN)/pytest tests/boot/test_distributions.py -m boot
@@ -70,7 +79,7 @@ format: $(VENV)/.installed-dev ## put the code into its form
 check: lint test ## what CI runs
 
 clean: ## take away what make made; images/ and var/ stay
-	rm -rf $(VENV) tests/node_modules stub/build tests/isos tests/artifacts .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-* tests/node_modules stub/build tests/isos tests/artifacts .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/.installed: pyproject.toml tools/setup-system
 	@PYTHON=$(PYTHON) tools/setup-system run
