@@ -42,7 +42,7 @@ from bootserver.stub.loaders import problems
 from bootserver.stub.registry import StubRegistry
 from bootserver.stub.spec import own_url, stub_spec
 from bootserver.tftp.content import open_content
-from bootserver.tftp.options import Limits
+from bootserver.tftp.options import TftpLimits
 from bootserver.tftp.server import TftpServer
 from bootserver.tls.authority import SiteAuthority
 
@@ -211,7 +211,7 @@ async def _serve_tftp(config: Config, boot_service: BootService, limits: ServerL
         partial(open_content, boot_service),
         hosts=None if config.server.address == "*" else [config.server.address],
         port=tftp.port,
-        limits=Limits(
+        limits=TftpLimits(
             blksize_max=tftp.max_blksize,
             windowsize_max=tftp.max_windowsize,
             timeout_s=tftp.timeout_s,

@@ -37,7 +37,7 @@ from pydantic import (
 )
 
 from bootserver.bench.qemu_command import NicModel
-from bootserver.bench.slow_link import Line
+from bootserver.bench.slow_link import SlowLine
 from bootserver.errors import ConfigError, ImageNotFoundError
 from bootserver.fields import KernelArguments
 from bootserver.model import BootPhase, Firmware
@@ -96,9 +96,9 @@ class Case(BaseModel):
         return phase
 
     @property
-    def line(self) -> Line:
+    def line(self) -> SlowLine:
         """The slow path to its CD."""
-        return Line(self.latency_ms / 1000, self.rate_kb_s * KB)
+        return SlowLine(self.latency_ms / 1000, self.rate_kb_s * KB)
 
 
 def _live(firmware: Firmware, rate_kb_s: int = 0, latency_ms: float = 0) -> tuple[Case, Case]:

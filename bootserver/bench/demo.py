@@ -18,7 +18,7 @@ from bootserver.bench.fake_amt import FakeSpec, SystemState, fake_amt
 from bootserver.bench.qemu import QemuMachine, launch
 from bootserver.bench.qemu_command import QemuSpec
 from bootserver.bench.site import BenchSite, lay_out_site, run_command, serving
-from bootserver.bench.slow_link import Line
+from bootserver.bench.slow_link import SlowLine
 from bootserver.config import Config
 from bootserver.database import open_database
 from bootserver.errors import ServiceError
@@ -121,7 +121,7 @@ async def demonstration(
         way=BootWay.TWO_STAGE,
         phase=BootPhase.HANDED_OFF,
     )
-    line = Line(bytes_per_s=rate_kb_s * KB)
+    line = SlowLine(bytes_per_s=rate_kb_s * KB)
     stage = _redirected if by_amt else _in_the_drive
     async with stage(case, image, firmware, line, directory, config) as (site, staged):
         yield _views(site, staged)
@@ -129,7 +129,7 @@ async def demonstration(
 
 @asynccontextmanager
 async def _in_the_drive(
-    case: Case, image: Path, firmware: Firmware, line: Line, directory: Path, config: Config
+    case: Case, image: Path, firmware: Firmware, line: SlowLine, directory: Path, config: Config
 ) -> AsyncIterator[tuple[BenchSite, _Stage]]:
     """A machine that is switched on with the stub in its drive."""
     site = lay_out_site(directory / "site", case, image, config)
@@ -148,7 +148,7 @@ async def _in_the_drive(
 
 @asynccontextmanager
 async def _redirected(
-    case: Case, image: Path, firmware: Firmware, line: Line, directory: Path, config: Config
+    case: Case, image: Path, firmware: Firmware, line: SlowLine, directory: Path, config: Config
 ) -> AsyncIterator[tuple[BenchSite, _Stage]]:
     """A machine that is on, and whose AMT is asked to boot it."""
     secret = directory / "amt.password"

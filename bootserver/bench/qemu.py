@@ -71,7 +71,7 @@ class CdReads:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class MachineOutput:
     """What the machine shows: its text screen, and all of its serial line without escapes."""
 
     screen: str
@@ -187,11 +187,11 @@ class QemuMachine:
 
     async def wait_for(
         self,
-        wanted: str | Callable[[Seen], bool],
+        wanted: str | Callable[[MachineOutput], bool],
         *,
         timeout_s: float,
         poll_s: float = 0.5,
-    ) -> Seen:
+    ) -> MachineOutput:
         """What the machine showed when `wanted` came true.
 
         A string is a regular expression, searched on the screen and in all of the serial line;
@@ -289,11 +289,11 @@ class QemuMachine:
         except QMPError as err:
             raise await self._ended() from err
 
-    async def _look(self) -> Seen:
+    async def _look(self) -> MachineOutput:
         """The screen and the serial line now, or as they were last once QEMU has ended."""
         with suppress(QemuEndedError):
             await self.text_screen()
-        return Seen(self._last_screen, self.serial_text())
+        return MachineOutput(self._last_screen, self.serial_text())
 
     async def _ended(self) -> QemuEndedError:
         """The error to raise once the QMP connection is lost."""
@@ -410,7 +410,7 @@ async def _ends_within(process: asyncio.subprocess.Process, seconds: float) -> b
     return process.returncode is not None
 
 
-def _shows(pattern: re.Pattern[str]) -> Callable[[Seen], bool]:
+def _shows(pattern: re.Pattern[str]) -> Callable[[MachineOutput], bool]:
     return lambda seen: bool(pattern.search(seen.screen) or pattern.search(seen.serial))
 
 

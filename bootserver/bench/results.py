@@ -56,7 +56,7 @@ class Environment(_Data):
     loaders: dict[str, str]  # name: package and version
 
 
-class Run(_Data):
+class BenchRun(_Data):
     """One boot: when it reached what, or why it did not."""
 
     case: str
@@ -89,13 +89,13 @@ class Report(_Data):
     format: Literal["bootserver-bench-1"] = "bootserver-bench-1"
     environment: Environment
     cases: tuple[Case, ...]
-    runs: tuple[Run, ...] = ()
+    runs: tuple[BenchRun, ...] = ()
 
-    def of(self, case: Case) -> tuple[Run, ...]:
+    def of(self, case: Case) -> tuple[BenchRun, ...]:
         """The runs of a case that came to their end."""
         return tuple(run for run in self.runs if run.case == case.name and not run.error)
 
-    def with_run(self, run: Run) -> Self:
+    def with_run(self, run: BenchRun) -> Self:
         """The same and one run more."""
         return self.model_copy(update={"runs": (*self.runs, run)})
 
@@ -145,7 +145,7 @@ class Summary:
 UNITS = {"total": "s", "cd_bytes": "bytes", "cd_reads": "READs", "http_bytes": "bytes"}
 
 
-def measures(runs: Sequence[Run]) -> dict[str, list[float]]:
+def measures(runs: Sequence[BenchRun]) -> dict[str, list[float]]:
     """All values of each measure: the phases, then `UNITS`. A phase counts if all runs have it."""
     if not runs:
         return {}

@@ -19,7 +19,7 @@ from pathlib import Path
 from bootserver.bench.cases import BootWay, Case
 from bootserver.bench.qemu import BootTimeout, CdReads, QemuMachine, launch
 from bootserver.bench.qemu_command import CdBus, Nic, QemuSpec
-from bootserver.bench.results import UP, Run
+from bootserver.bench.results import UP, BenchRun
 from bootserver.bench.site import BenchSite, lay_out_site, run_command, serving
 from bootserver.bench.slow_link import serve_disc
 from bootserver.config import Config
@@ -50,7 +50,7 @@ async def run_cases(
     runs: int,
     evidence: Path,
     on_start: Callable[[Case, int], None] = lambda case, number: None,
-) -> AsyncIterator[Run]:
+) -> AsyncIterator[BenchRun]:
     """Every case so many times, in rounds, so that a busy minute of the host hits all alike.
 
     `images` has the file of each image that the cases name. A run that fails is a result like the
@@ -63,8 +63,8 @@ async def run_cases(
             yield await _run(case, number, images[case.image], config, left)
 
 
-async def _run(case: Case, number: int, image: Path, config: Config, evidence: Path) -> Run:
-    run = Run(
+async def _run(case: Case, number: int, image: Path, config: Config, evidence: Path) -> BenchRun:
+    run = BenchRun(
         case=case.name,
         number=number,
         started_at=datetime.now(UTC),

@@ -22,7 +22,7 @@ from bootserver.bench.nbd import serve_nbd
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class SlowLine:
     """How slow a line is; `bytes_per_s` 0 stands for no limit."""
 
     latency_s: float = 0.0
@@ -39,7 +39,7 @@ class _FarDisc:
 
     block_bytes = 1
 
-    def __init__(self, disc_fd: int, line: Line) -> None:
+    def __init__(self, disc_fd: int, line: SlowLine) -> None:
         self._fd = disc_fd
         self._line = line
 
@@ -55,7 +55,7 @@ class _FarDisc:
 
 
 @asynccontextmanager
-async def serve_disc(disc: Path, line: Line, socket: Path) -> AsyncIterator[None]:
+async def serve_disc(disc: Path, line: SlowLine, socket: Path) -> AsyncIterator[None]:
     """The disc is served at the Unix socket `socket` for as long as the block lasts."""
     disc_fd = os.open(disc, os.O_RDONLY | os.O_CLOEXEC)
     try:

@@ -14,7 +14,7 @@ from bootserver.errors import BootServerError
 
 if TYPE_CHECKING:
     from bootserver.bench.cases import Case
-    from bootserver.bench.results import Run
+    from bootserver.bench.results import BenchRun
 
 a_directory = click.Path(path_type=Path, file_okay=False)
 a_report = click.Path(path_type=Path, exists=True)
@@ -107,7 +107,7 @@ def compare(a: Path, b: Path, as_json: bool) -> None:
     from bootserver.bench.compare import compare as compare_reports
     from bootserver.bench.report import show_comparison
     from bootserver.bench.results import read_report
-    from bootserver.cli.terminal import Terminal
+    from bootserver.cli.terminal import PrintableConsole
 
     found = compare_reports(read_report(a), read_report(b))
     if not found:
@@ -117,7 +117,7 @@ def compare(a: Path, b: Path, as_json: bool) -> None:
     if as_json:
         print_json([asdict(line) for line in found])
     else:
-        Terminal().print(show_comparison(found, "A", "B"))
+        PrintableConsole().print(show_comparison(found, "A", "B"))
 
 
 @bench.command("cases")
@@ -148,7 +148,7 @@ def _own(path: Path | None) -> tuple[Case, ...]:
     return read_cases(path) if path else ()
 
 
-def _outcome(boot: Run) -> str:
+def _outcome(boot: BenchRun) -> str:
     if boot.error:
         return f"failed: {boot.error}"
     return f"{boot.total_s:8.1f} s  {boot.cd_bytes:>12,} bytes in {boot.cd_reads:>5,} READs"
@@ -157,6 +157,6 @@ def _outcome(boot: Run) -> str:
 def _show(path: Path) -> None:
     from bootserver.bench.report import show
     from bootserver.bench.results import read_report
-    from bootserver.cli.terminal import Terminal
+    from bootserver.cli.terminal import PrintableConsole
 
-    Terminal().print(show(read_report(path)))
+    PrintableConsole().print(show(read_report(path)))

@@ -84,10 +84,10 @@ async def show_boot(config: Config, session_id: str, as_json: bool) -> None:
 @with_config
 async def watch_boots(config: Config, url: str, as_json: bool) -> None:
     """Watch machines boot, live, from the server that runs; ends with Ctrl-C."""
-    from bootserver.cli.terminal import Terminal
+    from bootserver.cli.terminal import PrintableConsole
     from bootserver.cli.watch import screen_for, watch_server
 
-    with screen_for(Terminal(), as_json=as_json) as screen:
+    with screen_for(PrintableConsole(), as_json=as_json) as screen:
         await until_interrupted(watch_server(url.rstrip("/") or admin_url(config), screen))
 
 

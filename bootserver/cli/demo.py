@@ -59,11 +59,11 @@ async def demo(
 
     from bootserver.bench.demo import demonstration
     from bootserver.bench.qemu import require_qemu
-    from bootserver.cli.terminal import Terminal
+    from bootserver.cli.terminal import PrintableConsole
 
     require_qemu()
     image = await asyncio.to_thread(_image, config, image_id)
-    console = Terminal()
+    console = PrintableConsole()
     with tempfile.TemporaryDirectory(prefix="bootserver-demo-") as directory:
         async with demonstration(
             image, Firmware(firmware), rate_kb_s, Path(directory), config, by_amt=by_amt

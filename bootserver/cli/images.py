@@ -203,9 +203,9 @@ class ProgressBar:
                 TransferSpeedColumn,
             )
 
-            from bootserver.cli.terminal import Terminal
+            from bootserver.cli.terminal import PrintableConsole
 
-            terminal = Terminal(stderr=True)
+            terminal = PrintableConsole(stderr=True)
             self._bar = Progress(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(),

@@ -31,7 +31,7 @@ _selector = click.argument("words", metavar="SELECTOR...", nargs=-1, required=Tr
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class MachineLine:
     """One line of the listing: what a machine is to boot, or of a machine that was seen, what was.
 
     `at` is when that was set, or booted; None for what stands in config.toml.
@@ -166,13 +166,13 @@ def _words(selector: Selector) -> str:
     return shlex.join(bare + [f"{kind}={name}" for kind, name in names.items()])
 
 
-def _of_profile(profile: Profile) -> Line:
+def _of_profile(profile: Profile) -> MachineLine:
     kind = "once" if profile.once else "standing"
-    return Line(kind, profile.selector, profile.set_at, **_said(profile))
+    return MachineLine(kind, profile.selector, profile.set_at, **_said(profile))
 
 
-def _of_table(table: MachineConfig) -> Line:
-    return Line("config", table.selector, None, **_said(table))
+def _of_table(table: MachineConfig) -> MachineLine:
+    return MachineLine("config", table.selector, None, **_said(table))
 
 
 def _said(of: Profile | MachineConfig) -> dict[str, str]:
@@ -181,7 +181,7 @@ def _said(of: Profile | MachineConfig) -> dict[str, str]:
     return {name: getattr(of, name) for name in SAID}
 
 
-def _of_seen(seen: SeenMachine) -> Line:
+def _of_seen(seen: SeenMachine) -> MachineLine:
     machine = seen.machine
     names = Selector(machine.mac, machine.uuid, machine.serial, machine.asset)
-    return Line("seen", names, seen.seen_at, seen.image)
+    return MachineLine("seen", names, seen.seen_at, seen.image)

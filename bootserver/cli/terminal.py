@@ -11,7 +11,7 @@ from rich.segment import Segment
 from bootserver.quoting import printable
 
 
-class Terminal(Console):
+class PrintableConsole(Console):
     """Standard output: no markup in texts, and no character that is not printable."""
 
     def __init__(self, **options: Any) -> None:

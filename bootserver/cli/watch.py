@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.progress import Progress
 
-    from bootserver.cli.terminal import Terminal
+    from bootserver.cli.terminal import PrintableConsole
 
 CONNECT_TIMEOUT_S = 10.0
 SILENCE_TIMEOUT_S = 45.0  # the server sends a comment every 15 seconds
@@ -134,7 +134,7 @@ class PhaseLines(Screen[Boot]):
 class BootBars(Bars[Boot]):
     """A bar for each boot, with speed and time left; below them what troubles any of them."""
 
-    def __init__(self, console: Terminal) -> None:
+    def __init__(self, console: PrintableConsole) -> None:
         super().__init__(_progress(console))
         self._ended: list[str] = []
 
@@ -147,7 +147,7 @@ class BootBars(Bars[Boot]):
                 self.remove_bar(self._ended.pop(0))
 
 
-def _progress(console: Terminal) -> Progress:
+def _progress(console: PrintableConsole) -> Progress:
     """The bars: as wide as the terminal, in which a narrow one leaves out what it can."""
     from rich.progress import BarColumn, DownloadColumn, Progress, ProgressColumn
     from rich.table import Column
@@ -170,7 +170,7 @@ def _progress(console: Terminal) -> Progress:
     return TroubledProgress(*columns, field_column("rate", 24), console=console, expand=True)
 
 
-def screen_for(console: Terminal, *, as_json: bool) -> Screen[Boot]:
+def screen_for(console: PrintableConsole, *, as_json: bool) -> Screen[Boot]:
     """The screen that suits the output."""
     if as_json:
         return JsonLines()

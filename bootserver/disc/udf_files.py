@@ -32,7 +32,7 @@ _HOLE_LIMIT_BYTES = 16 * 1024**2
 _ZEROS = bytes(1024**2)  # shared by all holes
 
 
-class Blocks(Protocol):
+class UdfBlocks(Protocol):
     """The partitions of a volume."""
 
     def read(self, address: Address, count: int) -> bytes:
@@ -58,7 +58,7 @@ class _Extent:
     address: Address
 
 
-def read_file_entry(blocks: Blocks, address: Address) -> FileEntry:
+def read_file_entry(blocks: UdfBlocks, address: Address) -> FileEntry:
     """The file entry at that block."""
     data = tagged(blocks.read(address, CD_SECTOR_BYTES), _FILE_ENTRY, _EXTENDED_FILE_ENTRY)
     strategy, kind, flags, size_bytes = struct.unpack_from("<20xH5xB6xH20xQ", data)
@@ -77,7 +77,7 @@ def read_file_entry(blocks: Blocks, address: Address) -> FileEntry:
     return FileEntry(kind, size_bytes, _cut(content, size_bytes))
 
 
-def _content(blocks: Blocks, descriptors: bytes, kind: int, partition: int) -> Iterator[Piece]:
+def _content(blocks: UdfBlocks, descriptors: bytes, kind: int, partition: int) -> Iterator[Piece]:
     """Where the content is; zeros of our own for what was never written."""
     hole_bytes = 0
     for extent in _extents(blocks, descriptors, kind, partition):
@@ -91,7 +91,7 @@ def _content(blocks: Blocks, descriptors: bytes, kind: int, partition: int) -> I
             yield _ZEROS[: extent.size_bytes - at]
 
 
-def _extents(blocks: Blocks, descriptors: bytes, kind: int, partition: int) -> Iterator[_Extent]:
+def _extents(blocks: UdfBlocks, descriptors: bytes, kind: int, partition: int) -> Iterator[_Extent]:
     """Each extent that the descriptors list, here and where they are continued (4/12.1)."""
     pending = _listed(descriptors, kind, partition)
     for _ in range(_EXTENT_LIMIT):

@@ -63,7 +63,7 @@ _STRAYS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class FoundImage:
     """An image file at one look."""
 
     path: Path
@@ -72,13 +72,13 @@ class Seen:
     sidecar_error: ImageError | None
 
 
-def look(directory: Path) -> tuple[dict[str, Seen], dict[str, str]]:
+def look(directory: Path) -> tuple[dict[str, FoundImage], dict[str, str]]:
     """The image files by id; and by path what else may be meant as an image, with why it is none.
 
     Folders, and what links lead to, are looked into as well. Blocks. Raises ImageError if the
     directory cannot be read.
     """
-    seen: dict[str, Seen] = {}
+    seen: dict[str, FoundImage] = {}
     ignored: dict[Path, str] = {}
     for path in files(directory, ignored):
         if not is_image(path):
@@ -97,7 +97,7 @@ def look(directory: Path) -> tuple[dict[str, Seen], dict[str, str]]:
         elif not image_id.isprintable():
             ignored[path] = "its name is not printable UTF-8 text"
         else:
-            seen[image_id] = Seen(path, FileVersion.of(status), *_sidecar(path))
+            seen[image_id] = FoundImage(path, FileVersion.of(status), *_sidecar(path))
     own = {file for image in seen.values() for file in image.sidecar.settings.own_files}
     unused = (
         (path, why)

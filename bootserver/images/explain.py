@@ -18,7 +18,7 @@ CHOOSE = "choose"
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class BootOutlook:
     """What happens on one kind of firmware; either `method` or `refusal` is empty.
 
     The method is CHOOSE where the machine shows the entries of the disc's own menu.
@@ -52,9 +52,9 @@ class Explanation:
     recipe: str
     title: str
     reasons: tuple[str, ...]
-    bios: Outlook
-    uefi: Outlook
-    machine: Outlook | None
+    bios: BootOutlook
+    uefi: BootOutlook
+    machine: BootOutlook | None
     caveats: tuple[str, ...]
     menus: tuple[DiscMenu, ...] = ()
 
@@ -137,7 +137,9 @@ def _machine_for(image: Image, firmware: Firmware) -> Machine:
     return Machine(firmware=firmware, architecture="arm64" if is_for_arm64(image) else "x86_64")
 
 
-def _outlook(image: Image, site: Site, recipe: Recipe, machine: Machine, who: str = "") -> Outlook:
+def _outlook(
+    image: Image, site: Site, recipe: Recipe, machine: Machine, who: str = ""
+) -> BootOutlook:
     firmware = machine.firmware or Firmware.BIOS
     decision = decide(image, machine, site)
     name = f"{who} ({firmware.upper()})" if who else firmware.upper()
@@ -164,7 +166,7 @@ def _outlook(image: Image, site: Site, recipe: Recipe, machine: Machine, who: st
     ram_bytes = decision.needed_mib << 20
     verified = decision.offer is not None and not doubt
     refusal = "" if decision.choice else decision.refusal
-    return Outlook(firmware, method, sentence, ram_bytes, refusal, verified, entry)
+    return BootOutlook(firmware, method, sentence, ram_bytes, refusal, verified, entry)
 
 
 def _doubt(recipe: Recipe, machine: Machine, offer: Offer) -> str:

@@ -16,7 +16,7 @@ from bootserver.database import DatabaseEngine
 from bootserver.errors import DatabaseError, ImageError, ImageNotFoundError, ImageNotReadyError
 from bootserver.images import digests
 from bootserver.images.digests import Finding, hash_file
-from bootserver.images.directory import Seen, look
+from bootserver.images.directory import FoundImage, look
 from bootserver.images.iso import inspect_iso
 from bootserver.images.menus.choice import require_entry
 from bootserver.model import FileVersion, Image
@@ -28,10 +28,10 @@ log = structlog.get_logger()
 
 
 @dataclass(slots=True)
-class _File:
+class _LibraryFile:
     """What is known of one version of an image file, and what is still to be done."""
 
-    seen: Seen
+    seen: FoundImage
     since_s: float  # monotonic: when this version was first seen
     settled: bool = False  # nobody is writing it any more
     due: bool = False  # the worker is to read it
@@ -59,7 +59,7 @@ class Library:
         self._directory = directory
         self._engine = engine
         self._settle_s = settle_s
-        self._files: dict[str, _File] = {}
+        self._files: dict[str, _LibraryFile] = {}
         self._images: dict[str, Image] = {}
         self.ignored: dict[str, str] = {}  # files of the directory that are no images, with why
         self._looked = False
@@ -173,7 +173,7 @@ class Library:
             with suppress(asyncio.CancelledError):
                 await self._worker
 
-    def _take(self, looked: dict[str, Seen]) -> None:
+    def _take(self, looked: dict[str, FoundImage]) -> None:
         """Brings the files up to what a look has seen."""
         now_s = time.monotonic()
         files = {}
@@ -182,7 +182,7 @@ class Library:
             if file is None or (file.seen.path, file.seen.version) != (seen.path, seen.version):
                 if file is not None:
                     file.cancelled.set()
-                file = _File(seen, now_s)
+                file = _LibraryFile(seen, now_s)
             file.seen = seen
             if not file.settled:
                 file.settled = now_s - file.since_s >= self._settle_s or self._is_old(seen)
@@ -192,12 +192,12 @@ class Library:
             gone.cancelled.set()
         self._files = files
 
-    def _is_old(self, seen: Seen) -> bool:
+    def _is_old(self, seen: FoundImage) -> bool:
         """At the first look, a file written a while ago need not wait for a second one."""
         age_s = time.time() - seen.version.mtime_ns / 1e9
         return not self._looked and age_s >= self._settle_s
 
-    async def _recall(self, file: _File) -> None:
+    async def _recall(self, file: _LibraryFile) -> None:
         """Takes the finding from the database, or has the worker make one."""
         known = None
         try:
@@ -232,7 +232,7 @@ class Library:
                 due.due = False
             self._publish()
 
-    async def _read(self, file: _File) -> None:
+    async def _read(self, file: _LibraryFile) -> None:
         """Inspects and hashes one file and keeps the finding."""
         path, version = file.seen.path, file.seen.version
         file.unreadable = False
@@ -254,7 +254,7 @@ class Library:
         if not file.unreadable:
             await self._store(path, version, finding)
 
-    async def _hash(self, file: _File) -> str:
+    async def _hash(self, file: _LibraryFile) -> str:
         def progress(done_bytes: int) -> None:
             file.done_bytes = done_bytes
 
@@ -299,7 +299,7 @@ def _is_version(path: Path, version: FileVersion) -> bool:
         return False
 
 
-def _image(image_id: str, file: _File) -> Image:
+def _image(image_id: str, file: _LibraryFile) -> Image:
     finding = file.finding or Finding("", None)
     volume_id = finding.facts.volume_id if finding.facts else ""
     return Image(

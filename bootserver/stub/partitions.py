@@ -35,7 +35,7 @@ EFI_SYSTEM_GUID = uuid.UUID("c12a7328-f81f-11d2-ba4b-00a0c93ec93b")  # UEFI 2.10
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class DiskLayout:
     """Where things lie in the image, in 512-byte blocks; 0 for what is not on it."""
 
     blocks: int
@@ -45,7 +45,7 @@ class Layout:
     signature: bytes  # 4 bytes that tell this image from others
 
 
-def mbr(layout: Layout, boot_code: bytes) -> bytes:
+def mbr(layout: DiskLayout, boot_code: bytes) -> bytes:
     """The master boot record beside an ISO: all of the stick active, and in it the ESP."""
     partitions = [_partition(ACTIVE, HIDDEN, 0, layout.blocks)]
     if layout.esp:
@@ -53,7 +53,7 @@ def mbr(layout: Layout, boot_code: bytes) -> bytes:
     return _boot_record(layout, boot_code, partitions)
 
 
-def gpt(layout: Layout, boot_code: bytes) -> tuple[bytes, bytes]:
+def gpt(layout: DiskLayout, boot_code: bytes) -> tuple[bytes, bytes]:
     """What stands in the first 34 blocks and in the last 33 (UEFI 2.10, section 5.3).
 
     Its protective entry must not be active, which a few old BIOSes ask for: those take the ISO.
@@ -78,7 +78,7 @@ def gpt(layout: Layout, boot_code: bytes) -> tuple[bytes, bytes]:
     return record + first_header + entries, entries + last_header
 
 
-def _boot_record(layout: Layout, boot_code: bytes, partitions: list[bytes]) -> bytes:
+def _boot_record(layout: DiskLayout, boot_code: bytes, partitions: list[bytes]) -> bytes:
     return struct.pack(
         "<432sQ4s2x64s2s",
         boot_code if layout.isolinux else b"",
@@ -102,7 +102,9 @@ def _chs(block: int) -> bytes:
     return bytes((head, sector + 1 | cylinder >> 2 & 0xC0, cylinder & 0xFF))
 
 
-def _gpt_header(layout: Layout, entries: bytes, *, own: int, other: int, entries_at: int) -> bytes:
+def _gpt_header(
+    layout: DiskLayout, entries: bytes, *, own: int, other: int, entries_at: int
+) -> bytes:
     """A GPT header (UEFI 2.10, section 5.3.2) in a block of its own."""
 
     def header(crc: int) -> bytes:
@@ -127,6 +129,6 @@ def _gpt_header(layout: Layout, entries: bytes, *, own: int, other: int, entries
     return header(zlib.crc32(header(0))).ljust(BLOCK_BYTES, b"\0")
 
 
-def _guid(layout: Layout, name: str) -> uuid.UUID:
+def _guid(layout: DiskLayout, name: str) -> uuid.UUID:
     """A GUID that follows from the stub: equal stubs are equal to the byte."""
     return uuid.uuid5(uuid.NAMESPACE_OID, f"bootserver {layout.signature.hex()} {name}")

@@ -24,7 +24,7 @@ from bootserver.stub.partitions import (
     BLOCK_BYTES,
     CYLINDER_BYTES,
     GPT_BLOCKS,
-    Layout,
+    DiskLayout,
     gpt,
     mbr,
 )
@@ -53,7 +53,7 @@ def master(plan: StubPlan) -> bytes:
     tail_bytes = GPT_BLOCKS * BLOCK_BYTES if plan.format is StubFormat.IMG else 0
     image += bytes(-(len(image) + tail_bytes) % CYLINDER_BYTES + tail_bytes)
     esp = plan.file(ESP_PATH)
-    layout = Layout(
+    layout = DiskLayout(
         blocks=len(image) // BLOCK_BYTES,
         isolinux=lba.get(ISOLINUX_PATH, 0) * BLOCKS_PER_SECTOR,
         esp=lba.get(ESP_PATH, 0) * BLOCKS_PER_SECTOR,

@@ -1,4 +1,4 @@
-"""One transfer on its own connected socket: the asyncio skin around `Transfer`.
+"""One transfer on its own connected socket: the asyncio skin around `TftpTransfer`.
 
 Reads may block, so they happen in a thread, a large piece at a time; between the pieces the
 transfer runs from socket callbacks alone, without a task switch per datagram.
@@ -13,8 +13,8 @@ from concurrent.futures import Executor
 from time import monotonic
 from typing import Protocol
 
-from bootserver.tftp.options import Limits, Terms
-from bootserver.tftp.transfer import Outcome, Transfer
+from bootserver.tftp.options import Terms, TftpLimits
+from bootserver.tftp.transfer import Outcome, TftpTransfer
 
 READ_AHEAD_BYTES = 512 * 1024  # at least two windows; what one transfer holds in memory
 DATAGRAMS_PER_WAKE = 4  # then the other clients have their turn
@@ -45,7 +45,7 @@ class Exchange:
         sock: socket.socket,
         file: TftpFile,
         terms: Terms,
-        limits: Limits,
+        limits: TftpLimits,
         threads: Executor,
         *,
         client_known: bool,
@@ -62,7 +62,7 @@ class Exchange:
         self._reported_bytes = 0
         self._pause: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self.transfer = Transfer(
+        self.transfer = TftpTransfer(
             file.size_bytes, self._read, terms, limits, client_known=client_known
         )
 

@@ -11,7 +11,7 @@ WINDOWSIZE_MAX = 65535  # RFC 7440 §3
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class TftpLimits:
     """What one transfer may take from this server."""
 
     blksize_max: int = BLKSIZE_MAX
@@ -33,7 +33,7 @@ class Terms:
     oack: Mapping[str, str] = field(default_factory=dict)
 
 
-def negotiate(asked: Mapping[str, str], size_bytes: int, limits: Limits) -> Terms:
+def negotiate(asked: Mapping[str, str], size_bytes: int, limits: TftpLimits) -> Terms:
     """The terms for a file of this size.
 
     The OACK has only what was asked for and accepted, spelled as the client spelled it: strict

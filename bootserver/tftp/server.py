@@ -32,7 +32,7 @@ from bootserver.tftp import packets
 from bootserver.tftp.exchange import Exchange, TftpFile
 from bootserver.tftp.first_answers import AMPLIFICATION_MAX, FirstAnswers
 from bootserver.tftp.netascii import as_netascii
-from bootserver.tftp.options import Limits, negotiate
+from bootserver.tftp.options import TftpLimits, negotiate
 from bootserver.tftp.packets import ErrorCode, ReadRequest
 from bootserver.tftp.sockets import Arrival, RequestSocket, SocketAddress, bind_request_sockets
 from bootserver.tftp.transfer import Outcome, TftpRefusal
@@ -154,7 +154,7 @@ class TftpServer:
         *,
         hosts: Sequence[str] | None = None,
         port: int = 69,
-        limits: Limits | None = None,
+        limits: TftpLimits | None = None,
         transfers: Limit | None = None,
         transfers_per_address: Limit | None = None,
         unacknowledged_blocks: Limit | None = None,
@@ -162,7 +162,7 @@ class TftpServer:
         self._open_file = open_file
         self._hosts = hosts
         self._port = port
-        self._limits = limits or Limits()
+        self._limits = limits or TftpLimits()
         self._transfers = transfers or Limit(256)
         self._transfers_per_address = transfers_per_address or Limit(128)
         self._blocks = unacknowledged_blocks or Limit(128)

@@ -20,11 +20,11 @@ from collections.abc import Callable
 from enum import StrEnum
 
 from bootserver.tftp import packets
-from bootserver.tftp.options import Limits, Terms
+from bootserver.tftp.options import Terms, TftpLimits
 from bootserver.tftp.packets import ErrorCode, TftpRefusal
 from bootserver.tftp.timing import WAIT_MIN_S, RoundTrips
 
-__all__ = ["Outcome", "TftpRefusal", "Transfer"]
+__all__ = ["Outcome", "TftpRefusal", "TftpTransfer"]
 
 
 class Outcome(StrEnum):
@@ -36,7 +36,7 @@ class Outcome(StrEnum):
     GONE = "gone"  # nobody listens at the client's port any more
 
 
-class Transfer:
+class TftpTransfer:
     """Sends `size_bytes` bytes, got through `read(offset, length)`, under the agreed terms.
 
     Each of `start`, `receive`, `repeat` and `tick` returns the datagrams to send now; times are
@@ -72,7 +72,7 @@ class Transfer:
         size_bytes: int,
         read: Callable[[int, int], bytes],
         terms: Terms,
-        limits: Limits,
+        limits: TftpLimits,
         *,
         client_known: bool = True,
     ) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bootserver.bench.cases import BootWay, Case
-from bootserver.bench.results import UP, Environment, Report, Run
+from bootserver.bench.results import UP, BenchRun, Environment, Report
 from bootserver.model import Firmware
 
 ENVIRONMENT = Environment(
@@ -29,8 +29,10 @@ def case(name: str, way: BootWay = BootWay.DIRECT, /, **fields: Any) -> Case:
     return Case(name=name, way=way, **more)
 
 
-def run(of: Case, number: int = 1, at: Mapping[str, float] | None = None, **fields: Any) -> Run:
-    return Run(
+def run(
+    of: Case, number: int = 1, at: Mapping[str, float] | None = None, **fields: Any
+) -> BenchRun:
+    return BenchRun(
         case=of.name,
         number=number,
         started_at=datetime(2026, 1, 2, tzinfo=UTC),

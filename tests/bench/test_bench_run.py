@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bootserver.bench.cases import Case
-from bootserver.bench.results import Run, read_report
+from bootserver.bench.results import BenchRun, read_report
 from tests.fixtures.packaged import MEMTEST, packaged
 from tests.fixtures.server import Site
 
@@ -88,12 +88,12 @@ async def test_a_boot_that_fails_is_kept_with_its_evidence(site: Site):
     assert "boot" in (evidence / "server.log").read_text()
 
 
-def _is_direct(run: Run, disc_bytes: int) -> None:
+def _is_direct(run: BenchRun, disc_bytes: int) -> None:
     assert (run.error, list(run.at), run.http_bytes) == ("", ["up"], 0)
     assert 100_000 < run.cd_bytes < disc_bytes
 
 
-def _is_in_order(run: Run, *last: str) -> bool:
+def _is_in_order(run: BenchRun, *last: str) -> bool:
     """True if the ledger's phases are there, in order, and end with these."""
     first = ("stub_started", "script_served", "fetching")
     names = [name for name in run.at if name != "created"]
@@ -107,9 +107,9 @@ def _is_in_order(run: Run, *last: str) -> bool:
     )
 
 
-def _cd(run: Run) -> tuple[int, int]:
+def _cd(run: BenchRun) -> tuple[int, int]:
     return run.cd_bytes, run.cd_reads
 
 
-def _line_s(case: Case, run: Run) -> float:
+def _line_s(case: Case, run: BenchRun) -> float:
     return case.line.seconds(run.cd_bytes, run.cd_reads)

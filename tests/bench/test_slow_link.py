@@ -11,10 +11,10 @@ from typing import Self
 
 import pytest
 
-from bootserver.bench.slow_link import Line, serve_disc
+from bootserver.bench.slow_link import SlowLine, serve_disc
 
 DISC = bytes(range(256)) * 1024
-AT_ONCE = Line()
+AT_ONCE = SlowLine()
 TIMEOUT_S = 30
 
 
@@ -60,7 +60,7 @@ class Client:
 
 
 @asynccontextmanager
-async def serving(tmp_path: Path, line: Line) -> AsyncIterator[Client]:
+async def serving(tmp_path: Path, line: SlowLine) -> AsyncIterator[Client]:
     disc = tmp_path / "disc.iso"
     disc.write_bytes(DISC)
     async with serve_disc(disc, line, tmp_path / "socket"):
@@ -130,10 +130,10 @@ async def test_nonsense_and_goodbye_end_the_connection(tmp_path: Path, message: 
 
 
 @pytest.mark.parametrize(
-    "line", [Line(latency_s=0.02), Line(bytes_per_s=50_000), Line(0.01, 100_000)]
+    "line", [SlowLine(latency_s=0.02), SlowLine(bytes_per_s=50_000), SlowLine(0.01, 100_000)]
 )
 async def test_reads_that_are_asked_for_at_once_still_take_the_line_one_by_one(
-    tmp_path: Path, line: Line
+    tmp_path: Path, line: SlowLine
 ):
     loop = asyncio.get_running_loop()
     async with serving(tmp_path, line) as client:
@@ -151,7 +151,7 @@ async def test_a_client_in_the_middle_of_a_read_does_not_hold_up_the_end(tmp_pat
     disc = tmp_path / "disc.iso"
     disc.write_bytes(DISC)
     async with asyncio.timeout(TIMEOUT_S):
-        async with serve_disc(disc, Line(latency_s=3600), tmp_path / "socket"):
+        async with serve_disc(disc, SlowLine(latency_s=3600), tmp_path / "socket"):
             client = await Client.connect(tmp_path / "socket")
             await client.go()
             client.ask(0, 1)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bootserver.bench.qemu import QemuMachine, Seen, launch
+from bootserver.bench.qemu import MachineOutput, QemuMachine, launch
 from bootserver.bench.qemu_command import QemuSpec
 from tests.fixtures.booted import PROVING, Door, Proven, Way, facts, record
 from tests.fixtures.server import BOOT_S, Site, boot_record
@@ -97,7 +97,7 @@ def proven(request: pytest.FixtureRequest) -> Iterator[Proven]:
         phase: str = "handed_off",
         door: Door = Door.CD,
         timeout_s: float = BOOT_S,
-    ) -> tuple[Seen, dict[str, Any]]:
+    ) -> tuple[MachineOutput, dict[str, Any]]:
         seen = await machine.wait_for(words, timeout_s=timeout_s)
         boot = await boot_record(site, phase)
         assert boot["machine"]["firmware"] == machine.spec.firmware

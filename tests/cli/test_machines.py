@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bootserver.cli.machines import Line
+from bootserver.cli.machines import MachineLine
 from bootserver.database import open_database
 from bootserver.model import Machine
 from bootserver.selector import Selector
@@ -67,7 +67,7 @@ def test_a_line_for_a_name_that_many_machines_have_is_warned_of(
 ):
     machine = Selector(serial="System Serial Number")
     for kind in ("standing", "seen"):
-        Line(kind, machine, None, "rescue").show()
+        MachineLine(kind, machine, None, "rescue").show()
 
     assert capsys.readouterr().err.count("beware: many machines have the serial") == 1
 

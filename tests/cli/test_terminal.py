@@ -18,7 +18,7 @@ from rich.text import Text
 
 from bootserver.cli.main import main
 from bootserver.cli.shared import echo
-from bootserver.cli.terminal import Terminal
+from bootserver.cli.terminal import PrintableConsole
 from tests.fixtures.isos import make_iso
 from tests.fixtures.readers import hostile_names
 from tests.fixtures.server import Site
@@ -46,7 +46,7 @@ def test_a_line_stays_a_line_and_only_our_own_colour_moves_the_terminal():
 
 def test_tables_panels_and_bars_show_names_as_text():
     screen = io.StringIO()
-    terminal = Terminal(file=screen, width=400)
+    terminal = PrintableConsole(file=screen, width=400)
     for name in hostile_names(500):
         table = Table("name", "[red]", title=name)
         table.add_row(name, Text(name))

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from bootserver.cli.terminal import Terminal
+from bootserver.cli.terminal import PrintableConsole
 from bootserver.cli.watch import Boot, BootBars
 
 TROUBLE = "image.iso stands at 6.7 MB: the machine's receive window is closed: it is busy, or hung"
@@ -33,7 +33,7 @@ def boot(name: str, phase: str, sent_bytes: int, stalled: str = "") -> Boot:
 def shown(columns: int, *boots: Boot) -> list[str]:
     """The lines that are left on a terminal of that width."""
     written = io.StringIO()
-    console = Terminal(file=written, width=columns, force_terminal=True, color_system="256")
+    console = PrintableConsole(file=written, width=columns, force_terminal=True, color_system="256")
     with BootBars(console) as bars:
         for each in boots:
             bars.show(each)

@@ -2,11 +2,11 @@
 
 import pytest
 
-from bootserver.tftp.options import Limits, Terms, negotiate
+from bootserver.tftp.options import Terms, TftpLimits, negotiate
 
 
 def terms(asked, size_bytes=1000, **limits) -> Terms:
-    return negotiate(asked, size_bytes, Limits(**limits))
+    return negotiate(asked, size_bytes, TftpLimits(**limits))
 
 
 def test_nothing_asked_nothing_acknowledged():

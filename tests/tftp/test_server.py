@@ -14,7 +14,7 @@ import structlog
 from bootserver.errors import ServiceError
 from bootserver.limits import Limit
 from bootserver.tftp import server as server_module
-from bootserver.tftp.options import Limits
+from bootserver.tftp.options import TftpLimits
 from bootserver.tftp.server import TftpRefusal, TftpRequest, TftpServer
 from tests.fakes.tftp_content import MemoryFile, Shelf, serving
 
@@ -413,7 +413,7 @@ async def test_read_that_blocks_does_not_hold_up_others():
 
 async def test_repeated_request_is_answered_by_the_same_transfer():
     shelf = Shelf(file=FILE)
-    async with serving(shelf.open_file, limits=Limits(timeout_s=60)) as server:
+    async with serving(shelf.open_file, limits=TftpLimits(timeout_s=60)) as server:
         with Client(server) as client:
             client.request()
             assert await client.receive() == FIRST_BLOCK
@@ -591,7 +591,7 @@ def answers_to(sockets: list[socket.socket]) -> int:
 )
 async def test_client_that_never_answers_gets_one_packet(request_bytes, answer_bytes):
     shelf = Shelf(file=bytes(100_000))
-    limits, transfers = Limits(timeout_s=0.01, retries=3), Limit(256)
+    limits, transfers = TftpLimits(timeout_s=0.01, retries=3), Limit(256)
     async with serving(shelf.open_file, limits=limits, transfers=transfers) as server:
         with Client(server) as client:
             client.request(request_bytes)
@@ -646,7 +646,7 @@ async def test_flood_from_5000_ports_is_answered_with_less_than_eight_times_its_
 
 async def test_client_that_has_gone_frees_its_place():
     shelf = Shelf(file=FILE)
-    async with serving(shelf.open_file, limits=Limits(timeout_s=0.01)) as server:
+    async with serving(shelf.open_file, limits=TftpLimits(timeout_s=0.01)) as server:
         with structlog.testing.capture_logs() as logs:
             with Client(server) as client:
                 client.request()
@@ -663,7 +663,7 @@ async def test_client_that_has_gone_frees_its_place():
 async def test_silent_client_is_given_up_after_the_retries():
     """One whose address is known: it has fetched something before."""
     shelf = Shelf(file=FILE)
-    limits = Limits(timeout_s=0.01, retries=2)
+    limits = TftpLimits(timeout_s=0.01, retries=2)
     async with serving(shelf.open_file, limits=limits) as server:
         await assert_serves(server)
         with Client(server) as client:
@@ -755,7 +755,7 @@ async def test_garbage_of_every_opcode_leaves_the_server_serving():
 
 async def test_garbage_to_a_running_transfer_leaves_it_running():
     chance = random.Random(21)
-    limits = Limits(timeout_s=0.05)
+    limits = TftpLimits(timeout_s=0.05)
     async with serving(Shelf(file=FILE).open_file, limits=limits) as server:
         await assert_serves(server)  # from now on, the first block is repeated
         with Client(server) as client:

@@ -6,17 +6,17 @@ from functools import partial
 
 import pytest
 
-from bootserver.tftp.options import Limits, Terms
-from bootserver.tftp.transfer import Outcome, TftpRefusal, Transfer
+from bootserver.tftp.options import Terms, TftpLimits
+from bootserver.tftp.transfer import Outcome, TftpRefusal, TftpTransfer
 
 FILE = b"abcdefghijklmnopqrstuvwxyz"  # 26 bytes: blocks of 8, 8, 8 and 2
 
 
-def transfer_of(content=FILE, retries=3, **terms) -> Transfer:
+def transfer_of(content=FILE, retries=3, **terms) -> TftpTransfer:
     agreed = Terms(**({"blksize": 8} | terms))
-    return Transfer(
+    return TftpTransfer(
         len(content), lambda offset, length: content[offset : offset + length], agreed,
-        Limits(retries=retries),
+        TftpLimits(retries=retries),
     )  # fmt: skip
 
 
@@ -269,7 +269,7 @@ def test_client_that_has_gone_ends_the_transfer():
 
 
 def test_file_that_got_shorter_is_refused_not_cut():
-    transfer = Transfer(26, lambda offset, length: b"abc", Terms(blksize=8), Limits())
+    transfer = TftpTransfer(26, lambda offset, length: b"abc", Terms(blksize=8), TftpLimits())
 
     with pytest.raises(TftpRefusal, match="shorter"):
         transfer.start(0.0)
@@ -322,7 +322,7 @@ def test_six_gigabytes_are_read_block_by_block_in_order():
         offsets.append(offset)
         return block[:length]
 
-    transfer = Transfer(size_bytes, read, Terms(blksize=65464), Limits())
+    transfer = TftpTransfer(size_bytes, read, Terms(blksize=65464), TftpLimits())
     transfer.start(0.0)
     number = 0
     while transfer.outcome is None:
@@ -343,7 +343,7 @@ def test_span_covers_every_read():
         reads.append((offset, offset + length))
         return content[offset : offset + length]
 
-    transfer = Transfer(len(content), read, Terms(blksize=8, windowsize=5), Limits())
+    transfer = TftpTransfer(len(content), read, Terms(blksize=8, windowsize=5), TftpLimits())
     calls: list[Callable[[], object]] = [lambda: transfer.start(0.0)]
     calls += [partial(transfer.receive, ack(n), 0.0) for n in (5, 7, 12, 13, 18)]
     calls += [lambda: transfer.tick(99.0)]

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bootserver.tftp.options import Limits, Terms
-from bootserver.tftp.transfer import Outcome, Transfer
+from bootserver.tftp.options import Terms, TftpLimits
+from bootserver.tftp.transfer import Outcome, TftpTransfer
 
 RETRIES = 30
 DROPS_IN_A_ROW_MAX = 3  # a fair network: something gets through in the end
@@ -83,7 +83,7 @@ class Tally:
     occasions: int = 1  # the start, each retransmission and each ACK that meant progress
 
 
-def simulate(transfer: Transfer, client: Client, network: Network, tally: Tally) -> float:
+def simulate(transfer: TftpTransfer, client: Client, network: Network, tally: Tally) -> float:
     """Runs both ends until the transfer has ended; returns the simulated time that took."""
     now = 0.0
 
@@ -138,11 +138,11 @@ def test_client_always_gets_exactly_the_file(
     content, repeats, blksize, windowsize, oack, eager, network
 ):
     content *= repeats
-    transfer = Transfer(
+    transfer = TftpTransfer(
         len(content),
         lambda offset, length: content[offset : offset + length],
         Terms(blksize=blksize, windowsize=windowsize, oack=oack),
-        Limits(retries=RETRIES),
+        TftpLimits(retries=RETRIES),
     )
     client = Client(blksize, windowsize, eager)
     tally = Tally()
@@ -160,11 +160,11 @@ def test_client_always_gets_exactly_the_file(
 def test_doubling_network_does_not_make_a_storm(windowsize, sent_max, eager):
     """In lock-step each block is sent once; with windows, where a repeat can mean a gap, twice."""
     content = bytes(8 * 999)
-    transfer = Transfer(
+    transfer = TftpTransfer(
         len(content),
         lambda offset, length: content[offset : offset + length],
         Terms(blksize=8, windowsize=windowsize),
-        Limits(),
+        TftpLimits(),
     )
     network = Network(random.Random(1), loss=0.0, duplication=1.0, delay_max_s=0.0)
     tally = Tally()
@@ -190,11 +190,11 @@ def test_dead_network_ends_the_transfer_within_bounds(dead_after, windowsize, oa
                 heapq.heappush(self.queue, (now + 0.01, next(self.serial), to, datagram))
 
     content = bytes(8 * 200)
-    transfer = Transfer(
+    transfer = TftpTransfer(
         len(content),
         lambda offset, length: content[offset : offset + length],
         Terms(blksize=8, windowsize=windowsize, oack=oack),
-        Limits(retries=8),
+        TftpLimits(retries=8),
     )
     network = DyingNetwork(random.Random(0), 0.0, 0.0, 0.0)
 
@@ -208,11 +208,11 @@ def test_dead_network_ends_the_transfer_within_bounds(dead_after, windowsize, oa
 def test_rollover_on_a_lossy_network():
     """70,001 blocks with losses on both ways, so that windows straddle 65,535 in pieces."""
     content = b"".join(i.to_bytes(8, "big") for i in range(70_000))
-    transfer = Transfer(
+    transfer = TftpTransfer(
         len(content),
         lambda offset, length: content[offset : offset + length],
         Terms(blksize=8, windowsize=7),
-        Limits(retries=RETRIES),
+        TftpLimits(retries=RETRIES),
     )
     client = Client(8, 7, eager=False)
     network = Network(random.Random(7), loss=0.05, duplication=0.05, delay_max_s=0.001)

@@ -11,7 +11,7 @@ from bootserver.bench.fake_amt.ider_session import (
     IderSession,
     NoDriveError,
 )
-from bootserver.bench.slow_link import Line
+from bootserver.bench.slow_link import SlowLine
 
 _BLOCKS_AT_ONCE = 32  # 64 KiB, as BIOSes ask for at most
 
@@ -21,7 +21,7 @@ class RedirectedDrive:
 
     block_bytes = 2048
 
-    def __init__(self, session: Callable[[], IderSession | None], line: Line) -> None:
+    def __init__(self, session: Callable[[], IderSession | None], line: SlowLine) -> None:
         self._session = session
         self._line = line
         self.read_bytes = 0  # by QEMU's machine, all its boots together

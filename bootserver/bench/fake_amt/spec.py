@@ -7,7 +7,7 @@ from enum import IntEnum, StrEnum
 from pathlib import Path
 
 from bootserver.bench.qemu_command import QemuSpec
-from bootserver.bench.slow_link import Line
+from bootserver.bench.slow_link import SlowLine
 
 
 class ProvisioningMode(IntEnum):
@@ -201,7 +201,7 @@ class FakeSpec:
     power: SystemState = SystemState.S5
     power_up_s: float = 0.0
     machine: QemuSpec | None = None
-    line: Line = field(default_factory=Line)
+    line: SlowLine = field(default_factory=SlowLine)
     first_lbas: tuple[int, ...] = (16, 17, 18)
     wsman_manners: WsmanManners = field(default_factory=WsmanManners)
     redirection_manners: RedirectionManners = field(default_factory=RedirectionManners)

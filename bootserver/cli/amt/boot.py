@@ -81,9 +81,9 @@ async def boot(
         table_of_all,
     )
     from bootserver.cli.api import open_api
-    from bootserver.cli.terminal import Terminal
+    from bootserver.cli.terminal import PrintableConsole
 
-    output = Terminal(soft_wrap=True)
+    output = PrintableConsole(soft_wrap=True)
     screen = screen_for(output, as_json=as_json)
     attended = is_somebody_there() and not as_json
     asking = AtTheTerminal(screen) if attended else NobodyThere()

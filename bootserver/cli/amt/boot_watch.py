@@ -20,7 +20,7 @@ from bootserver.units import megabytes, speed
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from bootserver.cli.terminal import Terminal
+    from bootserver.cli.terminal import PrintableConsole
 
 LOOK_S = 0.5
 WATCHED_AT_ONCE = 64  # the server sees to it how many of them boot
@@ -205,7 +205,7 @@ class SentenceLines(Screen[AmtBootOutcome]):
 class AmtBars(Bars[AmtBootOutcome]):
     """A bar for each machine."""
 
-    def __init__(self, console: Terminal) -> None:
+    def __init__(self, console: PrintableConsole) -> None:
         from rich.progress import BarColumn, Progress
 
         columns = [field_column("host"), field_column("doing"), BarColumn()]
@@ -229,7 +229,7 @@ class AmtBars(Bars[AmtBootOutcome]):
         self.set_bar(outcome.host, done, total, fields)
 
 
-def screen_for(console: Terminal, *, as_json: bool) -> Screen[AmtBootOutcome]:
+def screen_for(console: PrintableConsole, *, as_json: bool) -> Screen[AmtBootOutcome]:
     """The screen that suits the output; for JSON nothing is shown before the end."""
     if as_json:
         return Screen()

@@ -41,7 +41,7 @@ class Named:
 
 
 @dataclass(frozen=True)
-class Answer:
+class HostAnswer:
     """What one machine's AMT has answered, or why it has not."""
 
     host: str
@@ -83,7 +83,7 @@ def with_hosts(command: Callable[..., Any]) -> Callable[..., Any]:
 
 async def ask_each(
     config: Config, named: Named, login: AmtLogin, ask: Ask, *, consents: bool = False
-) -> list[Answer]:
+) -> list[HostAnswer]:
     """The answer of each machine's AMT, in their order; the problem of a single one is raised.
 
     A password that is kept nowhere is asked for once, for all that need it.
@@ -92,7 +92,7 @@ async def ask_each(
     async with open_hosts(config) as hosts:
         asked_login = await with_password(hosts, named.machines, login)
 
-        async def answer(machine: str) -> Answer:
+        async def answer(machine: str) -> HostAnswer:
             host = machine
             try:
                 async with room:
@@ -102,17 +102,17 @@ async def ask_each(
                         if consents:
                             async with one_question:
                                 await have_consent(client)
-                        return Answer(host, await ask(hosts, client, access))
+                        return HostAnswer(host, await ask(hosts, client, access))
             except BootServerError as err:
                 if not named.is_list:
                     raise
-                return Answer(host, problem=err)
+                return HostAnswer(host, problem=err)
 
         return await asyncio.gather(*map(answer, named.machines))
 
 
 def show(
-    named: Named, answers: list[Answer], sentence: Callable[[Json], str], *, as_json: bool
+    named: Named, answers: list[HostAnswer], sentence: Callable[[Json], str], *, as_json: bool
 ) -> None:
     """Print the answers; raises SystemExit if any machine has none."""
     if as_json:

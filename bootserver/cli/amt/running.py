@@ -27,7 +27,7 @@ async def boots(config: Config, with_ended: bool, url: str, as_json: bool) -> No
     from rich.text import Text
 
     from bootserver.cli.api import open_api
-    from bootserver.cli.terminal import Terminal
+    from bootserver.cli.terminal import PrintableConsole
 
     async with open_api(url.rstrip("/") or admin_url(config)) as api:
         found = (await api.get("/amt/boots"))["amt_boots"]
@@ -51,7 +51,7 @@ async def boots(config: Config, with_ended: bool, url: str, as_json: bool) -> No
             megabytes(boot["redirected_bytes"]),
             Text(boot["error"] or boot["sentence"]),
         )
-    Terminal(soft_wrap=True).print(table)
+    PrintableConsole(soft_wrap=True).print(table)
 
 
 @click.command()

@@ -15,9 +15,9 @@ from bootserver.images.menus.files import MenuFiles
 from bootserver.images.menus.syslinux_config import (
     MAX_NESTED,
     BoundedFiles,
-    Command,
-    Config,
     Label,
+    SyslinuxCommand,
+    SyslinuxConfig,
     menu_title,
     path_in,
     read_config,
@@ -116,7 +116,7 @@ class _Walk:
         self._files = files
         self._numbers: dict[Label, int | None] = {}
         self._opened: set[tuple[str, ...]] = set()
-        self._configs: dict[tuple[tuple[str, ...], str], Config | None] = {}
+        self._configs: dict[tuple[tuple[str, ...], str], SyslinuxConfig | None] = {}
         self._starts: dict[_Opens, int | str] = {}
         self._place = "-iso-" if firmware is Firmware.BIOS else "-sys-"
 
@@ -141,7 +141,7 @@ class _Walk:
         self._starts[opens] = start
         return start
 
-    def _prompt(self, config: Config, parents: tuple[str, ...], depth: int) -> int | str:
+    def _prompt(self, config: SyslinuxConfig, parents: tuple[str, ...], depth: int) -> int | str:
         """What the loader itself makes of a configuration (syslinux.cfg.txt, UI and PROMPT)."""
         line = config.ui or config.default
         waits = not line or (config.prompt and not config.ui)
@@ -154,7 +154,7 @@ class _Walk:
         return self._run(line, config, parents, depth, listed=waits)
 
     def _menu(
-        self, program: str, config: Config, parents: tuple[str, ...], depth: int
+        self, program: str, config: SyslinuxConfig, parents: tuple[str, ...], depth: int
     ) -> int | str:
         """What the programs with a menu make of a configuration (menu.txt)."""
         if program == "gfxboot":
@@ -181,7 +181,7 @@ class _Walk:
         return self._run(item.name, config, parents, depth, listed=True, label=item)
 
     def _list(
-        self, labels: Sequence[Label], config: Config, parents: tuple[str, ...], depth: int
+        self, labels: Sequence[Label], config: SyslinuxConfig, parents: tuple[str, ...], depth: int
     ) -> None:
         """Add the entry of each label, and the entries of the menus that it leads to."""
         for label in labels:
@@ -213,7 +213,7 @@ class _Walk:
     def _run(
         self,
         line: str,
-        config: Config,
+        config: SyslinuxConfig,
         parents: tuple[str, ...],
         depth: int,
         *,
@@ -278,7 +278,7 @@ class _Walk:
         folder, name = posixpath.split(entry.kernel)
         return name in self._files.names(folder)
 
-    def _typed(self, line: str, config: Config) -> tuple[Command, Label | None]:
+    def _typed(self, line: str, config: SyslinuxConfig) -> tuple[SyslinuxCommand, Label | None]:
         """The command of a line at the prompt: a label with more arguments, or a file."""
         name, arguments = split_word(line)
         label = config.by_name.get(name)
@@ -286,13 +286,13 @@ class _Walk:
             unread = ""
             if config.append:  # the manual adds it, 6.04 does not
                 unread = "may or may not get the arguments of APPEND, by the loader's version"
-            return Command("", line, unread), None
+            return SyslinuxCommand("", line, unread), None
         command = label.command()
         if arguments:
             command = replace(command, line=f"{command.line} {arguments}")
         return command, label
 
-    def _step(self, command: Command, config: Config) -> MenuEntry | _Opens | _Runs:
+    def _step(self, command: SyslinuxCommand, config: SyslinuxConfig) -> MenuEntry | _Opens | _Runs:
         """What a command does."""
         program, arguments = split_word(command.line)
         kind = command.kind
@@ -327,7 +327,7 @@ class _Walk:
         return "linux"
 
     def _module(
-        self, path: str, arguments: str, command: Command, config: Config
+        self, path: str, arguments: str, command: SyslinuxCommand, config: SyslinuxConfig
     ) -> MenuEntry | _Opens | _Runs:
         """What a program of syslinux does with its arguments."""
         words = arguments.split()

@@ -49,11 +49,11 @@ class BoundedFiles:
 
 
 @dataclass(slots=True, eq=False)
-class Menu:
+class SyslinuxMenu:
     """The top-level menu, or what stands between MENU BEGIN and MENU END."""
 
     tag: str = ""
-    parent: Menu | None = None
+    parent: SyslinuxMenu | None = None
     depth: int = 0
     label: str = ""
     title: str = ""
@@ -75,7 +75,7 @@ class Menu:
 class Label:
     """A LABEL, or the line of a menu that leads to another menu or nowhere."""
 
-    menu: Menu
+    menu: SyslinuxMenu
     name: str = ""
     kind: str = ""  # by the extension of the kernel's name
     kernel: str = ""
@@ -88,15 +88,15 @@ class Label:
     disabled: bool = False
     moves: bool = False  # to another menu, or out of it
 
-    def command(self) -> Command:
+    def command(self) -> SyslinuxCommand:
         append = "" if self.append in (None, "-") else self.append
         initrd = self.initrd and f"initrd={self.initrd}"
         line = " ".join(filter(None, (self.kernel, append, initrd)))
-        return Command(self.kind, line, _SYSAPPEND if self.sysappend & ~_OF_NETWORK else "")
+        return SyslinuxCommand(self.kind, line, _SYSAPPEND if self.sysappend & ~_OF_NETWORK else "")
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class SyslinuxCommand:
     """What the loader is to start: `kind` as the directives name it, "" = see the extension."""
 
     kind: str
@@ -105,15 +105,15 @@ class Command:
 
 
 @dataclass(slots=True)
-class Config:
+class SyslinuxConfig:
     """One configuration with all that it includes."""
 
     paths: tuple[str, ...]
     folder: str  # relative paths begin here
-    top: Menu = field(default_factory=Menu)
+    top: SyslinuxMenu = field(default_factory=SyslinuxMenu)
     labels: list[Label] = field(default_factory=list)
     by_name: dict[str, Label] = field(default_factory=dict)
-    start_menu: Menu | None = None
+    start_menu: SyslinuxMenu | None = None
     ui: str = ""
     default: str = ""
     append: str = ""
@@ -125,22 +125,22 @@ class Config:
     shiftkey: bool = False
 
 
-def read_config(files: BoundedFiles, paths: tuple[str, ...], folder: str) -> Config | None:
+def read_config(files: BoundedFiles, paths: tuple[str, ...], folder: str) -> SyslinuxConfig | None:
     """What configurations say together; None if none of them is there."""
-    return _Parser(files, Config(paths, folder)).read()
+    return _SyslinuxParser(files, SyslinuxConfig(paths, folder)).read()
 
 
-class _Parser:
+class _SyslinuxParser:
     """Reads configurations as one: the included files, and those that a menu is given."""
 
-    def __init__(self, files: BoundedFiles, config: Config) -> None:
+    def __init__(self, files: BoundedFiles, config: SyslinuxConfig) -> None:
         self._files = files
         self._config = config
         self._menu = config.top
         self._label: Label | None = None
         self._sysappend = 0
 
-    def read(self) -> Config | None:
+    def read(self) -> SyslinuxConfig | None:
         found = [self._file(path, 0) for path in self._config.paths]
         self._record()
         return self._config if any(found) else None
@@ -263,7 +263,7 @@ class _Parser:
         if above.depth == MAX_NESTED:
             self._files.cut = True
         above.items.append(Label(above, moves=True))
-        self._menu = Menu(
+        self._menu = SyslinuxMenu(
             tag, above, above.depth + 1, times_out=above.times_out, on_timeout=above.on_timeout
         )
 
