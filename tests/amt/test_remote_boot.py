@@ -136,7 +136,7 @@ async def test_a_machine_without_serial_redirection_boots(config: Config, tmp_pa
 async def test_recovery_begins_whatever_the_machine_does(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, power: SystemState
 ):
-    monkeypatch.setattr("bootserver.amt.boot.remote_boot.SILENCE_S", 0.5)
+    monkeypatch.setattr("bootserver.amt.boot.watching.SILENCE_S", 0.5)
     server = config.server.model_copy(update={"url": "http://127.0.0.1:9", "https_port": 9})
     spec = FakeSpec(tmp_path / "amt", tls=True, version="16.1.30", power=power)
     async with site(config.model_copy(update={"server": server}), spec) as (admin, device):
@@ -413,7 +413,7 @@ async def test_a_server_that_stops_takes_its_drives_away_and_gives_the_boots_up(
 async def test_recovery_that_leads_nowhere_tells_what_amts_log_has_of_it(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("bootserver.amt.boot.remote_boot.SILENCE_S", 2.0)
+    monkeypatch.setattr("bootserver.amt.boot.watching.SILENCE_S", 2.0)
     server = config.server.model_copy(update={"url": "http://127.0.0.1:9", "https_port": 9})
     spec = FakeSpec(tmp_path / "amt", tls=True, version="16.1.30")
     async with site(config.model_copy(update={"server": server}), spec) as (admin, device):
