@@ -12,8 +12,8 @@ from bootserver.bench.qemu import QemuMachine
 from bootserver.bench.qemu_command import BootDevice, QemuSpec
 from bootserver.images.menus.systemd_boot import read_systemd_boot
 from bootserver.model import Firmware
-from bootserver.stub.packages import PackageSource
 from tests.fixtures.linux_iso import fat_image, initramfs, linux_parts
+from tests.fixtures.loader_discs import SYSTEMD_BOOT, package, unified
 from tests.fixtures.loopback_iso import INIT
 from tests.fixtures.menu_files import FakeMenuFiles
 from tests.fixtures.server import BOOT_S
@@ -39,21 +39,33 @@ ENTRIES = {
 }
 
 
+# Unified kernel images: what each says of itself in its .osrel, and whether it has a kernel.
+IMAGES = {
+    "u-1.efi": ('ID=u\nPRETTY_NAME="Row uki 1"\nVERSION_ID=1\n', True),
+    "u-10.efi": ('ID=u\nPRETTY_NAME="Row uki 10"\nVERSION_ID=10\n', True),
+    "b-11.efi": ("ID=u\nIMAGE_ID=b\nPRETTY_NAME=Row uki of b\nIMAGE_VERSION=11\n", True),
+    "v+0-2.efi": ('ID=a\nPRETTY_NAME="Row uki bad"\n', True),
+    "nameless.efi": ("VARIANT=x\n", True),
+    "addon.efi": ('ID=u\nPRETTY_NAME="Row no kernel"\n', False),
+}
+
+
 async def test_systemd_boot_shows_and_starts_what_our_reader_says(
     qemu: Callable[[QemuSpec], Awaitable[QemuMachine]], tmp_path: Path
 ) -> None:
     parts = linux_parts()
-    loader = PackageSource(tmp_path / "packages").unpack("systemd-boot-efi").root
     files = {
-        "EFI/BOOT/BOOTX64.EFI": (
-            loader / "usr/lib/systemd/boot/efi/systemd-bootx64.efi"
-        ).read_bytes(),
+        "EFI/BOOT/BOOTX64.EFI": (package("systemd-boot-efi") / SYSTEMD_BOOT).read_bytes(),
         "EFI/BOOT/BOOTX64.EFI.old": b"no program",
         "vmlinuz": parts["vmlinuz"],
         "initrd.gz": initramfs(parts, INIT),
         "loader/loader.conf": b"timeout 5\ndefault B-1?.conf\n",
         **{f"loader/entries/{name}": text.encode() for name, text in ENTRIES.items()},
     }
+    for name, (told, has_kernel) in IMAGES.items():
+        sections = {".osrel": told.encode(), ".cmdline": b"none"}
+        sections |= {".linux": b"no kernel is started"} if has_kernel else {}
+        files[f"EFI/Linux/{name}"] = unified(sections, tmp_path / name)
     menu = read_systemd_boot(FakeMenuFiles({f"/{p}": d for p, d in files.items()}), Firmware.UEFI)
     assert menu is not None
     assert menu.default is not None, menu.doubt

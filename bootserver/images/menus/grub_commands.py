@@ -41,7 +41,7 @@ _BLOCKS = re.compile(r"(?:\([^)]*\))?[\d,+]+")  # a list of blocks in place of a
 # Not Linux: memory tests, iPXE, programs of other loaders, images for memdisk.
 _NO_LINUX = re.compile(r"\.(c32|bin|bs|0|img|com|lkrn|krn|iso)$|/(mem(test|disk)|mt86)[^/]*$")
 _FOREIGN = (
-    *("blsuki", "legacy_source", "legacy_configfile"),
+    *("uki", "legacy_source", "legacy_configfile"),
     *("syslinux_source", "syslinux_configfile"),
 )
 

@@ -151,7 +151,7 @@ def _all(files: MenuFiles) -> Iterator[BlsEntry]:
             continue
         if entry.id.startswith("auto-"):  # a name for the loader's own
             continue
-        if not entry.linux and (image := _unified(files, starts)) is not None:
+        if not entry.linux and (image := _unified(files, starts)) is not None and image.uki:
             # Arguments of its own take the place of the image's (systemd-stub(7)).
             options = entry.options or image.options
             entry = replace(entry, uki=starts, efi="", options=options, unread=image.unread)
@@ -202,10 +202,14 @@ def _pairs(text: str, separators: str) -> Iterator[tuple[str, str]]:
 
 
 def _unified(files: MenuFiles, path: str) -> BlsEntry | None:
-    """A unified kernel image by what is in it; None for another program (UAPI.5)."""
+    """A unified kernel image by what is in it (UAPI.5); None for another program.
+
+    The loader shows what has the name of a system (.osrel), be it without a kernel: a program.
+    """
     sections = _sections(files, path)
-    if not {".linux", ".osrel"} <= sections.keys():
+    if ".osrel" not in sections:
         return None
+    has_kernel = ".linux" in sections
 
     def text(name: str) -> str:
         data = files.piece(path, *sections[name]) if name in sections else b""
@@ -222,7 +226,8 @@ def _unified(files: MenuFiles, path: str) -> BlsEntry | None:
         title=first("PRETTY_NAME", "IMAGE_ID", "NAME", "ID"),
         version=first("IMAGE_VERSION", "VERSION", "VERSION_ID", "BUILD_ID"),
         sort_key=first("IMAGE_ID", "ID"),
-        uki=path,
+        uki=path if has_kernel else "",
+        efi="" if has_kernel else path,
         options=options,
         unread="has several profiles" if ".profile" in sections else "",
     )

@@ -433,7 +433,7 @@ def test_an_expression_gives_what_its_groups_match(command: str, arguments: str)
         f"smbios -s m\nregexp -s n '(.)' $m\ndefault=$n\n{ABC}",
         f"regexp '(.*)(.*)(.*)x' aaaa -s n\ndefault=$n\n{ABC}",
         f"source $nothing/o.cfg\n{ABC}",
-        f"blsuki\n{ABC}",
+        f"uki\n{ABC}",
         f"blscfg default\n{ABC}",
         f"set blsdir=(hd0,1)/entries\nblscfg\n{ABC}",
         f"while smbios; do source /x; done\n{ABC}",

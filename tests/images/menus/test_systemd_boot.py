@@ -213,6 +213,13 @@ def test_a_unified_kernel_image_is_its_own_kernel() -> None:  # UAPI.5
     )
 
 
+def test_an_image_without_a_kernel_is_shown_and_no_linux() -> None:  # systemd-boot 252 itself
+    menu = menu_of(**{"a.efi": unified(osrel="PRETTY_NAME=X"), "b.conf": LINUX})
+
+    assert names_of(menu) == ["b.conf", "a.efi"]
+    assert (menu.entries[1].kind, menu.entries[1].kernel) == (EntryKind.OTHER, "")
+
+
 def test_unified_kernel_images_are_sorted_among_the_entries() -> None:  # UAPI.1, Type #2
     def image(version: str) -> bytes:
         return unified(osrel=f"NAME=X\nID=x\nVERSION_ID={version}", linux="k")
