@@ -12,9 +12,11 @@ import pytest
 
 from bootserver.disc.volume import open_volume
 from bootserver.errors import ImageError, ImageNotFoundError, ImageNotReadyError
+from bootserver.files.layout import Layout
+from bootserver.files.open_version import open_file
 from bootserver.images import tree as tree_module
 from bootserver.images.tree import ImageTrees
-from bootserver.model import Content, FileVersion
+from bootserver.model import CD_SECTOR_BYTES, ByteRange, Content, FileVersion
 from tests.fixtures.isos import make_iso
 
 FILES = {"live/vmlinuz": b"kernel", "live/initrd": b"initrd!"}
@@ -193,3 +195,38 @@ async def test_image_on_a_broken_disk_is_an_image_error(
 
     with pytest.raises(ImageError, match=r"a\.iso cannot be read: Input/output error"):
         await trees.find(content, "/live/vmlinuz")
+
+
+async def test_a_file_above_2_gib_that_lies_behind_4_gib_is_served_exactly(
+    tmp_path: Path, trees: ImageTrees
+) -> None:
+    path = make_iso(tmp_path / "large.iso", {"far.bin": b"far away"}, rock_ridge=False)
+    size_bytes, start = 3 << 30, 5 << 30
+    move_content(path, b"far away", start, size_bytes)
+    with path.open("r+b") as sparse:
+        for place, text in ((start, b"begin"), (start + size_bytes - 3, b"end")):
+            sparse.seek(place)
+            sparse.write(text)
+    content = Content(str(path), FileVersion.of(path.stat()), "ab" * 32)
+    far = await trees.find(content, "/far.bin")
+
+    with await open_file(content, Layout(far.pieces)) as file:
+        assert file.size_bytes == size_bytes
+        assert file.read(ByteRange(0, 5)) == b"begin"
+        assert file.read(ByteRange(size_bytes - 5, size_bytes)) == b"\0\0end"
+
+
+def move_content(path: Path, content: bytes, start: int, size_bytes: int) -> None:
+    """Change where a file lies, and its size, in its directory record (ECMA-119 9.1.3, 9.1.4)."""
+    image = path.read_bytes()
+    lba = image.index(content) // CD_SECTOR_BYTES
+    old = both_endian(lba) + both_endian(len(content))
+    assert image.count(old) == 1
+    path.write_bytes(
+        image.replace(old, both_endian(start // CD_SECTOR_BYTES) + both_endian(size_bytes))
+    )
+
+
+def both_endian(number: int) -> bytes:
+    """A number as ECMA-119 7.3.3 writes it."""
+    return number.to_bytes(4, "little") + number.to_bytes(4, "big")
