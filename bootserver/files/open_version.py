@@ -8,7 +8,8 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Self
+from pathlib import Path
+from typing import BinaryIO, Self
 
 from bootserver.errors import ImageError, ImageNotFoundError, ImageNotReadyError
 from bootserver.files.layout import Layout
@@ -96,9 +97,7 @@ async def open_file(content: Content, layout: Layout | None = None) -> OpenFile:
 
     Raises ImageNotFoundError if it is gone, ImageNotReadyError if it is not that version.
     """
-    if layout is None:
-        layout = Layout.whole(content.version.size_bytes)
-    opening = asyncio.ensure_future(asyncio.to_thread(_open_version, content, layout))
+    opening = asyncio.ensure_future(asyncio.to_thread(open_version, content, layout))
     try:
         return await asyncio.shield(opening)
     except asyncio.CancelledError:
@@ -106,8 +105,11 @@ async def open_file(content: Content, layout: Layout | None = None) -> OpenFile:
         raise
 
 
-def _open_version(content: Content, layout: Layout) -> OpenFile:
+def open_version(content: Content, layout: Layout | None = None) -> OpenFile:
+    """As open_file; blocks."""
     path = content.path
+    if layout is None:
+        layout = Layout.whole(content.version.size_bytes)
     if any(
         isinstance(piece, ByteRange) and piece.stop > content.version.size_bytes
         for piece in layout.pieces
@@ -129,6 +131,26 @@ def _open_version(content: Content, layout: Layout) -> OpenFile:
         os.close(fd)
         raise _changed(path)
     return OpenFile(fd, content, layout)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """The file, opened for unbuffered reading; OSError for a FIFO or device, without blocking."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(f"{path.name} is not a regular file")
+        return os.fdopen(fd, "rb", buffering=0)
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def unreadable(name: str, err: OSError) -> ImageError:
+    """The error for an image that cannot be read."""
+    return ImageError(
+        f"{name} cannot be read: {err.strerror or err}",
+        hint="check the file's permissions and the disk or share it is on",
+    )
 
 
 def _close_unclaimed(opening: asyncio.Future[OpenFile]) -> None:

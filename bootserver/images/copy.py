@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bootserver.errors import ImageError, ImageNotReadyError
+from bootserver.files.open_version import open_regular
 from bootserver.files.threads import cancellable
-from bootserver.images.iso import inspect_iso, open_regular
+from bootserver.images.iso import inspect_iso
 from bootserver.images.part import Part, Progress
 from bootserver.images.unpack import HEAD_BYTES, ZIP_END_BYTES
 

@@ -8,14 +8,14 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter
 from sqlalchemy import delete, insert, select
 
 from bootserver.database import DatabaseEngine
-from bootserver.errors import ImageError, ImageNotReadyError
-from bootserver.images.iso import INSPECTION_REVISION, open_regular
+from bootserver.errors import ImageNotReadyError
+from bootserver.files.open_version import open_regular, unreadable
+from bootserver.images.iso import INSPECTION_REVISION
 from bootserver.model import FileVersion, IsoFacts
 from bootserver.schema import DIGESTS
 
@@ -57,10 +57,7 @@ def hash_file(
                     raise ImageNotReadyError(f"reading {path.name} was cancelled")
             after = FileVersion.of(os.fstat(file.fileno()))
     except OSError as err:
-        raise ImageError(
-            f"{path.name} cannot be read: {err.strerror or err}",
-            hint="check the file's permissions and the disk or share it is on",
-        ) from err
+        raise unreadable(path.name, err) from err
     if after != before or done_bytes != before.size_bytes:
         raise ImageNotReadyError(
             f"{path.name} changed while it was read", hint="wait until it is copied"
@@ -86,7 +83,8 @@ async def find(engine: DatabaseEngine, path: Path, version: FileVersion) -> Find
         return None
     if row.inspection != INSPECTION_REVISION:
         return Finding(row.sha256, None)
-    return Finding(row.sha256, _facts_from_json(row.facts), row.problem)
+    facts = _FACTS.validate_python(row.facts) if row.facts else None
+    return Finding(row.sha256, facts, row.problem)
 
 
 async def store(engine: DatabaseEngine, path: Path, version: FileVersion, finding: Finding) -> None:
@@ -97,7 +95,7 @@ async def store(engine: DatabaseEngine, path: Path, version: FileVersion, findin
         "mtime_ns": version.mtime_ns,
         "inode": _signed(version.inode),
         "sha256": finding.sha256,
-        "facts": _facts_to_json(finding.facts),
+        "facts": _FACTS.dump_python(finding.facts, mode="json") if finding.facts else {},
         "problem": finding.problem,
         "inspection": INSPECTION_REVISION,
     }
@@ -109,11 +107,3 @@ async def store(engine: DatabaseEngine, path: Path, version: FileVersion, findin
 def _signed(inode: int) -> int:
     """Databases hold 64 signed bits; some network file systems use the 64th."""
     return inode if inode < 2**63 else inode - 2**64
-
-
-def _facts_to_json(facts: IsoFacts | None) -> dict[str, Any]:
-    return {} if facts is None else _FACTS.dump_python(facts, mode="json")
-
-
-def _facts_from_json(data: dict[str, Any]) -> IsoFacts | None:
-    return _FACTS.validate_python(data) if data else None

@@ -104,7 +104,10 @@ def look(directory: Path) -> tuple[dict[str, FoundImage], dict[str, str]]:
         for path, why in ignored.items()
         if os.path.realpath(path) not in own and not _is_unpacked(path, seen, directory)
     )
-    return seen, {_shown(path, directory): why for path, why in islice(unused, IGNORED_LIMIT)}
+    return seen, {
+        printable(path.relative_to(directory).as_posix()): why
+        for path, why in islice(unused, IGNORED_LIMIT)
+    }
 
 
 def image_id_of(path: Path, directory: Path) -> str:
@@ -182,10 +185,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link to itself
         return False
-
-
-def _shown(path: Path, directory: Path) -> str:
-    return printable(path.relative_to(directory).as_posix())
 
 
 def _unreadable(directory: Path, err: OSError) -> ImageError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import stat
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import islice
@@ -14,14 +13,15 @@ from typing import BinaryIO
 
 from bootserver.disc.volume import COPY_AGAIN, NoVolumeError, Volume, open_volume
 from bootserver.errors import ImageError
+from bootserver.files.open_version import open_regular, unreadable
 from bootserver.images import menus
 from bootserver.images.markers import MARKERS, TEXTS
 from bootserver.images.menus.find import VolumeFiles, find_menus
 from bootserver.images.plain_disk import holds_efi_boot, inspect_plain_disk
 from bootserver.images.recipes.families import media_of
-from bootserver.model import CD_SECTOR_BYTES, ByteRange, ElToritoEntry, IsoFacts
+from bootserver.model import CD_SECTOR_BYTES, ByteRange, IsoFacts
 
-__all__ = ["INSPECTION_REVISION", "MARKERS", "TEXTS", "inspect_iso", "open_regular"]
+__all__ = ["INSPECTION_REVISION", "MARKERS", "TEXTS", "inspect_iso"]
 
 # Facts kept from an earlier run are good only while the tables and what reads them are the same.
 _READER_REVISION = "4"
@@ -47,10 +47,7 @@ def inspect_iso(path: Path, *, name: str = "") -> IsoFacts:
         with open_regular(path) as file:
             return _inspect(file, name)
     except OSError as err:
-        raise ImageError(
-            f"{name} cannot be read: {err.strerror or err}",
-            hint="check the file's permissions and the disk or share it is on",
-        ) from err
+        raise unreadable(name, err) from err
 
 
 def begins_an_image(file: BinaryIO) -> bool:
@@ -62,18 +59,6 @@ def begins_an_image(file: BinaryIO) -> bool:
     except ImageError:
         pass  # a disc, and what it says of itself goes on behind this beginning
     return True
-
-
-def open_regular(path: Path) -> BinaryIO:
-    """The file, opened for unbuffered reading; OSError for a FIFO or device, without blocking."""
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(f"{path.name} is not a regular file")
-        return os.fdopen(fd, "rb", buffering=0)
-    except BaseException:
-        os.close(fd)
-        raise
 
 
 def _inspect(file: BinaryIO, name: str) -> IsoFacts:
@@ -105,18 +90,18 @@ def _inspect(file: BinaryIO, name: str) -> IsoFacts:
             publisher=volume.publisher,
             application=volume.application,
             has_udf=volume.has_udf,
-            el_torito=tuple(_looked_into(file, entry) for entry in volume.el_torito),
+            el_torito=tuple(
+                replace(
+                    entry,
+                    holds_efi=entry.lba > 0 and holds_efi_boot(file, entry.lba * CD_SECTOR_BYTES),
+                )
+                for entry in volume.el_torito
+            ),
             has_compressed=volume.has_compressed,
             markers=markers,
             texts=_texts(volume),
             menus=found,
         )
-
-
-def _looked_into(file: BinaryIO, entry: ElToritoEntry) -> ElToritoEntry:
-    """The entry with what its image holds."""
-    holds_efi = entry.lba > 0 and holds_efi_boot(file, entry.lba * CD_SECTOR_BYTES)
-    return replace(entry, holds_efi=holds_efi)
 
 
 def _markers(volume: Volume) -> dict[str, int]:

@@ -252,7 +252,10 @@ class Library:
             raise ImageNotReadyError(f"{path.name} changed while it was read")
         file.finding = finding
         if not file.unreadable:
-            await self._store(path, version, finding)
+            try:
+                await digests.store(self._engine, path, version, finding)
+            except DatabaseError as err:  # costs another hashing after the next start, no more
+                log.error("images.database_failed", problem=err.message)
 
     async def _hash(self, file: _LibraryFile) -> str:
         def progress(done_bytes: int) -> None:
@@ -266,12 +269,6 @@ class Library:
             raise ImageNotReadyError(f"{path.name} was replaced while it was read")
         log.info("image.hashed", file=path.name, size_bytes=version.size_bytes, sha256=sha256)
         return sha256
-
-    async def _store(self, path: Path, version: FileVersion, finding: Finding) -> None:
-        try:
-            await digests.store(self._engine, path, version, finding)
-        except DatabaseError as err:  # costs another hashing after the next start, no more
-            log.error("images.database_failed", problem=err.message)
 
     def _publish(self) -> None:
         """Renews the listing and logs new problems; an unchanged image stays the same object."""

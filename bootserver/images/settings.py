@@ -52,7 +52,7 @@ def _edited(text: str, values: Mapping[str, str]) -> str:
     It knows keys on a line of their own only; the caller looks whether that was enough.
     """
     head, table, rest = _split_at_table(text)
-    new = {key: _line(key, value) for key, value in values.items()}
+    new = {key: tomli_w.dumps({key: value}) if value else "" for key, value in values.items()}
     lines = []
     for line in head.splitlines(keepends=True):
         key = re.match(r"\s*([A-Za-z]+)\s*=", line)
@@ -71,10 +71,6 @@ def _split_at_table(text: str) -> tuple[str, str, str]:
     if first is None:
         return text, "", ""
     return text[: first.start()], text[first.start() : first.end()], text[first.end() :]
-
-
-def _line(key: str, value: str) -> str:
-    return tomli_w.dumps({key: value}) if value else ""
 
 
 def _says(text: str, wanted: Mapping[str, Any]) -> bool:

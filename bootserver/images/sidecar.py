@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
 
 from bootserver.errors import ImageError
 from bootserver.fields import ARGUMENTS_LIMIT, Entry, KernelArguments, MemdiskArguments
-from bootserver.images.iso import open_regular
+from bootserver.files.open_version import open_regular
 from bootserver.images.recipes import RECIPE_NAMES
 from bootserver.model import ImageSettings
 
@@ -143,16 +142,13 @@ def _complaint(name: str, err: ValidationError) -> ImageError:
     unknown = [str(e["loc"][0]) for e in err.errors() if e["type"] == "extra_forbidden"]
     wrong = {str(e["loc"][0]): e for e in err.errors() if e["type"] != "extra_forbidden"}
     parts = [f"{key!r} is no known key" for key in unknown]
-    parts += [f"{key!r} has a value that cannot be used{_place(e)}" for key, e in wrong.items()]
+    for key, error in wrong.items():
+        line = f" at {str(error['loc'][1])!r}" if len(error["loc"]) > 1 else ""  # of a table
+        parts.append(f"{key!r} has a value that cannot be used{line}")
     hints = [f"{key} is {RULES[key]}" for key in wrong]
     if unknown:
         hints.append(f"the keys are {', '.join(RULES)}")
     return ImageError(f"{name}: {', '.join(parts)}", hint="; ".join(hints))
-
-
-def _place(error: ErrorDetails) -> str:
-    """In which line of a table a mistake is, "" where the key is no table."""
-    return f" at {str(error['loc'][1])!r}" if len(error["loc"]) > 1 else ""
 
 
 def _require_recipe(name: str, recipe: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -11,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bootserver.disc.volume import Node, NoVolumeError, Volume, open_volume
-from bootserver.errors import ImageError, ImageNotFoundError, ImageNotReadyError
-from bootserver.images.iso import open_regular
+from bootserver.errors import ImageNotFoundError, ImageNotReadyError
+from bootserver.files.open_version import OpenFile, open_version, unreadable
 from bootserver.model import Content, FileVersion
 
 OPEN_IMAGES = 32  # a technician's bench boots from a handful
@@ -72,10 +71,7 @@ class ImageTrees:
                 hint="boot it whole",
             ) from err
         except OSError as err:
-            raise ImageError(
-                f"{content.path} cannot be read: {err.strerror or err}",
-                hint="check the file's permissions and the disk or share it is on",
-            ) from err
+            raise unreadable(content.path, err) from err
         finally:
             with self._lock:
                 image.users -= 1
@@ -95,7 +91,7 @@ class _OpenImage:
         self.users = 0
         self._content = content
         self._opening = threading.Lock()
-        self._fd = -1
+        self._file: OpenFile | None = None
         self._volume: Volume | None = None
         self._discarded = False
 
@@ -107,12 +103,16 @@ class _OpenImage:
     def volume(self) -> Volume:
         """The volume of exactly this version."""
         with self._opening:
-            if self._fd < 0:
-                self._fd = _open(self._content)
-            self._check_version()
+            if self._file is None:
+                self._file = open_version(self._content)
+            try:
+                self._file.check_unchanged()
+            except ImageNotReadyError:
+                self._volume = None
+                raise
             if self._volume is None:
                 self._volume = open_volume(
-                    self._fd, self._content.version.size_bytes, Path(self._content.path).name
+                    self._file.fd, self._file.size_bytes, Path(self._content.path).name
                 )
             return self._volume
 
@@ -123,25 +123,5 @@ class _OpenImage:
 
     def close_if_unused(self) -> None:
         """Give the descriptor back after the last look-up."""
-        if self._discarded and not self.users and self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-    def _check_version(self) -> None:
-        if FileVersion.of(os.fstat(self._fd)) != self._content.version:
-            self._volume = None
-            raise ImageNotReadyError(
-                f"{self._content.path} has changed since it was read",
-                hint="wait until the library has read it again; replace images by rename,"
-                " not in place",
-            )
-
-
-def _open(content: Content) -> int:
-    try:
-        with open_regular(Path(content.path)) as file:
-            return os.dup(file.fileno())
-    except FileNotFoundError as err:
-        raise ImageNotFoundError(
-            f"{content.path} is gone", hint="run: bootserver images list"
-        ) from err
+        if self._discarded and not self.users and self._file is not None:
+            self._file.close()

@@ -77,15 +77,12 @@ def find_loader(stub: StubConfig, name: str) -> Path:
         )
     path = own or stub.build / name
     if name not in (LOADERS | OPTIONAL) or not path.is_file():
+        setup_hint = compiling_hint() if name in COMPILED else "run: make setup"
         raise LoaderMissingError(
             f"the loader {name} is missing ({path})",
-            hint=f"check [stub.loaders] {name}" if own else _setup_hint(name),
+            hint=f"check [stub.loaders] {name}" if own else setup_hint,
         )
     return path
-
-
-def _setup_hint(name: str) -> str:
-    return compiling_hint() if name in COMPILED else "run: make setup"
 
 
 def compiling_hint() -> str:

@@ -67,17 +67,16 @@ class StubRegistry:
 
     async def find(self, token: str) -> IssuedStub | None:
         """The stub of that token, if it was issued here."""
-        row = self._used.get(token) or await self._read(token)
+        row = self._used.get(token)
         if row is None:
-            return None
+            query = select(STUBS).where(STUBS.c.token == token)
+            async with self._engine.connect() as connection:
+                found = (await connection.execute(query)).one_or_none()
+            if found is None:
+                return None
+            row = found._asdict()
         self._remember(row)
         return IssuedStub(token, _spec(json.loads(row["spec"])))
-
-    async def _read(self, token: str) -> dict[str, Any] | None:
-        query = select(STUBS).where(STUBS.c.token == token)
-        async with self._engine.connect() as connection:
-            row = (await connection.execute(query)).one_or_none()
-        return row._asdict() if row else None
 
     async def write_anew(self) -> None:
         """Write down again those that this run has seen: the database is a new one, and empty."""

@@ -126,8 +126,8 @@ def _signed_path(program: bytes, key: Path, certificate: Path, cache: Path) -> P
         with TemporaryDirectory(prefix="bootserver-") as workdir:
             plain, made = Path(workdir) / "plain.efi", Path(workdir) / "signed.efi"
             plain.write_bytes(program)
-            if _bears_signature(plain, certificate):
-                made = plain
+            if _run("sbverify", "--cert", str(certificate), str(plain)).returncode == 0:
+                made = plain  # it has this signature already
             else:
                 _sign(plain, made, key, certificate)
             create_once(kept, made.read_bytes())  # where another was quicker, theirs stays
@@ -150,10 +150,6 @@ def _sign(plain: Path, made: Path, key: Path, certificate: Path) -> None:
             f"sbsign cannot sign this loader: {reason}",
             hint="check that the file in [stub.loaders] or stub/build is a UEFI program",
         )
-
-
-def _bears_signature(program: Path, certificate: Path) -> bool:
-    return _run("sbverify", "--cert", str(certificate), str(program)).returncode == 0
 
 
 def _run(*command: str) -> subprocess.CompletedProcess[str]:

@@ -58,7 +58,7 @@ def master(plan: StubPlan) -> bytes:
         isolinux=lba.get(ISOLINUX_PATH, 0) * BLOCKS_PER_SECTOR,
         esp=lba.get(ESP_PATH, 0) * BLOCKS_PER_SECTOR,
         esp_blocks=len(esp.data) // BLOCK_BYTES if esp else 0,
-        signature=_signature(plan),
+        signature=bytes.fromhex(plan.digest[:8]),
     )
     if plan.format is StubFormat.IMG:
         first, last = gpt(layout, plan.boot_sector)
@@ -129,10 +129,6 @@ def _clear(shelf: Path) -> None:
     for asked_at, stub in newest_first[SHELF_STUBS:]:
         if asked_at < time.time() - WANTED_S:
             stub.unlink()
-
-
-def _signature(plan: StubPlan) -> bytes:
-    return bytes.fromhex(plan.digest[:8])
 
 
 # Stands in for the `time` module inside pycdlib, which stamps whatever it writes.
