@@ -42,17 +42,22 @@ ENDED = rb"Press any key|Failed to boot|GNU GRUB"
 
 JUDGE = """
 function print { echo "<$1"; shift; for word in "$@"; do echo "<=$word"; done; }
-function linux { print linux "$@"; }
-function initrd { print initrd "$@"; }
-function linux16 { print linux "$@"; }
-function initrd16 { print initrd "$@"; }
-function linuxefi { print linux "$@"; }
-function initrdefi { print initrd "$@"; }
+function judged_linux { print linux "$@"; }
+function judged_initrd { print initrd "$@"; }
+function judged_linux16 { print linux "$@"; }
+function judged_initrd16 { print initrd "$@"; }
+function judged_linuxefi { print linux "$@"; }
+function judged_initrdefi { print initrd "$@"; }
 function chainloader { print program; }
 function multiboot2 { print program; }
 function module2 { true; }
 function fwsetup { print program; }
 """
+# GRUB 2.12's emulator has commands of these names, and prefers its own to functions.
+OWN_COMMANDS = re.compile(
+    r"(?m)((?:^|[;{]|\b(?:then|else|do)\b)[ \t]*|\b(?:linux|initrd)=)"
+    r"(linux|initrd)(?=(?:16|efi)?[\s$])"
+)
 
 
 def read(shape: Shape, firmware: Firmware) -> DiscMenu:
@@ -103,7 +108,8 @@ def started_by_grub(shape: Shape, firmware: Firmware, directory: Path) -> dict[s
         f"grub_platform={platform}\ngrub_cpu={cpu}\nsource {first}\ntimeout=0\n",
         # A menu that is opened by another one would wait for its own timeout.
         **{
-            path: text + ("\ntimeout=0\n" if path.endswith(".cfg") else "")
+            path: OWN_COMMANDS.sub(r"\1judged_\2", text)
+            + ("\ntimeout=0\n" if path.endswith(".cfg") else "")
             for path, text in shape.files.items()
         },
     }
