@@ -142,6 +142,7 @@ def command_line(spec: QemuSpec, workdir: Path) -> list[str]:
         *_smbios_args(spec),
         *_drive_args(spec),
         *_nic_args(spec),
+        *_entropy_args(spec),
         *spec.extra_args,
     ]
 
@@ -247,6 +248,12 @@ def _nic_args(spec: QemuSpec) -> list[str]:
             card += ",bootindex=0"
         args += ["-netdev", _network(number, nic), "-device", card]
     return args
+
+
+def _entropy_args(spec: QemuSpec) -> list[str]:
+    """OVMF since 2024 boots from no network without random numbers (CVE-2023-45237)."""
+    from_network = spec.firmware is Firmware.UEFI and spec.boot_from is BootDevice.NETWORK
+    return ["-device", "virtio-rng-pci"] if from_network else []
 
 
 def _network(number: int, nic: Nic) -> str:
