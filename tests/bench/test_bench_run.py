@@ -85,7 +85,7 @@ async def test_a_boot_that_fails_is_kept_with_its_evidence(site: Site):
     assert "1 of 1 boots failed" in errors
     assert run.error == "no 'NEVER SAID' within 5.0 s"
     assert (evidence / "screenshot.png").stat().st_size > 0
-    assert "boot" in (evidence / "server.log").read_text()
+    assert "server.stopped" in (evidence / "server.log").read_text()
 
 
 def _is_direct(run: BenchRun, disc_bytes: int) -> None:

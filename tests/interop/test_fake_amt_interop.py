@@ -43,7 +43,11 @@ class Running:
 
     async def said(self) -> str:
         """All of its output, once it has ended by itself."""
-        output, _ = await asyncio.wait_for(self.process.communicate(), WAIT_S)
+        assert self.process.stdout is not None
+        # Its standard input stays open: at the end of that it would stop, whatever it is doing.
+        async with asyncio.timeout(WAIT_S):
+            output = await self.process.stdout.read()
+            await self.process.wait()
         return output.decode(errors="replace")
 
 

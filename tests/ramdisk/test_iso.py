@@ -221,7 +221,7 @@ def run_fuzz(fuzz: Path, kind: str, iterations: int, seeds: list[Path]) -> int:
         [fuzz, kind, str(iterations), "2718281828", *seeds],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return int(done.stdout)
