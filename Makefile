@@ -9,7 +9,7 @@ RUNS   ?= 3
 PYTHONS ?= python3.11 python3.12 python3.13
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test run test test-fast test-pythons test-distributions test-reach booted recipes demo bench lint format check clean
+.PHONY: help setup setup-test run test test-fast test-pythons test-distributions test-reach booted memory recipes demo bench lint format check clean
 
 help: ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | column -t -s '|'
@@ -47,6 +47,10 @@ test-reach: setup-test ## boot discs of more families, and what repeats a family
 booted: setup-test ## boot all that images explain calls verified, test-reach's too, and write down what came up; an hour
 	@printf '[\n]\n' >bootserver/images/recipes/booted.json
 	$(BIN)/pytest -n 2 --dist worksteal -m boot --record-boots tests/boot
+	@$(BIN)/python -m tests.fixtures.recipe_docs
+
+memory: setup-test ## find by bisection the least memory that discs of each family boot in; an hour
+	$(BIN)/python -m tests.bench.least_memory
 	@$(BIN)/python -m tests.fixtures.recipe_docs
 
 recipes: $(VENV)/.installed-dev ## renew the tables of docs/recipes.md

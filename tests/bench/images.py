@@ -46,14 +46,18 @@ def _link(path: Path, target: Path) -> None:
 
 def _make(disc: Path, live: Path, files: Mapping[str, Path]) -> None:
     """Make of `live` a disc that is as bootable and has these files, if it is not there."""
-    if disc.exists() and disc.stat().st_mtime >= live.stat().st_mtime:
-        return
+    if not disc.exists() or disc.stat().st_mtime < live.stat().st_mtime:
+        with_files(disc, live, files)
+
+
+def with_files(disc: Path, other: Path, files: Mapping[str, Path]) -> None:
+    """Make `disc`, which is `other` with these files (path on the disc: file), and as bootable."""
     part = disc.with_suffix(".part")
     part.unlink(missing_ok=True)
     changes = [word for path, file in files.items() for word in ("-update", file, path)]
     subprocess.run(
         [
-            *("xorriso", "-indev", live, "-outdev", part),
+            *("xorriso", "-indev", other, "-outdev", part),
             *("-boot_image", "any", "replay", *changes),
         ],
         check=True,
