@@ -15,7 +15,6 @@ All of it lets who reads it boot images, or be this server: so no other user may
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ import structlog
 
 from bootserver.errors import ServiceError
 from bootserver.files.atomic import PRIVATE, sweep_leftovers
+from bootserver.files.locks import lock
 
 LOCK = "lock"
 _FOLDERS = ("ca", "shelf", "stubs", "packed", "signed", "amt-armed")
@@ -69,15 +69,15 @@ def held_state(directory: Path) -> Iterator[None]:
 
 def _lock(fd: int, directory: Path) -> None:
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        without_locks = lock(fd)
     except BlockingIOError as err:
         holder = os.pread(fd, 20, 0).decode(errors="replace").strip()
         raise ServiceError(
             f"another server has the state in {directory}: process {holder or 'unknown'}",
             hint="end that one first; or give this one another [state] path, and other ports",
         ) from err
-    except OSError as err:  # some network file systems have no locks
-        log.warning("state.not_locked", path=str(directory), reason=err.strerror)
+    if without_locks:
+        log.warning("state.not_locked", path=str(directory), reason=without_locks.strerror)
     os.ftruncate(fd, 0)
     os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
 

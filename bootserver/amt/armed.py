@@ -7,7 +7,6 @@ the process however that ends: a record that no process holds is left over.
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +18,7 @@ import structlog
 from bootserver.amt.errors import AmtError
 from bootserver.fields import parse_host
 from bootserver.files.atomic import sync_directory
+from bootserver.files.locks import is_at, lock
 
 log = structlog.get_logger(__name__)
 
@@ -79,18 +79,17 @@ class ArmedRecords:
         while True:
             fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
             try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # Its holder may have dropped it after we opened it: then there is a new one.
-                if _is(path, fd):
-                    return fd
+                without_locks = lock(fd)
             except BlockingIOError:
                 os.close(fd)
                 raise
-            except OSError as err:  # no locks on this file system: held would look like left over
-                log.warning("amt.not_recorded", path=str(path), reason=err.strerror)
+            if without_locks:  # held would look like left over
+                log.warning("amt.not_recorded", path=str(path), reason=without_locks.strerror)
                 path.unlink(missing_ok=True)
                 return fd
-            os.close(fd)
+            if is_at(path, fd):
+                return fd
+            os.close(fd)  # its holder has dropped it since it was opened: there is a new one
 
     def left(self) -> list[str]:
         """The hosts that have a record, held or not."""
@@ -104,11 +103,3 @@ class ArmedRecords:
                 if parse_host(name) == name:
                     hosts.append(name)
         return hosts
-
-
-def _is(path: Path, fd: int) -> bool:
-    """Whether that name is still this file."""
-    try:
-        return os.path.samestat(path.stat(), os.fstat(fd))
-    except FileNotFoundError:
-        return False

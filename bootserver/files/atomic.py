@@ -6,13 +6,14 @@ place. What a killed writer has left is told from what is being written by its l
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from bootserver.files.locks import is_at, lock
 
 PRIVATE = 0o600
 
@@ -44,11 +45,18 @@ def sweep_leftovers(files: Iterable[Path]) -> list[Path]:
     gone = []
     for path in files:
         if _HIDDEN.fullmatch(path.name):
-            with suppress(OSError), path.open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while it is written
-                path.unlink()
-                gone.append(path)
+            with suppress(OSError), path.open("rb") as file:  # it is locked while it is written
+                if lock(file.fileno()) is None:
+                    path.unlink()
+                    gone.append(path)
     return gone
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of `data`, in however many pieces the kernel takes it; raises OSError."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
 
 
 def sync_directory(directory: Path) -> None:
@@ -68,9 +76,7 @@ def _written(directory: Path, data: bytes, *, shared: bool = False) -> Iterator[
     try:
         if not shared:
             os.fchmod(fd, PRIVATE)  # whatever the umask
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(fd, rest) :]
+        write_all(fd, data)
         os.fsync(fd)  # else a power cut leaves the name, and no bytes
         yield path
     finally:
@@ -83,12 +89,7 @@ def _open(directory: Path, mode: int) -> tuple[Path, int]:
     while True:
         path = directory / f".{secrets.token_hex(8)}.bootserver"
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.exists():
+        with suppress(BlockingIOError):  # a sweep takes it for a leftover: it came in between
+            if lock(fd) or is_at(path, fd):  # without locks nothing is swept either
                 return path, fd
-        except BlockingIOError:
-            pass  # a sweep takes it for a leftover: it came between the two calls
-        except OSError:
-            return path, fd  # no locks on this file system: nothing is swept there either
         os.close(fd)

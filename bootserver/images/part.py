@@ -10,7 +10,6 @@ can go on in the middle of it.
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -24,7 +23,13 @@ from pathlib import Path
 import structlog
 
 from bootserver.errors import ImageError
-from bootserver.files.atomic import sweep_leftovers, sync_directory, write_atomically
+from bootserver.files.atomic import (
+    sweep_leftovers,
+    sync_directory,
+    write_all,
+    write_atomically,
+)
+from bootserver.files.locks import is_at, lock
 from bootserver.images.directory import IMAGE_SUFFIXES, files
 from bootserver.images.iso import begins_an_image
 from bootserver.images.unpack import CHECK_SOURCE, HEAD_BYTES, Unpacker, check_zip_end, unpacker_of
@@ -178,10 +183,8 @@ class Part:
             )
 
     def _write(self, data: bytes) -> None:
-        rest = memoryview(data)
         try:
-            while rest:
-                rest = rest[os.write(self.fd, rest) :]
+            write_all(self.fd, data)
         except OSError as err:
             raise self.disk_error(err) from err
         if not self._is_looked_at and self.size_bytes >= LOOK_BYTES:
@@ -266,10 +269,7 @@ class Part:
 
     def in_place(self) -> bool:
         """True while the path leads to this file."""
-        try:
-            return os.path.samestat(os.fstat(self.fd), self.path.lstat())
-        except FileNotFoundError:
-            return False
+        return is_at(self.path, self.fd)
 
     def disk_error(self, err: OSError) -> ImageError:
         """What went wrong with writing, for a person."""
@@ -344,7 +344,8 @@ def sweep_library(directory: Path) -> list[Path]:
         with suppress(OSError):
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
             try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if lock(fd) is not None:
+                    continue
                 part = Part(path, target, fd, None)
                 age_s = time.time() - os.fstat(fd).st_mtime
                 if not part.record_path.exists() or age_s > KEPT_S:
@@ -365,14 +366,14 @@ def name_taken(existing: Path) -> ImageError:
 
 def _lock(fd: int, image_id: str) -> None:
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        without_locks = lock(fd)
     except BlockingIOError as err:
         raise ImageError(
             f"image {image_id!r} is being added by another process",
             hint="wait until it has ended, or use --name",
         ) from err
-    except OSError as err:  # some network file systems have no locks; two adders at once are rare
-        log.warning("image.not_locked", image=image_id, problem=str(err))
+    if without_locks:  # two adders at once are rare
+        log.warning("image.not_locked", image=image_id, problem=str(without_locks))
 
 
 def _url_digest(url: str) -> str:
