@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import structlog
+from pydantic import Field, ValidationError, computed_field
 from sqlalchemy import Row, or_, select
 from sqlalchemy.exc import IntegrityError
 
@@ -33,6 +34,7 @@ from bootserver.config import Config
 from bootserver.database import DatabaseEngine
 from bootserver.errors import BootServerError
 from bootserver.fields import parse_host
+from bootserver.json_values import Timestamp, adapter_of, to_json
 from bootserver.schema import AMT_HOSTS
 from bootserver.selector import Selector
 
@@ -51,7 +53,7 @@ class UnknownMachineError(AmtError):
 
 @dataclass(frozen=True, slots=True)
 class RememberedHost:
-    """AMT on one host as it last answered; `facts` as `AmtFacts.as_json` gave them, or empty."""
+    """AMT on one host as it last answered; `facts` are AmtFacts as JSON, or empty."""
 
     host: str
     seen_at: datetime
@@ -127,20 +129,36 @@ class AmtHost:
     """AMT on a host: the names that config.toml has for its machine, and what is remembered."""
 
     host: str
-    names: Selector | None
-    remembered: RememberedHost | None
+    names: Mapping[str, str]
+    remembered: Annotated[RememberedHost | None, Field(exclude=True)]
 
-    def as_json(self) -> dict[str, Any]:
-        """For the API and `--json`; `facts` as AmtFacts.as_json gave them, null before."""
-        remembered = self.remembered
-        return {
-            "host": self.host,
-            "names": self.names.names if self.names else {},
-            "certificate_sha256": remembered.certificate_sha256 if remembered else "",
-            "facts": (dict(remembered.facts) or None) if remembered else None,
-            "bytes_per_s": remembered.bytes_per_s if remembered else 0,
-            "seen_at": remembered.seen_at.isoformat() if remembered else None,
-        }
+    @computed_field
+    @property
+    def certificate_sha256(self) -> str:
+        """The certificate that is pinned; "" where none is."""
+        return self.remembered.certificate_sha256 if self.remembered else ""
+
+    @computed_field
+    @property
+    def facts(self) -> AmtFacts | None:
+        """What AMT last said; None before, and for facts that another version kept."""
+        with suppress(ValidationError):
+            if self.remembered and self.remembered.facts:
+                facts: AmtFacts = adapter_of(AmtFacts).validate_python(self.remembered.facts)
+                return facts
+        return None
+
+    @computed_field
+    @property
+    def bytes_per_s(self) -> int:
+        """The rate of redirection, the last time; 0 where that is unknown."""
+        return self.remembered.bytes_per_s if self.remembered else 0
+
+    @computed_field
+    @property
+    def seen_at(self) -> Timestamp | None:
+        """When AMT last answered there."""
+        return self.remembered.seen_at if self.remembered else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +181,9 @@ class AmtHosts:
     async def list(self) -> list[AmtHost]:
         """All of them, those of config.toml first."""
         remembered = {host.host: host for host in await self._store.list()}
-        tables = {m.amt.host: m.selector for m in self._config.machines if m.amt}
+        tables = {m.amt.host: m.selector.names for m in self._config.machines if m.amt}
         return [
-            AmtHost(host, tables.get(host), remembered.get(host))
+            AmtHost(host, tables.get(host, {}), remembered.get(host))
             for host in dict.fromkeys([*tables, *remembered])
         ]
 
@@ -220,7 +238,7 @@ class AmtHosts:
         facts = await probe(client)
         mac = facts.network.mac if facts.network else ""
         await self._store.remember(
-            client.host, facts=facts.as_json(), uuid=facts.uuid or "", mac=mac or ""
+            client.host, facts=to_json(facts), uuid=facts.uuid or "", mac=mac or ""
         )
         return facts
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -19,6 +18,7 @@ from bootserver.cli.shared import (
 from bootserver.config import Config
 from bootserver.errors import BootServerError
 from bootserver.quoting import url_host
+from bootserver.sessions.shape import BootJson
 from bootserver.units import megabytes, speed
 
 FORMATS = ("csv", "json", "openmetrics")
@@ -138,7 +138,7 @@ def admin_url(config: Config) -> str:
     return f"http://{url_host(config.server.admin_address)}:{config.server.admin_port}"
 
 
-def _show(boot: dict[str, Any]) -> None:
+def _show(boot: BootJson) -> None:
     machine = boot["machine"]
     echo(f"{boot['id']}  {boot['image']} on {machine['name'] or '-'}")
     told = [machine[key] for key in ("manufacturer", "product", "serial", "uuid")]

@@ -18,6 +18,7 @@ from bootserver.cli.shared import (
 )
 from bootserver.config import Config
 from bootserver.errors import BootServerError, ImageError, ImageNotReadyError
+from bootserver.json_values import to_json
 from bootserver.model import Image, Machine
 from bootserver.quoting import shell_command
 from bootserver.selector import Selector
@@ -91,7 +92,7 @@ async def explain_image(config: Config, image_id: str, client: str | None, as_js
         raise ImageError(f"{image.id} cannot be booted: {image.problem}")
     explanation = explain(image, Site.of(config), machine)
     if as_json:
-        print_json(explanation.as_json())
+        print_json(to_json(explanation))
         return
     for line in explanation.lines():
         echo(line)

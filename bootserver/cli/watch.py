@@ -13,7 +13,7 @@ import aiohttp
 from bootserver.cli.screens import Bars, Screen, field_column
 from bootserver.cli.shared import echo
 from bootserver.errors import ServiceError
-from bootserver.sessions.shape import progress
+from bootserver.sessions.shape import BootJson, progress
 from bootserver.units import speed
 
 if TYPE_CHECKING:
@@ -32,10 +32,8 @@ BARS_KEPT = 8  # of boots that have ended
 BAR_MIN_COLUMNS = 10
 WIDE_COLUMNS = 110  # of a terminal that has room for everything
 
-Boot = dict[str, Any]  # as the API gives it
 
-
-async def watch_server(url: str, screen: Screen[Boot]) -> None:
+async def watch_server(url: str, screen: Screen[BootJson]) -> None:
     """Shows what boots at the server `url`, for ever; a connection that breaks is made again.
 
     Raises ServiceError if there is no server to begin with.
@@ -66,7 +64,7 @@ async def watch_server(url: str, screen: Screen[Boot]) -> None:
             await asyncio.sleep(RETRY_S)
 
 
-async def _boots(http: aiohttp.ClientSession, url: str) -> AsyncIterator[Boot | None]:
+async def _boots(http: aiohttp.ClientSession, url: str) -> AsyncIterator[BootJson | None]:
     """What boots now, and each boot as it moves on; None says that the server is there."""
     async with http.get(f"{url}/api/v1/events") as stream:
         _require_bootserver(stream, "text/event-stream")
@@ -99,21 +97,21 @@ async def _events(content: aiohttp.StreamReader) -> AsyncIterator[tuple[str, Any
                 yield fields["event"], json.loads(fields["data"])
 
 
-class JsonLines(Screen[Boot]):
+class JsonLines(Screen[BootJson]):
     """One boot a line, as JSON."""
 
-    def show(self, boot: Boot) -> None:
+    def show(self, boot: BootJson) -> None:
         """A boot has moved."""
         echo(json.dumps(boot))
 
 
-class PhaseLines(Screen[Boot]):
+class PhaseLines(Screen[BootJson]):
     """A line for each phase of a boot, and when something hinders it: for files and pipes."""
 
     def __init__(self) -> None:
         self._shown: dict[str, tuple[int, str]] = {}  # by id: how many phases, which trouble
 
-    def show(self, boot: Boot) -> None:
+    def show(self, boot: BootJson) -> None:
         """A boot has moved."""
         known, trouble = self._shown.get(boot["id"], (0, ""))
         for phase in boot["phases"][known:]:
@@ -124,21 +122,21 @@ class PhaseLines(Screen[Boot]):
         if len(self._shown) > BOOTS_REMEMBERED:
             del self._shown[next(iter(self._shown))]
 
-    def _line(self, boot: Boot, at: str, phase: str, words: str) -> None:
+    def _line(self, boot: BootJson, at: str, phase: str, words: str) -> None:
         echo(
             f"{datetime.fromisoformat(at).astimezone():%H:%M:%S}  {boot['id']}  "
             f"{_machine(boot):<17}  {boot['image'] or '-':<24}  {phase:<13}  {words}".rstrip()
         )
 
 
-class BootBars(Bars[Boot]):
+class BootBars(Bars[BootJson]):
     """A bar for each boot, with speed and time left; below them what troubles any of them."""
 
     def __init__(self, console: PrintableConsole) -> None:
         super().__init__(_progress(console))
         self._ended: list[str] = []
 
-    def show(self, boot: Boot) -> None:
+    def show(self, boot: BootJson) -> None:
         """A boot has moved."""
         self.set_bar(boot["id"], *progress(boot), _fields(boot))
         if boot["phase"] in ENDS and boot["id"] not in self._ended:
@@ -170,14 +168,14 @@ def _progress(console: PrintableConsole) -> Progress:
     return TroubledProgress(*columns, field_column("rate", 24), console=console, expand=True)
 
 
-def screen_for(console: PrintableConsole, *, as_json: bool) -> Screen[Boot]:
+def screen_for(console: PrintableConsole, *, as_json: bool) -> Screen[BootJson]:
     """The screen that suits the output."""
     if as_json:
         return JsonLines()
     return BootBars(console) if console.is_terminal else PhaseLines()
 
 
-def _fields(boot: Boot) -> dict[str, Any]:
+def _fields(boot: BootJson) -> dict[str, Any]:
     left = boot["seconds_left"]
     moves = boot["phase"] == "fetching" or left is not None
     rate = speed(boot["bytes_per_s"]) if moves else ""
@@ -192,9 +190,9 @@ def _fields(boot: Boot) -> dict[str, Any]:
     }
 
 
-def _machine(boot: Boot) -> str:
+def _machine(boot: BootJson) -> str:
     return str(boot["machine"]["name"] or boot["address"] or "-")
 
 
-def _trouble(boot: Boot) -> str:
+def _trouble(boot: BootJson) -> str:
     return str(boot["error"] or boot["stalled"])

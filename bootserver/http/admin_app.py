@@ -23,7 +23,7 @@ BODY_MAX_BYTES = 64 * 1024  # of JSON; uploads are read as they come
 def make_admin_app(services: AdminServices) -> web.Application:
     """The admin plane's application."""
     app = web.Application(
-        middlewares=[only_from_here, plain_errors, problem_errors], client_max_size=BODY_MAX_BYTES
+        middlewares=[plain_errors, problem_errors, only_from_here], client_max_size=BODY_MAX_BYTES
     )
     app.on_response_prepare.append(add_headers)
     add_api(app, services)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
 from aiohttp import web
 
@@ -16,8 +15,7 @@ from bootserver.amt.types import BootMethod, BootTarget, PowerAction, PowerState
 from bootserver.http import view_data
 from bootserver.http.api.services import services_of
 from bootserver.http.waterfall import waterfall
-
-Json = dict[str, Any]
+from bootserver.json_values import Json, to_json
 
 ENDED_SHOWN_FOR = timedelta(minutes=15)
 BOOTS_SHOWN = 40
@@ -102,18 +100,19 @@ async def boots(request: web.Request, now: datetime) -> list[Json]:
 async def hosts(request: web.Request) -> list[Json]:
     """The machines whose AMT is known, with a title for each and all that is told of it."""
     found = await services_of(request).amt_hosts.list()
-    return [
-        host.as_json() | {"title": _title(host), "told": _told(host.as_json())} for host in found
-    ]
+    shown = []
+    for host in found:
+        values: Json = to_json(host)
+        shown.append(values | {"title": _title(host), "facts_shown": _facts_shown(values)})
+    return shown
 
 
 async def hosts_by_name(request: web.Request) -> dict[str, str]:
     """The hosts of AMT by the UUIDs, MAC addresses and other names of their machines."""
     by_name: dict[str, str] = {}
     for host in await services_of(request).amt_hosts.list():
-        names = (host.remembered.uuid, host.remembered.mac) if host.remembered else ()
-        given = host.names.names.values() if host.names else ()
-        by_name |= {name: host.host for name in (*names, *given) if name}
+        own = (host.remembered.uuid, host.remembered.mac) if host.remembered else ()
+        by_name |= {name: host.host for name in (*own, *host.names.values()) if name}
     return by_name
 
 
@@ -135,7 +134,7 @@ def power(name: str) -> str:
 async def _boot(
     request: web.Request, progress: BootProgress, names: Mapping[str, str], now: datetime
 ) -> Json:
-    boot = progress.as_json()
+    boot: Json = to_json(progress)
     found = await view_data.boot(request, progress.boot, now) if progress.boot else None
     ledger, live = found or (None, False)
     forecasts = progress.forecasts
@@ -154,18 +153,18 @@ async def _boot(
 
 def _title(host: AmtHost) -> str:
     """What a person calls the machine: its own name, else one of the site's, else the host."""
-    own = host.remembered.facts.get("host_name") if host.remembered else ""
-    return own or next(iter(host.names.names.values() if host.names else ()), "") or host.host
+    own_name = host.facts.host_name if host.facts else ""
+    return own_name or next(iter(host.names.values()), "") or host.host
 
 
-def _told(host: Json) -> list[tuple[str, str]]:
+def _facts_shown(host: Json) -> list[tuple[str, str]]:
     """What AMT has said, as names and values; without facts, what is known all the same."""
     facts = host["facts"]
     if not facts:
         return []
     network, redirection, kvm = facts["network"] or {}, facts["redirection"], facts["kvm"]
     recovery = facts["recovery"]
-    told = [
+    rows = [
         ("AMT", " ".join(filter(None, (facts["amt_version"], facts["sku"])))),
         ("UUID", facts["uuid"]),
         ("MAC", network.get("mac")),
@@ -181,7 +180,7 @@ def _told(host: Json) -> list[tuple[str, str]]:
         ("Redirection's rate", units.speed(host["bytes_per_s"]) if host["bytes_per_s"] else ""),
         ("Certificate", host["certificate_sha256"]),
     ]
-    return [(name, value) for name, value in told if value]
+    return [(name, value) for name, value in rows if value]
 
 
 def _redirection(redirection: Mapping[str, bool | None] | None) -> str:

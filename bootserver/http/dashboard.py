@@ -19,10 +19,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from bootserver import clock, units
 from bootserver.amt.errors import AmtError
 from bootserver.http import amt_view_data, labels, view_data
+from bootserver.http.api.machines import configured_machines
 from bootserver.http.api.services import services_of
 from bootserver.http.incoming import route
 from bootserver.http.waterfall import ENDS, axis, common_scale_s, length_s, waterfall
 from bootserver.images.recipes import RECIPE_NAMES
+from bootserver.json_values import to_json
 from bootserver.sessions.shape import progress
 
 HERE = Path(__file__).parent
@@ -171,8 +173,8 @@ async def _images(request: web.Request) -> web.Response:
         request,
         "images.html",
         images=view_data.images(request),
-        ignored=view_data.ignored(request),
-        images_path=view_data.images_path(request),
+        ignored=services_of(request).library.ignored,
+        images_path=services_of(request).config.images.path,
         jobs=view_data.jobs(request, clock.now()),
         machines=machines,
         recipes=sorted(RECIPE_NAMES),
@@ -189,7 +191,7 @@ async def _machines(request: web.Request) -> web.Response:
         before=before,
         older=older,
         profiles=await view_data.profiles(request),
-        configured=view_data.configured(request),
+        configured=[to_json(machine) for machine in configured_machines(services_of(request))],
         image_names=view_data.image_names(request),
         amt_hosts=await amt_view_data.hosts_by_name(request),
         methods=amt_view_data.METHODS,
@@ -235,7 +237,7 @@ async def _page(
         .render(
             now=clock.now(),
             here=request.path,
-            status=await view_data.status(request),
+            status=await view_data.held_status(request),
             **values,
         )
     )

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from bootserver.http.api.problems import API, ProblemError
+from bootserver.http.errors import ForeignHostError, ForeignPageError
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})  # RFC 9110 §9.2.1
 OUR_SITES = frozenset({"same-origin", "none"})  # `none`: typed in, or from a bookmark
@@ -24,12 +24,8 @@ OUR_SITES = frozenset({"same-origin", "none"})  # `none`: typed in, or from a bo
 @web.middleware
 async def only_from_here(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuses foreign Host names with 421, and writes from other sites' pages with 403."""
-    problem = _problem(request)
-    if problem is None:
-        return await handler(request)
-    if request.path.startswith(API):
-        return problem.response()
-    return web.Response(status=problem.status, text=f"{problem.detail}\n{problem.hint}\n")
+    _require_from_here(request)
+    return await handler(request)
 
 
 async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
@@ -39,26 +35,23 @@ async def add_headers(_request: web.Request, response: web.StreamResponse) -> No
     response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
 
 
-def _problem(request: web.Request) -> ProblemError | None:
+def _require_from_here(request: web.Request) -> None:
     hosts = request.headers.getall(hdrs.HOST, [])
     if len(hosts) != 1 or not is_loopback(hosts[0]):
-        return ProblemError(  # RFC 9110 §15.5.20: not for this server
-            421,
+        raise ForeignHostError(
             f"this server is not {', '.join(hosts)[:100] or 'without a name'}",
             hint="use http://localhost or http://127.0.0.1, through an ssh tunnel from elsewhere",
         )
     if request.method in SAFE_METHODS and hdrs.UPGRADE not in request.headers:
-        return None
+        return
     origins = request.headers.getall(hdrs.ORIGIN, [])
     sites = request.headers.getall("Sec-Fetch-Site", [])
     ours = f"{request.scheme}://{hosts[0]}".lower()
     if any(origin.lower() != ours for origin in origins) or not OUR_SITES.issuperset(sites):
-        return ProblemError(
-            403,
+        raise ForeignPageError(
             "a page of another site wanted to change something here",
             hint="use the dashboard, or a program that sends no Origin header",
         )
-    return None
 
 
 def is_loopback(host: str) -> bool:

@@ -1,24 +1,23 @@
-"""What the pages show, in the shapes of the API: the same functions make both."""
+"""What the pages show: the answers of the API, as JSON has them."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
 from aiohttp import web
 
-from bootserver.http.api.images import ignored_json, image_json
+from bootserver.http.api.images import explanation_of, image_for_api
 from bootserver.http.api.jobs import JOBS
-from bootserver.http.api.machines import configured as configured_json
-from bootserver.http.api.machines import profile_json
+from bootserver.http.api.machines import machine_for_api
+from bootserver.http.api.profiles import profile_for_api
 from bootserver.http.api.services import services_of
-from bootserver.http.api.status import status_json
-from bootserver.images.decide import Site
-from bootserver.images.explain import explain
+from bootserver.http.api.status import get_status
+from bootserver.json_values import Json, to_json
 from bootserver.model import BootPhase, BootSession, Method
 from bootserver.sessions.export import boots_json
+from bootserver.sessions.shape import BootJson
 from bootserver.sessions.tracker import ORDER, STARTING
 
 LIVE_MAX = 200
@@ -30,11 +29,9 @@ FETCHING_FOR = timedelta(hours=1)
 FROM_MEMORY = {Method.MEMDISK, Method.RAMDISK, Method.WIMBOOT}  # these fetch nothing more
 # A boot that stands still for so long belongs to the past, though nobody has ended it.
 STALLED_FOR = timedelta(hours=1)
-JOB_TOLD_FOR = timedelta(minutes=10)  # that it has failed
+FAILED_JOB_SHOWN_FOR = timedelta(minutes=10)  # that it has failed
 
 STATUS_HELD_S = 10.0
-
-Json = dict[str, Any]
 
 HELD_STATUS = web.AppKey("held_status", dict[str, Any])
 
@@ -42,11 +39,12 @@ HELD_STATUS = web.AppKey("held_status", dict[str, Any])
 UNDER_WAY = frozenset(phase for phase in BootPhase if ORDER[phase] < ORDER[BootPhase.HANDED_OFF])
 
 
-async def status(request: web.Request) -> Json:
+async def held_status(request: web.Request) -> Json:
     """The server as a whole, as it was a few seconds ago: making that reads every loader."""
     held = request.config_dict[HELD_STATUS]
     if time.monotonic() > held.get("until", 0.0):
-        held |= {"until": time.monotonic() + STATUS_HELD_S, "status": await status_json(request)}
+        status = to_json(await get_status(request))
+        held |= {"until": time.monotonic() + STATUS_HELD_S, "status": status}
     return dict(held["status"])
 
 
@@ -58,7 +56,7 @@ def is_live(session: BootSession, now: datetime, *, fetching: bool = False) -> b
     return session.phase in UNDER_WAY and (not session.stalled or stands_for < STALLED_FOR)
 
 
-async def live_boots(request: web.Request, now: datetime) -> list[Json]:
+async def live_boots(request: web.Request, now: datetime) -> list[BootJson]:
     """The boots going on, newest first."""
     store = await services_of(request).ledger.written()
     under_way = await store.recent(LIVE_MAX, phases=UNDER_WAY)
@@ -77,7 +75,7 @@ async def live_boots(request: web.Request, now: datetime) -> list[Json]:
     ]
 
 
-def _is_fetching(boot: Json) -> bool:
+def _is_fetching(boot: BootJson) -> bool:
     return any(not transfer["outcome"] for transfer in boot["transfers"])
 
 
@@ -89,7 +87,7 @@ async def history(
     search: str,
     image: str,
     phase: str,
-) -> tuple[list[Json], str]:
+) -> tuple[list[BootJson], str]:
     """A page of boots, newest first, and from when on the next page begins; "" after the last."""
     store = await services_of(request).ledger.written()
     sessions = await store.recent(
@@ -104,7 +102,7 @@ async def history(
     return await boots_json(store, shown), older
 
 
-async def boot(request: web.Request, boot_id: str, now: datetime) -> tuple[Json, bool] | None:
+async def boot(request: web.Request, boot_id: str, now: datetime) -> tuple[BootJson, bool] | None:
     """One boot, and whether it is going on; None if there is none of that id."""
     store = await services_of(request).ledger.written()
     session = await store.by_id(boot_id)
@@ -122,51 +120,38 @@ def image_names(request: web.Request) -> list[str]:
 def images(request: web.Request) -> list[Json]:
     """The images, each with its explanation where there is one."""
     services = services_of(request)
-    site = Site.of(services.config)
-    return [
-        {
-            "image": image_json(services, image),
-            "explanation": explain(image, site).as_json()
-            if image.facts and not image.problem
-            else None,
-        }
-        for image in services.library.images()
-    ]
-
-
-def ignored(request: web.Request) -> list[Json]:
-    """What lies in the library and is no image."""
-    return list(ignored_json(services_of(request)))
-
-
-def images_path(request: web.Request) -> str:
-    """The directory of the library."""
-    return str(services_of(request).config.images.path)
+    shown = []
+    for image in services.library.images():
+        explanation = explanation_of(services, image)
+        shown.append(
+            {
+                "image": to_json(image_for_api(services, image)),
+                "explanation": to_json(explanation) if explanation else None,
+            }
+        )
+    return shown
 
 
 def jobs(request: web.Request, now: datetime) -> list[Json]:
     """The jobs that are not done, and those that failed a short while ago."""
     return [
-        job.as_json()
+        to_json(job)
         for job in request.config_dict[JOBS].list()
-        if job.is_active or (job.problem and job.ended_at and now - job.ended_at < JOB_TOLD_FOR)
+        if job.is_active
+        or (job.problem and job.ended_at and now - job.ended_at < FAILED_JOB_SHOWN_FOR)
     ]
 
 
 async def machines(request: web.Request, before: datetime | None = None) -> tuple[list[Json], str]:
     """The machines that have been here, the last one first, and where the next page begins."""
     store = await services_of(request).ledger.written()
-    seen = await store.machines(MACHINES_SHOWN + 1, before=before)
-    shown = seen[:MACHINES_SHOWN]
-    older = shown[-1].seen_at.isoformat() if len(seen) > len(shown) else ""
-    return [asdict(one) | {"seen_at": one.seen_at.isoformat()} for one in shown], older
+    found = await store.machines(MACHINES_SHOWN + 1, before=before)
+    shown = found[:MACHINES_SHOWN]
+    older = shown[-1].seen_at.isoformat() if len(found) > len(shown) else ""
+    return [to_json(machine_for_api(machine)) for machine in shown], older
 
 
 async def profiles(request: web.Request) -> list[Json]:
     """What is set for machines here, newest first."""
-    return [profile_json(profile) for profile in await services_of(request).profiles.list()]
-
-
-def configured(request: web.Request) -> list[Json]:
-    """What config.toml says of machines."""
-    return configured_json(services_of(request))
+    found = await services_of(request).profiles.list()
+    return [to_json(profile_for_api(profile)) for profile in found]

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from typing import Any
+from typing import Annotated
+
+from pydantic import Field, computed_field
 
 from bootserver.images.decide import Site, decide, is_for_arm64
 from bootserver.images.recipes import REMEMBERED, Recipe, recipe_of
 from bootserver.images.recipes.booted import is_booted
 from bootserver.images.recipes.offers import Offer
-from bootserver.model import DiscMenu, Firmware, Image, Machine, Method
+from bootserver.model import DiscMenu, Firmware, Image, Machine, MenuEntry, Method
 from bootserver.units import megabytes
 
 CHOOSE = "choose"
+ENTRY_FIELDS = tuple(field.name for field in fields(MenuEntry))
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,7 @@ class BootOutlook:
     The method is CHOOSE where the machine shows the entries of the disc's own menu.
     """
 
-    firmware: Firmware
+    firmware: Annotated[Firmware, Field(exclude=True)]
     method: str
     sentence: str
     ram_bytes: int
@@ -32,16 +35,25 @@ class BootOutlook:
     verified: bool  # a boot test of ours has booted its kind on this firmware in this way
     entry: str = ""  # the title of the entry of the disc's own menu that is taken
 
-    def as_json(self) -> dict[str, Any]:
-        """For `--json` and the API."""
-        return {
-            "method": self.method,
-            "entry": self.entry,
-            "sentence": self.sentence,
-            "ram_bytes": self.ram_bytes,
-            "refusal": self.refusal,
-            "verified": self.verified,
-        }
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownEntry(MenuEntry):
+    """An entry of a disc's own boot menu, by its number."""
+
+    number: int  # from 1
+
+
+@dataclass(frozen=True, slots=True)
+class ShownMenu:
+    """A boot menu that a disc shows on machines with these kinds of firmware."""
+
+    source: str
+    loader: str
+    firmware: tuple[Firmware, ...]
+    entries: tuple[ShownEntry, ...]
+    default: int  # the number of the entry that starts by itself, 0 where that is not known
+    doubt: str  # why it is not known, or ""
+    unread: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,34 +68,20 @@ class Explanation:
     uefi: BootOutlook
     machine: BootOutlook | None
     caveats: tuple[str, ...]
-    menus: tuple[DiscMenu, ...] = ()
+    menus: tuple[ShownMenu, ...]
 
     @property
     def boots_on(self) -> tuple[Firmware, ...]:
         """The kinds of firmware that boot it."""
         return tuple(outlook.firmware for outlook in (self.bios, self.uefi) if outlook.method)
 
+    @computed_field
     @property
     def ram_bytes(self) -> int:
         """What a machine must have, whatever its firmware; the client's need, if it is known."""
         if self.machine:
             return self.machine.ram_bytes
         return max((o.ram_bytes for o in (self.bios, self.uefi) if o.method), default=0)
-
-    def as_json(self) -> dict[str, Any]:
-        """For `--json` and the API."""
-        return {
-            "image": self.image,
-            "recipe": self.recipe,
-            "title": self.title,
-            "reasons": list(self.reasons),
-            "bios": self.bios.as_json(),
-            "uefi": self.uefi.as_json(),
-            **({"machine": self.machine.as_json()} if self.machine else {}),
-            "ram_bytes": self.ram_bytes,
-            "caveats": list(self.caveats),
-            "menus": menus_json(self.menus),
-        }
 
     def lines(self) -> list[str]:
         """The same for a person, one sentence or two a line."""
@@ -92,7 +90,7 @@ class Explanation:
         outlooks = (self.bios, self.uefi, *filter(None, [self.machine]))
         lines += [outlook.sentence for outlook in outlooks]
         lines += [f"Note: {caveat}." for caveat in self.caveats]
-        return [*lines, *(line for menu in menus_json(self.menus) for line in _menu_lines(menu))]
+        return [*lines, *(line for menu in self.menus for line in _menu_lines(menu))]
 
 
 @lru_cache(REMEMBERED)  # the dashboard, the API and its events ask for it again and again
@@ -110,7 +108,7 @@ def explain(image: Image, site: Site, machine: Machine | None = None) -> Explana
         uefi=uefi,
         machine=_outlook(image, site, recipe, machine, "This machine") if machine else None,
         caveats=(*recipe.caveats, *_caveats(image)),
-        menus=image.facts.menus if image.facts else (),
+        menus=_shown_menus(image.facts.menus if image.facts else ()),
     )
 
 
@@ -187,38 +185,38 @@ def _with_wimboot(image: Image, machine: Machine, site: Site) -> str:
     return f" By wimboot, which this site does not supply, it needs {better.needed_mib:,} MiB."
 
 
-def menus_json(menus: Iterable[DiscMenu]) -> list[dict[str, Any]]:
-    """A disc's menus for `--json` and the API, each once for all firmware that shows it.
-
-    `default` is the number of an entry, 0 for none.
-    """
-    told: list[dict[str, Any]] = []
+def _shown_menus(menus: Iterable[DiscMenu]) -> tuple[ShownMenu, ...]:
+    """A disc's menus, each once for all firmware that shows it."""
+    firmware: dict[ShownMenu, list[Firmware]] = {}
     for menu in menus:
-        entries = [
-            {"number": number, **asdict(entry), "kind": entry.kind.value}
+        entries = (
+            ShownEntry(**{name: getattr(entry, name) for name in ENTRY_FIELDS}, number=number)
             for number, entry in enumerate(menu.entries, 1)
-        ]
-        default = 0 if menu.default is None else menu.default + 1
-        shown = {**asdict(menu), "default": default, "entries": entries}
-        same = [other for other in told if other == shown | {"firmware": other["firmware"]}]
-        if same:
-            same[0]["firmware"].append(menu.firmware.value)
-        else:
-            told.append(shown | {"firmware": [menu.firmware.value]})
-    return told
+        )
+        shown = ShownMenu(
+            source=menu.source,
+            loader=menu.loader,
+            firmware=(),
+            entries=tuple(entries),
+            default=0 if menu.default is None else menu.default + 1,
+            doubt=menu.doubt,
+            unread=menu.unread,
+        )
+        firmware.setdefault(shown, []).append(menu.firmware)
+    return tuple(replace(menu, firmware=tuple(kinds)) for menu, kinds in firmware.items())
 
 
-def _menu_lines(menu: dict[str, Any]) -> list[str]:
+def _menu_lines(menu: ShownMenu) -> list[str]:
     """A disc's menu for a person: the entry that it boots by itself has an arrow."""
-    machines = " and ".join(menu["firmware"]).replace("bios", "BIOS").replace("uefi", "UEFI")
-    lines = [f"Its own menu on {machines} machines ({menu['loader']}, {menu['source']}):"]
-    for entry in menu["entries"]:
-        arrow = "->" if entry["number"] == menu["default"] else "  "
-        said = " ".join(filter(None, (entry["kernel"], *entry["arguments"]))) or entry["kind"]
-        unread = f"it {entry['unread']}" if entry["unread"] else ""
-        title = " > ".join((*entry["parents"], entry["title"]))
-        lines.append(f"{arrow} #{entry['number']} {title}: {unread or said}")
-    return [*lines, *(f"   {text}" for text in (menu["doubt"], *menu["unread"]) if text)]
+    machines = " and ".join(firmware.upper() for firmware in menu.firmware)
+    lines = [f"Its own menu on {machines} machines ({menu.loader}, {menu.source}):"]
+    for entry in menu.entries:
+        arrow = "->" if entry.number == menu.default else "  "
+        command = " ".join(filter(None, (entry.kernel, *entry.arguments))) or entry.kind
+        unread = f"it {entry.unread}" if entry.unread else ""
+        title = " > ".join((*entry.parents, entry.title))
+        lines.append(f"{arrow} #{entry.number} {title}: {unread or command}")
+    return [*lines, *(f"   {text}" for text in (menu.doubt, *menu.unread) if text)]
 
 
 def _what_happens(image: Image, offer: Offer) -> str:

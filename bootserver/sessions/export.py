@@ -17,14 +17,14 @@ from typing import Any
 from bootserver.model import BootPhase, BootSession
 from bootserver.quoting import spreadsheet_cell
 from bootserver.sessions.metrics import OTHER, BootMetrics
-from bootserver.sessions.shape import boot_json
+from bootserver.sessions.shape import BootJson, boot_json
 from bootserver.sessions.store import SessionStore
 
 BATCH_BOOTS = 100  # a few milliseconds of work, while nobody else has a turn
 IMAGES_MAX = 200  # told apart in OpenMetrics; the rest is "other"
 
 # What each column of the CSV has, of a boot as boot_json gives it.
-COLUMNS: dict[str, Callable[[dict[str, Any]], Any]] = {
+COLUMNS: dict[str, Callable[[BootJson], Any]] = {
     "id": lambda boot: boot["id"],
     "created_at": lambda boot: boot["created_at"],
     "image": lambda boot: boot["image"],
@@ -79,14 +79,14 @@ class Format:
     write: Callable[[SessionStore, Wanted], AsyncIterator[str]]
 
 
-async def boots_json(store: SessionStore, sessions: Sequence[BootSession]) -> list[dict[str, Any]]:
+async def boots_json(store: SessionStore, sessions: Sequence[BootSession]) -> list[BootJson]:
     """The boots with their phases and transfers."""
     ids = [session.id for session in sessions]
     events, transfers = await store.events(ids), await store.transfers(ids)
     return [boot_json(boot, events[boot.id], transfers[boot.id]) for boot in sessions]
 
 
-async def each_boot(store: SessionStore, wanted: Wanted) -> AsyncIterator[list[dict[str, Any]]]:
+async def each_boot(store: SessionStore, wanted: Wanted) -> AsyncIterator[list[BootJson]]:
     """The boots as JSON, newest first, in batches."""
     before: datetime | None = None
     while sessions := await store.recent(BATCH_BOOTS, before=before, image=wanted.image):
@@ -105,8 +105,8 @@ async def _write_csv(store: SessionStore, wanted: Wanted) -> AsyncIterator[str]:
         yield _csv([_row(boot) for boot in boots])
 
 
-def _row(boot: dict[str, Any]) -> list[Any]:
-    seconds = {phase["phase"]: phase["seconds"] for phase in boot["phases"]}
+def _row(boot: BootJson) -> list[Any]:
+    seconds = {str(phase["phase"]): phase["seconds"] for phase in boot["phases"]}
     values = [value(boot) for value in COLUMNS.values()]
     return [spreadsheet_cell(v) for v in values] + [
         seconds.get(p, "") for p in PHASE_COLUMNS.values()

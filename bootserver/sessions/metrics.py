@@ -7,17 +7,15 @@ Labels are bounded: the caller says what an image and a recipe are called, and g
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.openmetrics.exposition import generate_latest
 
 from bootserver.model import BootPhase, Firmware
+from bootserver.sessions.shape import BootJson
 from bootserver.sessions.tracker import BAD_ENDS, ORDER
-
-Boot = Mapping[str, Any]  # as bootserver.sessions.shape makes it
 
 OTHER, UNKNOWN = "other", "unknown"
 OUTCOMES = ("handed_off", "failed", "expired")
@@ -104,7 +102,7 @@ class BootMetrics:
             for phase in USUAL_PHASES:
                 self._phase_seconds.labels(phase, *labels)
 
-    def pass_over(self, boot: Boot) -> None:
+    def pass_over(self, boot: BootJson) -> None:
         """What this boot has done so far was counted before, by a server that has ended since."""
         self._watch(boot)
         if _is_known(boot):
@@ -112,7 +110,7 @@ class BootMetrics:
                 len(boot["phases"]), boot["sent_bytes"], _outcome(boot) is not None
             )
 
-    def add(self, boot: Boot) -> None:
+    def add(self, boot: BootJson) -> None:
         """Count what is new of a boot: its phases, its bytes, what became of it."""
         self._watch(boot)
         if not _is_known(boot):
@@ -139,7 +137,7 @@ class BootMetrics:
         text: bytes = generate_latest(self.registry)  # type: ignore[no-untyped-call]
         return text.decode()
 
-    def _watch(self, boot: Boot) -> None:
+    def _watch(self, boot: BootJson) -> None:
         place = ORDER[BootPhase(boot["phase"])]
         if ORDER[BootPhase.STUB_STARTED] <= place < HANDED_OFF:
             self._under_way[boot["id"]] = bool(boot["stalled"])
@@ -147,12 +145,12 @@ class BootMetrics:
             self._under_way.pop(boot["id"], None)
 
 
-def _is_known(boot: Boot) -> bool:
+def _is_known(boot: BootJson) -> bool:
     """True once it is clear what is booted, or that it will never be: labels do not change then."""
     return bool(boot["recipe"]) or ORDER[BootPhase(boot["phase"])] >= HANDED_OFF
 
 
-def _outcome(boot: Boot) -> str | None:
+def _outcome(boot: BootJson) -> str | None:
     """What became of the boot; None while that is open."""
     phase = BootPhase(boot["phase"])
     if phase in BAD_ENDS:

@@ -1,18 +1,97 @@
-"""The one JSON shape of a boot: for the API, the event stream, the command line and the export."""
+"""The one JSON shape of a boot: for the API, the event stream, the command line and the export.
+
+It is a dict on all its ways, in the server and out of JSON again in the command line. So its types
+are TypedDicts, of which openapi.json is made.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Literal, cast
+
+from typing_extensions import TypedDict  # typing's before Python 3.12 has no schema
 
 from bootserver import clock
-from bootserver.model import REDIRECTION, BootEvent, BootPhase, BootSession, Transfer
+from bootserver.json_values import TimestampText
+from bootserver.model import (
+    REDIRECTION,
+    BootEvent,
+    BootPhase,
+    BootSession,
+    Firmware,
+    Machine,
+    Transfer,
+    TransferEnd,
+)
 from bootserver.sessions.tracker import STARTING, seconds_per_phase
 
 # A transfer without bytes for so long stands still; the database is a second or two behind.
 MOVING_WITHIN = timedelta(seconds=5)
+
+
+class MachineJson(TypedDict):
+    """A PC as it described itself; "" and null where it did not."""
+
+    name: str  # as the site calls it, else what there is
+    mac: str
+    uuid: str
+    serial: str
+    asset: str
+    manufacturer: str
+    product: str
+    firmware: Firmware | None
+    architecture: str
+    memory_mib: int | None
+
+
+class PhaseJson(TypedDict):
+    """A phase that a boot came to, and the seconds since the one before."""
+
+    phase: BootPhase
+    at: TimestampText
+    seconds: float
+    detail: str
+
+
+class TransferJson(TypedDict):
+    """A file that a boot fetched, or is fetching."""
+
+    name: str
+    protocol: str  # "http", "tftp" or "redirection"
+    started_at: TimestampText
+    seconds: float
+    size_bytes: int
+    sent_bytes: int
+    bytes_per_s: int
+    outcome: TransferEnd | Literal[""]  # "" = under way
+    stalled_s: float
+    retransmits: int
+    link: str
+
+
+class BootJson(TypedDict):
+    """One boot of one machine, with all that was measured of it."""
+
+    id: str
+    image: str
+    recipe: str
+    method: str
+    machine: MachineJson
+    address: str
+    created_at: TimestampText
+    phase: BootPhase
+    phase_at: TimestampText | None
+    image_bytes: int
+    sent_bytes: int
+    bytes_per_s: int
+    seconds_left: float | None
+    error: str
+    stalled: str
+    phases: list[PhaseJson]
+    transfers: list[TransferJson]
+    total_seconds: float
 
 
 def boot_json(
@@ -21,7 +100,7 @@ def boot_json(
     transfers: Sequence[Transfer] = (),
     *,
     now: datetime | None = None,
-) -> dict[str, Any]:
+) -> BootJson:
     """The boot for programs, without the key of its URLs and its stub's token.
 
     `bytes_per_s` is the rate at which bytes flow now, 0 if what is on its way stands still; when
@@ -41,10 +120,10 @@ def boot_json(
         "image": session.image,
         "recipe": session.recipe,
         "method": session.method,
-        "machine": {"name": session.machine_name, **asdict(session.machine)},
+        "machine": machine_json(session.machine_name, session.machine),
         "address": session.address,
         "created_at": session.created_at.isoformat(),
-        "phase": session.phase.value,
+        "phase": session.phase,
         "phase_at": session.phase_at.isoformat() if session.phase_at else None,
         "image_bytes": session.image_bytes,
         "sent_bytes": session.sent_bytes,
@@ -54,7 +133,7 @@ def boot_json(
         "stalled": session.stalled,
         "phases": [
             {
-                "phase": event.phase.value,
+                "phase": event.phase,
                 "at": event.at.isoformat(),
                 "seconds": round(took_s, 6),
                 "detail": event.detail,
@@ -66,7 +145,12 @@ def boot_json(
     }
 
 
-def progress(boot: Mapping[str, Any]) -> tuple[int, int]:
+def machine_json(name: str, machine: Machine) -> MachineJson:
+    """The machine, and the best name of it."""
+    return cast("MachineJson", {"name": name, **asdict(machine)})
+
+
+def progress(boot: BootJson) -> tuple[int, int]:
     """How many bytes have come, and how many are to come, of what a boot as JSON waits for.
 
     That is the image, and after the hand-off what the system is fetching itself.
@@ -108,7 +192,7 @@ def _rate_now(transfer: Transfer) -> float:
     return transfer.bytes_per_s if recent is None else recent
 
 
-def _transfer_json(transfer: Transfer, now: datetime) -> dict[str, Any]:
+def _transfer_json(transfer: Transfer, now: datetime) -> TransferJson:
     until = transfer.ended_at or now
     if transfer.ended_at is None and not _is_moving(transfer, now):
         until = transfer.progress_at or transfer.started_at  # or this is another clock's time
@@ -121,7 +205,7 @@ def _transfer_json(transfer: Transfer, now: datetime) -> dict[str, Any]:
         "size_bytes": transfer.size_bytes,
         "sent_bytes": transfer.sent_bytes,
         "bytes_per_s": round(transfer.bytes_per_s),
-        "outcome": transfer.outcome,
+        "outcome": TransferEnd(transfer.outcome) if transfer.outcome else "",
         "stalled_s": round(transfer.stalled_s, 3),
         "retransmits": transfer.retransmits,
         "link": transfer.link,

@@ -17,6 +17,7 @@ from bootserver.amt.control.facts import (
 from bootserver.amt.control.probe import probe
 from bootserver.amt.errors import AmtAnswerError, AmtUnreachableError
 from bootserver.amt.types import PowerState
+from bootserver.json_values import to_json
 from tests.fakes.scripted_amt import LOST, ScriptedAmt, fault, scripted
 
 POWER = "Get CIM_AssociatedPowerManagementService"
@@ -298,7 +299,7 @@ async def test_amt_that_stops_answering_is_an_error() -> None:
 
 async def test_facts_are_told_as_json() -> None:
     async with scripted(modern()) as client:
-        shape = json.loads(json.dumps((await probe(client)).as_json()))
+        shape = json.loads(json.dumps(to_json(await probe(client))))
 
     assert shape["control_mode"] == "admin"
     assert shape["power"] == "on"

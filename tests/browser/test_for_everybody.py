@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import aiohttp
 import pytest
@@ -11,7 +12,7 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page
 
 from bootserver import units
-from bootserver.sessions.shape import progress
+from bootserver.sessions.shape import BootJson, progress
 from tests.browser.conftest import PHONE, Open, Shoot
 from tests.browser.visits import HOSTILE, visit, whole_boot
 from tests.fixtures.packaged import MEMTEST, packaged
@@ -227,7 +228,9 @@ async def test_scripts_and_templates_see_the_same_progress(
         """async (boots) => boots.map((await import("/static/format.js")).progress)""", boots
     )
 
-    assert [tuple(one) for one in from_script] == [progress(boot) for boot in boots]
+    assert [tuple(one) for one in from_script] == [
+        progress(cast("BootJson", boot)) for boot in boots
+    ]
     assert len(set(map(tuple, from_script))) == 3
 
 

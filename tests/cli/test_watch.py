@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import io
 import re
+from typing import cast
 
 import pytest
 
 from bootserver.cli.terminal import PrintableConsole
-from bootserver.cli.watch import Boot, BootBars
+from bootserver.cli.watch import BootBars
+from bootserver.sessions.shape import BootJson
 
 TROUBLE = "image.iso stands at 6.7 MB: the machine's receive window is closed: it is busy, or hung"
 
 
-def boot(name: str, phase: str, sent_bytes: int, stalled: str = "") -> Boot:
-    return {
+def boot(name: str, phase: str, sent_bytes: int, stalled: str = "") -> BootJson:
+    values = {
         "id": name,
         "machine": {"name": name},
         "address": "",
@@ -28,9 +30,10 @@ def boot(name: str, phase: str, sent_bytes: int, stalled: str = "") -> Boot:
         "stalled": stalled,
         "transfers": [],
     }
+    return cast("BootJson", values)
 
 
-def shown(columns: int, *boots: Boot) -> list[str]:
+def shown(columns: int, *boots: BootJson) -> list[str]:
     """The lines that are left on a terminal of that width."""
     written = io.StringIO()
     console = PrintableConsole(file=written, width=columns, force_terminal=True, color_system="256")

@@ -22,9 +22,22 @@ from bootserver.bench.fake_amt import (
     fake_amt,
 )
 from bootserver.config import PROJECT, Config
+from bootserver.http.api import (
+    amt,
+    amt_console,
+    boots,
+    events,
+    images,
+    jobs,
+    machines,
+    openapi,
+    profiles,
+    status,
+    stubs,
+)
 from bootserver.http.api.app import add_api
-from bootserver.http.api.openapi import SELF, document
-from bootserver.http.api.operations import OPERATIONS
+from bootserver.http.api.openapi import OPERATIONS, document
+from bootserver.http.api.operations import Operations
 from bootserver.http.api.problems import PROBLEM_TYPE
 from tests.fixtures.admin import Admin, running_admin
 from tests.fixtures.amt import PASSWORD, boot_until, with_amt
@@ -74,7 +87,7 @@ async def test_the_routes_are_those_of_the_document(admin: Admin):
     }
 
     assert routed == described
-    assert len(described) == len(OPERATIONS) + 1
+    assert len(described) == len(OPERATIONS)
 
 
 def test_operation_ids_are_unique():
@@ -88,24 +101,48 @@ def test_the_guide_has_every_route_and_no_other():
 
     table = re.findall(r"^\| `([A-Z]+) (\S+)` \|", guide, re.MULTILINE)
 
-    assert table == [(op.method, op.path) for op in (*OPERATIONS, SELF)]
+    assert table == [(op.method, op.path) for op in OPERATIONS]
 
 
-async def test_every_operation_answers_what_its_description_says(
-    admin: Admin, device: FakeAmtDevice
-):
-    """Calls them all, in an order that makes sense, and judges each answer by its schema."""
-    called: set[tuple[str, str]] = set()
+class Caller:
+    """Calls the API, judges each answer by its description, and notes what was called."""
 
-    async def call(method: str, path: str, expect: int, at: str = "", **options: Any) -> Any:
-        status, headers, body = await admin.raw(at or path, method, **options)
+    def __init__(self, admin: Admin) -> None:
+        self.admin = admin
+        self.called: set[tuple[str, str]] = set()
+
+    async def __call__(
+        self, method: str, path: str, expect: int, at: str = "", **options: Any
+    ) -> tuple[Any, Any]:
+        """Headers and body of the answer; `at` is the path itself where `path` has names in it."""
+        status, headers, body = await self.admin.raw(at or path, method, **options)
         assert status == expect, (method, path, body)
-        called.add((method, path))
+        self.called.add((method, path))
         judge(method, path, status, headers["Content-Type"] if body else "", headers, body)
         return headers, json.loads(body) if "json" in headers.get("Content-Type", "") else body
 
-    session = await admin.boot()
+    def has_called(self, operations: Operations) -> bool:
+        """True if each of these was."""
+        return self.called >= {(op.method, op.path) for op in operations}
+
+
+@pytest.fixture
+def call(admin: Admin) -> Caller:
+    return Caller(admin)
+
+
+async def test_the_server_answers_as_described(call: Caller):
     await call("GET", "/status", 200)
+    await call("GET", "/openapi.json", 200)
+    async with call.admin.events():
+        call.called.add(("GET", "/events"))
+
+    assert all(map(call.has_called, (status.operations, events.operations, openapi.operations)))
+
+
+async def test_boots_are_answered_as_described(call: Caller):
+    session = await call.admin.boot()
+
     await call("GET", "/boots", 200)
     await call("GET", "/boots", 400, "/boots?limit=0")
     await call("GET", "/boots/{id}", 200, f"/boots/{session.id}")
@@ -113,99 +150,104 @@ async def test_every_operation_answers_what_its_description_says(
     for form in ("csv", "json", "openmetrics"):
         await call("GET", "/boots/export", 200, f"/boots/export?format={form}")
     await call("GET", "/boots/export", 400, "/boots/export?format=xml")
+
+    assert call.has_called(boots.operations)
+
+
+async def test_images_and_jobs_are_answered_as_described(call: Caller):
+    iso = call.admin.services.config.images.path / "rescue.iso"
     await call("GET", "/images", 200)
     await call("GET", "/images/{id}", 200, "/images/rescue")
     await call("GET", "/images/{id}", 404, "/images/none")
     await call("GET", "/images/{id}/explain", 200, "/images/rescue/explain")
-    headers, _ = await call("GET", "/images/{id}/settings", 200, "/images/rescue/settings")
+    upload = {"Content-Type": "application/octet-stream"}
     await call(
-        "PUT",
-        "/images/{id}/settings",
-        200,
-        "/images/rescue/settings",
-        json={"title": "Rescue"},
-        headers={"If-Match": headers["ETag"]},
+        "POST", "/images", 201, "/images?name=second.iso", data=iso.read_bytes(), headers=upload
     )
-    await call("PUT", "/images/{id}/settings", 428, "/images/rescue/settings", json={})
-    iso = admin.services.config.images.path / "rescue.iso"
-    headers, job = await call(
-        "POST",
-        "/images",
-        201,
-        "/images?name=second.iso",
-        data=iso.read_bytes(),
-        headers={"Content-Type": "application/octet-stream"},
-    )
-    headers, job = await call("POST", "/images", 202, json={"url": "http://127.0.0.1:1/x.iso"})
+    _, job = await call("POST", "/images", 202, json={"url": "http://127.0.0.1:1/x.iso"})
     await call("GET", "/jobs", 200)
     await call("GET", "/jobs/{id}", 200, f"/jobs/{job['id']}")
+    await call("GET", "/jobs/{id}", 404, "/jobs/none")
     await call("DELETE", "/jobs/{id}", 200, f"/jobs/{job['id']}")
-    headers, stub = await call("POST", "/stubs", 201, json={"image": "rescue"})
+    await call("DELETE", "/images/{id}", 204, "/images/second")
+    path, at = "/images/{id}/settings", "/images/rescue/settings"
+    headers, _ = await call("GET", path, 200, at)
+    match = {"If-Match": headers["ETag"]}
+    await call("PUT", path, 200, at, json={"title": "Rescue"}, headers=match)
+    await call("PUT", path, 412, at, json={"title": "Mine"}, headers=match)
+    await call("PUT", path, 428, at, json={})
+
+    assert call.has_called(images.operations)
+    assert call.has_called(jobs.operations)
+
+
+async def test_stubs_are_answered_as_described(call: Caller):
+    _, stub = await call("POST", "/stubs", 201, json={"image": "rescue"})
     await call("POST", "/stubs", 422, json={"image": "none"})
     await call("GET", "/stubs/{token}.{format}", 200, f"/stubs/{stub['token']}.iso")
+    await call("GET", "/stubs/{token}.{format}", 404, f"/stubs/{stub['token']}.vhd")
+
+    assert call.has_called(stubs.operations)
+
+
+async def test_machines_and_profiles_are_answered_as_described(call: Caller):
+    await call.admin.boot()
     await call("GET", "/machines", 200)
     await call("GET", "/machines", 400, "/machines?limit=0")
-    _, profile = await call("POST", "/profiles", 201, json={"mac": MAC, "image": "rescue"})
+    order = {"mac": MAC, "image": "rescue"}
+    _, profile = await call("POST", "/profiles", 201, json=order)
+    await call("POST", "/profiles", 409, json=order)
     await call("GET", "/profiles", 200)
-    headers, _ = await call("GET", "/profiles/{id}", 200, f"/profiles/{profile['id']}")
-    _, profile = await call(
-        "PUT",
-        "/profiles/{id}",
-        200,
-        f"/profiles/{profile['id']}",
-        json={"arguments": "quiet"},
-        headers={"If-Match": headers["ETag"]},
-    )
-    await call(
-        "DELETE",
-        "/profiles/{id}",
-        204,
-        f"/profiles/{profile['id']}",
-        headers={"If-Match": profile["etag"]},
-    )
-    host, login = f"/amt/hosts/{device.host}", {"password": PASSWORD}
-    await call("GET", "/amt/hosts", 200)
-    await call("POST", "/amt/hosts/{host}/probe", 200, f"{host}/probe", json=login)
-    await call("POST", "/amt/hosts/{host}/probe", 422, f"{host}/probe", json={})
-    await call("POST", "/amt/hosts/{host}/probe", 404, "/amt/hosts/a%20b/probe", json={})
-    await call("GET", "/amt/hosts", 200)
-    await call(
-        "POST", "/amt/hosts/{host}/power", 200, f"{host}/power", json=login | {"action": "reset"}
-    )
-    await call(
-        "POST", "/amt/hosts/{host}/power", 502, f"{host}/power", json=login | {"action": "on"}
-    )
-    screen = login | {"rfb_password": "P@ssw0rd"}
-    own = login | {"to": "disk"}  # a user there has to consent first
-    await call("POST", "/amt/hosts/{host}/boot", 502, f"{host}/boot", json=own)
-    await call("POST", "/amt/hosts/{host}/kvm", 200, f"{host}/kvm", json=screen)
-    await call("GET", "/amt/hosts/{host}/console", 426, f"{host}/console")
-    async with admin.http.ws_connect(f"{admin.url}/api/v1{host}/console") as console:
-        await console.send_json(login)
-        assert (await console.receive_json())["status"]["state"] == "opening"
-        called.add(("GET", "/amt/hosts/{host}/console"))
-    order = login | {"image": "rescue"}
-    _, amt_boot = await call(
-        "POST", "/machines/{id}/boot", 202, f"/machines/{device.host}/boot", json=order
-    )
-    await call("POST", "/machines/{id}/boot", 409, f"/machines/{device.host}/boot", json=order)
-    amt_boot_path = f"/amt/boots/{amt_boot['id']}"
-    code = {"code": "999999"}
-    await boot_until(admin, amt_boot["id"], lambda boot: boot["doing"] == "consent")
-    await call("POST", "/amt/boots/{id}/consent", 202, f"{amt_boot_path}/consent", json=code)
-    await call("GET", "/amt/boots", 200)
-    await call("GET", "/amt/boots/{id}", 200, amt_boot_path)
-    await call("DELETE", "/amt/boots/{id}", 200, amt_boot_path)
-    await call("POST", "/amt/boots/{id}/consent", 409, f"{amt_boot_path}/consent", json=code)
-    await call("GET", "/amt/boots/{id}", 404, "/amt/boots/none")
-    await call("DELETE", "/amt/hosts/{host}", 204, host)
-    await admin.look_again()
-    await call("DELETE", "/images/{id}", 204, "/images/second")
-    await call("GET", "/openapi.json", 200)
-    async with admin.events():
-        called.add(("GET", "/events"))
+    path, at = "/profiles/{id}", f"/profiles/{profile['id']}"
+    headers, _ = await call("GET", path, 200, at)
+    match = {"If-Match": headers["ETag"]}
+    _, profile = await call("PUT", path, 200, at, json={"arguments": "quiet"}, headers=match)
+    await call("DELETE", path, 412, at, headers=match)
+    await call("DELETE", path, 204, at, headers={"If-Match": profile["etag"]})
 
-    assert called == {(op.method, op.path) for op in (*OPERATIONS, SELF)}
+    assert call.has_called(machines.operations)
+    assert call.has_called(profiles.operations)
+
+
+async def test_amt_is_answered_as_described(call: Caller, device: FakeAmtDevice):
+    path, at, login = "/amt/hosts/{host}", f"/amt/hosts/{device.host}", {"password": PASSWORD}
+    await call("GET", "/amt/hosts", 200)
+    await call("POST", f"{path}/probe", 200, f"{at}/probe", json=login)
+    await call("POST", f"{path}/probe", 422, f"{at}/probe", json={})
+    await call("POST", f"{path}/probe", 404, "/amt/hosts/a%20b/probe", json={})
+    await call("GET", "/amt/hosts", 200)
+    await call("POST", f"{path}/power", 200, f"{at}/power", json=login | {"action": "reset"})
+    await call("POST", f"{path}/power", 502, f"{at}/power", json=login | {"action": "on"})
+    # A user at the machine has to consent first.
+    await call("POST", f"{path}/boot", 502, f"{at}/boot", json=login | {"to": "disk"})
+    await call("POST", f"{path}/kvm", 200, f"{at}/kvm", json=login | {"rfb_password": "P@ssw0rd"})
+
+    order, boot_path = login | {"image": "rescue"}, "/amt/boots/{id}"
+    machine = "/machines/{id}/boot", f"/machines/{device.host}/boot"
+    _, boot = await call("POST", machine[0], 202, machine[1], json=order)
+    await call("POST", machine[0], 409, machine[1], json=order)
+    boot_at, code = f"/amt/boots/{boot['id']}", {"code": "999999"}
+    await boot_until(call.admin, boot["id"], lambda boot: boot["doing"] == "consent")
+    await call("POST", f"{boot_path}/consent", 202, f"{boot_at}/consent", json=code)
+    await call("GET", "/amt/boots", 200)
+    await call("GET", boot_path, 200, boot_at)
+    await call("DELETE", boot_path, 200, boot_at)
+    await call("POST", f"{boot_path}/consent", 409, f"{boot_at}/consent", json=code)
+    await call("GET", boot_path, 404, "/amt/boots/none")
+    await call("DELETE", path, 204, at)
+
+    assert call.has_called(amt.operations)
+
+
+async def test_a_console_is_answered_as_described(call: Caller, device: FakeAmtDevice):
+    path, at = "/amt/hosts/{host}/console", f"/amt/hosts/{device.host}/console"
+    await call("GET", path, 426, at)
+
+    async with call.admin.http.ws_connect(f"{call.admin.url}/api/v1{at}") as console:
+        await console.send_json({"password": PASSWORD})
+        assert (await console.receive_json())["status"]["state"] == "opening"
+
+    assert call.has_called(amt_console.operations)
 
 
 def judge(method: str, path: str, status: int, content_type: str, headers: Any, body: bytes):

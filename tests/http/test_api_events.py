@@ -15,7 +15,7 @@ import pytest
 
 from bootserver.config import PROJECT, Config
 from bootserver.http.api import events as events_module
-from bootserver.http.api.images import images_json
+from bootserver.http.api.images import ImageList, image_list
 from bootserver.http.api.services import AdminServices
 from bootserver.model import BootPhase
 from tests.fixtures.admin import EVENT_S, NO_TIMEOUT, PC, Admin, event_of, running_admin
@@ -83,12 +83,12 @@ async def test_a_library_that_does_not_change_is_not_described_again(
         looks += 1
         await asyncio.sleep(0)
 
-    def counted(parts: AdminServices) -> dict[str, object]:
+    def counted(parts: AdminServices) -> ImageList:
         nonlocal described
         described += 1
-        return images_json(parts)
+        return image_list(parts)
 
-    monkeypatch.setattr(events_module, "images_json", counted)
+    monkeypatch.setattr(events_module, "image_list", counted)
     monkeypatch.setattr(events_module, "asyncio", SimpleNamespace(sleep=counted_sleep))
     with admin.services.bus.subscribe() as watcher:
         telling = asyncio.create_task(events_module.tell_of_images(admin.services))

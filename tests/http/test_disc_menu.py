@@ -112,10 +112,10 @@ async def test_explain_shows_the_entries_and_that_the_machine_asks(plane: Plane)
 
     assert told.bios.method == "choose"
     assert not told.bios.verified
-    [menu] = told.as_json()["menus"]
-    assert menu["firmware"] == ["bios", "uefi"]
-    assert [entry["kind"] for entry in menu["entries"]] == ["local-disk", "linux", "linux"]
-    assert menu["default"] == 1
+    [menu] = told.menus
+    assert menu.firmware == ("bios", "uefi")
+    assert [entry.kind for entry in menu.entries] == ["local-disk", "linux", "linux"]
+    assert menu.default == 1
     lines = "\n".join(told.lines())
     assert "-> #1 Boot from the hard disk: local-disk" in lines
     assert "#3 Live; ${net0/mac} system: /vmlinuz quiet live.options=1" in lines

@@ -11,6 +11,7 @@ import pytest
 
 from bootserver.images.decide import Site
 from bootserver.images.explain import explain
+from bootserver.json_values import to_json
 from bootserver.model import (
     ElToritoEntry,
     FileVersion,
@@ -252,7 +253,7 @@ def test_a_side_car_is_named_as_the_reason():
 
 
 def test_all_of_it_goes_into_json():
-    told = json.loads(json.dumps(explain(image(LIVE), SITE, Machine()).as_json()))
+    told = json.loads(json.dumps(to_json(explain(image(LIVE), SITE, Machine()))))
 
     assert told["recipe"] == "debian-live"
     assert told["reasons"][0] == "it has /live/filesystem.squashfs"

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -16,7 +15,7 @@ from bootserver.clock import Clock
 from bootserver.database import open_database
 from bootserver.model import BootPhase, BootSession, Machine
 from bootserver.sessions.ledger import Ledger
-from bootserver.sessions.shape import boot_json
+from bootserver.sessions.shape import BootJson, boot_json
 from bootserver.sessions.store import SessionStore
 
 HERE = Machine(mac="52:54:00:00:00:01")
@@ -57,7 +56,7 @@ def new_ledger(store: SessionStore) -> Ledger:
     return Ledger(store, expire_after=12 * HOUR)
 
 
-async def recorded(store: SessionStore, session: BootSession) -> dict[str, Any]:
+async def recorded(store: SessionStore, session: BootSession) -> BootJson:
     boot = await store.by_id(session.id)
     assert boot is not None
     return boot_json(boot, (await store.events([boot.id]))[boot.id])

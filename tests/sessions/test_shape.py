@@ -147,7 +147,7 @@ def test_what_a_machine_reads_over_redirection_is_no_part_of_the_speed():
     with_stub = boot_json(SESSION, EVENTS, [MOVING, stub], now=NOW)
 
     assert with_stub["bytes_per_s"] == 10_000_000
-    assert progress({**with_stub, "phase": "handed_off", "transfers": []}) == (
+    assert progress({**with_stub, "phase": BootPhase.HANDED_OFF, "transfers": []}) == (
         SESSION.sent_bytes,
         SESSION.image_bytes,
     )

@@ -14,6 +14,7 @@ from bootserver.amt.boot.remote_boot import BootOrder, BootServices, RemoteBoot
 from bootserver.amt.boot.turns import Turns
 from bootserver.amt.errors import AmtError
 from bootserver.errors import BootServerError
+from bootserver.json_values import to_json
 from bootserver.sessions.bus import Bus
 
 ACTIVE_MAX = 512
@@ -166,4 +167,4 @@ class AmtBoots:
 
     def _publish(self, progress: BootProgress) -> None:
         self._boots[progress.id] = progress
-        self._bus.publish({"type": "amt_boot", "amt_boot": progress.as_json()})
+        self._bus.publish({"type": "amt_boot", "amt_boot": to_json(progress)})

@@ -8,6 +8,9 @@ much of itself, faster when a stub fetches it. The shares below were counted in 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import PlainSerializer, computed_field
 
 from bootserver.amt.errors import AmtError
 from bootserver.amt.hosts import LineSpeeds
@@ -33,8 +36,9 @@ class Forecast:
 
     slow_bytes: int
     fast_bytes: int
-    seconds: float
+    seconds: Annotated[float, PlainSerializer(lambda s: round(s, 1), return_type=float)]
 
+    @computed_field
     @property
     def sentence(self) -> str:
         """The same for a person."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Annotated
+
+from pydantic import Field, InstanceOf, computed_field
 
 from bootserver.amt.boot.forecast import BootForecasts, Forecast
 from bootserver.amt.errors import AmtError, failure_of
 from bootserver.amt.types import BootMethod
 from bootserver.errors import BootServerError
+from bootserver.json_values import Timestamp
 
 
 class BootStep(StrEnum):
@@ -40,47 +42,50 @@ class BootProgress:
     host: str
     image: str
     asked: BootMethod
-    created_at: datetime
-    step: BootStep = BootStep.WAITING
+    created_at: Timestamp
+    step: Annotated[BootStep, Field(serialization_alias="doing")] = BootStep.WAITING
     sentence: str = ""  # what is going on, or how it ended
     taken: BootMethod | None = None
-    forecasts: BootForecasts | None = None
+    forecasts: Annotated[BootForecasts | None, Field(exclude=True)] = None
     boot: str = ""
     reads: int = 0
     redirected_bytes: int = 0
-    problem: BootServerError | None = field(default=None, repr=False)
-    ended_at: datetime | None = None
+    problem: Annotated[InstanceOf[BootServerError] | None, Field(exclude=True)] = field(
+        default=None, repr=False
+    )
+    ended_at: Timestamp | None = None
 
     @property
     def is_active(self) -> bool:
         """True until its end."""
         return self.step not in ENDS
 
-    def as_json(self) -> dict[str, Any]:
-        """For the API, its event stream and the command line."""
-        two_stage = self.forecasts.two_stage if self.forecasts else None
-        direct = self.forecasts.direct if self.forecasts else None
+    @computed_field
+    @property
+    def expected(self) -> dict[BootMethod, Forecast | None]:
+        """What is expected of both ways, None before that is known."""
         return {
-            "id": self.id,
-            "host": self.host,
-            "image": self.image,
-            "asked": self.asked.value,
-            "taken": self.taken.value if self.taken else None,
-            "doing": self.step.value,
-            "sentence": self.sentence,
-            "expected": {
-                BootMethod.TWO_STAGE.value: _forecast_json(two_stage),
-                BootMethod.DIRECT.value: _forecast_json(direct),
-            },
-            "boot": self.boot,
-            "reads": self.reads,
-            "redirected_bytes": self.redirected_bytes,
-            "failure": failure_of(self.problem) if self.problem else "",
-            "error": self.problem.message if self.problem else "",
-            "hint": self.problem.hint if self.problem else "",
-            "created_at": self.created_at.isoformat(),
-            "ended_at": self.ended_at.isoformat() if self.ended_at else None,
+            BootMethod.TWO_STAGE: self.forecasts.two_stage if self.forecasts else None,
+            BootMethod.DIRECT: self.forecasts.direct if self.forecasts else None,
         }
+
+    @computed_field
+    @property
+    def failure(self) -> str:
+        """Why it failed in one word for programs, or ""."""
+        return failure_of(self.problem) if self.problem else ""
+
+    @computed_field
+    @property
+    def error(self) -> str:
+        """Why it failed, or ""."""
+        return self.problem.message if self.problem else ""
+
+    @computed_field
+    @property
+    def hint(self) -> str:
+        """What to do about that, or ""."""
+        return self.problem.hint if self.problem else ""
 
 
 class NoReadsError(AmtError):
@@ -93,14 +98,3 @@ class NoCallError(AmtError):
 
 class BootFailedError(AmtError):
     """The stub has called, and the boot failed after that."""
-
-
-def _forecast_json(forecast: Forecast | None) -> dict[str, Any] | None:
-    if forecast is None:
-        return None
-    return {
-        "seconds": round(forecast.seconds, 1),
-        "slow_bytes": forecast.slow_bytes,
-        "fast_bytes": forecast.fast_bytes,
-        "sentence": forecast.sentence,
-    }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+
+from pydantic import computed_field
 
 from bootserver.amt.types import PowerState
 
@@ -84,6 +85,7 @@ class Recovery:
     obstacles: tuple[str, ...]
     switched_on: bool
 
+    @computed_field
     @property
     def ready(self) -> bool:
         """Whether nothing stands in the way."""
@@ -128,6 +130,7 @@ class AmtFacts:
         major = (self.amt_version or "").partition(".")[0]
         return int(major) if major.isascii() and major.isdecimal() else None
 
+    @computed_field
     @property
     def consent_needed(self) -> bool:
         """Whether a user had to consent to a redirected boot, and had not, when this was read."""
@@ -137,13 +140,3 @@ class AmtFacts:
     def consent_demanded(self) -> bool:
         """Whether a redirected boot takes a user's consent, given or not."""
         return self.control_mode is ControlMode.CLIENT or self.consent_policy is ConsentPolicy.ALL
-
-    def as_json(self) -> dict[str, Any]:
-        """These facts by their names, the nested ones as objects, enums as their values.
-
-        Besides, `recovery` has `ready`, and there is `consent_needed`. Unknown is null.
-        """
-        shape = asdict(self)
-        shape["recovery"] = {"ready": self.recovery.ready, **shape["recovery"]}
-        shape["consent_needed"] = self.consent_needed
-        return shape

@@ -15,6 +15,7 @@ from bootserver.cli.amt.many import Json, Named, ask_each, show, with_hosts
 from bootserver.cli.shared import as_json, echo, print_json, with_config
 from bootserver.config import Config
 from bootserver.errors import BootServerError
+from bootserver.json_values import to_json
 from bootserver.quoting import printable
 from bootserver.units import speed
 
@@ -33,7 +34,7 @@ _host = click.argument("machine", metavar="HOST")
 async def list_hosts(config: Config, as_json: bool) -> None:
     """List the machines whose AMT is known: from config.toml, and from being met."""
     async with open_hosts(config) as hosts:
-        found = [host.as_json() for host in await hosts.list()]
+        found = [to_json(host) for host in await hosts.list()]
     if as_json:
         print_json(found)
         return
@@ -59,7 +60,7 @@ async def probe(config: Config, named: Named, login: AmtLogin, as_json: bool) ->
         facts = await hosts.probe(client)
         rows = "".join(f"\n  {name:<16} {printable(str(value))}" for name, value in _rows(facts))
         over = f", over {'TLS' if access.tls else 'plain HTTP'}"
-        return {"facts": facts.as_json()} if as_json else {"text": f"{access.host}{over}{rows}"}
+        return {"facts": to_json(facts)} if as_json else {"text": f"{access.host}{over}{rows}"}
 
     answers = await ask_each(config, named, login, ask)
     if as_json and not named.is_list:

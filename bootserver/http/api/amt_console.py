@@ -14,12 +14,16 @@ import structlog
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 from pydantic import BaseModel, Field
 
+from bootserver.amt.hosts import UnknownMachineError
 from bootserver.amt.serial.consoles import Consoles, LineState, LineStatus, Viewer
 from bootserver.amt.serial.keys import Keyboard, UnknownKeyError, key_bytes, text_bytes
 from bootserver.amt.types import AmtLogin
-from bootserver.http.api.problems import ProblemError
-from bootserver.http.api.requests import AmtCredentials, JsonBody
+from bootserver.errors import DatabaseError, ServerFullError
+from bootserver.http.api.amt import AmtCredentials
+from bootserver.http.api.operations import Operations
+from bootserver.http.api.requests import JsonBody
 from bootserver.http.api.services import services_of
+from bootserver.http.errors import ForeignPageError, NoWebSocketError
 
 MESSAGE_BYTES_MAX = 64 << 10
 KEYS_MAX = 1000  # of one message
@@ -44,14 +48,26 @@ class ConsoleMessage(JsonBody):
     code: str = Field(default="", pattern=r"^([0-9]{6})?$")
 
 
+operations = Operations()
+
+
+@operations.add(
+    "GET",
+    "/amt/hosts/{host}/console",
+    ForeignPageError,
+    UnknownMachineError,
+    NoWebSocketError,
+    ServerFullError,
+    DatabaseError,
+    statuses=(101,),
+)
 async def watch_console(request: web.Request) -> web.StreamResponse:
-    """GET /amt/hosts/{host}/console"""
+    """The machine's serial line and its keys, over a WebSocket."""
     host = await services_of(request).amt_hosts.resolve(request.match_info["host"])
     consoles = request.config_dict[CONSOLES]
     socket = web.WebSocketResponse(heartbeat=HEARTBEAT_S, max_msg_size=MESSAGE_BYTES_MAX)
     if not socket.can_prepare(request):
-        raise ProblemError(
-            426,  # RFC 9110 §15.5.22
+        raise NoWebSocketError(
             "a machine's serial line comes over a WebSocket",
             hint="connect with one, or use bootserver amt console",
             headers={"Upgrade": "websocket"},
@@ -64,7 +80,7 @@ async def watch_console(request: web.Request) -> web.StreamResponse:
                 async with consoles.view(host, login) as viewer:
                     await _both_ways(socket, viewer)
             await socket.close()
-        except _MistakeError as err:
+        except _ConsoleMistakeError as err:
             log.info("console.mistake", client=request.remote, mistake=str(err))
             await _send(socket, {"status": LineStatus(LineState.ENDED, str(err)).as_json()})
             await socket.close(code=WSCloseCode.POLICY_VIOLATION)
@@ -74,7 +90,7 @@ async def watch_console(request: web.Request) -> web.StreamResponse:
     return socket
 
 
-class _MistakeError(Exception):
+class _ConsoleMistakeError(Exception):
     """A message makes no sense: the sentence goes to whoever sent it."""
 
 
@@ -110,17 +126,17 @@ async def _tell(socket: web.WebSocketResponse, viewer: Viewer) -> None:
 
 async def _hear(socket: web.WebSocketResponse, viewer: Viewer) -> None:
     async for message in socket:
-        given = _read(ConsoleMessage, message)
-        if given.code:
-            viewer.give_code(given.code)
+        typed = _read(ConsoleMessage, message)
+        if typed.code:
+            viewer.give_code(typed.code)
         try:
             keys = [
-                key_bytes(key, given.keyboard, application_keys=viewer.wants_application_keys)
-                for key in given.keys
+                key_bytes(key, typed.keyboard, application_keys=viewer.wants_application_keys)
+                for key in typed.keys
             ]
         except UnknownKeyError as err:
-            raise _MistakeError(str(err)) from err
-        await viewer.send(b"".join(keys) + text_bytes(given.text))
+            raise _ConsoleMistakeError(str(err)) from err
+        await viewer.send(b"".join(keys) + text_bytes(typed.text))
 
 
 async def _send(socket: web.WebSocketResponse, value: Any) -> None:
@@ -134,4 +150,4 @@ def _read(model: type[_Model], message: WSMessage) -> _Model:
             raise ValueError
         return model.model_validate_json(message.data)
     except ValueError as err:  # pydantic's is one
-        raise _MistakeError("that message is none that a console understands") from err
+        raise _ConsoleMistakeError("that message is none that a console understands") from err

@@ -12,8 +12,7 @@ from bootserver.amt.serial.consoles import Consoles
 from bootserver.http.api.amt_console import CONSOLES
 from bootserver.http.api.events import EVENTS, EventStream, tell_of_images
 from bootserver.http.api.jobs import JOBS, ImageJobs
-from bootserver.http.api.openapi import SELF
-from bootserver.http.api.operations import OPERATIONS
+from bootserver.http.api.openapi import OPERATIONS
 from bootserver.http.api.services import SERVICES, AdminServices
 from bootserver.http.api.status import LOADER_CHECK, LoaderCheck
 from bootserver.http.incoming import route
@@ -31,8 +30,8 @@ def add_api(app: web.Application, services: AdminServices) -> None:
     app[METRICS] = ServerMetrics(services)
     app[LOADER_CHECK] = LoaderCheck()
     api = web.Application()
-    for operation in (*OPERATIONS, SELF):
-        api.router.add_route(operation.method, route(operation.path), operation.handler)
+    for operation in OPERATIONS:
+        api.router.add_route(operation.method, route(operation.path), operation.respond)
     app.add_subapp(API_ROOT, api)
     app.cleanup_ctx.append(_background)
     app.on_shutdown.append(_end_streams)

@@ -2,55 +2,80 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from urllib.parse import urlencode
+from typing import Literal
 
 from aiohttp import web
+from pydantic import Field
 
-from bootserver.http.api.problems import ProblemError
-from bootserver.http.api.requests import BootQuery, ExportQuery, next_link, read_query, utc_text
+from bootserver.errors import DatabaseError
+from bootserver.http.api.operations import ApiAnswer, Operations
+from bootserver.http.api.requests import PageQuery, UrlQuery, When, next_link, next_page
 from bootserver.http.api.services import services_of
+from bootserver.http.errors import NotFoundError
+from bootserver.model import BootPhase
 from bootserver.selector import Selector
 from bootserver.sessions.export import FORMATS, Wanted, boots_json
+from bootserver.sessions.shape import BootJson
+
+operations = Operations()
 
 
-async def list_boots(request: web.Request) -> web.Response:
-    """GET /boots"""
-    wanted, store = read_query(request, BootQuery), await services_of(request).ledger.written()
+class BootQuery(PageQuery):
+    """Which boots."""
+
+    q: str = Field(default="", max_length=200, description="In the image, machine or address")
+    image: str = Field(default="", max_length=300)
+    machine: str = Field(default="", max_length=100, description="A MAC, UUID, serial or asset")
+    phase: list[BootPhase] = Field(default=[], description="In any of these phases")
+
+
+class ExportQuery(UrlQuery):
+    """Which boots, and in which form."""
+
+    format: Literal["csv", "json", "openmetrics"] = "csv"
+    since: When | None = Field(default=None, description="Boots that were created then or later")
+    image: str = Field(default="", max_length=300)
+
+
+@dataclass(frozen=True, slots=True)
+class BootPage:
+    """Boots, newest first."""
+
+    boots: list[BootJson]
+    next: str | None  # the URL of the next page
+
+
+@operations.add("GET", "/boots", DatabaseError, headers=("Link",))
+async def list_boots(request: web.Request, query: BootQuery) -> ApiAnswer[BootPage]:
+    """A page of boots, newest first."""
+    store = await services_of(request).ledger.written()
     sessions = await store.recent(
-        wanted.limit + 1,  # one more tells whether there is a next page
-        before=wanted.before,
-        search=wanted.q,
-        image=wanted.image,
-        machine=_machine_name(wanted.machine),
-        phases=wanted.phase,
+        query.limit + 1,  # one more tells whether there is a next page
+        before=query.before,
+        search=query.q,
+        image=query.image,
+        machine=_machine_name(query.machine),
+        phases=query.phase,
     )
-    page = sessions[: wanted.limit]
-    following = _url(wanted, page[-1].created_at) if len(sessions) > len(page) else None
-    return web.json_response(
-        {"boots": await boots_json(store, page), "next": following},
-        headers=next_link(following),
-    )
+    page, following = sessions[: query.limit], None
+    if len(sessions) > len(page):
+        following = next_page(request, query, page[-1].created_at)
+    return ApiAnswer(BootPage(await boots_json(store, page), following), next_link(following))
 
 
-async def get_boot(request: web.Request) -> web.Response:
-    """GET /boots/{id}"""
-    store, boot_id = await services_of(request).ledger.written(), request.match_info["id"]
-    session = await store.by_id(boot_id)
-    if session is None:
-        raise ProblemError(
-            404,
-            f"no boot has the id {boot_id[:40]!r}, or more than one begins so",
-            hint="see /api/v1/boots",
-        )
-    [boot] = await boots_json(store, [session])
-    return web.json_response(boot)
-
-
-async def export_boots(request: web.Request) -> web.StreamResponse:
-    """GET /boots/export: sent while it is read, so that a million boots are never in memory."""
-    wanted, store = read_query(request, ExportQuery), await services_of(request).ledger.written()
-    form = FORMATS[wanted.format]
+@operations.add(
+    "GET",
+    "/boots/export",
+    DatabaseError,
+    media_types=("text/csv", "application/json", "application/openmetrics-text"),
+    headers=("Content-Disposition",),
+)
+async def export_boots(request: web.Request, query: ExportQuery) -> web.StreamResponse:
+    """All boots as CSV, JSON or OpenMetrics."""
+    store = await services_of(request).ledger.written()
+    form = FORMATS[query.format]
     today = datetime.now(UTC).date()
     response = web.StreamResponse(
         headers={
@@ -60,10 +85,25 @@ async def export_boots(request: web.Request) -> web.StreamResponse:
         }
     )
     await response.prepare(request)
-    async for text in form.write(store, Wanted(wanted.since, wanted.image)):
+    # Sent while it is read, so that a million boots are never in memory.
+    async for text in form.write(store, Wanted(query.since, query.image)):
         await response.write(text.encode())
     await response.write_eof()
     return response
+
+
+@operations.add("GET", "/boots/{id}", DatabaseError, NotFoundError)
+async def get_boot(request: web.Request) -> BootJson:
+    """One boot; the beginning of its id will do."""
+    store, boot_id = await services_of(request).ledger.written(), request.match_info["id"]
+    session = await store.by_id(boot_id)
+    if session is None:
+        raise NotFoundError(
+            f"no boot has the id {boot_id[:40]!r}, or more than one begins so",
+            hint="see /api/v1/boots",
+        )
+    [boot] = await boots_json(store, [session])
+    return boot
 
 
 def _machine_name(text: str) -> str:
@@ -73,9 +113,3 @@ def _machine_name(text: str) -> str:
     except ValueError:
         return text
     return next(iter(names.values()))
-
-
-def _url(wanted: BootQuery, before: datetime) -> str:
-    """The page of the same boots that began before that."""
-    given = wanted.model_dump(mode="json", exclude_unset=True) | {"before": utc_text(before)}
-    return f"/api/v1/boots?{urlencode(given, doseq=True)}"

@@ -16,8 +16,11 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from bootserver.http.api.images import images_json
+from bootserver.errors import ServerFullError
+from bootserver.http.api.images import image_list
+from bootserver.http.api.operations import Operations
 from bootserver.http.api.services import AdminServices
+from bootserver.json_values import to_json
 from bootserver.limits import Limit
 from bootserver.sessions.bus import Bus, Subscription
 
@@ -133,20 +136,24 @@ def _newest(batch: Sequence[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
 EVENTS = web.AppKey("events", EventStream)
 
 
+operations = Operations()
+
+
+@operations.add("GET", "/events", ServerFullError, media_types=("text/event-stream",))
 async def watch(request: web.Request) -> web.StreamResponse:
-    """GET /events"""
+    """What happens, as server-sent events."""
     return await request.config_dict[EVENTS].send(request)
 
 
 async def tell_of_images(services: AdminServices) -> None:
     """Tells the watchers when the library changes or reads on; looks once a second, for ever."""
-    told = _library(services)
+    published = _library(services)
     while True:
         await asyncio.sleep(LOOK_INTERVAL_S)
         library = _library(services)
-        if library != told:
-            told = library
-            services.bus.publish({"type": "images", "images": images_json(services)})
+        if library != published:
+            published = library
+            services.bus.publish({"type": "images", "images": to_json(image_list(services))})
 
 
 def _library(services: AdminServices) -> tuple[object, ...]:

@@ -4,142 +4,225 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import ClientError, web
+from pydantic import AfterValidator, Field
 
-from bootserver.errors import ImageError, ImageNotReadyError
-from bootserver.http.api.etags import changed, etag_of, require_match
-from bootserver.http.api.jobs import JOBS, ImageJob
-from bootserver.http.api.problems import ProblemError
+from bootserver.errors import (
+    DatabaseError,
+    ImageError,
+    ImageNotFoundError,
+    ImageNotReadyError,
+    ServerFullError,
+)
+from bootserver.fields import Entry, KernelArguments, MemdiskArguments
+from bootserver.http.api.jobs import JOBS, ImageJob, JobKind, JobState
+from bootserver.http.api.operations import ApiAnswer, Operations
 from bootserver.http.api.requests import (
+    ENTRY,
     JSON_TYPE,
     UPLOAD_TYPE,
-    NewImage,
-    NewSettings,
-    UploadQuery,
+    JsonBody,
+    OneLine,
+    UrlQuery,
+    changed,
+    etag_of,
     read_body,
     read_query,
+    require_match,
     require_type,
 )
 from bootserver.http.api.services import AdminServices, services_of
-from bootserver.http.api.shapes import JobKind, JobState
+from bootserver.http.errors import ChangedError, ConflictError, IfMatchMissingError
 from bootserver.images.add import add_image, add_upload
 from bootserver.images.decide import Site
 from bootserver.images.directory import image_id_of, remove_image
 from bootserver.images.download import shown_url
-from bootserver.images.explain import explain
+from bootserver.images.explain import Explanation, explain
 from bootserver.images.part import Progress
+from bootserver.images.recipes import RECIPE_NAMES
 from bootserver.images.settings import change_settings, settings_of
-from bootserver.model import BootPhase, Image
-
-log = structlog.get_logger(__name__)
+from bootserver.json_values import Timestamp
+from bootserver.model import BootPhase, Firmware, Image
 
 # A machine in one of these is fetching, or will be in a moment.
 FETCHING = (BootPhase.SCRIPT_SERVED, BootPhase.FETCHING)
+URL_MAX = 4096
+
+operations = Operations()
+log = structlog.get_logger(__name__)
 
 
-def image_json(services: AdminServices, image: Image) -> dict[str, Any]:
-    """An image for the API and its event stream."""
-    known = explain(image, Site.of(services.config)) if image.facts and not image.problem else None
+# ---- Looking ----
+
+
+@dataclass(frozen=True, slots=True)
+class ReadProgress:
+    """How much of a file is read."""
+
+    done_bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ApiImage:
+    """An image in the library."""
+
+    id: str
+    title: str
+    size_bytes: int
+    sha256: str  # "" until the file is read
+    recipe: str
+    firmware: list[Firmware]  # the kinds that boot it
+    problem: str
+    modified_at: Timestamp
+    progress: ReadProgress | None  # while it is read
+    stub: bool  # a stub of it boots some machines
+
+
+@dataclass(frozen=True, slots=True)
+class IgnoredFile:
+    """A file in the library's directory that may be meant as an image, and is none."""
+
+    file: str  # its path in the library
+    reason: str  # why, and what to do with it
+
+
+@dataclass(frozen=True, slots=True)
+class ImageList:
+    """The library."""
+
+    images: list[ApiImage]
+    ignored: list[IgnoredFile]
+
+
+def explanation_of(services: AdminServices, image: Image) -> Explanation | None:
+    """What the image is and how it boots; None until it is read, and for one that cannot be."""
+    if image.problem or image.facts is None:
+        return None
+    return explain(image, Site.of(services.config))
+
+
+def image_for_api(services: AdminServices, image: Image) -> ApiImage:
+    """The image as the API has it."""
+    explanation = explanation_of(services, image)
+    firmware = list(explanation.boots_on) if explanation else []
     progress = services.library.progress(image.id)
-    return {
-        "id": image.id,
-        "title": image.title,
-        "size_bytes": image.size_bytes,
-        "sha256": image.sha256,
-        "recipe": known.recipe if known else "",
-        "firmware": [firmware.value for firmware in known.boots_on] if known else [],
-        "problem": image.problem,
-        "modified_at": datetime.fromtimestamp(image.version.mtime_ns / 1e9, UTC).isoformat(),
-        "progress": {"done_bytes": progress[0], "total_bytes": progress[1]} if progress else None,
-        "stub": known is not None and bool(known.boots_on),
-    }
+    return ApiImage(
+        id=image.id,
+        title=image.title,
+        size_bytes=image.size_bytes,
+        sha256=image.sha256,
+        recipe=explanation.recipe if explanation else "",
+        firmware=firmware,
+        problem=image.problem,
+        modified_at=datetime.fromtimestamp(image.version.mtime_ns / 1e9, UTC),
+        progress=ReadProgress(*progress) if progress else None,
+        stub=bool(firmware),
+    )
 
 
-def images_json(services: AdminServices) -> dict[str, Any]:
-    """The library for the API and its event stream."""
-    return {
-        "images": [image_json(services, image) for image in services.library.images()],
-        "ignored": ignored_json(services),
-    }
+def image_list(services: AdminServices) -> ImageList:
+    """The library as the API and its event stream have it."""
+    return ImageList(
+        [image_for_api(services, image) for image in services.library.images()],
+        [IgnoredFile(name, reason) for name, reason in services.library.ignored.items()],
+    )
 
 
-def ignored_json(services: AdminServices) -> list[dict[str, str]]:
-    """What lies in the library and is no image, for the API and the pages."""
-    ignored = services.library.ignored
-    return [{"file": name, "reason": reason} for name, reason in ignored.items()]
-
-
-async def list_images(request: web.Request) -> web.Response:
-    """GET /images"""
-    return web.json_response(images_json(services_of(request)))
-
-
-async def get_image(request: web.Request) -> web.Response:
-    """GET /images/{id}"""
-    return web.json_response(image_json(services_of(request), _image(request)))
-
-
-async def explain_image(request: web.Request) -> web.Response:
-    """GET /images/{id}/explain"""
-    image = _image(request)
-    if image.problem:
-        raise ImageError(f"{image.id} cannot be explained: {image.problem}")
-    if image.facts is None:
-        raise ImageNotReadyError(f"{image.id} has just arrived and is being read")
-    return web.json_response(explain(image, Site.of(services_of(request).config)).as_json())
+@operations.add("GET", "/images")
+async def list_images(request: web.Request) -> ImageList:
+    """The library."""
+    return image_list(services_of(request))
 
 
 # ---- Adding ----
 
 
-async def add(request: web.Request) -> web.Response:
-    """POST /images: a download is answered at once, an upload when all is there."""
+def _web_url(text: str) -> str:
+    url = urlsplit(text)
+    if url.scheme.lower() not in ("http", "https") or not url.hostname:
+        raise ValueError("is not a URL such as https://example.org/rescue.iso")
+    return text
+
+
+Sha256 = Annotated[str, Field(pattern=r"^(|[0-9a-fA-F]{64})$"), AfterValidator(str.lower)]
+
+
+class UploadQuery(UrlQuery):
+    """What the uploaded bytes are."""
+
+    name: OneLine = Field(min_length=1, description="The image's name; .iso or .img may end it")
+    sha256: Sha256 = ""
+
+
+class NewImage(JsonBody):
+    """An image to download."""
+
+    url: Annotated[str, Field(max_length=URL_MAX), AfterValidator(_web_url)]
+    sha256: Sha256 = ""
+    name: OneLine = ""
+
+
+@operations.add(
+    "POST",
+    "/images",
+    ImageError,
+    ConflictError,
+    ServerFullError,
+    statuses=(201, 202),
+    headers=("Location",),
+    upload=(UploadQuery, NewImage),
+)
+async def add_image_job(request: web.Request) -> ApiAnswer[ImageJob]:
+    """Add an image: from a URL, or the bytes themselves."""
+    # A download is answered at once, an upload when all is there.
     require_type(request, JSON_TYPE, UPLOAD_TYPE)
     if request.content_type == UPLOAD_TYPE:
-        return await _upload(request)
-    return await _download(request)
+        job, status = await _upload(request), 201
+    else:
+        job, status = await _download(request), 202
+    return ApiAnswer(job, {"Location": f"/api/v1/jobs/{job.id}"}, status)
 
 
-async def _download(request: web.Request) -> web.Response:
-    services, wanted = services_of(request), await read_body(request, NewImage)
+async def _download(request: web.Request) -> ImageJob:
+    services, body = services_of(request), await read_body(request, NewImage)
+    path = services.config.images.path
 
     async def work(progress: Progress) -> str:
-        path = await add_image(
-            wanted.url,
-            services.config.images.path,
-            name=wanted.name or None,
-            sha256=wanted.sha256 or None,
-            progress=progress,
+        added = await add_image(
+            body.url, path, name=body.name or None, sha256=body.sha256 or None, progress=progress
         )
         await services.library.scan()
-        return image_id_of(path, services.config.images.path)
+        return image_id_of(added, path)
 
-    job = request.config_dict[JOBS].start(JobKind.DOWNLOAD, shown_url(wanted.url), work)
-    return _job_response(job, 202)
+    return request.config_dict[JOBS].start(JobKind.DOWNLOAD, shown_url(body.url), work)
 
 
-async def _upload(request: web.Request) -> web.Response:
-    services, wanted = services_of(request), read_query(request, UploadQuery)
+async def _upload(request: web.Request) -> ImageJob:
+    services, query = services_of(request), read_query(request, UploadQuery)
+    path = services.config.images.path
 
     async def work(progress: Progress) -> str:
-        path = await add_upload(
-            _body(request),
-            services.config.images.path,
-            name=wanted.name,
+        added = await add_upload(
+            _uploaded(request),
+            path,
+            name=query.name,
             size_bytes=request.content_length,
-            sha256=wanted.sha256 or None,
+            sha256=query.sha256 or None,
             progress=progress,
         )
         await services.library.scan()
-        return image_id_of(path, services.config.images.path)
+        return image_id_of(added, path)
 
     jobs = request.config_dict[JOBS]
-    job = jobs.start(JobKind.UPLOAD, wanted.name, work)
+    job = jobs.start(JobKind.UPLOAD, query.name, work)
     try:
         job = await jobs.ended(job.id)
     except asyncio.CancelledError:
@@ -148,11 +231,11 @@ async def _upload(request: web.Request) -> web.Response:
     if job.problem:
         raise job.problem
     if job.state is JobState.CANCELLED:
-        raise ProblemError(409, "the upload was cancelled", hint="send it again if it is wanted")
-    return _job_response(job, 201)
+        raise ConflictError("the upload was cancelled", hint="send it again if it is wanted")
+    return job
 
 
-async def _body(request: web.Request) -> AsyncIterator[bytes]:
+async def _uploaded(request: web.Request) -> AsyncIterator[bytes]:
     """The body as it comes, never whole in memory."""
     got_bytes, data = 0, b" "
     try:
@@ -168,48 +251,105 @@ async def _body(request: web.Request) -> AsyncIterator[bytes]:
         ) from err
 
 
-def _job_response(job: ImageJob, status: int) -> web.Response:
-    headers = {"Location": f"/api/v1/jobs/{job.id}"}
-    return web.json_response(job.as_json(), status=status, headers=headers)
+# ---- One image ----
 
 
-# ---- Changing and deleting ----
+@operations.add("GET", "/images/{id}", ImageNotFoundError, ImageNotReadyError)
+async def get_image(request: web.Request) -> ApiImage:
+    """One image."""
+    return image_for_api(services_of(request), _image(request))
 
 
-async def get_settings(request: web.Request) -> web.Response:
-    """GET /images/{id}/settings"""
-    values, version = await asyncio.to_thread(settings_of, Path(_image(request).path))
-    return web.json_response(values, headers={"ETag": etag_of(version)})
-
-
-async def put_settings(request: web.Request) -> web.Response:
-    """PUT /images/{id}/settings"""
-    path = Path(_image(request).path)
-    wanted = await read_body(request, NewSettings)
-    _, version = await asyncio.to_thread(settings_of, path)
-    require_match(request, etag_of(version))
-    if not await asyncio.to_thread(change_settings, path, wanted.model_dump(), version):
-        raise changed()
-    await services_of(request).library.scan()
-    return await get_settings(request)
-
-
-async def delete_image(request: web.Request) -> web.Response:
-    """DELETE /images/{id}: the file and its side-car; refused while a machine is fetching it."""
+@operations.add(
+    "DELETE",
+    "/images/{id}",
+    ImageNotFoundError,
+    ImageNotReadyError,
+    ConflictError,
+    DatabaseError,
+    ImageError,
+    statuses=(204,),
+)
+async def delete_image(request: web.Request) -> None:
+    """Delete an image and its side-car."""
     services, image = services_of(request), _image(request)
     store = await services.ledger.written()
     fetching = await store.recent(50, image=image.id, phases=FETCHING)
     moving = [boot for boot in fetching if not boot.stalled]
     if moving:
-        raise ProblemError(
-            409,
+        raise ConflictError(
             f"{image.id} is being fetched by {', '.join(boot.machine_name for boot in moving)}",
             hint="wait until it has booted",
         )
     await asyncio.to_thread(remove_image, Path(image.path))
     log.info("image.removed", image=image.id)
     await services.library.scan()
-    return web.Response(status=204)
+
+
+@operations.add("GET", "/images/{id}/explain", ImageNotFoundError, ImageNotReadyError, ImageError)
+async def explain_image(request: web.Request) -> Explanation:
+    """What it is and how it boots."""
+    image = _image(request)
+    if image.problem:
+        raise ImageError(f"{image.id} cannot be explained: {image.problem}")
+    if image.facts is None:
+        raise ImageNotReadyError(f"{image.id} has just arrived and is being read")
+    return explain(image, Site.of(services_of(request).config))
+
+
+# ---- What its side-car says ----
+
+
+def _recipe(text: str) -> str:
+    if text and text not in RECIPE_NAMES:
+        raise ValueError(f"is no recipe; one of {', '.join(sorted(RECIPE_NAMES))}")
+    return text
+
+
+class SidecarSettings(JsonBody):
+    """What the side-car of an image says, "" for nothing; the rest of it stays."""
+
+    title: OneLine = ""
+    memdisk: MemdiskArguments = ""
+    arguments: KernelArguments = ""
+    recipe: Annotated[str, AfterValidator(_recipe)] = ""
+    entry: Entry = Field(default="", description=ENTRY)
+
+
+@operations.add(
+    "GET",
+    "/images/{id}/settings",
+    ImageNotFoundError,
+    ImageNotReadyError,
+    ImageError,
+    headers=("ETag",),
+)
+async def get_settings(request: web.Request) -> ApiAnswer[SidecarSettings]:
+    """What its side-car says."""
+    values, version = await asyncio.to_thread(settings_of, Path(_image(request).path))
+    # As a person wrote it, checked or not.
+    return ApiAnswer(SidecarSettings.model_construct(None, **values), {"ETag": etag_of(version)})
+
+
+@operations.add(
+    "PUT",
+    "/images/{id}/settings",
+    ImageNotFoundError,
+    ImageNotReadyError,
+    ImageError,
+    IfMatchMissingError,
+    ChangedError,
+    headers=("ETag",),
+)
+async def put_settings(request: web.Request, body: SidecarSettings) -> ApiAnswer[SidecarSettings]:
+    """Change what its side-car says."""
+    path = Path(_image(request).path)
+    _, version = await asyncio.to_thread(settings_of, path)
+    require_match(request, etag_of(version))
+    if not await asyncio.to_thread(change_settings, path, body.model_dump(), version):
+        raise changed()
+    await services_of(request).library.scan()
+    return await get_settings(request)
 
 
 def _image(request: web.Request) -> Image:

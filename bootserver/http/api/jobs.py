@@ -7,17 +7,19 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any
+from enum import StrEnum
+from typing import Annotated
 
 import structlog
 from aiohttp import web
+from pydantic import Field, InstanceOf, computed_field
 
 from bootserver import clock
 from bootserver.errors import BootServerError
-from bootserver.http.api.problems import ProblemError
-from bootserver.http.api.shapes import JobKind, JobState
+from bootserver.http.api.operations import Operations
+from bootserver.http.errors import NotFoundError
 from bootserver.images.part import Progress
+from bootserver.json_values import Timestamp, to_json
 from bootserver.limits import Limit
 from bootserver.sessions.bus import Bus
 
@@ -30,43 +32,55 @@ log = structlog.get_logger(__name__)
 Work = Callable[[Progress], Awaitable[str]]  # adds the image and returns its id
 
 
+class JobKind(StrEnum):
+    """How an image comes into the library."""
+
+    DOWNLOAD = "download"
+    UPLOAD = "upload"
+
+
+class JobState(StrEnum):
+    """How far a job is; the last three are ends."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
 @dataclass(frozen=True, slots=True)
 class ImageJob:
-    """What is known of one image's way into the library."""
+    """An image that is being added."""
 
     id: str
     kind: JobKind
-    source: str
-    created_at: datetime
-    image: str = ""
+    source: str  # the URL without its secrets, or the name of the uploaded file
+    created_at: Timestamp
+    image: str = ""  # its id; "" for a download until it is done
     state: JobState = JobState.WAITING
     done_bytes: int = 0
     total_bytes: int | None = None
     bytes_per_s: float | None = None
-    problem: BootServerError | None = None
-    ended_at: datetime | None = None
+    problem: Annotated[InstanceOf[BootServerError] | None, Field(exclude=True)] = None
+    ended_at: Timestamp | None = None
+
+    @computed_field
+    @property
+    def error(self) -> str:
+        """Why it failed, or ""."""
+        return self.problem.message if self.problem else ""
+
+    @computed_field
+    @property
+    def hint(self) -> str:
+        """What to do about that, or ""."""
+        return self.problem.hint if self.problem else ""
 
     @property
     def is_active(self) -> bool:
         """True until its end."""
         return self.ended_at is None
-
-    def as_json(self) -> dict[str, Any]:
-        """For the API and its event stream."""
-        return {
-            "id": self.id,
-            "kind": self.kind.value,
-            "source": self.source,
-            "image": self.image,
-            "state": self.state.value,
-            "done_bytes": self.done_bytes,
-            "total_bytes": self.total_bytes,
-            "bytes_per_s": self.bytes_per_s,
-            "error": self.problem.message if self.problem else "",
-            "hint": self.problem.hint if self.problem else "",
-            "created_at": self.created_at.isoformat(),
-            "ended_at": self.ended_at.isoformat() if self.ended_at else None,
-        }
 
 
 class ImageJobs:
@@ -77,16 +91,16 @@ class ImageJobs:
         self._limit = limit
         self._jobs: dict[str, ImageJob] = {}  # in the order they came
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._room = asyncio.Semaphore(RUNNING_MAX)
+        self._turns = asyncio.Semaphore(RUNNING_MAX)
 
     def list(self) -> list[ImageJob]:
         """All that are known, newest first."""
         return list(self._jobs.values())[::-1]
 
     def get(self, job_id: str) -> ImageJob:
-        """The job; ProblemError 404 if there is none."""
+        """The job; NotFoundError if there is none."""
         if job_id not in self._jobs:
-            raise ProblemError(404, f"there is no job {job_id[:40]!r}", hint="see /api/v1/jobs")
+            raise NotFoundError(f"there is no job {job_id[:40]!r}", hint="see /api/v1/jobs")
         return self._jobs[job_id]
 
     @property
@@ -125,7 +139,7 @@ class ImageJobs:
     async def _run(self, job_id: str, work: Work) -> None:
         state, image, problem = JobState.FAILED, self._jobs[job_id].image, None
         try:
-            async with self._room:
+            async with self._turns:
                 self._update(replace(self._jobs[job_id], state=JobState.RUNNING))
                 image = await work(self._meter(job_id))
             state = JobState.DONE
@@ -143,13 +157,13 @@ class ImageJobs:
         self._update(replace(ended, ended_at=clock.now()))
 
     def _meter(self, job_id: str) -> Progress:
-        """Notes how far the job is; tells the watchers so twice a second."""
+        """Notes how far the job is; publishes it twice a second."""
         began_s = time.monotonic()
         begun_at_bytes: int | None = None
-        told_s = began_s
+        published_s = began_s
 
         def progress(done_bytes: int, total_bytes: int | None) -> None:
-            nonlocal begun_at_bytes, told_s
+            nonlocal begun_at_bytes, published_s
             if begun_at_bytes is None or done_bytes < begun_at_bytes:
                 begun_at_bytes = done_bytes  # a download that goes on had these already
             now_s = time.monotonic()
@@ -160,15 +174,15 @@ class ImageJobs:
                 total_bytes=total_bytes,
                 bytes_per_s=round(rate),
             )
-            if now_s - told_s >= PROGRESS_INTERVAL_S:
-                told_s = now_s
+            if now_s - published_s >= PROGRESS_INTERVAL_S:
+                published_s = now_s
                 self._update(job)
 
         return progress
 
     def _update(self, job: ImageJob) -> None:
         self._jobs[job.id] = job
-        self._bus.publish({"type": "job", "job": job.as_json()})
+        self._bus.publish({"type": "job", "job": to_json(job)})
 
     def _forget_old(self) -> None:
         ended = [job.id for job in self._jobs.values() if not job.is_active]
@@ -179,18 +193,29 @@ class ImageJobs:
 JOBS = web.AppKey("jobs", ImageJobs)
 
 
-async def list_jobs(request: web.Request) -> web.Response:
-    """GET /jobs"""
-    jobs = request.config_dict[JOBS].list()
-    return web.json_response({"jobs": [job.as_json() for job in jobs]})
+operations = Operations()
 
 
-async def get_job(request: web.Request) -> web.Response:
-    """GET /jobs/{id}"""
-    return web.json_response(request.config_dict[JOBS].get(request.match_info["id"]).as_json())
+@dataclass(frozen=True, slots=True)
+class JobList:
+    """Jobs, newest first."""
+
+    jobs: list[ImageJob]
 
 
-async def cancel_job(request: web.Request) -> web.Response:
-    """DELETE /jobs/{id}"""
-    job = await request.config_dict[JOBS].cancel(request.match_info["id"])
-    return web.json_response(job.as_json())
+@operations.add("GET", "/jobs")
+async def list_jobs(request: web.Request) -> JobList:
+    """Downloads and uploads."""
+    return JobList(request.config_dict[JOBS].list())
+
+
+@operations.add("GET", "/jobs/{id}", NotFoundError)
+async def get_job(request: web.Request) -> ImageJob:
+    """One job."""
+    return request.config_dict[JOBS].get(request.match_info["id"])
+
+
+@operations.add("DELETE", "/jobs/{id}", NotFoundError)
+async def cancel_job(request: web.Request) -> ImageJob:
+    """Cancel a job."""
+    return await request.config_dict[JOBS].cancel(request.match_info["id"])

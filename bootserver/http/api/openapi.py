@@ -1,21 +1,33 @@
-"""The OpenAPI 3.1 description, made of the table of operations and the models."""
+"""All operations of the API, and their description (OpenAPI 3.1), which is made of them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from typing import Any
 
 from aiohttp import web
-from pydantic import BaseModel
-from pydantic.json_schema import JsonSchemaMode, models_json_schema
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 
-from bootserver.http.api.operations import OPERATIONS, Operation
-from bootserver.http.api.problems import PROBLEM_TYPE
-from bootserver.http.api.requests import JSON_TYPE, UPLOAD_TYPE, UploadQuery
-from bootserver.http.api.shapes import Problem
+from bootserver.http.api import (
+    amt,
+    amt_console,
+    boots,
+    events,
+    images,
+    jobs,
+    machines,
+    profiles,
+    status,
+    stubs,
+)
+from bootserver.http.api.operations import Operation, Operations
+from bootserver.http.api.problems import PROBLEM_TYPE, Problem
+from bootserver.http.api.requests import JSON_TYPE, UPLOAD_TYPE
+from bootserver.json_values import Json, adapter_of
 
 REF = "#/components/schemas/{model}"
 BINARY = {"type": "string", "contentMediaType": UPLOAD_TYPE}
@@ -39,25 +51,55 @@ PROBLEMS = {
     503: "Not now; Retry-After says when",
 }
 
-Json = dict[str, Any]
+operations = Operations()
 
 
-async def get_openapi(_request: web.Request) -> web.Response:
-    """GET /openapi.json"""
+@operations.add("GET", "/openapi.json", media_types=(JSON_TYPE,))
+async def get_openapi(_request: web.Request) -> web.StreamResponse:
+    """This description."""
     return web.json_response(document())
 
 
-SELF = Operation("GET", "/openapi.json", get_openapi, "This description", {200: (JSON_TYPE,)})
+OPERATIONS: tuple[Operation, ...] = (
+    *status.operations,
+    *boots.operations,
+    *events.operations,
+    *images.operations,
+    *jobs.operations,
+    *stubs.operations,
+    *machines.operations,
+    *amt.operations,
+    *amt_console.operations,
+    *profiles.operations,
+    *operations,
+)
+
+
+class _JsonSchema(GenerateJsonSchema):
+    """pydantic's, where an answer has all its members always."""
+
+    def field_is_required(self, field: Any, total: bool) -> bool:
+        """Also those with a default, in what is answered."""
+        return self.mode == "serialization" or super().field_is_required(field, total)
 
 
 @cache
 def document() -> Json:
     """The whole description."""
-    operations = (*OPERATIONS, SELF)
-    refs, definitions = models_json_schema(_models(operations), ref_template=REF)
-    schemas = {model: ref for (model, _mode), ref in refs.items()}
+    kinds: dict[tuple[Any, JsonSchemaMode], TypeAdapter[Any]] = {}
+    for operation in OPERATIONS:
+        if operation.body:
+            kinds[operation.body, "validation"] = adapter_of(operation.body)
+        if operation.answer:
+            kinds[operation.answer, "serialization"] = adapter_of(operation.answer)
+    kinds[Problem, "validation"] = adapter_of(Problem)
+    schemas, definitions = TypeAdapter.json_schemas(
+        [(kind, mode, adapter) for (kind, mode), adapter in kinds.items()],
+        ref_template=REF,
+        schema_generator=_JsonSchema,
+    )
     paths: dict[str, Json] = {}
-    for operation in operations:
+    for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(
             operation, schemas
         )
@@ -75,59 +117,31 @@ def document() -> Json:
     }
 
 
-def _models(
-    operations: Iterable[Operation],
-) -> Sequence[tuple[type[BaseModel], JsonSchemaMode]]:
-    """Every model of a body or an answer: as it is taken, or as it is given."""
-    operations = list(operations)
-    taken = {operation.body for operation in operations if operation.body}
-    given: set[type[BaseModel]] = {Problem}
-    for operation in operations:
-        given |= {model for model in operation.answers.values() if isinstance(model, type)}
-    by_name = {model.__name__: model for model in (*taken, *given)}
-    return [
-        (model, "validation" if model in taken else "serialization")
-        for _, model in sorted(by_name.items())
-    ]
-
-
-def _operation(operation: Operation, schemas: Mapping[Any, Json]) -> Json:
+def _operation(operation: Operation, schemas: Mapping[tuple[Any, JsonSchemaMode], Json]) -> Json:
     described: Json = {
         "operationId": operation.handler.__name__,
         "summary": operation.summary,
         "parameters": [*_in_path(operation), *_in_query(operation), *_in_header(operation)],
-        "responses": {
-            str(status): _answer(operation, model, schemas)
-            for status, model in operation.answers.items()
-        },
     }
     if operation.body:
-        content: Json = {JSON_TYPE: {"schema": schemas[operation.body]}}
+        content: Json = {JSON_TYPE: {"schema": schemas[operation.body, "validation"]}}
         if operation.takes_upload:
             content[UPLOAD_TYPE] = {"schema": BINARY}
         described["requestBody"] = {"required": True, "content": content}
-    slow = {408} if operation.body else set()
-    for status in sorted({*operation.problems, *slow, 421, 500}):
-        described["responses"][str(status)] = {
-            "description": PROBLEMS[status],
-            "content": {PROBLEM_TYPE: {"schema": schemas[Problem]}},
-        }
-    return described
-
-
-def _answer(
-    operation: Operation,
-    model: type[BaseModel] | tuple[str, ...] | None,
-    schemas: Mapping[Any, Json],
-) -> Json:
     answer: Json = {"description": operation.summary}
-    if isinstance(model, tuple):
-        answer["content"] = {media_type: {} for media_type in model}
-    elif model is not None:
-        answer["content"] = {JSON_TYPE: {"schema": schemas[model]}}
+    if operation.answer:
+        schema = schemas[operation.answer, "serialization"]
+        answer["content"] = {JSON_TYPE: {"schema": schema}}
+    elif operation.media_types:
+        answer["content"] = {media_type: {} for media_type in operation.media_types}
     if operation.headers:
         answer["headers"] = {name: {"schema": {"type": "string"}} for name in operation.headers}
-    return answer
+    problem = {PROBLEM_TYPE: {"schema": schemas[Problem, "validation"]}}
+    described["responses"] = {str(status): answer for status in operation.statuses} | {
+        str(status): {"description": PROBLEMS[status], "content": problem}
+        for status in operation.problems
+    }
+    return described
 
 
 def _in_path(operation: Operation) -> list[Json]:
@@ -142,7 +156,7 @@ def _in_query(operation: Operation) -> list[Json]:
         return []
     schema = operation.query.model_json_schema(ref_template=REF)
     definitions = schema.get("$defs", {})
-    required = [] if operation.query is UploadQuery else schema.get("required", [])
+    required = [] if operation.takes_upload else schema.get("required", [])
     return [
         {
             "name": name,

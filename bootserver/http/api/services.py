@@ -10,7 +10,7 @@ from bootserver.amt.boot.boots import AmtBoots
 from bootserver.amt.hosts import AmtHosts
 from bootserver.config import Config
 from bootserver.errors import ImageNotFoundError, ImageNotReadyError
-from bootserver.http.api.problems import mistake
+from bootserver.http.errors import MistakeError
 from bootserver.images.library import Library
 from bootserver.limits import ServerLimits
 from bootserver.sessions.bus import Bus
@@ -54,4 +54,5 @@ async def require_image(services: AdminServices, image_id: str, entry: str = "")
     except ImageNotReadyError:
         pass
     except ImageNotFoundError as err:
-        raise mistake("image", f"{err.message}; {err.hint}") from err
+        message = f"{err.message}; {err.hint}"
+        raise MistakeError(f"image: {message}", mistakes=[("image", message)]) from err

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
 
 from aiohttp import web
 
 from bootserver.clock import CLOCK
 from bootserver.config import StubConfig
-from bootserver.errors import StubError
+from bootserver.errors import DatabaseError, StubError
 from bootserver.http.api.events import EVENTS
 from bootserver.http.api.jobs import JOBS
-from bootserver.http.api.services import AdminServices, services_of
+from bootserver.http.api.operations import Operations
+from bootserver.http.api.services import services_of
 from bootserver.http.metrics import METRICS
+from bootserver.json_values import Timestamp
 from bootserver.stub.loaders import problems
 from bootserver.stub.spec import own_url
 
 LOADERS_INTERVAL_S = 30.0
+
+operations = Operations()
 
 
 class LoaderCheck:
@@ -40,37 +44,46 @@ class LoaderCheck:
 LOADER_CHECK = web.AppKey("loader_check", LoaderCheck)
 
 
-async def get_status(request: web.Request) -> web.Response:
-    """GET /status"""
-    return web.json_response(await status_json(request))
+@dataclass(frozen=True, slots=True)
+class ServerStatus:
+    """The server as a whole."""
+
+    version: str
+    started_at: Timestamp
+    uptime_s: float
+    own_url: str  # where stubs call; "" if that is unknown
+    open_menu: bool
+    problems: list[str]
+    images: int
+    boots: int
+    boots_in_progress: int
+    boots_stalled: int
+    jobs_running: int
+    watchers: int
 
 
-async def status_json(request: web.Request) -> dict[str, Any]:
-    """The status for the API and the dashboard."""
+@operations.add("GET", "/status", DatabaseError)
+async def get_status(request: web.Request) -> ServerStatus:
+    """Version, uptime, counts, problems."""
     services = services_of(request)
-    boots = request.config_dict[METRICS].boots
-    url, complaints = _own_url(services)
-    complaints += await request.config_dict[LOADER_CHECK].problems(services.config.stub)
-    complaints += services.config.warnings
-    return {
-        "version": version("bootserver"),
-        "started_at": CLOCK.began.isoformat(),
-        "uptime_s": round(CLOCK.passed_s(), 3),
-        "own_url": url,
-        "open_menu": services.config.boot.open_menu,
-        "problems": complaints,
-        "images": len(services.library.images()),
-        "boots": await (await services.ledger.written()).count(),
-        "boots_in_progress": boots.in_progress(),
-        "boots_stalled": boots.stalled(),
-        "jobs_running": request.config_dict[JOBS].active,
-        "watchers": request.config_dict[EVENTS].watchers,
-    }
-
-
-def _own_url(services: AdminServices) -> tuple[str, list[str]]:
-    """Where stubs call, and what is wrong with that."""
+    config, boots = services.config, request.config_dict[METRICS].boots
     try:
-        return own_url(services.config), []
+        url, complaints = own_url(config), []
     except StubError as err:
-        return "", [f"{err.message}; {err.hint}"]
+        url, complaints = "", [f"{err.message}; {err.hint}"]
+    complaints += await request.config_dict[LOADER_CHECK].problems(config.stub)
+    complaints += config.warnings
+    return ServerStatus(
+        version=version("bootserver"),
+        started_at=CLOCK.began,
+        uptime_s=round(CLOCK.passed_s(), 3),
+        own_url=url,
+        open_menu=config.boot.open_menu,
+        problems=complaints,
+        images=len(services.library.images()),
+        boots=await (await services.ledger.written()).count(),
+        boots_in_progress=boots.in_progress(),
+        boots_stalled=boots.stalled(),
+        jobs_running=request.config_dict[JOBS].active,
+        watchers=request.config_dict[EVENTS].watchers,
+    )
