@@ -12,15 +12,11 @@ from playwright.async_api import Page
 
 from bootserver.bench.fake_amt import (
     FakeAmtDevice,
-    FakeSpec,
-    OptInRequired,
-    ProvisioningMode,
-    SystemState,
     fake_amt,
 )
 from tests.browser.conftest import PHONE, Open, Shoot
 from tests.browser.test_for_everybody import faults
-from tests.fixtures.amt import PASSWORD, STEP_S, play_stub, toml_of
+from tests.fixtures.amt import PASSWORD, STEP_S, attended_spec, play_stub, toml_of
 from tests.fixtures.packaged import MEMTEST, packaged
 from tests.fixtures.server import RunningServer, Site, serving
 
@@ -45,14 +41,7 @@ WATCH = """() => {
 @pytest.fixture
 async def device(tmp_path: Path) -> AsyncIterator[FakeAmtDevice]:
     """A machine that wants its user's consent."""
-    spec = FakeSpec(
-        tmp_path / "amt",
-        control_mode=ProvisioningMode.CLIENT,
-        consent=OptInRequired.ALL,
-        power=SystemState.S0,
-        host_name="pc-17",
-    )
-    async with fake_amt(spec) as device:
+    async with fake_amt(attended_spec(tmp_path / "amt", host_name="pc-17")) as device:
         yield device
 
 

@@ -14,13 +14,9 @@ import pytest
 
 from bootserver.bench.fake_amt import (
     FakeAmtDevice,
-    FakeSpec,
-    OptInRequired,
-    ProvisioningMode,
-    SystemState,
     fake_amt,
 )
-from tests.fixtures.amt import PASSWORD, play_stub
+from tests.fixtures.amt import PASSWORD, attended_spec, play_stub
 from tests.fixtures.isos import make_iso
 from tests.fixtures.server import COMMAND, Site, serving
 
@@ -91,14 +87,7 @@ async def at_a_terminal(site: Site, *arguments: str) -> AsyncIterator[Terminal]:
 @pytest.fixture
 async def device(tmp_path: Path) -> AsyncIterator[FakeAmtDevice]:
     """A machine that is on, in client mode: somebody there has to tell a code."""
-    spec = FakeSpec(
-        tmp_path / "amt",
-        control_mode=ProvisioningMode.CLIENT,
-        consent=OptInRequired.ALL,
-        consent_code=CODE,
-        power=SystemState.S0,
-    )
-    async with fake_amt(spec) as device:
+    async with fake_amt(attended_spec(tmp_path / "amt", consent_code=CODE)) as device:
         yield device
 
 

@@ -19,15 +19,13 @@ from bootserver.amt.redirection.serial_line import serial_over_lan
 from bootserver.bench.fake_amt import (
     FakeAmtDevice,
     FakeSpec,
-    OptInRequired,
-    ProvisioningMode,
     RedirectionSetting,
     SystemState,
     fake_amt,
 )
 from bootserver.config import Config
 from tests.fixtures.admin import Admin, running_admin
-from tests.fixtures.amt import PASSWORD, STEP_S, with_amt
+from tests.fixtures.amt import PASSWORD, STEP_S, attended_spec, with_amt
 from tests.fixtures.isos import make_iso
 
 LOGIN = {"password": PASSWORD}
@@ -228,12 +226,7 @@ async def test_a_password_that_is_missing_or_wrong_is_told(
 
 
 async def test_where_consent_is_demanded_the_code_opens_the_line(config: Config, tmp_path: Path):
-    spec = FakeSpec(
-        tmp_path / "amt",
-        control_mode=ProvisioningMode.CLIENT,
-        consent=OptInRequired.ALL,
-        power=SystemState.S0,
-    )
+    spec = attended_spec(tmp_path / "amt")
     async with running(config, spec) as bench, bench.screen() as screen:
         await screen.until(lambda screen: screen.is_at("consent"))
         await screen.socket.send_json({"code": "000000"})

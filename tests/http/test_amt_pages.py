@@ -10,15 +10,13 @@ import pytest
 from bootserver.bench.fake_amt import (
     FakeAmtDevice,
     FakeSpec,
-    OptInRequired,
-    ProvisioningMode,
     SystemState,
     fake_amt,
 )
 from bootserver.config import Config
 from bootserver.model import Machine
 from tests.fixtures.admin import Admin, running_admin
-from tests.fixtures.amt import PASSWORD, boot_until, with_amt
+from tests.fixtures.amt import PASSWORD, attended_spec, boot_until, with_amt
 from tests.fixtures.isos import make_iso
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -27,14 +25,7 @@ LOGIN = {"password": PASSWORD}
 
 @pytest.fixture
 async def device(tmp_path: Path) -> AsyncIterator[FakeAmtDevice]:
-    spec = FakeSpec(
-        tmp_path / "amt",
-        control_mode=ProvisioningMode.CLIENT,
-        consent=OptInRequired.ALL,
-        power=SystemState.S0,
-        host_name=HOSTILE,
-    )
-    async with fake_amt(spec) as device:
+    async with fake_amt(attended_spec(tmp_path / "amt", host_name=HOSTILE)) as device:
         yield device
 
 

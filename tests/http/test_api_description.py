@@ -15,10 +15,6 @@ from openapi_spec_validator import validate
 
 from bootserver.bench.fake_amt import (
     FakeAmtDevice,
-    FakeSpec,
-    OptInRequired,
-    ProvisioningMode,
-    SystemState,
     fake_amt,
 )
 from bootserver.config import PROJECT, Config
@@ -40,7 +36,7 @@ from bootserver.http.api.openapi import OPERATIONS, document
 from bootserver.http.api.operations import Operations
 from bootserver.http.api.problems import PROBLEM_TYPE
 from tests.fixtures.admin import Admin, running_admin
-from tests.fixtures.amt import PASSWORD, boot_until, with_amt
+from tests.fixtures.amt import PASSWORD, attended_spec, boot_until, with_amt
 from tests.fixtures.isos import make_iso
 
 MAC = "52:54:00:12:34:56"
@@ -49,13 +45,7 @@ MAC = "52:54:00:12:34:56"
 @pytest.fixture
 async def device(tmp_path: Path) -> AsyncIterator[FakeAmtDevice]:
     """A machine with AMT that wants its user's consent to all."""
-    spec = FakeSpec(
-        tmp_path / "amt",
-        control_mode=ProvisioningMode.CLIENT,
-        consent=OptInRequired.ALL,
-        power=SystemState.S0,
-    )
-    async with fake_amt(spec) as device:
+    async with fake_amt(attended_spec(tmp_path / "amt")) as device:
         yield device
 
 

@@ -296,12 +296,11 @@ async def test_file_changed_while_it_is_hashed_gets_the_new_contents_digest(
     assert image.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-async def test_file_removed_while_it_is_hashed_ends_the_hashing(
-    directory: Path, engine: DatabaseEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = _put(directory / "a.iso")
-    hashing = threading.Event()
-    ended = threading.Event()
+def _hashing_until_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> tuple[threading.Event, threading.Event]:
+    """Hashing goes on until it is cancelled; the events tell that it has begun, and has ended."""
+    hashing, ended = threading.Event(), threading.Event()
 
     def until_cancelled(
         path: Path, *, progress: object, cancelled: threading.Event
@@ -312,6 +311,14 @@ async def test_file_removed_while_it_is_hashed_ends_the_hashing(
         raise ImageNotReadyError("cancelled")
 
     monkeypatch.setattr(library_module, "hash_file", until_cancelled)
+    return hashing, ended
+
+
+async def test_file_removed_while_it_is_hashed_ends_the_hashing(
+    directory: Path, engine: DatabaseEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _put(directory / "a.iso")
+    hashing, ended = _hashing_until_cancelled(monkeypatch)
     async with Library(directory, engine) as library:
         await library.scan()
         await asyncio.to_thread(hashing.wait, 20)
@@ -327,17 +334,7 @@ async def test_close_ends_the_hashing(
     directory: Path, engine: DatabaseEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _put(directory / "a.iso")
-    hashing, ended = threading.Event(), threading.Event()
-
-    def until_cancelled(
-        path: Path, *, progress: object, cancelled: threading.Event
-    ) -> tuple[str, FileVersion]:
-        hashing.set()
-        if cancelled.wait(20):
-            ended.set()
-        raise ImageNotReadyError("cancelled")
-
-    monkeypatch.setattr(library_module, "hash_file", until_cancelled)
+    hashing, ended = _hashing_until_cancelled(monkeypatch)
     async with Library(directory, engine) as library:
         await library.scan()
         await asyncio.to_thread(hashing.wait, 20)
