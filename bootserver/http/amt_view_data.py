@@ -1,4 +1,4 @@
-"""What the pages about AMT show, and their words."""
+"""What the pages about AMT show, and their labels."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def doing(name: str) -> str:
 
 
 def way(name: str) -> str:
-    """How a machine gets its image, in words."""
+    """The label of the way in which a machine gets its image."""
     return METHODS[BootMethod(name)][0]
 
 

@@ -55,7 +55,7 @@ def phase(name: str) -> str:
 
 
 def method(name: str) -> str:
-    """How an image boots, in words."""
+    """The label of the way in which an image boots."""
     return METHODS.get(name, name)
 
 

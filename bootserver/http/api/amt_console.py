@@ -1,7 +1,7 @@
 """A machine's serial line over a WebSocket (RFC 6455): its screen comes, keys go.
 
-docs/api.md has the messages. Whoever watches sends a login first, which may be empty: a password
-has no place in a URL. Keys then go to the machine in the order they came.
+docs/api.md has the messages. The viewer sends a login first, which may be empty: a password has no
+place in a URL. Then its keys go to the machine in their order.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ async def _send(socket: web.WebSocketResponse, value: Any) -> None:
 
 
 def _read(model: type[_Model], message: WSMessage) -> _Model:
-    """The message as `model`. What is wrong with it is told without what it has: a password."""
+    """The message as `model`; an error repeats nothing of it, for it may have a password."""
     try:
         if message.type is not WSMsgType.TEXT:
             raise ValueError

@@ -1,6 +1,6 @@
-"""What happens, as server-sent events (HTML Living Standard, 9.2), to everybody who watches.
+"""What happens, as server-sent events (HTML Living Standard, 9.2), to every watcher.
 
-The bus gives each watcher a bounded number of unread messages and drops whoever falls behind. A
+The bus gives each watcher a bounded number of unread messages and drops one that falls behind. A
 watcher whose connection takes nothing is cut off like every other client (`[limits] stalled_s`).
 """
 
@@ -53,7 +53,7 @@ class EventStream:
 
     async def send(self, request: web.Request) -> web.StreamResponse:
         """Sends what happens until the watcher leaves, is too slow, or the server stops."""
-        # From before the answer begins: who has its first line misses nothing.
+        # From before the answer begins: a watcher with its first line misses nothing.
         with self._places.place(), self._bus.subscribe(UNREAD_MAX) as subscription:
             self._watching.add(subscription)
             try:
@@ -120,9 +120,9 @@ def _bound_kernel_buffer(request: web.Request) -> None:
 
 
 def _newest(batch: Sequence[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
-    """Of each boot, each job and the library the last message, which has all that those before had.
+    """The last message about each boot, each job and the library: it has all that is new.
 
-    Whoever keeps up gets each one; for the others there is that much less to read.
+    A watcher that keeps up gets every message; one that does not has less to read.
     """
     last: dict[tuple[str, str], Mapping[str, Any]] = {}
     for message in batch:
