@@ -9,7 +9,7 @@ RUNS   ?= 3
 PYTHONS ?= python3.11 python3.12 python3.13
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test run test test-fast test-pythons test-distributions test-reach booted memory recipes demo bench lint format check clean
+.PHONY: help setup setup-test run test test-fast test-pythons test-distributions test-reach booted memory docs demo bench lint format check clean
 
 help: ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | column -t -s '|'
@@ -53,8 +53,9 @@ memory: setup-test ## find by bisection the least memory that discs of each fami
 	$(BIN)/python -m tests.bench.least_memory
 	@$(BIN)/python -m tests.fixtures.recipe_docs
 
-recipes: $(VENV)/.installed-dev ## renew the tables of docs/recipes.md
+docs: $(VENV)/.installed-dev ## renew what is generated in docs/recipes.md and ARCHITECTURE.md
 	@$(BIN)/python -m tests.fixtures.recipe_docs
+	@$(BIN)/python -m tests.fixtures.module_docs
 
 demo: setup ## boot an emulated machine from a stub, and watch where its time goes
 	@tools/setup-system demo

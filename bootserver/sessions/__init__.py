@@ -1,0 +1,6 @@
+"""The ledger of boots: what machines did, when, and why one does not move.
+
+`tracker` is the state machine, `ledger` keeps the boots that go on (`live`), `store` those that are
+over. `diagnosis` finds why a boot stands still, `bus` tells watchers. `profiles` says what machines
+boot.
+"""
