@@ -137,16 +137,16 @@ def test_a_kernel_needs_no_boot_entry_and_no_room_for_the_whole_image():
 
 
 def test_a_kernel_is_refused_where_what_it_fetches_does_not_fit():
-    small = Machine(firmware=Firmware.BIOS, memory_mib=959)
-    enough = Machine(firmware=Firmware.BIOS, memory_mib=960)
+    small = Machine(firmware=Firmware.BIOS, memory_mib=743)
+    enough = Machine(firmware=Firmware.BIOS, memory_mib=744)
     live = image(markers=LIVE)
 
     refused = decide(live, small, SITE)
 
-    assert refused.needed_mib == 8 + 40 + 400 + 512
+    assert refused.needed_mib == 3.5 * (8 + 40) + 400 + 176
     assert refused.refusal == (
-        "rescue needs 960 MiB of memory (48 to start, 912 for its system and its files); "
-        "this machine has 959"
+        "rescue needs 744 MiB of memory (48 to start, 696 for its system and its files); "
+        "this machine has 743"
     )
     assert method_of(live, enough) is Method.KERNEL
 

@@ -58,9 +58,9 @@ def test_a_live_system_is_explained_from_its_files():
     assert explained.bios.sentence.startswith(
         "BIOS: iPXE loads the kernel /live/vmlinuz and its initrd /live/initrd.img (49.0 MB); the "
         "system then fetches /live/filesystem.squashfs (152.0 MB) over HTTP. The machine needs "
-        "704 MiB of memory."
+        "485 MiB of memory."
     )
-    assert explained.ram_bytes == 704 * MIB
+    assert explained.ram_bytes == 485 * MIB
 
 
 def test_padding_that_was_cut_off_is_a_caveat():
@@ -222,16 +222,16 @@ def test_an_arm64_disc_is_explained_for_arm64_machines_which_we_have_not_booted(
 
 
 def test_a_known_machine_gets_its_own_sentence():
-    machine = Machine(firmware=Firmware.UEFI, architecture="x86_64", memory_mib=512)
+    machine = Machine(firmware=Firmware.UEFI, architecture="x86_64", memory_mib=480)
 
     explained = explain(image(LIVE), SITE, machine)
 
     assert explained.machine is not None
     assert explained.machine.method == ""
-    assert "needs 704 MiB of memory" in explained.machine.refusal
-    assert "this machine has 512" in explained.machine.sentence
+    assert "needs 485 MiB of memory" in explained.machine.refusal
+    assert "this machine has 480" in explained.machine.sentence
     assert explained.uefi.method == "kernel"  # that of a machine with enough memory
-    assert explained.ram_bytes == 704 * MIB
+    assert explained.ram_bytes == 485 * MIB
 
 
 def test_a_machine_with_enough_memory_is_told_how_much_it_has():
@@ -241,7 +241,7 @@ def test_a_machine_with_enough_memory_is_told_how_much_it_has():
 
     assert explained.machine is not None
     assert explained.machine.sentence.startswith("This machine (BIOS): iPXE loads")
-    assert "needs 704 MiB of memory and has 4,096." in explained.machine.sentence
+    assert "needs 485 MiB of memory and has 4,096." in explained.machine.sentence
 
 
 def test_a_side_car_is_named_as_the_reason():
@@ -261,7 +261,7 @@ def test_all_of_it_goes_into_json():
     assert told["bios"].keys() == {
         *("method", "entry", "sentence", "ram_bytes", "refusal", "verified")
     }
-    assert told["ram_bytes"] == told["machine"]["ram_bytes"] == 704 * MIB
+    assert told["ram_bytes"] == told["machine"]["ram_bytes"] == 485 * MIB
     assert told["caveats"] == []
 
 
