@@ -13,8 +13,8 @@ from bootserver.images.decide import Site
 from bootserver.images.explain import explain
 from bootserver.selector import Selector
 from bootserver.stub.spec import stub_spec
+from tests.fixtures.boots import Boots, running_boots
 from tests.fixtures.isos import make_iso
-from tests.fixtures.plane import Plane, running_plane
 from tests.http.test_choice import gaps, items
 
 # The report's F1: the disc's default is harmless, and its second label is not.
@@ -39,76 +39,76 @@ MAC = "52:54:00:12:34:56"
 
 
 @pytest.fixture
-async def plane(config: Config) -> AsyncIterator[Plane]:
+async def boots(config: Config) -> AsyncIterator[Boots]:
     make_iso(config.images.path / "rescue.iso", FILES, bios=True, volume_id="MAKER")
-    async with running_plane(config) as plane:
-        yield plane
+    async with running_boots(config) as boots:
+        yield boots
 
 
 def boots_live(script: str) -> bool:
     return "quiet live.options=1" in script and "autonuke" not in script
 
 
-async def test_the_machine_shows_the_disc_s_entries_and_waits(plane: Plane):
-    script = await plane.script(await plane.token())
+async def test_the_machine_shows_the_disc_s_entries_and_waits(boots: Boots):
+    script = await boots.script(await boots.token())
 
     assert items(script) == {"2": "ERASES ALL DISKS", "3": "Live; $ {net0/mac} system"}
     assert "menu bootserver: MAKER: which entry?" in script
     assert "\nchoose --default / picked" in script  # no time-out, and the machine's own disk
     assert 'boots "Boot from the hard disk" by itself' in gaps(script)
     assert "chain --replace entry/${picked}/boot.ipxe?${who}" in script
-    [boot] = await plane.recorded()
+    [boot] = await boots.recorded()
     assert boot.error.endswith("choose on its screen")
 
 
-async def test_the_entry_that_is_chosen_is_booted_and_kept_with_the_boot(plane: Plane):
-    script = await plane.script(await plane.token(), entry=3)
+async def test_the_entry_that_is_chosen_is_booted_and_kept_with_the_boot(boots: Boots):
+    script = await boots.script(await boots.token(), entry=3)
 
     assert boots_live(script)
     key = re.findall(r"/b/(\w+)/tree/vmlinuz", script)[0]
-    assert await plane.body(f"/b/{key}/tree/initrd.gz") == b"initrd"
-    [boot] = await plane.recorded()
+    assert await boots.body(f"/b/{key}/tree/initrd.gz") == b"initrd"
+    [boot] = await boots.recorded()
     assert (boot.plan.entry, boot.error, boot.method) == ("#3", "", "kernel")
 
 
-async def test_the_entry_is_chosen_after_the_image(plane: Plane):
-    token = await plane.token("")
+async def test_the_entry_is_chosen_after_the_image(boots: Boots):
+    token = await boots.token("")
 
-    asked = await plane.script(token, picked="rescue")
+    asked = await boots.script(token, picked="rescue")
 
     assert set(items(asked)) == {"2", "3"}
-    assert boots_live(await plane.script(token, picked="rescue", entry=3))
+    assert boots_live(await boots.script(token, picked="rescue", entry=3))
 
 
-async def test_the_menu_of_images_offers_a_disc_that_will_ask(plane: Plane):
-    assert "rescue" in items(await plane.script(await plane.token("")))
+async def test_the_menu_of_images_offers_a_disc_that_will_ask(boots: Boots):
+    assert "rescue" in items(await boots.script(await boots.token("")))
 
 
-async def test_an_entry_that_there_is_not_is_a_sentence(plane: Plane):
-    script = await plane.script(await plane.token(), entry=9)
+async def test_an_entry_that_there_is_not_is_a_sentence(boots: Boots):
+    script = await boots.script(await boots.token(), entry=9)
 
     assert "has no entry" in script
     assert "boot ||" not in script
 
 
-async def test_a_side_car_a_profile_and_a_stub_choose_beforehand(plane: Plane):
-    side_car = plane.iso.with_suffix(".toml")
+async def test_a_side_car_a_profile_and_a_stub_choose_beforehand(boots: Boots):
+    side_car = boots.iso.with_suffix(".toml")
     side_car.write_text('entry = "live"\n')
-    await plane.look_again()
-    assert boots_live(await plane.script(await plane.token()))
+    await boots.look_again()
+    assert boots_live(await boots.script(await boots.token()))
 
     side_car.unlink()
-    await plane.look_again()
-    await plane.profiles.set(Selector(mac=MAC), entry="live", once=True)
-    assert boots_live(await plane.script(await plane.token()))
+    await boots.look_again()
+    await boots.profiles.set(Selector(mac=MAC), entry="live", once=True)
+    assert boots_live(await boots.script(await boots.token()))
 
-    stub = await plane.stubs.issue(stub_spec(plane.config, "rescue", "auto"))
-    assert "autonuke" in await plane.script(stub.token)
-    assert stub.token != await plane.token()
+    stub = await boots.stubs.issue(stub_spec(boots.config, "rescue", "auto"))
+    assert "autonuke" in await boots.script(stub.token)
+    assert stub.token != await boots.token()
 
 
-async def test_explain_shows_the_entries_and_that_the_machine_asks(plane: Plane):
-    told = explain(plane.library.get("rescue"), Site.of(plane.config))
+async def test_explain_shows_the_entries_and_that_the_machine_asks(boots: Boots):
+    told = explain(boots.library.get("rescue"), Site.of(boots.config))
 
     assert told.bios.method == "choose"
     assert not told.bios.verified

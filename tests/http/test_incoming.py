@@ -12,8 +12,8 @@ from yarl import URL
 from bootserver.config import Config
 from bootserver.http.incoming import Forwarded, forwarded, is_host, machine_query, plain_address
 from tests.fixtures.admin import Admin, running_admin
+from tests.fixtures.boots import Boots, running_boots
 from tests.fixtures.isos import make_iso
-from tests.fixtures.plane import Plane, running_plane
 
 BRACES = "re{scue} {} 50%"
 LIVE = {
@@ -26,12 +26,12 @@ TRUSTED = [ipaddress.ip_network("192.0.2.0/24"), ipaddress.ip_network("2001:db8:
 
 
 @pytest.fixture
-async def plane(config: Config) -> AsyncIterator[Plane]:
+async def boots(config: Config) -> AsyncIterator[Boots]:
     make_iso(config.images.path / "rescue.iso", {"efi/x": b"x"}, bios=True)
     make_iso(config.images.path / f"{BRACES}.iso", bios=True, uefi=True, volume_id="BRACES")
     boot = config.boot.model_copy(update={"open_menu": True})
-    async with running_plane(config.model_copy(update={"boot": boot})) as plane:
-        yield plane
+    async with running_boots(config.model_copy(update={"boot": boot})) as boots:
+        yield boots
 
 
 # ---- Slashes ----
@@ -50,10 +50,10 @@ async def plane(config: Config) -> AsyncIterator[Plane]:
         "/b/{token}//boot.ipxe?mac=52:54:00:12:34:56",
     ],
 )
-async def test_doubled_slashes_are_one(plane: Plane, path: str):
-    path = path.format(token=await plane.token())
+async def test_doubled_slashes_are_one(boots: Boots, path: str):
+    path = path.format(token=await boots.token())
 
-    async with plane.http.get(URL(plane.url + path, encoded=True)) as answer:
+    async with boots.http.get(URL(boots.url + path, encoded=True)) as answer:
         assert answer.status == 200
 
 
@@ -67,14 +67,14 @@ async def test_doubled_slashes_are_one_on_the_admin_plane(config: Config):
 # ---- Queries ----
 
 
-async def test_a_plus_in_what_a_machine_says_is_a_plus(plane: Plane):
-    url = f"{plane.url}/b/{await plane.token()}/boot.ipxe"
+async def test_a_plus_in_what_a_machine_says_is_a_plus(boots: Boots):
+    url = f"{boots.url}/b/{await boots.token()}/boot.ipxe"
     said = "serial=A+B%2bC%20D&asset=x+1&manufacturer=M+M&product=P%2B&platform=pcbios&dimms=0004"
 
-    async with plane.http.get(URL(f"{url}?{said}", encoded=True)) as answer:
+    async with boots.http.get(URL(f"{url}?{said}", encoded=True)) as answer:
         assert answer.status == 200
-    await plane.ledger.flush()
-    [boot] = await plane.store.recent(10)
+    await boots.ledger.flush()
+    [boot] = await boots.store.recent(10)
 
     machine = boot.machine
     assert (machine.serial, machine.asset) == ("A+B+C D", "x+1")
@@ -95,11 +95,11 @@ def test_a_query_is_what_its_percents_say():
 # ---- Braces and long names ----
 
 
-async def test_an_image_with_braces_in_its_name_is_chosen_from_the_menu(plane: Plane):
-    token = await plane.token("")
-    await plane.script(token)
+async def test_an_image_with_braces_in_its_name_is_chosen_from_the_menu(boots: Boots):
+    token = await boots.token("")
+    await boots.script(token)
 
-    script = await plane.script(token, picked=BRACES)
+    script = await boots.script(token, picked=BRACES)
 
     assert "/nbp/memdisk" in script
 
@@ -133,8 +133,8 @@ async def test_an_image_whose_name_leaves_no_room_for_a_side_car_boots(
         config.images.path / f"{image}.iso"
     )
 
-    async with running_plane(config) as plane:
-        script = await plane.script(await plane.token(image))
+    async with running_boots(config) as boots:
+        script = await boots.script(await boots.token(image))
 
     assert "/nbp/memdisk" in script
 
@@ -239,14 +239,14 @@ async def test_kernel_arguments_and_ledger_have_what_a_trusted_proxy_tells(
 ):
     make_iso(config.images.path / "live.iso", LIVE, bios=True)
     server = config.server.model_copy(update={"trusted_proxies": trusted})
-    async with running_plane(config.model_copy(update={"server": server})) as plane:
-        url = f"{plane.url}/b/{await plane.token('live')}/boot.ipxe?platform=pcbios&memsize=4096"
-        async with plane.http.get(url, headers=PROXIED) as answer:
+    async with running_boots(config.model_copy(update={"server": server})) as boots:
+        url = f"{boots.url}/b/{await boots.token('live')}/boot.ipxe?platform=pcbios&memsize=4096"
+        async with boots.http.get(url, headers=PROXIED) as answer:
             script = await answer.text()
-        await plane.ledger.flush()
-        [boot] = await plane.store.recent(10)
+        await boots.ledger.flush()
+        [boot] = await boots.store.recent(10)
 
-    assert f"fetch={origin or plane.url}/b/" in script
+    assert f"fetch={origin or boots.url}/b/" in script
     assert boot.address == address
 
 
@@ -255,11 +255,11 @@ async def test_a_client_behind_a_proxy_has_a_limit_of_its_own(config: Config):
     limits = config.limits.model_copy(update={"connections_per_address": 0})
     changed = config.model_copy(update={"server": server, "limits": limits})
     make_iso(config.images.path / "rescue.iso", bios=True)
-    async with running_plane(changed) as plane:
-        path = f"{plane.url}/nbp/memdisk"
-        async with plane.http.get(path) as answer:
+    async with running_boots(changed) as boots:
+        path = f"{boots.url}/nbp/memdisk"
+        async with boots.http.get(path) as answer:
             of_the_proxy = answer.status
-        async with plane.http.get(path, headers=PROXIED) as answer:
+        async with boots.http.get(path, headers=PROXIED) as answer:
             of_its_client = answer.status, answer.headers.get("Retry-After")
 
     assert of_the_proxy == 200

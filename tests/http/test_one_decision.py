@@ -13,8 +13,8 @@ from bootserver.images.menus import choice
 from bootserver.model import BootPhase, BootPlan, Method, Way
 from bootserver.sessions.ledger import Ledger
 from bootserver.sessions.rows import session_of, session_row
+from tests.fixtures.boots import Boots, running_boots
 from tests.fixtures.isos import make_iso
-from tests.fixtures.plane import Plane, running_plane
 
 INITRD = b"an initrd, of whatever make"
 SQUASHFS = b"a root" * 1000
@@ -26,47 +26,47 @@ LIVE = {
 
 
 @pytest.fixture
-async def plane(config: Config) -> AsyncIterator[Plane]:
+async def boots(config: Config) -> AsyncIterator[Boots]:
     make_iso(config.images.path / "live.iso", LIVE, bios=True)
-    async with running_plane(config) as plane:
-        yield plane
+    async with running_boots(config) as boots:
+        yield boots
 
 
-async def base_of_boot(plane: Plane) -> str:
+async def base_of_boot(boots: Boots) -> str:
     """Where the files of a new boot are, as its script says."""
     [kernel] = [
         line
-        for line in (await plane.script(await plane.token("live"))).splitlines()
+        for line in (await boots.script(await boots.token("live"))).splitlines()
         if line.startswith("kernel ")
     ]
     return kernel.split()[1].partition("/tree/")[0]
 
 
-async def test_nothing_is_decided_after_the_script(plane: Plane, monkeypatch: pytest.MonkeyPatch):
-    base = await base_of_boot(plane)
+async def test_nothing_is_decided_after_the_script(boots: Boots, monkeypatch: pytest.MonkeyPatch):
+    base = await base_of_boot(boots)
 
     def decided(*_: object, **__: object) -> None:
         raise AssertionError("decided again")
 
     for module, name in ((script, "decide"), (service, "ways_of"), (choice, "entry_for")):
         monkeypatch.setattr(module, name, decided)
-    initrd = await plane.body(f"{base}/tree/live/initrd.img", **{"User-Agent": "iPXE/1.21"})
-    await plane.body(f"{base}/phase/handoff")
-    await plane.body(f"{base}/tree/live/filesystem.squashfs")
-    await plane.body(f"{base}/phase/up")
+    initrd = await boots.body(f"{base}/tree/live/initrd.img", **{"User-Agent": "iPXE/1.21"})
+    await boots.body(f"{base}/phase/handoff")
+    await boots.body(f"{base}/tree/live/filesystem.squashfs")
+    await boots.body(f"{base}/phase/up")
 
     assert initrd.startswith(INITRD)
     assert b"usr/lib/live/boot/0000-bootserver.sh\0" in initrd
-    assert (await plane.phases())[-2:] == [BootPhase.ROOT_FETCHED, BootPhase.OS_UP]
+    assert (await boots.phases())[-2:] == [BootPhase.ROOT_FETCHED, BootPhase.OS_UP]
 
 
-async def test_a_server_that_starts_again_goes_on_by_the_same_decision(plane: Plane):
-    base = await base_of_boot(plane)
-    await plane.ledger.flush()
+async def test_a_server_that_starts_again_goes_on_by_the_same_decision(boots: Boots):
+    base = await base_of_boot(boots)
+    await boots.ledger.flush()
     key = base.rpartition("/")[2]
-    before = plane.ledger.find(key, "")
+    before = boots.ledger.find(key, "")
 
-    again = Ledger(plane.store, expire_after=timedelta(days=1))
+    again = Ledger(boots.store, expire_after=timedelta(days=1))
     await again.load()
 
     after = again.find(key, "")
@@ -79,21 +79,21 @@ async def test_a_server_that_starts_again_goes_on_by_the_same_decision(plane: Pl
 
 
 async def test_a_boot_gets_no_file_of_another_version_and_its_next_script_is_for_that(
-    plane: Plane, config: Config
+    boots: Boots, config: Config
 ):
-    base = await base_of_boot(plane)
+    base = await base_of_boot(boots)
     make_iso(config.images.path / "live.iso", LIVE | {"live/vmlinuz": b"newer"}, bios=True)
-    await plane.look_again()
+    await boots.look_again()
 
-    assert await plane.status(f"{base}/tree/live/vmlinuz") == 503
-    assert await plane.status(f"{base}/image.iso") == 503
-    assert await base_of_boot(plane) == base  # the machine asks again, as its script has it do
-    assert await plane.body(f"{base}/tree/live/vmlinuz") == b"newer"
+    assert await boots.status(f"{base}/tree/live/vmlinuz") == 503
+    assert await boots.status(f"{base}/image.iso") == 503
+    assert await base_of_boot(boots) == base  # the machine asks again, as its script has it do
+    assert await boots.body(f"{base}/tree/live/vmlinuz") == b"newer"
 
 
-async def test_what_an_older_bootserver_wrote_of_a_boot_is_read(plane: Plane):
-    await base_of_boot(plane)
-    [session] = await plane.recorded()
+async def test_what_an_older_bootserver_wrote_of_a_boot_is_read(boots: Boots):
+    await base_of_boot(boots)
+    [session] = await boots.recorded()
     assert session.plan is not None
     older = session_row(session) | {"plan": ""}
 

@@ -15,8 +15,8 @@ from bootserver.http.tcp_info import parse_tcp_info
 from bootserver.model import TransferEnd
 from bootserver.sessions import diagnosis
 from bootserver.sessions.diagnosis import TcpFacts
+from tests.fixtures.boots import Boots, running_boots
 from tests.fixtures.isos import make_iso
-from tests.fixtures.plane import Plane, running_plane
 
 
 def tcp_info(size_bytes: int) -> bytes:
@@ -54,11 +54,11 @@ def test_less_than_that_tells_nothing(size_bytes: int):
 
 
 @pytest.fixture
-async def plane(config: Config) -> AsyncIterator[Plane]:
+async def boots(config: Config) -> AsyncIterator[Boots]:
     iso = make_iso(config.images.path / "rescue.iso", bios=True)
     enlarge(iso)
-    async with running_plane(config) as plane:
-        yield plane
+    async with running_boots(config) as boots:
+        yield boots
 
 
 def enlarge(iso: Path) -> None:
@@ -66,35 +66,35 @@ def enlarge(iso: Path) -> None:
         file.truncate(iso.stat().st_size + (64 << 20))
 
 
-async def begin(plane: Plane) -> str:
-    script = await plane.script(await plane.token())
+async def begin(boots: Boots) -> str:
+    script = await boots.script(await boots.token())
     [line] = [line for line in script.splitlines() if line.startswith("initrd")]
     return line.split("/b/")[1].split("/")[0]
 
 
 @pytest.mark.slow
 async def test_a_machine_that_does_not_read_has_a_closed_window(
-    plane: Plane, monkeypatch: pytest.MonkeyPatch
+    boots: Boots, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(diagnosis, "STILL_S", 0.5)
-    key = await begin(plane)
+    key = await begin(boots)
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
     client.setblocking(False)
     loop = asyncio.get_running_loop()
     with client:
-        await loop.sock_connect(client, ("127.0.0.1", int(plane.url.rpartition(":")[2])))
+        await loop.sock_connect(client, ("127.0.0.1", int(boots.url.rpartition(":")[2])))
         await loop.sock_sendall(
             client, f"GET /b/{key}/image.iso HTTP/1.1\r\nHost: x\r\n\r\n".encode()
         )
 
         async with asyncio.timeout(30):
-            while not (stalled := plane.ledger.find(key, "").stalled):
-                await plane.ledger.look()
+            while not (stalled := boots.ledger.find(key, "").stalled):
+                await boots.ledger.look()
                 await asyncio.sleep(0.05)
-        await plane.ledger.flush()
-        session = plane.ledger.find(key, "")
-        [transfer] = (await plane.store.transfers([session.id]))[session.id]
+        await boots.ledger.flush()
+        session = boots.ledger.find(key, "")
+        [transfer] = (await boots.store.transfers([session.id]))[session.id]
 
     assert "the machine's receive window is closed" in stalled
     assert transfer.link == "receiver window closed"
@@ -102,19 +102,19 @@ async def test_a_machine_that_does_not_read_has_a_closed_window(
     assert 0 < transfer.sent_bytes < transfer.size_bytes
 
 
-async def test_a_whole_image_is_one_transfer_and_a_client_that_leaves_another(plane: Plane):
-    key = await begin(plane)
-    async with plane.http.get(f"{plane.url}/b/{key}/image.iso") as answer:
+async def test_a_whole_image_is_one_transfer_and_a_client_that_leaves_another(boots: Boots):
+    key = await begin(boots)
+    async with boots.http.get(f"{boots.url}/b/{key}/image.iso") as answer:
         await answer.content.readexactly(100_000)
         answer.close()
     async with asyncio.timeout(30):
-        while not plane.ledger.find(key, "").error:
+        while not boots.ledger.find(key, "").error:
             await asyncio.sleep(0.01)
-    size = len(await plane.body(f"/b/{key}/image.iso"))
-    await plane.ledger.flush()
+    size = len(await boots.body(f"/b/{key}/image.iso"))
+    await boots.ledger.flush()
 
-    session = plane.ledger.find(key, "")
-    left, whole = (await plane.store.transfers([session.id]))[session.id]
+    session = boots.ledger.find(key, "")
+    left, whole = (await boots.store.transfers([session.id]))[session.id]
 
     assert (left.name, left.protocol, left.size_bytes) == ("image.iso", "http", size)
     assert left.outcome == TransferEnd.CLIENT_LEFT
@@ -123,14 +123,14 @@ async def test_a_whole_image_is_one_transfer_and_a_client_that_leaves_another(pl
     assert (session.recipe, session.method) == ("disc", "memdisk")
 
 
-async def test_ranges_and_looks_make_one_transfer(plane: Plane):
-    key = await begin(plane)
-    assert await plane.status(f"/b/{key}/image.iso", "HEAD") == 200
+async def test_ranges_and_looks_make_one_transfer(boots: Boots):
+    key = await begin(boots)
+    assert await boots.status(f"/b/{key}/image.iso", "HEAD") == 200
     for start in (0, 1000, 5000):
-        await plane.body(f"/b/{key}/image.iso", Range=f"bytes={start}-{start + 99}")
-    await plane.ledger.flush()
+        await boots.body(f"/b/{key}/image.iso", Range=f"bytes={start}-{start + 99}")
+    await boots.ledger.flush()
 
-    session = plane.ledger.find(key, "")
-    [transfer] = (await plane.store.transfers([session.id]))[session.id]
+    session = boots.ledger.find(key, "")
+    [transfer] = (await boots.store.transfers([session.id]))[session.id]
 
     assert (transfer.sent_bytes, transfer.outcome) == (300, TransferEnd.COMPLETE)
