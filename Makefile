@@ -9,7 +9,7 @@ RUNS   ?= 3
 PYTHONS ?= python3.11 python3.12 python3.13
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test run test test-fast test-pythons test-distributions test-reach booted memory docs demo bench lint format check clean
+.PHONY: help setup setup-test run test test-fast coverage test-pythons test-distributions test-reach booted memory docs demo bench lint format check clean
 
 help: ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | column -t -s '|'
@@ -30,6 +30,9 @@ test: setup-test ## everything, QEMU boots included, two at a time
 
 test-fast: setup-test ## no boots, nothing slow; a few minutes
 	$(BIN)/pytest -n 2 --dist worksteal -m "not boot and not slow"
+
+coverage: setup-test ## how much of the code the fast tests run, by branch
+	$(BIN)/pytest -n 2 --dist worksteal -m "not boot and not slow" --cov --cov-report=term
 
 test-pythons: ## the fast tests with each of PYTHONS that is here, in a virtual environment of its own
 	@for python in $(PYTHONS); do \
@@ -84,7 +87,7 @@ format: $(VENV)/.installed-dev ## put the code into its form
 check: lint test ## what CI runs
 
 clean: ## take away what make made; images/ and var/ stay
-	rm -rf $(VENV) .venv-* tests/node_modules stub/build tests/isos tests/artifacts .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-* tests/node_modules stub/build tests/isos tests/artifacts .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/.installed: pyproject.toml tools/setup-system
 	@PYTHON=$(PYTHON) tools/setup-system run
