@@ -176,7 +176,9 @@ class _Parser:
             end = len(text)
         found = word or symbol
         self.at = found.end() if found else end
-        self.token = _Token(found[0] if found else "", word is not None, max(self.at, end))
+        # What is neither is behind its first character: reading goes on behind the next newline.
+        wrong_end = end if found or end == len(text) else end + 1
+        self.token = _Token(found[0] if found else "", word is not None, max(self.at, wrong_end))
         if end == len(text) or not found or self.token.text in ("[[", "]]"):
             raise _SyntaxError
         if '"' in self.token.text and _has_lone_dollar(self.token.text):

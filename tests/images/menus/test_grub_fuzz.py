@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 import re
+from itertools import islice
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bootserver.images.menus import grub_commands, grub_run
 from bootserver.images.menus.grub import read_grub
+from bootserver.images.menus.grub_script import parse
 from bootserver.model import Firmware
 from tests.fixtures.menu_files import FakeMenuFiles
 
@@ -95,3 +97,12 @@ def test_long_menus_cost_no_more_steps_than_there_are() -> None:
     ):
         check(piece * (200_000 // len(piece)))
         check("menuentry a { linux " + piece * (60_000 // len(piece)) + "\n}\n")
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.text(alphabet="$\"'\\;{}[]|&<>=# \n\tab", max_size=60))
+@example("\n$ a\n")  # a line that begins with what is neither a word nor a symbol
+def test_each_unit_of_a_script_takes_a_line_at_least(text: str) -> None:
+    lines = text.count("\n") + 1
+
+    assert len(list(islice(parse(text), lines + 1))) <= lines
