@@ -52,7 +52,7 @@ booted: setup-test ## boot all that images explain calls verified, test-reach's 
 	$(BIN)/pytest -n 2 --dist worksteal -m boot --record-boots tests/boot
 	@$(BIN)/python -m tests.fixtures.recipe_docs
 
-memory: setup-test ## find by bisection the least memory that discs of each family boot in; an hour
+memory: setup-test ## find by bisection the least memory that discs of each family boot in; two hours
 	$(BIN)/python -m tests.bench.least_memory
 	@$(BIN)/python -m tests.fixtures.recipe_docs
 

@@ -44,7 +44,7 @@ MORE_MIB = 256
 UP = "up"
 # In seconds of the host's processor, of which a busy host gives fewer.
 LIMIT_S = 300  # for a boot, before the first one has come up
-SLOWER = 4  # then how many times as long as that one it may take
+SLOWER = 2  # then how many times as long as that one it may take
 SHORTEST_S = 60  # and at least this
 IDLE_S = 120  # how long a machine may do less than WORK_S
 WORK_S = 3
