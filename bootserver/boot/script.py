@@ -81,8 +81,8 @@ class BootScripts:
         the machine gets those. `origin` is the server's URL as it reached us.
         """
         machine = parse_machine(query)
-        set_for_it = await self._profiles.find(machine)
-        profile = effective(machine, self._config, set_for_it)
+        stored = await self._profiles.find(machine)
+        profile = effective(machine, self._config, stored)
         image_id = stub.spec.image or picked.image or profile.image
         entry = picked.entry or stub.spec.entry or profile.entry
         session = self._ledger.start(stub.token, image_id, machine, address)
@@ -114,7 +114,7 @@ class BootScripts:
             root=decision.offer.fetched,
             calls_home=bool(files.hooks),
             entry=entry,
-            profile=set_for_it.id if set_for_it and set_for_it.image in ("", image_id) else "",
+            profile=stored.id if stored and stored.image in ("", image_id) else "",
         )
         self._ledger.complain(session.key, "")
         self._ledger.set_plan(session.key, plan)
