@@ -29,7 +29,7 @@ REPLACE = """\
 """
 
 
-@pytest.mark.parametrize("firmware", [Firmware.BIOS])
+@pytest.mark.parametrize("firmware", Firmware)
 async def test_debians_installer_takes_its_packages_out_of_the_cd_s_iso(
     qemu: Qemu, tmp_path: Path, proven: Proven, firmware: Firmware
 ):
