@@ -63,6 +63,7 @@ def make_boot_app(service: BootService) -> web.Application:
         "/nbp/{name}": _loader,
         "/healthz": healthz,
     }
+    # web.get answers HEAD too: with the same headers, no body, and nothing told to the ledger.
     app.add_routes([web.get(route(path), handler) for path, handler in routes.items()])
     return app
 

@@ -1,4 +1,4 @@
-"""The boots going on now: kept in memory, written to the store once a second and at phase ends.
+"""The boots going on now: kept in memory, written to the store once a second and at every event.
 
 - *Who speaks first.* A machine's request, or the program that powers it on, opens a session
   (`start`, `open`). All that the machine does then is told here by what serves it: `advance` for a

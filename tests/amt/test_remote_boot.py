@@ -242,15 +242,43 @@ async def test_consent_is_asked_for_and_a_wrong_code_asked_again(config: Config,
     )
     async with site(config, spec) as (admin, device):
         job_id = await start(admin, device, method="two-stage")
-        await boot_until(admin, job_id, lambda job: job["doing"] == "consent")
-        await admin.ask(f"/amt/boots/{job_id}/consent", "POST", json={"code": "111111"}, expect=202)
-        asked = await boot_until(admin, job_id, lambda job: "once more" in job["sentence"])
+        asked = await boot_until(admin, job_id, lambda job: job["doing"] == "consent")
+        questions = {asked["sentence"]}
+        for _ in range(2):
+            wrong = {"code": "111111"}
+            await admin.ask(f"/amt/boots/{job_id}/consent", "POST", json=wrong, expect=202)
+            asked = await boot_until(admin, job_id, lambda job: job["sentence"] not in questions)
+            questions.add(asked["sentence"])
         shown = device.state.consent.shown_code
         await admin.ask(f"/amt/boots/{job_id}/consent", "POST", json={"code": shown}, expect=202)
         await run_stub(admin, device)
         job = await ended(admin, job_id)
 
         assert "not the code" in asked["sentence"]
+        assert job["doing"] == "done", job
+
+
+async def test_where_the_code_has_timed_out_a_new_one_is_shown(config: Config, tmp_path: Path):
+    spec = FakeSpec(
+        tmp_path / "amt",
+        control_mode=ProvisioningMode.CLIENT,
+        consent=OptInRequired.ALL,
+        consent_code="271828",
+    )
+    async with site(config, spec) as (admin, device):
+        job_id = await start(admin, device, method="two-stage")
+        await boot_until(admin, job_id, lambda job: job["doing"] == "consent")
+        device.state.consent.cancel()  # as AMT does after a while
+        late = {"code": "271828"}
+        await admin.ask(f"/amt/boots/{job_id}/consent", "POST", json=late, expect=202)
+        asked = await boot_until(admin, job_id, lambda job: "once more" in job["sentence"])
+        shown = device.state.consent.shown_code
+        await admin.ask(f"/amt/boots/{job_id}/consent", "POST", json={"code": shown}, expect=202)
+        await run_stub(admin, device)
+        job = await ended(admin, job_id)
+
+        assert "is void" in asked["sentence"]
+        assert shown
         assert job["doing"] == "done", job
 
 

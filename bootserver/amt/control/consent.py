@@ -1,7 +1,7 @@
 """User consent: have AMT show a code on the machine's screen, and tell AMT what it was.
 
-The code is valid for some two minutes. The consent is valid while a redirection session is open,
-and some two minutes more. All of it needs a person who looks at the screen.
+AMT shows the code for 300 s at most. The consent is valid while a redirection session is open, and
+some two minutes more. All of it needs a person who looks at the screen.
 """
 
 from __future__ import annotations
@@ -133,17 +133,21 @@ class ConsentPrompt:
 
         The code is taken off the screen again then.
         """
-        await request_consent(client)
         prompt = PROMPT
         try:
             for left in reversed(range(TRIES)):
+                await request_consent(client)  # a new code, where the last one is void
                 try:
                     await send_consent_code(client, await self._next_code(prompt))
                     return
                 except AmtRefusedError as err:
                     if not left:
                         raise
-                    prompt = f"{err.message}; the code on the machine's screen, once more"
+                    # Each question is another sentence: by that its readers know it for a new one.
+                    prompt = (
+                        f"{err.message}; the code on the machine's screen, once more "
+                        f"(tries left: {left})"
+                    )
         except (BootServerError, asyncio.CancelledError):
             with suppress(BootServerError):
                 await cancel_consent(client)
