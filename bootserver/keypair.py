@@ -1,4 +1,4 @@
-"""A site's own certificate and private key, out of two PEM files that somebody put there.
+"""A site's own certificate and private key, read from its two PEM files.
 
 `table` is the table of config.toml that names the files, for those who have to correct it.
 """

@@ -279,7 +279,9 @@ class BootPlan:
 
     recipe: str  # the name of what the image is
     way: Way
-    image_sha256: str = ""  # the version of the image that this holds for
+    # The version of the image that this holds for; "" of a boot that an older bootserver began, of
+    # which no more is known than recipe and method.
+    image_sha256: str = ""
     image_bytes: int = 0  # what the script fetches of it
     root: str = ""  # what the system fetches then: a path, {iso} for the whole image, "" unknown
     calls_home: bool = False  # the system says when it is up

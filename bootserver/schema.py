@@ -136,7 +136,7 @@ MACHINES = Table(
     Column("uuid", String, nullable=False, index=True),
     Column("machine", String, nullable=False),
     Column("address", String, nullable=False),
-    Column("words", String, nullable=False),  # all that it told of itself, in lower case
+    Column("words", String, nullable=False),  # what the machine says of itself, in lower case
     Column("seen_at", Double, nullable=False, index=True),
     Column("session", String, nullable=False),
     Column("image", String, nullable=False),

@@ -19,8 +19,8 @@ WHOLE_IMAGE = "image.iso"  # below a boot's URL; the files in it are below "tree
 class BootFiles:
     """An image and the files in it, with what the way that it boots adds to them.
 
-    `url` is the boot's on this server, as it reached us: `http://HOST/b/KEY`. Where no
-    machine boots (`is_boot`), its system has nobody to call.
+    `url` is the boot's on this server, as it reached us: `http://HOST/b/KEY`. Only to a boot
+    (`is_boot`) goes the script by which its system calls home.
 
     Its methods raise ImageNotFoundError, ImageNotReadyError, or ImageError for a damaged disc.
     """

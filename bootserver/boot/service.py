@@ -153,7 +153,7 @@ class BootService:
         session = self._ledger.find(token_or_key, address)
         image_id = session.image if session else await self._image_of_stub(token_or_key)
         image = self._library.ready(image_id)
-        plan = session.plan if session else None
+        plan = session.plan if session and session.plan and session.plan.image_sha256 else None
         if plan and plan.image_sha256 != image.sha256:
             raise ImageNotReadyError(
                 f"{image.id} was replaced since this boot's script", hint="start the machine again"

@@ -1,4 +1,4 @@
-"""Changes what a side-car says of an image, and leaves the rest as somebody wrote it."""
+"""Changes one setting in a side-car, and leaves the rest of the file as it is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens, to everybody who watches: fan-out that waits for nobody."""
+"""Sends each event to all watchers, and waits for none of them."""
 
 from __future__ import annotations
 

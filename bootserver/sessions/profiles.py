@@ -1,4 +1,4 @@
-"""What a machine boots, as somebody set it at run time: in the database, beside config.toml."""
+"""What a machine boots, as set at run time: in the database, beside config.toml."""
 
 from __future__ import annotations
 

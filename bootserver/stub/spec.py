@@ -89,7 +89,7 @@ def _default_address() -> str:
     """The address of the interface with the default route; connecting UDP sends nothing."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(("192.0.2.1", 9))  # RFC 5737: nobody's
+            probe.connect(("192.0.2.1", 9))  # RFC 5737: an address of no machine
         except OSError as err:
             raise StubError(
                 "this machine has no default route, so its own address is unknown",

@@ -91,6 +91,15 @@ async def test_a_boot_gets_no_file_of_another_version_and_its_next_script_is_for
     assert await boots.body(f"{base}/tree/live/vmlinuz") == b"newer"
 
 
+async def test_a_boot_that_an_older_bootserver_began_goes_on(boots: Boots):
+    base = await base_of_boot(boots)
+    older = BootPlan("debian-live", Way(Method.KERNEL), image_bytes=1000)
+    boots.ledger.set_plan(base.rpartition("/")[2], older)
+
+    assert (await boots.body(f"{base}/tree/live/initrd.img")).startswith(INITRD)
+    assert await boots.body(f"{base}/tree/live/filesystem.squashfs") == SQUASHFS
+
+
 async def test_what_an_older_bootserver_wrote_of_a_boot_is_read(boots: Boots):
     await base_of_boot(boots)
     [session] = await boots.recorded()

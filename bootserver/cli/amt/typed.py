@@ -1,4 +1,4 @@
-"""A line that somebody types at the terminal, while everything else goes on."""
+"""Reads a line from the terminal while the program goes on."""
 
 from __future__ import annotations
 
