@@ -43,7 +43,8 @@ def configure_logging(config: LogConfig, *, quiet: bool = False) -> None:
     structlog.configure(
         processors=[*shared, *as_text, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _StandardError())),
+        # a line and its end in one write: a server that is killed leaves no line open
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _StandardError())),
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(

@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -39,7 +40,7 @@ except ZeroDivisionError:
 def said(stderr: int, **options: str) -> subprocess.Popen[bytes]:
     """A program that logs there."""
     program = SAY.format(options=", ".join(f"{name}={value!r}" for name, value in options.items()))
-    return subprocess.Popen([sys.executable, "-c", program], stderr=stderr, cwd=PROJECT)
+    return subprocess.Popen([sys.executable, "-u", "-c", program], stderr=stderr, cwd=PROJECT)
 
 
 def in_a_file(path: Path, **options: str) -> list[str]:
@@ -75,6 +76,18 @@ def test_elsewhere_each_line_is_a_json_object(tmp_path: Path):
     }
     assert (library["event"], library["level"]) == ("a library says so", "warning")
     assert "ZeroDivisionError" in broke["exception"]
+
+
+def test_each_line_is_written_at_once_so_that_a_killed_server_leaves_none_open():
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        process = said(theirs.fileno())
+        theirs.close()
+        writes = list(iter(lambda: ours.recv(65536), b""))
+        assert process.wait() == 0
+
+    assert [write.count(b"\n") for write in writes] == [1, 1, 1]
+    assert all(write.endswith(b"\n") for write in writes)
 
 
 def test_on_a_terminal_lines_are_coloured():
