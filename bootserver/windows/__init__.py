@@ -1,0 +1,4 @@
+"""Windows PE from the outside: its drivers, and what is in its images.
+
+`inf` says what a driver's INF file offers to a `target`; `inf_text` reads the file's language.
+"""
