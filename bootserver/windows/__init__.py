@@ -1,4 +1,5 @@
 """Windows PE from the outside: its drivers, and what is in its images.
 
-`inf` says what a driver's INF file offers to a `target`; `inf_text` reads the file's language.
+`drivers` is the library of drivers, whose archives `unpack` unpacks. `inf` says what a driver's INF
+file offers to a `target`; `inf_text` reads the file's language.
 """

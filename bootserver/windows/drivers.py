@@ -1,0 +1,274 @@
+"""The library of drivers: folders and archives in one directory, and which driver a device gets.
+
+What an INF file says is kept in the state directory, under its file's version; archives are
+unpacked there. All functions block: a server calls them in a thread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from bootserver.files.atomic import write_atomically
+from bootserver.model import FileVersion, PciId
+from bootserver.windows.inf import Inf, read_inf
+from bootserver.windows.inf_text import LIMIT_BYTES, InfError
+from bootserver.windows.target import WindowsTarget
+from bootserver.windows.unpack import DriverError, unpack
+
+ARCHIVE_SUFFIXES = (".zip", ".cab")
+
+_FORMAT = 1  # of the index; another one is made anew
+
+
+@dataclass(frozen=True, slots=True)
+class DriverPackage:
+    """One INF file of the library, and what it is for."""
+
+    name: str  # of the folder or archive that it is in, as `add` has named it
+    path: str  # its INF file
+    provider: str = ""
+    driver_date: str = ""
+    driver_version: str = ""
+    network: bool = False
+    architectures: tuple[str, ...] = ()
+    pci_ids: tuple[str, ...] = ()
+    problem: str = ""  # why it cannot be used
+
+    def files(self, target: WindowsTarget) -> list[Path]:
+        """The INF file, its catalog and all else that Windows needs of it, as they are on disk.
+
+        Raises DriverError if one is missing.
+        """
+        inf = Path(self.path)
+        return [inf, *(_on_disk(inf.parent, name) for name in _read(self.path).files(target))]
+
+
+class DriverLibrary:
+    """The drivers in `directory`, with what is remembered of them in `state`."""
+
+    def __init__(self, directory: Path, state: Path) -> None:
+        self._directory = directory
+        self._state = state
+
+    def packages(self) -> list[DriverPackage]:
+        """All INF files that are there now, by name and path; broken ones with their problem."""
+        known = self._remembered()
+        index: dict[str, DriverPackage] = {}
+        for name, root in self._roots():
+            if isinstance(root, DriverError):
+                path = str(self._directory / name)
+                index[path] = DriverPackage(name, path, problem=f"{root.message} ({root.hint})")
+                continue
+            for inf in _inf_files(root):
+                key = f"{inf} {FileVersion.of(inf.stat())}"
+                index[key] = known.get(key) or _described(name, inf)
+        if index != known:
+            self._remember(index)
+        return list(index.values())
+
+    def find(self, pci: PciId, target: WindowsTarget) -> DriverPackage | None:
+        """The driver that Windows would take for the device; None if there is none for it."""
+        ranked = [
+            (rank, package)
+            for package in self._for_device(pci)
+            if (rank := _read(package.path).rank(pci, target))
+        ]
+        return max(ranked, key=lambda item: item[0])[1] if ranked else None
+
+    def why_none(self, pci: PciId, target: WindowsTarget) -> str:
+        """Why `find` finds none, in a sentence."""
+        packages = self._for_device(pci)
+        if not packages:
+            return f"no driver in {self._directory} is for the device {pci}"
+        of_others = [p for p in packages if target.arch not in p.architectures]
+        names = ", ".join(sorted({Path(package.path).name for package in packages}))
+        if len(of_others) == len(packages):
+            archs = " and ".join(sorted({arch for p in packages for arch in p.architectures}))
+            return f"{names} is for {archs or 'other processors'}, and not for {target.arch}"
+        return f"{names} is for other versions, and not for {target}"
+
+    def add(self, source: Path) -> str:
+        """Copy a folder or archive into the library; returns its name. Raises DriverError."""
+        is_archive = source.suffix.lower() in ARCHIVE_SUFFIXES
+        if not source.is_dir() and not (source.is_file() and is_archive):
+            raise DriverError(
+                f"{source} is neither a folder nor a .zip or .cab file",
+                hint="unpack the maker's program first, and add the folder with the .inf files",
+            )
+        name = source.absolute().name
+        target = self._directory / name
+        if target.exists():
+            raise DriverError(
+                f"there are drivers named {name} already",
+                hint="run: bootserver drivers remove NAME",
+            )
+        self._directory.mkdir(parents=True, exist_ok=True)
+        hidden = self._directory / f".{name}.part"
+        try:
+            _discard(hidden)
+            if source.is_dir():
+                shutil.copytree(source, hidden, ignore_dangling_symlinks=True)
+            else:
+                shutil.copyfile(source, hidden)
+            hidden.rename(target)
+        except (OSError, shutil.Error) as err:
+            _discard(hidden)
+            raise DriverError(
+                f"{source} cannot be copied: {err}", hint="check the disk and the permissions"
+            ) from err
+        problems = [p for p in self.packages() if p.name == name]
+        if not any(not package.problem for package in problems):
+            reason = problems[0].problem if problems else "there is no .inf file in it"
+            _discard(target)
+            raise DriverError(f"{name} has no driver: {reason}")
+        return name
+
+    def remove(self, name: str) -> None:
+        """Delete a folder or archive of the library; DriverError if it is not there."""
+        if name not in {name for name, _ in self._entries()}:
+            raise DriverError(f"there are no drivers {name!r}", hint="run: bootserver drivers list")
+        _discard(self._directory / name)
+        self.packages()
+
+    def _for_device(self, pci: PciId) -> list[DriverPackage]:
+        text = str(PciId(pci.vendor, pci.device))
+        return [package for package in self.packages() if text in package.pci_ids]
+
+    def _entries(self) -> list[tuple[str, Path]]:
+        """The folders and archives, by name; hidden ones are on their way."""
+        try:
+            paths = sorted(self._directory.iterdir())
+        except FileNotFoundError:
+            return []
+        except OSError as err:
+            raise DriverError(
+                f"{self._directory} cannot be read: {err.strerror}", hint="check who may read it"
+            ) from err
+        return [
+            (path.name, path)
+            for path in paths
+            if not path.name.startswith(".")
+            and (path.is_dir() or path.suffix.lower() in ARCHIVE_SUFFIXES)
+        ]
+
+    def _roots(self) -> Iterator[tuple[str, Path | DriverError]]:
+        """Where the files of each entry lie; an archive is unpacked once for each version."""
+        unpacked = self._state / "unpacked"
+        wanted = set()
+        for name, path in self._entries():
+            if path.is_dir():
+                yield name, path
+                continue
+            text = f"{path} {FileVersion.of(path.stat())}"
+            folder = unpacked / hashlib.sha256(text.encode()).hexdigest()[:16]
+            wanted.add(folder.name)
+            try:
+                if not folder.is_dir():
+                    part = folder.with_suffix(".part")
+                    _discard(part)
+                    unpack(path, part)
+                    part.rename(folder)
+                yield name, folder
+            except DriverError as err:
+                yield name, err
+        if unpacked.is_dir():
+            for folder in unpacked.iterdir():
+                if folder.name not in wanted:
+                    _discard(folder)
+
+    def _remembered(self) -> dict[str, DriverPackage]:
+        try:
+            index = json.loads((self._state / "index.json").read_bytes())
+            if index["format"] != _FORMAT:
+                return {}
+            return {
+                key: DriverPackage(
+                    **entry | {part: tuple(entry[part]) for part in ("architectures", "pci_ids")}
+                )
+                for key, entry in index["drivers"].items()
+            }
+        except (OSError, ValueError, KeyError, TypeError):  # none yet, or damaged: it is made anew
+            return {}
+
+    def _remember(self, index: dict[str, DriverPackage]) -> None:
+        drivers = {
+            key: {part: getattr(package, part) for part in DriverPackage.__slots__}
+            for key, package in index.items()
+        }
+        self._state.mkdir(parents=True, exist_ok=True)
+        data = json.dumps({"format": _FORMAT, "drivers": drivers}).encode()
+        write_atomically(self._state / "index.json", data)
+
+
+def _inf_files(root: Path) -> Iterator[Path]:
+    """The .inf files below a folder, in order; links are not followed."""
+    for folder, folders, files in os.walk(root):
+        folders.sort()
+        for name in sorted(files):
+            path = Path(folder, name)
+            if name.lower().endswith(".inf") and path.is_file():
+                yield path
+
+
+def _described(name: str, path: Path) -> DriverPackage:
+    try:
+        inf = _read(str(path))
+    except DriverError as err:
+        return DriverPackage(name, str(path), problem=err.message)
+    return DriverPackage(
+        name,
+        str(path),
+        provider=inf.provider,
+        driver_date=inf.driver_date.isoformat() if inf.driver_date.year > 1 else "",
+        driver_version=inf.driver_version,
+        network=inf.network,
+        architectures=tuple(inf.architectures),
+        pci_ids=tuple(sorted(map(str, inf.pci_ids))),
+    )
+
+
+def _read(path: str) -> Inf:
+    """An INF file of the library; DriverError if it cannot be read."""
+    try:
+        return _read_version(path, FileVersion.of(Path(path).stat()))
+    except OSError as err:
+        raise DriverError(
+            f"{path} cannot be read: {err.strerror}", hint="check who may read it"
+        ) from err
+    except InfError as err:
+        raise DriverError(f"{path} cannot be used: {err.message}", hint=err.hint) from err
+
+
+@lru_cache(maxsize=64)
+def _read_version(path: str, _version: FileVersion) -> Inf:
+    with Path(path).open("rb") as file:
+        return read_inf(file.read(LIMIT_BYTES + 1))
+
+
+def _on_disk(folder: Path, name: str) -> Path:
+    """A file by a name without case, or packed under the name with `_` for its last letter."""
+    path = folder
+    for part in name.split("/"):
+        there = {entry.name.lower(): entry for entry in path.iterdir()} if path.is_dir() else {}
+        found = there.get(part.lower()) or there.get(part.lower()[:-1] + "_")
+        if found is None or found.is_symlink():
+            raise DriverError(
+                f"{name} is missing in {folder}, and the driver needs it",
+                hint="add the whole folder of the driver",
+            )
+        path = found
+    return path
+
+
+def _discard(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,180 @@
+"""The library of drivers: what is found in folders and archives, and what is refused."""
+
+import struct
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from bootserver.model import PciId
+from bootserver.windows.drivers import DriverLibrary
+from bootserver.windows.target import WindowsTarget
+from bootserver.windows.unpack import DriverError
+
+WINDOWS_10 = WindowsTarget.parse("10.0.19041", "amd64")
+DEVICE = PciId.parse("8086:15bc")
+INF = """[Version]
+Signature = "$Windows NT$"
+Class = Net
+Provider = Intel
+CatalogFile = NIC.CAT
+DriverVer = {date},1.2.3.4
+[Manufacturer]
+Intel = Intel, NT{arch}
+[Intel.NT{arch}]
+NIC = NIC, PCI\\VEN_8086&DEV_15BC
+[SourceDisksFiles]
+nic.sys = 1
+"""
+
+
+def files(arch="amd64", date="01/31/2020"):
+    inf = INF.format(arch=arch, date=date).encode()
+    return {"nic.inf": inf, "nic.cat": b"signed", "NIC.SYS": b"driver"}
+
+
+def write(folder: Path, content: dict[str, bytes]) -> Path:
+    folder.mkdir(parents=True)
+    for name, data in content.items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def zipped(path: Path, content: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+    return path
+
+
+def cab(path: Path, content: dict[str, bytes], *, size_bytes: int | None = None) -> Path:
+    """A cabinet with stored files ([MS-CAB]); `size_bytes` is a size that it lies about."""
+    data = b"".join(content.values())
+    assert len(data) < 32768  # one block
+    entries, offset = b"", 0
+    for name, part in content.items():
+        size = len(part) if size_bytes is None else size_bytes
+        entries += struct.pack("<IIHHHH", size, offset, 0, 0x5021, 0, 0x20) + name.encode() + b"\0"
+        offset += len(part)
+    blocks = 36 + 8 + len(entries)
+    whole = struct.pack(
+        "<4sIIIIIBBHHHHH",
+        b"MSCF",
+        0,
+        blocks + 8 + len(data),
+        0,
+        44,
+        0,
+        3,
+        1,
+        1,
+        len(content),
+        0,
+        0,
+        0,
+    )
+    whole += struct.pack("<IHH", blocks, 1, 0) + entries
+    path.write_bytes(whole + struct.pack("<IHH", 0, len(data), len(data)) + data)
+    return path
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> DriverLibrary:
+    return DriverLibrary(tmp_path / "drivers", tmp_path / "state")
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "cab"])
+def test_driver_is_found_with_its_catalog(tmp_path, library, kind):
+    make = {"folder": write, "zip": zipped, "cab": cab}[kind]
+    name = library.add(make(tmp_path / f"nic.{kind}", files()))
+
+    package = library.find(DEVICE, WINDOWS_10)
+
+    assert package.name == name
+    assert {path.name: path.read_bytes() for path in package.files(WINDOWS_10)} == files()
+    library.remove(name)
+    assert library.packages() == []
+    assert not list(tmp_path.glob("state/unpacked/*"))
+
+
+def test_newer_of_two_equal_drivers_is_found(tmp_path, library):
+    library.add(write(tmp_path / "new", files(date="02/01/2021")))
+    library.add(write(tmp_path / "old", files()))
+
+    assert library.find(DEVICE, WINDOWS_10).name == "new"
+
+
+def test_driver_of_another_architecture_is_refused_in_words(tmp_path, library):
+    library.add(write(tmp_path / "arm", files(arch="arm64")))
+
+    assert library.find(DEVICE, WINDOWS_10) is None
+    assert library.why_none(DEVICE, WINDOWS_10) == "nic.inf is for arm64, and not for amd64"
+
+
+def test_inf_file_is_read_again_only_after_it_has_changed(tmp_path, library, monkeypatch):
+    folder = tmp_path / "drivers" / library.add(write(tmp_path / "nic", files()))
+    library.packages()
+    read: list[str] = []
+    monkeypatch.setattr("bootserver.windows.drivers._read", read.append)
+    library.packages()
+    assert read == []
+    monkeypatch.undo()
+
+    (folder / "nic.inf").write_bytes(files(arch="x86")["nic.inf"])
+
+    assert library.packages()[0].architectures == ("x86",)
+
+
+def test_file_that_is_missing_is_named(tmp_path, library):
+    library.add(write(tmp_path / "nic", {"nic.inf": files()["nic.inf"]}))
+
+    with pytest.raises(DriverError, match=r"NIC\.CAT is missing"):
+        library.find(DEVICE, WINDOWS_10).files(WINDOWS_10)
+
+
+def test_bombs_are_refused_and_leave_nothing(tmp_path, library):
+    bombs = [
+        cab(tmp_path / "bomb.cab", {f"{n}.inf": b"" for n in range(5)}, size_bytes=0x7FFF0000),
+        zipped(tmp_path / "many.zip", {f"{n}.inf": b"" for n in range(20_001)}),
+    ]
+
+    for bomb in bombs:
+        with pytest.raises(DriverError, match="would unpack to"):
+            library.add(bomb)
+
+    assert not list((tmp_path / "drivers").iterdir())
+    assert not list((tmp_path / "state").glob("unpacked/*"))
+
+
+CLIMBING = ["../nic.inf", "a/../../nic.inf", "/nic.inf", "C:\\nic.inf"]
+
+
+@pytest.mark.parametrize("name", CLIMBING)
+def test_names_that_climb_out_of_a_zip_are_refused(tmp_path, library, name):
+    with pytest.raises(DriverError, match="outside"):
+        library.add(zipped(tmp_path / "a.zip", {name: b"x"}))
+
+
+@pytest.mark.parametrize("name", CLIMBING)
+def test_names_that_climb_out_of_a_cab_write_nothing_outside(tmp_path, library, name):
+    with pytest.raises(DriverError):
+        library.add(cab(tmp_path / "a.cab", {name: b"x"}))
+
+    outside = [path for path in tmp_path.rglob("*.inf") if "unpacked" not in path.parts]
+    assert outside == []
+
+
+@pytest.mark.parametrize("suffix", ["zip", "cab"])
+def test_damaged_archive_is_refused(tmp_path, library, suffix):
+    archive = tmp_path / f"a.{suffix}"
+    archive.write_bytes(b"rubbish")
+
+    with pytest.raises(DriverError, match="unpack"):
+        library.add(archive)
+
+
+def test_missing_cabextract_is_named_with_its_package(tmp_path, library, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(DriverError, match="apt-get install cabextract"):
+        library.add(cab(tmp_path / "nic.cab", files()))
