@@ -108,7 +108,7 @@ def _row(summary: Summary, top: int, scale: float) -> Iterator[str]:
 
 
 def _parts(summary: Summary) -> dict[str, Spread]:
-    """What the case's bar is made of; nobody sees the phases of a direct boot."""
+    """What the case's bar is made of; the phases of a direct boot cannot be seen."""
     if summary.case.way is BootWay.DIRECT:
         return {_DIRECT: summary.spreads["total"]}
     return summary.phases()

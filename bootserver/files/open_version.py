@@ -47,7 +47,7 @@ class OpenFile:
         """Give the descriptor back once no answer needs it; a second call does nothing."""
         self._closing = True
         if not self._answers and self.fd >= 0:
-            fd, self.fd = self.fd, -1  # never the number of somebody else's file
+            fd, self.fd = self.fd, -1  # the number may soon be another file's
             os.close(fd)
 
     @contextmanager
@@ -64,7 +64,7 @@ class OpenFile:
                 self.close()
 
     def check_unchanged(self) -> None:
-        """Raise ImageNotReadyError if somebody has overwritten the file since it was opened."""
+        """Raise ImageNotReadyError if the file was overwritten since it was opened."""
         if FileVersion.of(os.fstat(self.fd)) != self.version:
             raise self.changed()
 

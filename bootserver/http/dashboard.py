@@ -29,7 +29,7 @@ from bootserver.sessions.shape import progress
 
 HERE = Path(__file__).parent
 HISTORY_SHOWN = 50
-LIVE_SHOWN = 40  # more cards than that nobody reads
+LIVE_SHOWN = 40  # people read no more cards than that
 
 HEADERS = {
     # No inline script or style, nothing from elsewhere: what a machine says of itself stays text.

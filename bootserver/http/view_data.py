@@ -27,7 +27,7 @@ MACHINES_SHOWN = 200
 STARTING_FOR = timedelta(minutes=3)
 FETCHING_FOR = timedelta(hours=1)
 FROM_MEMORY = {Method.MEMDISK, Method.RAMDISK, Method.WIMBOOT}  # these fetch nothing more
-# A boot that stands still for so long belongs to the past, though nobody has ended it.
+# A boot that stands still for so long belongs to the past, though it has no end.
 STALLED_FOR = timedelta(hours=1)
 FAILED_JOB_SHOWN_FOR = timedelta(minutes=10)  # that it has failed
 

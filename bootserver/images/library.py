@@ -33,7 +33,7 @@ class _LibraryFile:
 
     seen: FoundImage
     since_s: float  # monotonic: when this version was first seen
-    settled: bool = False  # nobody is writing it any more
+    settled: bool = False  # no longer being written
     due: bool = False  # the worker is to read it
     unreadable: bool = False  # by the system's fault, which may pass
     finding: Finding | None = None
@@ -212,7 +212,7 @@ class Library:
 
     def _start_worker(self) -> None:
         if self._worker is not None and self._worker.done():
-            self._worker.result()  # an error nobody foresaw is not to be lost
+            self._worker.result()  # an unforeseen error is not to be lost
             self._worker = None
         if self._worker is None and any(file.due for file in self._files.values()):
             self._worker = asyncio.create_task(self._work(), name="image-library")

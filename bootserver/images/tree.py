@@ -117,7 +117,7 @@ class _OpenImage:
             return self._volume
 
     def discard(self) -> None:
-        """Nobody else will ask for it."""
+        """Close the image once its last reader is done."""
         self._discarded = True
         self.close_if_unused()
 

@@ -25,7 +25,7 @@ class Bus:
 
     @property
     def is_watched(self) -> bool:
-        """False if a message would be made for nobody."""
+        """False if a message would have no reader."""
         return bool(self._subscriptions)
 
     def subscribe(self, limit: int = LIMIT) -> Subscription:

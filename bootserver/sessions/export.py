@@ -20,7 +20,7 @@ from bootserver.sessions.metrics import OTHER, BootMetrics
 from bootserver.sessions.shape import BootJson, boot_json
 from bootserver.sessions.store import SessionStore
 
-BATCH_BOOTS = 100  # a few milliseconds of work, while nobody else has a turn
+BATCH_BOOTS = 100  # a few milliseconds, in which no other task runs
 IMAGES_MAX = 200  # told apart in OpenMetrics; the rest is "other"
 
 # What each column of the CSV has, of a boot as boot_json gives it.

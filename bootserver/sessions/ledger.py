@@ -57,7 +57,7 @@ log = structlog.get_logger(__name__)
 LOOK_INTERVAL_S = 1.0
 TOLD_STEP_S = 5.0  # of the wall clock
 PUBLISHED_TRANSFERS = 32  # the newest: an installer fetches a thousand packages
-LOOKED_AT_ONCE = 64  # boots; well below what somebody who watches may be behind
+LOOKED_AT_ONCE = 64  # boots; well below what a watcher may be behind
 UNKNOWN_MACHINE = Machine()
 MAX_WAITING = 10_000  # events, and transfers; beyond it the oldest are given up, with a log line
 

@@ -1,7 +1,7 @@
 """A boot that goes on, in memory: its session, its events, and the files on their way to it.
 
 Bytes are counted thousands of times a second, so what counts them is mutable and small; the frozen
-nouns are made of it when somebody looks.
+values are made of it when they are read.
 """
 
 from __future__ import annotations

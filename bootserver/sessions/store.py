@@ -29,7 +29,7 @@ from bootserver.sessions.rows import (
 )
 from bootserver.sessions.tracker import BAD_ENDS, STARTING
 
-PRUNED_AT_ONCE = 500  # boots in one transaction, so that nobody waits long for it
+PRUNED_AT_ONCE = 500  # boots in one transaction, so that others wait only briefly
 # A search that finds more machines and images than this walks through the boots themselves.
 PROBES_MAX = 100
 

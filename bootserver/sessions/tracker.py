@@ -56,7 +56,7 @@ def advance(
 def is_same_boot(session: BootSession, machine: Machine, address: str) -> bool:
     """True if `machine`, asking for its script, goes on with `session` rather than starts anew.
 
-    A session that nobody has taken up (it was opened before its machine was powered on) fits any.
+    A session that no machine has taken up (it was opened before power-on) fits any.
     """
     if session.phase in ENDS or ORDER[session.phase] >= _BEFORE_FETCHING:
         return False

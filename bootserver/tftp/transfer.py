@@ -33,7 +33,7 @@ class Outcome(StrEnum):
     COMPLETE = "complete"  # every block acknowledged
     ABORTED = "aborted"  # the client sent an ERROR; firmware that only wanted tsize does so
     TIMED_OUT = "timed_out"  # no progress after all retries
-    GONE = "gone"  # nobody listens at the client's port any more
+    GONE = "gone"  # the client's port is closed
 
 
 class TftpTransfer:
@@ -161,7 +161,7 @@ class TftpTransfer:
         return self._send(now)
 
     def client_gone(self) -> None:
-        """Ends the transfer: the network says that nobody listens at the client's port."""
+        """Ends the transfer: the network says that the client's port is closed."""
         if self.outcome is None:
             self._end(Outcome.GONE)
 

@@ -142,8 +142,8 @@ class SiteAuthority:
     async def keep_current(self) -> None:
         """Show new connections the certificate that is in force, for ever.
 
-        It changes when ours nears its end, when this server's address does, and when somebody
-        renews the site's own.
+        It changes when ours nears its end, when this server's address does, and when the site's own
+        is renewed.
         """
         while True:
             await asyncio.sleep(LOOK_AGAIN_S)
@@ -156,7 +156,7 @@ class SiteAuthority:
         """Bring server_context() up to date, if anybody has asked for it."""
         if self._context:
             pair = await asyncio.to_thread(self._pair)
-            # On the loop, where nobody is in the middle of a handshake.
+            # On the loop, where no handshake is half done.
             load_pair(self._context, *pair, TABLE)
 
     def _pair(self) -> tuple[Path, Path]:

@@ -8,7 +8,7 @@
 | `server.crt`      | this server's certificate                           |
 
 Keys are made once and stay. Certificates are made again when they near their end, when the server
-is called by another name, and when somebody has taken the key away.
+is called by another name, and when its key is missing.
 """
 
 from __future__ import annotations

@@ -56,10 +56,10 @@ class Asking(Protocol):
     """What is asked of the person at the terminal."""
 
     async def code(self, host: str, sentence: str) -> str | None:
-        """The consent code; None if there is nobody to ask."""
+        """The consent code; None if there is no person to ask."""
 
     async def password(self, host: str) -> str | None:
-        """The password of AMT there; None if there is nobody to ask."""
+        """The password of AMT there; None if there is no person to ask."""
 
 
 async def boot_all(
@@ -136,7 +136,7 @@ class _Watch:
             job = await self.api.get(path)
 
     async def _tell_code(self, host: str, path: str, sentence: str) -> None:
-        """Passes the consent code on; gives the boot up where there is nobody to ask."""
+        """Passes the consent code on; gives the boot up where there is no person to ask."""
         code = await _unless(self.stop, self.asking.code(host, sentence))
         if code is None:
             await self.api.delete(path)
@@ -157,7 +157,7 @@ async def _unless(stop: asyncio.Event, question: Coroutine[Any, Any, str | None]
 
 @dataclass
 class AtTheTerminal:
-    """Asks whoever sits there, one question at a time."""
+    """Asks the person there, one question at a time."""
 
     screen: Screen[AmtBootOutcome]
     one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -177,7 +177,7 @@ class AtTheTerminal:
 
 
 class NobodyThere:
-    """For scripts: there is nobody to ask."""
+    """For scripts: there is no person to ask."""
 
     async def code(self, host: str, sentence: str) -> str | None:
         """None."""

@@ -29,7 +29,7 @@ MESSAGE_BYTES_MAX = 64 << 10
 KEYS_MAX = 1000  # of one message
 LOGIN_S = 30.0
 HEARTBEAT_S = 20.0
-BETWEEN_SENDS_S = 0.04  # a screen that changes more often than that nobody can read
+BETWEEN_SENDS_S = 0.04  # a screen that changes more often cannot be read
 
 _ENDS = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -91,7 +91,7 @@ async def watch_console(request: web.Request) -> web.StreamResponse:
 
 
 class _ConsoleMistakeError(Exception):
-    """A message makes no sense: the sentence goes to whoever sent it."""
+    """A message makes no sense: the sentence goes to its sender."""
 
 
 async def _login(socket: web.WebSocketResponse) -> AmtLogin | None:

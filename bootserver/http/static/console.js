@@ -5,7 +5,7 @@ import "./page.js";
 
 const ESCAPE_TWICE_MS = 600;
 const SPOKEN_AFTER_MS = 700;
-const SPOKEN_LINES = 12; // at once; nobody listens to more
+const SPOKEN_LINES = 12; // at once; more is not listened to
 const SCROLLED_MAX = 1000;
 const WORDS = {
   opening: "Connecting",
