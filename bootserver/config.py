@@ -115,6 +115,12 @@ class ImagesConfig(Section):
     scan_interval_s: float = Field(default=2, gt=0)
 
 
+class DriversConfig(Section):
+    """`[drivers]`: the library of Windows drivers."""
+
+    path: Path = Path("drivers")
+
+
 class StateConfig(Section):
     """`[state]`: what the server remembers."""
 
@@ -234,6 +240,7 @@ class Config(BaseSettings):
     limits: LimitsConfig = LimitsConfig()
     tftp: TftpConfig = TftpConfig()
     images: ImagesConfig = ImagesConfig()
+    drivers: DriversConfig = DriversConfig()
     state: StateConfig = StateConfig()
     stub: StubConfig = StubConfig()
     boot: BootConfig = BootConfig()

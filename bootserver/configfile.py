@@ -118,6 +118,7 @@ def _anchor_paths(config: Config, base: Path) -> Config:
             "amt": anchored_amt(config.amt),
             "machines": machines,
             "images": anchored(config.images, path=base / config.images.path),
+            "drivers": anchored(config.drivers, path=base / config.drivers.path),
             "state": anchored(config.state, path=base / config.state.path),
             "stub": anchored(stub, **stub_paths),
         }

@@ -12,6 +12,7 @@ from bootserver.cli.amt import amt
 from bootserver.cli.bench import bench
 from bootserver.cli.boots import boots
 from bootserver.cli.demo import demo
+from bootserver.cli.drivers import drivers
 from bootserver.cli.images import images
 from bootserver.cli.machines import machines
 from bootserver.cli.server import config, doctor, serve
@@ -56,7 +57,7 @@ def main(ctx: click.Context, config_path: Path | None) -> None:
     ctx.obj = config_path
 
 
-for command in (serve, doctor, config, images, stub, machines, amt, boots, bench, demo):
+for command in (serve, doctor, config, images, drivers, stub, machines, amt, boots, bench, demo):
     main.add_command(command)
 
 if __name__ == "__main__":
