@@ -140,8 +140,7 @@ class Inf:
 
     def models(self, target: WindowsTarget) -> list[Model]:
         """The devices that it installs on that Windows, the closest decoration first."""
-        sections = [manufacturer.closest(target) for manufacturer in self.manufacturers]
-        sections.sort(key=lambda section: section[0].closeness, reverse=True)
+        sections = self._closest(target)
         return list(dict.fromkeys(model for _, models in sections for model in models))
 
     def rank(self, pci: PciId, target: WindowsTarget) -> DriverRank | None:
@@ -154,12 +153,18 @@ class Inf:
                 self.driver_date,
                 _numbers(self.driver_version),
             )
-            for decoration, models in (m.closest(target) for m in self.manufacturers)
+            for decoration, models in self._closest(target)
             for model in models
             for hardware_id in model.hardware_ids
             if (certainty := _certainty(hardware_id, pci))
         ]
         return max(ranks, default=None)
+
+    def _closest(self, target: WindowsTarget) -> Iterable[tuple[Decoration, tuple[Model, ...]]]:
+        """The models sections that count, the closest first; one that several share counts once."""
+        sections = [manufacturer.closest(target) for manufacturer in self.manufacturers]
+        sections.sort(key=lambda section: section[0].closeness)
+        return reversed({id(section[1]): section for section in sections}.values())
 
     def files(self, target: WindowsTarget) -> list[str]:
         """The files that belong to it, its catalog too, by paths from its folder with `/`."""
@@ -175,10 +180,14 @@ class Inf:
     @cached_property
     def hardware_ids(self) -> frozenset[str]:
         """All that it serves, on any Windows."""
-        return frozenset(
-            hardware_id
+        sections = {
+            id(models): models
             for manufacturer in self.manufacturers
             for models in (*(m for _, m in manufacturer.sections), manufacturer.undecorated)
+        }
+        return frozenset(
+            hardware_id
+            for models in sections.values()
             for model in models
             for hardware_id in model.hardware_ids
         )

@@ -1,6 +1,7 @@
 """What INF files offer, in texts of the shapes that drivers have."""
 
 import codecs
+import sys
 
 import pytest
 from hypothesis import given
@@ -318,3 +319,33 @@ def test_pci_id_is_read_as_people_and_windows_write_it(text):
 
     assert str(pci).startswith("8086:15bc")
     assert pci.subsystem in (None, (0x1028, 0x0869))
+
+
+def _steps(size: int) -> int:
+    """How many lines of Python it takes to read an INF file, and all that it offers."""
+    text = network("%Maker% = M, NTamd64.6.1\n" * size + "[M.NTamd64.6.1]")
+    text += "".join(
+        f'"%Maker%" = A, PCI\\VEN_8086&DEV_{number:04X}, \\\n  x\n' for number in range(size)
+    )
+    steps = 0
+
+    def count(*_):
+        nonlocal steps
+        steps += 1
+        return count
+
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        inf = read_inf(text.encode())
+        assert len(inf.models(WINDOWS_7)) == size
+        assert inf.rank(PciId(0x8086, 1), WINDOWS_7)
+        assert len(inf.pci_ids) == size
+        assert inf.removable() is False
+    finally:
+        sys.settrace(before)
+    return steps
+
+
+def test_twice_the_text_costs_twice_the_work():
+    assert _steps(200) < 2.2 * _steps(100)
