@@ -1,17 +1,15 @@
-"""The library over the API: looking, explaining, adding, changing, deleting."""
+"""The library over the API: looking, explaining, changing, deleting."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import structlog
-from aiohttp import ClientError, web
+from aiohttp import web
 from pydantic import AfterValidator, Field
 
 from bootserver.errors import (
@@ -19,33 +17,22 @@ from bootserver.errors import (
     ImageError,
     ImageNotFoundError,
     ImageNotReadyError,
-    ServerFullError,
 )
 from bootserver.fields import Entry, KernelArguments, MemdiskArguments
-from bootserver.http.api.jobs import JOBS, ImageJob, JobKind, JobState
 from bootserver.http.api.operations import ApiAnswer, Operations
 from bootserver.http.api.requests import (
     ENTRY,
-    JSON_TYPE,
-    UPLOAD_TYPE,
     JsonBody,
     OneLine,
-    UrlQuery,
     changed,
     etag_of,
-    read_body,
-    read_query,
     require_match,
-    require_type,
 )
 from bootserver.http.api.services import AdminServices, services_of
 from bootserver.http.errors import ChangedError, ConflictError, IfMatchMissingError
-from bootserver.images.add import add_image, add_upload
 from bootserver.images.decide import Site
-from bootserver.images.directory import image_id_of, remove_image
-from bootserver.images.download import shown_url
+from bootserver.images.directory import remove_image
 from bootserver.images.explain import Explanation, explain
-from bootserver.images.part import Progress
 from bootserver.images.recipes import RECIPE_NAMES
 from bootserver.images.settings import change_settings, settings_of
 from bootserver.json_values import Timestamp
@@ -53,7 +40,6 @@ from bootserver.model import BootPhase, Firmware, Image
 
 # A machine in one of these is fetching, or will be in a moment.
 FETCHING = (BootPhase.SCRIPT_SERVED, BootPhase.FETCHING)
-URL_MAX = 4096
 
 operations = Operations()
 log = structlog.get_logger(__name__)
@@ -140,115 +126,6 @@ def image_list(services: AdminServices) -> ImageList:
 async def list_images(request: web.Request) -> ImageList:
     """The library."""
     return image_list(services_of(request))
-
-
-# ---- Adding ----
-
-
-def _web_url(text: str) -> str:
-    url = urlsplit(text)
-    if url.scheme.lower() not in ("http", "https") or not url.hostname:
-        raise ValueError("is not a URL such as https://example.org/rescue.iso")
-    return text
-
-
-Sha256 = Annotated[str, Field(pattern=r"^(|[0-9a-fA-F]{64})$"), AfterValidator(str.lower)]
-
-
-class UploadQuery(UrlQuery):
-    """What the uploaded bytes are."""
-
-    name: OneLine = Field(min_length=1, description="The image's name; .iso or .img may end it")
-    sha256: Sha256 = ""
-
-
-class NewImage(JsonBody):
-    """An image to download."""
-
-    url: Annotated[str, Field(max_length=URL_MAX), AfterValidator(_web_url)]
-    sha256: Sha256 = ""
-    name: OneLine = ""
-
-
-@operations.add(
-    "POST",
-    "/images",
-    ImageError,
-    ConflictError,
-    ServerFullError,
-    statuses=(201, 202),
-    headers=("Location",),
-    upload=(UploadQuery, NewImage),
-)
-async def add_image_job(request: web.Request) -> ApiAnswer[ImageJob]:
-    """Add an image: from a URL, or the bytes themselves."""
-    # A download is answered at once, an upload when all is there.
-    require_type(request, JSON_TYPE, UPLOAD_TYPE)
-    if request.content_type == UPLOAD_TYPE:
-        job, status = await _upload(request), 201
-    else:
-        job, status = await _download(request), 202
-    return ApiAnswer(job, {"Location": f"/api/v1/jobs/{job.id}"}, status)
-
-
-async def _download(request: web.Request) -> ImageJob:
-    services, body = services_of(request), await read_body(request, NewImage)
-    path = services.config.images.path
-
-    async def work(progress: Progress) -> str:
-        added = await add_image(
-            body.url, path, name=body.name or None, sha256=body.sha256 or None, progress=progress
-        )
-        await services.library.scan()
-        return image_id_of(added, path)
-
-    return request.config_dict[JOBS].start(JobKind.DOWNLOAD, shown_url(body.url), work)
-
-
-async def _upload(request: web.Request) -> ImageJob:
-    services, query = services_of(request), read_query(request, UploadQuery)
-    path = services.config.images.path
-
-    async def work(progress: Progress) -> str:
-        added = await add_upload(
-            _uploaded(request),
-            path,
-            name=query.name,
-            size_bytes=request.content_length,
-            sha256=query.sha256 or None,
-            progress=progress,
-        )
-        await services.library.scan()
-        return image_id_of(added, path)
-
-    jobs = request.config_dict[JOBS]
-    job = jobs.start(JobKind.UPLOAD, query.name, work)
-    try:
-        job = await jobs.ended(job.id)
-    except asyncio.CancelledError:
-        await jobs.cancel(job.id)
-        raise
-    if job.problem:
-        raise job.problem
-    if job.state is JobState.CANCELLED:
-        raise ConflictError("the upload was cancelled", hint="send it again if it is wanted")
-    return job
-
-
-async def _uploaded(request: web.Request) -> AsyncIterator[bytes]:
-    """The body as it comes, never whole in memory."""
-    got_bytes, data = 0, b" "
-    try:
-        while data:
-            async with asyncio.timeout(services_of(request).limits.config.body_s):
-                data = await request.content.readany()
-            got_bytes += len(data)
-            if data:
-                yield data
-    except (ClientError, web.RequestPayloadError, OSError) as err:
-        raise ImageError(
-            f"the upload broke off after {got_bytes:,} bytes", hint="send it again"
-        ) from err
 
 
 # ---- One image ----
