@@ -112,8 +112,11 @@ def _lines(text: str) -> Iterator[tuple[str, list[_RawLine]]]:
     tokens: list[_Token] = []
     left = LIMIT_TOKENS
     for line in _LINE_END.split(text):
-        if not tokens and line.lstrip().startswith("["):
-            section = line.strip()[1:].partition("]")[0].strip().lower()
+        text = line.strip()
+        if not tokens and text[:1] in ("", ";"):  # millions of these are to cost little
+            continue
+        if not tokens and text.startswith("["):
+            section = text[1:].partition("]")[0].strip().lower()
             yield section, []
         elif not _take(line, tokens, left):
             left -= len(tokens)
