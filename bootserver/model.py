@@ -51,6 +51,41 @@ class Architecture(StrEnum):
     ARM64 = "arm64"
 
 
+# Who makes what is in a PC, by PCI vendor id (PCI-SIG's list); others are shown by their id.
+NIC_VENDORS = {
+    "8086": "Intel",
+    "10ec": "Realtek",
+    "14e4": "Broadcom",
+    "1969": "Qualcomm Atheros",
+    "11ab": "Marvell",
+    "1d6a": "Aquantia",
+    "15b3": "Mellanox",
+    "10de": "NVIDIA",
+    "15ad": "VMware",
+    "1af4": "virtio",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Nic:
+    """A network card as iPXE tells it; ids are lower-case hex, "" on a bus other than PCI."""
+
+    mac: str
+    pci_id: str = ""  # vendor and device, `8086:15bc`
+    subsystem: str = ""  # the same of the board's maker; "" where iPXE cannot tell
+    revision: str = ""  # `03`
+
+    @property
+    def vendor(self) -> str:
+        """Who made it, as far as that is known; else ""."""
+        return NIC_VENDORS.get(self.pci_id[:4], "")
+
+    @property
+    def name(self) -> str:
+        """What a person calls it: `Intel 8086:15bc`, or what there is."""
+        return " ".join(filter(None, (self.vendor, self.pci_id))) or self.mac
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
     """A PC as it describes itself to us, through iPXE's settings or AMT.
@@ -67,6 +102,7 @@ class Machine:
     firmware: Firmware | None = None
     architecture: str = ""
     memory_mib: int | None = None
+    nics: tuple[Nic, ...] = ()  # `mac` is that of the one it booted from
 
     @property
     def name(self) -> str:

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    Row,
     String,
     Table,
     Text,
@@ -34,7 +35,7 @@ from sqlalchemy import (
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from bootserver.errors import ServiceError
-from bootserver.model import Firmware, Machine
+from bootserver.model import Firmware, Machine, Nic
 
 # Raise it when an older bootserver could no longer work with what this one writes.
 SCHEMA_NUMBER = 1
@@ -91,6 +92,7 @@ SESSIONS = Table(
     Column("machine_name", String, nullable=False, server_default=""),
     Column("profile", String, nullable=False, server_default=""),
     Column("plan", Text, nullable=False, server_default=""),  # a BootPlan as JSON
+    Column("nics", Text, nullable=False, server_default=""),  # Machine.nics as JSON
     # One for each thing that boots are looked up by, newest first.
     Index("ix_sessions_by_machine", "machine_name", "created_at"),
     Index("ix_sessions_by_image", "image", "created_at"),
@@ -140,6 +142,7 @@ MACHINES = Table(
     Column("seen_at", Double, nullable=False, index=True),
     Column("session", String, nullable=False),
     Column("image", String, nullable=False),
+    Column("nics", Text, nullable=False, server_default=""),  # Machine.nics as JSON
 )
 
 BOOTED_IMAGES = Table(
@@ -236,7 +239,7 @@ def _name_machines(connection: Connection) -> None:
     machines: dict[str, dict[str, Any]] = {}
     images: dict[str, dict[str, Any]] = {}
     for row in connection.execute(select(SESSIONS).order_by(SESSIONS.c.created_at)):
-        values = machine_values(machine_of(row.machine), row.address)
+        values = machine_values(machine_of(row), row.address)
         names.append({"of": row.id, "given": values["name"]})
         at = {"seen_at": row.created_at, "image": row.image}
         if values["name"]:
@@ -253,18 +256,27 @@ def _name_machines(connection: Connection) -> None:
 
 def machine_values(machine: Machine, address: str) -> dict[str, Any]:
     """What MACHINES has of a machine itself."""
-    told = (v for v in (*asdict(machine).values(), address) if isinstance(v, str))
+    said = (v for v in (*asdict(machine).values(), address) if isinstance(v, str))
+    cards = (word for nic in machine.nics for word in asdict(nic).values())
     return {
         "name": machine.name or address,
         "uuid": machine.uuid,
-        "machine": json.dumps(asdict(machine)),
         "address": address,
-        "words": " ".join(filter(None, told)).lower(),
+        "words": " ".join(dict.fromkeys(filter(None, (*said, *cards)))).lower(),
+        **machine_columns(machine),
     }
 
 
-def machine_of(written: str) -> Machine:
-    """The machine that json.dumps wrote."""
-    values = json.loads(written)
+def machine_columns(machine: Machine) -> dict[str, str]:
+    """The machine in two columns: an older bootserver reads the first, and knows no others."""
+    values = asdict(machine)
+    nics = values.pop("nics")
+    return {"machine": json.dumps(values), "nics": json.dumps(nics) if nics else ""}
+
+
+def machine_of(row: Row[Any]) -> Machine:
+    """The machine of a row that has machine_columns."""
+    values = json.loads(row.machine)
     firmware = Firmware(values["firmware"]) if values["firmware"] else None
-    return Machine(**values | {"firmware": firmware})
+    nics = tuple(Nic(**nic) for nic in json.loads(row.nics or "[]"))
+    return Machine(**values | {"firmware": firmware, "nics": nics})

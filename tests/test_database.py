@@ -104,6 +104,7 @@ async def test_a_database_of_an_older_bootserver_keeps_its_boots(old: Path):
     )
     assert (boots[2].sent_bytes, boots[2].recipe, boots[2].stalled) == (7, "", "")
     assert [event.phase for event in events["0a"]] == [BootPhase.CREATED]
+    assert boots[2].machine.nics == ()
 
 
 async def test_the_boots_of_an_older_bootserver_are_found_by_machine_and_image(old: Path):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bootserver.boot.machine_query import parse_machine
-from bootserver.model import Firmware, Machine
+from bootserver.model import Firmware, Machine, Nic
 
 
 def test_a_machine_is_read_from_the_query():
@@ -65,9 +65,46 @@ def test_an_ipxe_that_knows_its_memory_is_believed_first():
     assert parse_machine({"memsize": "2048", "dimms": "0020"}).memory_mib == 2048
 
 
+def test_the_network_cards_are_those_that_ipxe_drives():
+    # As iPXE 1.21.1 sent it from a Q35 with an e1000e and a virtio card. In the places without a
+    # card it reads the host bridge.
+    nics = (
+        "525400000001.01808610d3.00008086.00_525400000002.011af41000.00011af4.00"
+        "_..11001af4.00_..11001af4.00"
+    )
+
+    assert parse_machine({"nics": nics}).nics == (
+        Nic("52:54:00:00:00:01", "8086:10d3", "8086:0000", "00"),
+        Nic("52:54:00:00:00:02", "1af4:1000", "1af4:0001", "00"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "nic"),
+    [
+        ("525400000001.01808615bc..", Nic("52:54:00:00:00:01", "8086:15bc")),  # without `pci/`
+        ("525400000001.01808615bc.ffffffff.ff", Nic("52:54:00:00:00:01", "8086:15bc", "", "ff")),
+        ("525400000001.0a0bda8153.08691028.03", Nic("52:54:00:00:00:01")),  # on USB
+        ("525400000001.01ffffffff..", Nic("52:54:00:00:00:01")),
+        ("525400000001...", None),
+        ("525400000001.01808615bc.08691028.03.", None),
+        ("5254000000zz.01808615bc..", None),
+        ("<script>.01808615bc..", None),
+    ],
+)
+def test_a_card_is_taken_as_far_as_it_makes_sense(text: str, nic: Nic | None):
+    assert parse_machine({"nics": text}).nics == ((nic,) if nic else ())
+
+
+def test_no_more_cards_are_read_than_a_machine_has():
+    card = "525400000001.01808615bc.08691028.03"
+
+    assert len(parse_machine({"nics": "_".join([card] * 1000)}).nics) == 16
+
+
 @given(
     st.dictionaries(
-        st.sampled_from(["mac", "uuid", "asset", "memsize", "dimms", "product"]), st.text()
+        st.sampled_from(["mac", "uuid", "asset", "memsize", "dimms", "product", "nics"]), st.text()
     )
 )
 def test_nonsense_is_left_out(query: dict[str, str]):

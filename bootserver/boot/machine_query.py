@@ -10,12 +10,22 @@ import re
 from collections.abc import Callable, Mapping
 
 from bootserver.fields import NAME_LIMIT, parse_mac, parse_uuid
-from bootserver.model import Firmware, Machine
+from bootserver.model import Firmware, Machine, Nic
 
 PLATFORMS = {"pcbios": Firmware.BIOS, "efi": Firmware.UEFI}
 
 KIB_UNITS = 0x8000  # SMBIOS 3.7, 7.18: bit 15 of a memory device's size
 SIZE_UNKNOWN = 0xFFFF
+
+NICS_MAX = 16
+# What who.ipxe says of a card. iPXE's busid is the bus's type, 1 for PCI, vendor and device; its
+# `pci/` gives the bytes of little-endian fields the other way round, so the device comes first.
+_NIC = re.compile(
+    r"(?P<mac>[0-9a-f]{12})\.(?P<bus>[0-9a-f]{2})(?P<vendor>[0-9a-f]{4})(?P<device>[0-9a-f]{4})"
+    r"\.(?:(?P<board>[0-9a-f]{4})(?P<maker>[0-9a-f]{4}))?\.(?P<revision>[0-9a-f]{2})?"
+)
+_ON_PCI = "01"
+_NO_VENDOR = ("0000", "ffff")  # PCI Local Bus 3.0, 6.2.1: nothing is there
 
 
 def parse_machine(query: Mapping[str, str]) -> Machine:
@@ -30,6 +40,24 @@ def parse_machine(query: Mapping[str, str]) -> Machine:
         firmware=PLATFORMS.get(query.get("platform", "")),
         architecture=_text(query.get("buildarch", "")),
         memory_mib=_number(query.get("memsize", "")) or _installed_mib(query.get("dimms", "")),
+        nics=tuple(filter(None, map(_nic, query.get("nics", "").split("_")[:NICS_MAX]))),
+    )
+
+
+def _nic(text: str) -> Nic | None:
+    """A network card; None for what is none, such as the place of a card that is not there."""
+    match = _NIC.fullmatch(text)
+    if match is None:
+        return None
+    mac = parse_mac(match["mac"])
+    if match["bus"] != _ON_PCI or match["vendor"] in _NO_VENDOR:
+        return Nic(mac)
+    has_subsystem = match["maker"] not in (None, *_NO_VENDOR)
+    return Nic(
+        mac,
+        f"{match['vendor']}:{match['device']}",
+        f"{match['maker']}:{match['board']}" if has_subsystem else "",
+        match["revision"] or "",
     )
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,7 +19,7 @@ from bootserver.model import (
     Transfer,
     Way,
 )
-from bootserver.schema import SESSIONS, TRANSFERS, machine_of, machine_values
+from bootserver.schema import SESSIONS, TRANSFERS, machine_columns, machine_of, machine_values
 
 _PLAN = TypeAdapter(BootPlan)
 
@@ -56,7 +54,7 @@ def _oldest_first(sessions: Iterable[BootSession]) -> list[BootSession]:
 def session_row(session: BootSession) -> dict[str, Any]:
     """A row of SESSIONS."""
     plan = session.plan
-    names = set(SESSIONS.columns.keys()) - {"entry", "profile"}
+    names = set(SESSIONS.columns.keys()) - {"entry", "profile", "nics"}
     row = {name: getattr(session, name) for name in names}
     return row | {
         "plan": _PLAN.dump_json(plan).decode() if plan else "",
@@ -64,14 +62,14 @@ def session_row(session: BootSession) -> dict[str, Any]:
         "profile": plan.profile if plan else "",
         "created_at": session.created_at.timestamp(),
         "phase_at": session.phase_at.timestamp() if session.phase_at else None,
-        "machine": json.dumps(asdict(session.machine)),
+        **machine_columns(session.machine),
     }
 
 
 def session_of(row: Row[Any]) -> BootSession:
     """The session of that row."""
     values = row._asdict()
-    for name in ("machine_name", "image_bytes", "recipe", "method", "entry", "profile"):
+    for name in ("machine_name", "image_bytes", "recipe", "method", "entry", "profile", "nics"):
         del values[name]
     return BootSession(
         **values
@@ -80,7 +78,7 @@ def session_of(row: Row[Any]) -> BootSession:
             "created_at": time_of(row.created_at),
             "phase": BootPhase(row.phase),
             "phase_at": time_of(row.phase_at) if row.phase_at is not None else None,
-            "machine": machine_of(row.machine),
+            "machine": machine_of(row),
         }
     )
 
@@ -134,7 +132,7 @@ def transfer_of(row: Row[Any]) -> Transfer:
 def seen_of(row: Row[Any]) -> SeenMachine:
     """The machine of that row of MACHINES."""
     return SeenMachine(
-        machine=machine_of(row.machine),
+        machine=machine_of(row),
         name=row.name,
         address=row.address,
         seen_at=time_of(row.seen_at),

@@ -31,6 +31,17 @@ from bootserver.sessions.tracker import STARTING, seconds_per_phase
 MOVING_WITHIN = timedelta(seconds=5)
 
 
+class NicJson(TypedDict):
+    """A network card of a machine; "" for what is not known of it."""
+
+    mac: str
+    pci_id: str  # "8086:15bc"
+    subsystem: str
+    revision: str
+    vendor: str  # "Intel"
+    booted_from: bool
+
+
 class MachineJson(TypedDict):
     """A PC as it described itself; "" and null where it did not."""
 
@@ -44,6 +55,7 @@ class MachineJson(TypedDict):
     firmware: Firmware | None
     architecture: str
     memory_mib: int | None
+    nics: list[NicJson]
 
 
 class PhaseJson(TypedDict):
@@ -147,7 +159,20 @@ def boot_json(
 
 def machine_json(name: str, machine: Machine) -> MachineJson:
     """The machine, and the best name of it."""
-    return cast("MachineJson", {"name": name, **asdict(machine)})
+    nics = [
+        asdict(nic) | {"vendor": nic.vendor, "booted_from": nic.mac == machine.mac}
+        for nic in machine.nics
+    ]
+    return cast("MachineJson", {"name": name, **asdict(machine), "nics": nics})
+
+
+def nic_words(nic: NicJson) -> str:
+    """The card for a person: `Intel 8086:15bc (board 1028:0869, revision 03)`, and its address."""
+    of_board = [("board", nic["subsystem"]), ("revision", nic["revision"])]
+    details = ", ".join(f"{name} {value}" for name, value in of_board if value)
+    words = [nic["vendor"], nic["pci_id"], f"({details})" if details else "", nic["mac"]]
+    words.append("(booted from)" if nic["booted_from"] else "")
+    return " ".join(filter(None, words))
 
 
 def progress(boot: BootJson) -> tuple[int, int]:

@@ -11,7 +11,7 @@ import pytest
 
 from bootserver.bench.ports import free_port
 from bootserver.bench.qemu import QemuMachine
-from bootserver.bench.qemu_command import BootDevice, Nic, QemuSpec, nic_mac
+from bootserver.bench.qemu_command import BootDevice, Nic, NicModel, QemuSpec, nic_mac
 from bootserver.model import Firmware
 from tests.fixtures.booted import Door, Proven
 from tests.fixtures.packaged import GRUB, MEMTEST, MEMTEST_SAYS, packaged
@@ -46,7 +46,8 @@ async def test_memtest_boots_from_the_stub_on_a_cd(qemu: Qemu, site: Site, prove
     image = site.add(packaged(MEMTEST))
     stub = await site.build_stub(image)
     async with serving(site):
-        machine = await qemu(cd(stub))
+        cards = (Nic(NicModel.E1000E), Nic(NicModel.VIRTIO))
+        machine = await qemu(replace(cd(stub), nics=cards))
         _, boot = await proven(site, machine, MEMTEST_SAYS)
         redirected = await machine.cd_bytes_read()
 
@@ -72,6 +73,24 @@ async def test_memtest_boots_from_the_stub_on_a_cd(qemu: Qemu, site: Site, prove
         "firmware": "bios",
         "architecture": "i386",
         "memory_mib": 1024,
+        "nics": [
+            {
+                "mac": nic_mac(0),
+                "pci_id": "8086:10d3",
+                "subsystem": "8086:0000",
+                "revision": "00",
+                "vendor": "Intel",
+                "booted_from": True,
+            },
+            {
+                "mac": nic_mac(1),
+                "pci_id": "1af4:1000",
+                "subsystem": "1af4:0001",
+                "revision": "00",
+                "vendor": "virtio",
+                "booted_from": False,
+            },
+        ],
     }
 
 

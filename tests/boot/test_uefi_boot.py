@@ -73,13 +73,17 @@ async def test_a_card_that_the_firmware_drives_but_that_gets_nowhere_is_tried_wi
     qemu: Qemu, site: Site
 ):
     stub = await site.build_stub(site.add(packaged(MEMTEST)))
-    dead_end = Nic(NicModel.VIRTIO, linked=False)
+    dead_end, wired = Nic(NicModel.VIRTIO, linked=False), Nic(NicModel.E1000E)
     async with serving(site):
         # OVMF drives the first card only, whose cable is out; iPXE's own drivers find the second.
-        await qemu(QemuSpec(Firmware.UEFI, cdrom=stub, nics=(dead_end, Nic())))
+        await qemu(QemuSpec(Firmware.UEFI, cdrom=stub, nics=(dead_end, wired)))
         boot = await boot_record(site, "handed_off")
 
     assert boot["machine"]["mac"] == nic_mac(1)
+    cards = [
+        (nic["pci_id"], nic["subsystem"], nic["booted_from"]) for nic in boot["machine"]["nics"]
+    ]
+    assert cards == [("1af4:1000", "1af4:0001", False), ("8086:10d3", "8086:0000", True)]
 
 
 TAKES, ASKS = "takes the address", "asking for an address"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bootserver.database import open_database
-from bootserver.model import BootEvent, BootPhase, BootSession, Machine, Transfer
+from bootserver.model import BootEvent, BootPhase, BootSession, Machine, Nic, Transfer
 from bootserver.sessions.store import PRUNED_AT_ONCE, SessionStore
 
 NOW = datetime.now(UTC)
@@ -147,6 +147,17 @@ async def test_a_machine_is_seen_as_it_was_at_its_newest_boot(store: SessionStor
     assert await store.machines(1) == [first]
     assert await store.last_of(ONE.uuid) == await store.last_of(ONE.mac) == first
     assert await store.last_of("nobody") is None
+
+
+async def test_the_network_cards_of_boots_and_machines_are_kept_and_found(store: SessionStore):
+    nics = (Nic("52:54:00:00:00:01", "8086:15bc", "1028:0869", "10"), Nic("52:54:00:00:00:09"))
+    machine = replace(ONE, nics=nics)
+    await store.save([boot(1, machine), boot(2, TWO)], [], [])
+
+    [found] = await store.recent(10, search="8086:15bc")
+
+    assert found.machine == machine
+    assert [seen.machine.nics for seen in await store.machines()] == [nics, ()]
 
 
 async def test_a_machine_without_a_name_goes_by_its_address(store: SessionStore):
