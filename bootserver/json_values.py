@@ -9,7 +9,9 @@ from datetime import datetime
 from functools import cache
 from typing import Annotated, Any
 
-from pydantic import PlainSerializer, TypeAdapter, WithJsonSchema
+from pydantic import PlainSerializer, TypeAdapter, WithJsonSchema, computed_field
+
+from bootserver.errors import BootServerError
 
 Json = dict[str, Any]
 
@@ -29,3 +31,22 @@ def to_json(value: Any) -> Any:
     """A dataclass as a JSON object, with its computed fields."""
     kind: Any = type(value)
     return adapter_of(kind).dump_python(value, mode="json", by_alias=True)
+
+
+class MayFail:
+    """The base of dataclasses with a `problem`: their JSON has its sentence and its hint."""
+
+    __slots__ = ()
+    problem: BootServerError | None
+
+    @computed_field
+    @property
+    def error(self) -> str:
+        """Why it failed, or ""."""
+        return self.problem.message if self.problem else ""
+
+    @computed_field
+    @property
+    def hint(self) -> str:
+        """What to do about that, or ""."""
+        return self.problem.hint if self.problem else ""

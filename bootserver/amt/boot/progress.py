@@ -12,7 +12,7 @@ from bootserver.amt.boot.forecast import BootForecasts, Forecast
 from bootserver.amt.errors import AmtError, failure_of
 from bootserver.amt.types import BootMethod
 from bootserver.errors import BootServerError
-from bootserver.json_values import Timestamp
+from bootserver.json_values import MayFail, Timestamp
 
 
 class BootStep(StrEnum):
@@ -35,7 +35,7 @@ ENDS = frozenset({BootStep.DONE, BootStep.FAILED, BootStep.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True)
-class BootProgress:
+class BootProgress(MayFail):
     """A boot over AMT so far. `boot` is its id in the ledger, once it has one."""
 
     id: str
@@ -74,18 +74,6 @@ class BootProgress:
     def failure(self) -> str:
         """Why it failed in one word for programs, or ""."""
         return failure_of(self.problem) if self.problem else ""
-
-    @computed_field
-    @property
-    def error(self) -> str:
-        """Why it failed, or ""."""
-        return self.problem.message if self.problem else ""
-
-    @computed_field
-    @property
-    def hint(self) -> str:
-        """What to do about that, or ""."""
-        return self.problem.hint if self.problem else ""
 
 
 class NoReadsError(AmtError):

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import ClientError, web
-from pydantic import AfterValidator, Field, InstanceOf, computed_field
+from pydantic import AfterValidator, Field, InstanceOf
 
 from bootserver import clock
 from bootserver.errors import BootServerError, ImageError, ServerFullError
@@ -34,7 +34,7 @@ from bootserver.images.add import add_image, add_upload
 from bootserver.images.directory import image_id_of
 from bootserver.images.download import shown_url
 from bootserver.images.part import Progress
-from bootserver.json_values import Timestamp, to_json
+from bootserver.json_values import MayFail, Timestamp, to_json
 from bootserver.limits import Limit
 from bootserver.sessions.bus import Bus
 
@@ -66,7 +66,7 @@ class JobState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class ImageJob:
+class ImageJob(MayFail):
     """An image that is being added."""
 
     id: str
@@ -80,18 +80,6 @@ class ImageJob:
     bytes_per_s: float | None = None
     problem: Annotated[InstanceOf[BootServerError] | None, Field(exclude=True)] = None
     ended_at: Timestamp | None = None
-
-    @computed_field
-    @property
-    def error(self) -> str:
-        """Why it failed, or ""."""
-        return self.problem.message if self.problem else ""
-
-    @computed_field
-    @property
-    def hint(self) -> str:
-        """What to do about that, or ""."""
-        return self.problem.hint if self.problem else ""
 
     @property
     def is_active(self) -> bool:
