@@ -60,9 +60,9 @@ function showFetched(card, boot) {
   bar(card, "progress", sent, size);
 }
 
-function put(card, name, words) {
+function put(card, name, text) {
   const place = card.querySelector(`[data-show=${name}]`);
-  if (place && place.textContent !== words) place.textContent = words;
+  if (place && place.textContent !== text) place.textContent = text;
 }
 
 function bar(card, name, part, whole) {
@@ -136,7 +136,7 @@ async function probeAgain(host, title) {
     await call("POST", path(host, "/probe"), { body: {} });
   } catch (error) {
     if (error.status !== 422) throw error;
-    openAsk(host, title, error.words);
+    openAsk(host, title, error.sentence);
     return;
   }
   announce(`${title} has answered`);

@@ -10,7 +10,7 @@ export class Refused extends Error {
     this.status = status;
   }
 
-  get words() {
+  get sentence() {
     return this.hint ? `${this.message}. ${this.hint}` : this.message;
   }
 }

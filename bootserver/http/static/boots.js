@@ -57,8 +57,8 @@ function show(card, boot) {
     speed: speed(boot.bytes_per_s),
     left: clock(boot.seconds_left),
   };
-  for (const [name, words] of Object.entries(fields)) {
-    card.querySelector(`[data-show=${name}]`).textContent = words;
+  for (const [name, text] of Object.entries(fields)) {
+    card.querySelector(`[data-show=${name}]`).textContent = text;
   }
   const done = size ? Math.min(100, (100 * sent) / size) : 0;
   card.querySelector("[data-show=progress]").value = done;

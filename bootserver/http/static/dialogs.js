@@ -27,7 +27,7 @@ export function onSend(form, action) {
       if ((await action(new FormData(form))) !== false) dialog.close();
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
-      fail(form, error.words);
+      fail(form, error.sentence);
     } finally {
       button.disabled = false;
     }
@@ -37,8 +37,8 @@ export function onSend(form, action) {
   }
 }
 
-function fail(form, words) {
-  form.querySelector(".failure").textContent = words;
+function fail(form, sentence) {
+  form.querySelector(".failure").textContent = sentence;
 }
 
 /** The opener may be another element now: a list was merged, or its line is gone. */

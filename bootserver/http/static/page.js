@@ -39,7 +39,7 @@ export function guarded(action) {
       await action(event);
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
-      place.textContent = error.words;
+      place.textContent = error.sentence;
     }
   };
 }
@@ -98,11 +98,11 @@ function tick() {
   }
 }
 
-function showLink(state, words) {
+function showLink(state, label) {
   const place = document.getElementById("link-state");
   if (place.dataset.state === state) return;
   place.dataset.state = state;
-  document.getElementById("link-words").textContent = words;
+  document.getElementById("link-words").textContent = label;
 }
 
 let wasConnected = false;
@@ -131,8 +131,8 @@ const THEMES = { "": "Colours: automatic", light: "Colours: light", dark: "Colou
 function setUpTheme() {
   const root = document.documentElement;
   const button = document.getElementById("theme");
-  const words = document.getElementById("theme-words");
-  const show = () => (words.textContent = THEMES[root.dataset.theme ?? ""]);
+  const label = document.getElementById("theme-words");
+  const show = () => (label.textContent = THEMES[root.dataset.theme ?? ""]);
   button.addEventListener("click", () => {
     const names = Object.keys(THEMES);
     const next = names[(names.indexOf(root.dataset.theme ?? "") + 1) % names.length];

@@ -57,12 +57,12 @@ function reads([firmware, bytes]) {
 
 function showNetwork() {
   const value = (name) => form.elements[name].value.trim();
-  const words = [
+  const parts = [
     value("static_ip") || "DHCP",
     value("mac") ? `on ${value("mac")}` : "on the first card that answers",
     value("vlan") && `VLAN ${value("vlan")}`,
   ];
-  document.getElementById("network-words").textContent = words.filter(Boolean).join(", ");
+  document.getElementById("network-words").textContent = parts.filter(Boolean).join(", ");
 }
 
 form.addEventListener("input", showNetwork);
