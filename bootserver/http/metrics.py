@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from datetime import timedelta
 from importlib.metadata import version
 
 import structlog
@@ -14,20 +13,16 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from bootserver import clock
-from bootserver.errors import DatabaseError
 from bootserver.http.api.events import EVENTS
 from bootserver.http.api.jobs import JOBS
 from bootserver.http.api.services import AdminServices
 from bootserver.images.recipes import RECIPE_NAMES, recipe_of
 from bootserver.limits import ServerLimits
 from bootserver.model import Image
-from bootserver.sessions.export import boots_json
 from bootserver.sessions.metrics import OTHER, BootMetrics
 
 UNREAD_MAX = 100_000  # messages: counting is quick, and what is dropped here is not counted
 IMAGES_MAX = 200
-RETRY_S = 2.0
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +35,8 @@ class ServerMetrics:
         self._known: dict[str, str] = {}  # the images that have lines of their own, their recipes
         self.boots = BootMetrics(self._image_label, _recipe_label)
         self.boots.count_boots_under_way()
+        for boot in services.ledger.live_boots():  # before any machine can go on with one
+            self.boots.pass_over(boot)
         registry = self.boots.registry
         self._images = Gauge("library_images", "Images by state", ("state",), registry=registry)
         self._ledger_boots = Gauge("ledger_boots", "Boots in the ledger", registry=registry)
@@ -49,27 +46,13 @@ class ServerMetrics:
         Info("bootserver", "The server", registry=registry).info({"version": version("bootserver")})
 
     async def follow(self) -> None:
-        """Count what happens, for ever. What happened under an earlier server was counted there."""
+        """Count what happens, for ever."""
         with self._services.bus.subscribe(UNREAD_MAX) as subscription:
-            await self._pass_over_the_past()
             while batch := await subscription.batch():
                 for message in batch:
                     if message["type"] == "boot":
                         self.boots.add(message["boot"])
         log.error("metrics.incomplete", reason="boots came faster than they were counted")
-
-    async def _pass_over_the_past(self) -> None:
-        going_on = timedelta(hours=self._services.config.boot.expire_h)
-        while True:
-            try:
-                store = await self._services.ledger.written()
-                sessions = await store.unfinished(clock.now() - going_on)
-                for first in range(0, len(sessions), 500):
-                    for boot in await boots_json(store, sessions[first : first + 500]):
-                        self.boots.pass_over(boot)
-                return
-            except DatabaseError:
-                await asyncio.sleep(RETRY_S)
 
     async def answer(self, request: web.Request) -> web.Response:
         """Prometheus' text, or OpenMetrics for who accepts that."""

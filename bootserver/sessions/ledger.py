@@ -39,7 +39,7 @@ from bootserver.model import (
 from bootserver.sessions.bus import Bus
 from bootserver.sessions.diagnosis import Cause, diagnose
 from bootserver.sessions.live import AskTcp, Fetch, LiveBoot, LiveBoots
-from bootserver.sessions.shape import boot_json
+from bootserver.sessions.shape import BootJson, boot_json
 from bootserver.sessions.store import SessionStore
 from bootserver.sessions.summary import is_over, summary
 from bootserver.sessions.tracker import (
@@ -336,6 +336,13 @@ class Ledger:
     def live_ids(self) -> Collection[str]:
         """The ids of the sessions that go on, or are not written yet."""
         return [boot.session.id for boot in (*self._live.values(), *self._ended.values())]
+
+    def live_boots(self) -> list[BootJson]:
+        """The boots that go on, as they stand now."""
+        return [
+            boot_json(boot.settle(), boot.events, list(boot.transfers.values()))
+            for boot in self._live.values()
+        ]
 
     async def written(self) -> SessionStore:
         """The store, with all in it that has happened: no event is ahead of what is read there.
