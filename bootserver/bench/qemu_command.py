@@ -251,9 +251,13 @@ def _nic_args(spec: QemuSpec) -> list[str]:
 
 
 def _entropy_args(spec: QemuSpec) -> list[str]:
-    """OVMF since 2024 boots from no network without random numbers (CVE-2023-45237)."""
-    from_network = spec.firmware is Firmware.UEFI and spec.boot_from is BootDevice.NETWORK
-    return ["-device", "virtio-rng-pci"] if from_network else []
+    """OVMF since 2024 has no network without random numbers (CVE-2023-45237).
+
+    Its boot options may name an address, whatever it is to boot from first.
+    """
+    has_own_options = spec.boot_from is BootDevice.NETWORK or spec.uefi_vars is not None
+    needed = spec.firmware is Firmware.UEFI and has_own_options
+    return ["-device", "virtio-rng-pci"] if needed else []
 
 
 def _network(number: int, nic: Nic) -> str:

@@ -129,7 +129,8 @@ def linux() -> LinuxIso:
 
 def machine_for(stick: Path, served: Served, *lines: str, memory_mib: int = 1024) -> QemuSpec:
     """A machine with a stick that holds iPXE and this script, `RUN` standing for ramdisk.efi."""
-    run = f"imgexec {served.url('/nbp/ramdisk.efi')}"
+    # As our scripts do: of what iPXE still holds it makes an initrd, and GRUB 2.12 then has none.
+    run = f"imgexec --autofree {served.url('/nbp/ramdisk.efi')}"
     script = "\n".join(["#!ipxe", "dhcp", *lines, "echo SCRIPT ENDS", "shell", ""])
     fat_image(
         stick,
