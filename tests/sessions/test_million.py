@@ -46,7 +46,7 @@ INSERT INTO events (session, phase, at, detail)
 INSERT INTO transfers
     SELECT id, 1, 'image.iso', 'http', created_at, 281000000, phase_at, phase_at, 281000000,
         'complete', 0.0, 0, '', NULL FROM sessions;
-INSERT INTO machines
+INSERT INTO machines (name, uuid, machine, address, words, seen_at, session, image)
     SELECT machine_name, '', machine, address, machine_name || ' acme box uefi x64 192.0.2.9',
         max(created_at), id, image FROM sessions GROUP BY machine_name;
 INSERT INTO booted_images SELECT image, max(created_at) FROM sessions GROUP BY image;
