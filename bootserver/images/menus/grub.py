@@ -12,18 +12,20 @@ import re
 from bootserver.images.menus.files import MenuFiles, TooMuchToReadError
 from bootserver.images.menus.grub_commands import COMMANDS, MAX_ENTRIES, TOO_MANY
 from bootserver.images.menus.grub_conditions import number_at_start
-from bootserver.images.menus.grub_run import (
-    MAX_DEPTH,
-    TOO_LONG,
-    UNKNOWN,
+from bootserver.images.menus.grub_menu import (
     BootedError,
     EndedError,
-    GrubRun,
     Item,
     LeftError,
     Menu,
     ShownError,
     Start,
+)
+from bootserver.images.menus.grub_run import (
+    MAX_DEPTH,
+    TOO_LONG,
+    UNKNOWN,
+    GrubRun,
     on_disc,
     shortened,
 )

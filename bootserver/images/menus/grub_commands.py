@@ -17,16 +17,12 @@ from bootserver.images.menus.grub_conditions import (
     holds,
     number_at_start,
 )
+from bootserver.images.menus.grub_files import FILE_COMMANDS, exists, file_test
+from bootserver.images.menus.grub_menu import BootedError, Item, Start
 from bootserver.images.menus.grub_run import (
-    MAX_WORDS,
     UNKNOWN,
-    BootedError,
     Commands,
     GrubRun,
-    Item,
-    Start,
-    shortened,
-    unknown,
 )
 from bootserver.images.menus.grub_script import parse
 from bootserver.images.menus.systemd_boot import ENTRIES, BlsEntry, bls_entries, version_key
@@ -80,7 +76,7 @@ def _add(run: GrubRun, args: list[str], *, submenu: bool) -> bool:
 
 
 def _test(run: GrubRun, args: list[str]) -> bool | None:
-    return holds(args, lambda how, word: _of_file(run, how, word))
+    return holds(args, lambda how, word: file_test(run, how, word))
 
 
 def _regexp(run: GrubRun, args: list[str]) -> bool | None:
@@ -233,96 +229,6 @@ def _other_file(run: GrubRun, args: list[str], use: Callable[[str], bool]) -> bo
     return False
 
 
-def _search(run: GrubRun, args: list[str], *, by_file: bool = False) -> bool | None:
-    """GRUB manual, `search`: what is sought by its label or its ID is the disc itrun."""
-    names, variable, at = list[str](), "", 0
-    while at < len(args):
-        option, _, value = args[at].partition("=")
-        following = "".join(args[at + 1 : at + 2])
-        takes_it = bool(not value and following and not following.startswith("-"))
-        if option in ("--set", "-s"):
-            variable = value or (following if takes_it else "root")
-            at += takes_it
-        elif option.startswith("--hint"):
-            at += takes_it
-        elif option.startswith("-"):
-            by_file = by_file or option in ("--file", "-f")
-        else:
-            names.append(args[at])
-        at += 1
-    if not names:
-        return False
-    if by_file:
-        path, trouble = run.located(names[0])
-        # $iso_path is empty: the file that it would name has the disc.
-        found = not names[0] or (not trouble and _exists(run, path))
-    else:
-        found = True
-    if variable:
-        run.set(variable, "cd0" if found else unknown("search"))
-    return found or None
-
-
-def _search_file(run: GrubRun, args: list[str]) -> bool | None:
-    """`search.file NAME VARIABLE`."""
-    return _search(run, [*args[:1], "--set", *args[1:2]], by_file=True)
-
-
-def _search_named(run: GrubRun, args: list[str]) -> bool | None:
-    """`search.fs_label NAME VARIABLE`, `search.fs_uuid NAME VARIABLE`."""
-    return _search(run, [*args[:1], "--set", *args[1:2]])
-
-
-def _of_file(run: GrubRun, how: str, word: str) -> bool | None:
-    """What `test` asks of a file; on the disc, where its device is no other one."""
-    path, trouble = run.located(word)
-    if trouble:
-        return None
-    size = run.files.size(path)
-    if how == "-s":
-        return bool(size)
-    if how == "-f" or size is not None:
-        return size is not None and how != "-d"
-    return bool(run.files.names(path))
-
-
-def _exists(run: GrubRun, path: str) -> bool:
-    return run.files.size(path) is not None or bool(run.files.names(path))
-
-
-def _loopback(run: GrubRun, args: list[str]) -> bool | None:
-    """A file as a device; where the menu is told a name for it, that is the disc itrun."""
-    plain = [arg for arg in args if not arg.startswith("-")]
-    if len(plain) == 2:
-        path, trouble = run.located(plain[1])
-        if not trouble and path != "/":
-            run.images[plain[0]] = shortened(path)
-    return None
-
-
-def _load_env(run: GrubRun, args: list[str]) -> bool:
-    """GRUB manual, `load_env`: `name=value` lines with backslashes, and "#" to fill the block."""
-    path = run.menu.variables.get("prefix", "") + "/grubenv"
-    names = list[str]()
-    words = iter(args)
-    for word in words:
-        option, given, value = word.partition("=")
-        if option in ("--file", "-f"):
-            path = value if given else next(words, "")
-        elif not word.startswith("-"):
-            names.append(word)
-    located, trouble = run.located(path)
-    text = None if trouble else run.files.text(located)
-    if text is None:
-        return False
-    run.spend(len(text))
-    for line in text.splitlines():
-        name, assigned, value = line.partition("=")
-        if assigned and not line.startswith("#") and (not names or name in names):
-            run.set(name, re.sub(r"\\(.)", r"\1", value[:MAX_WORDS]))
-    return True
-
-
 def _linux(run: GrubRun, args: list[str]) -> bool | None:
     """GRUB manual, `linux`: the kernel's file, and its command line as it is."""
     if not args:
@@ -371,7 +277,7 @@ def _chainloader(run: GrubRun, args: list[str]) -> bool | None:
     if missing or (trouble.startswith("within")):
         local = False
     else:
-        local = bool(_BLOCKS.fullmatch(target) or trouble or not _exists(run, path))
+        local = bool(_BLOCKS.fullmatch(target) or trouble or not exists(run, path))
     run.start = Start(
         kind=EntryKind.LOCAL_DISK if local else EntryKind.OTHER,
         unread=f"takes a program from ${missing[0][1]}, which nothing sets" if missing else "",
@@ -431,12 +337,7 @@ COMMANDS: Commands = {
     "extract_entries_source": _source_command,
     "extract_entries_configfile": _source_command,
     "normal": _normal,
-    "search": _search,
-    "search.file": _search_file,
-    "search.fs_label": _search_named,
-    "search.fs_uuid": _search_named,
-    "loopback": _loopback,
-    "load_env": _load_env,
+    **FILE_COMMANDS,
     **dict.fromkeys(("linux", "linux16", "linuxefi"), _linux),
     **dict.fromkeys(("initrd", "initrd16", "initrdefi"), _initrd),
     **dict.fromkeys(("chainloader", "ntldr", "freedos"), _chainloader),
