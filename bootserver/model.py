@@ -6,26 +6,18 @@ A sector is 2,048 bytes on a CD and 512 bytes in an El Torito load count.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Self
 
+from bootserver.pci import PciId
+
 CD_SECTOR_BYTES = 2048
 
 # What UEFI starts from removable media on x64 (UEFI 2.10, 3.5.1.1), as a marker.
 EFI_BOOT_FILE = "/efi/boot/bootx64.efi"
-
-_PCI_ID = re.compile(r"([0-9a-f]{4}):([0-9a-f]{4})(?::([0-9a-f]{4}):([0-9a-f]{4}))?", re.IGNORECASE)
-# Identifiers for PCI devices (Microsoft): SUBSYS_ has the subsystem's device before its vendor. The
-# class behind them tells no two devices apart that have one vendor and device.
-_PCI_HARDWARE_ID = re.compile(
-    r"PCI\\VEN_([0-9A-F]{4})&DEV_([0-9A-F]{4})"
-    r"(?:&SUBSYS_([0-9A-F]{4})([0-9A-F]{4}))?(?:&REV_([0-9A-F]{2}))?(?:&CC_[0-9A-F]{4,6})?",
-    re.IGNORECASE,
-)
 
 
 class Firmware(StrEnum):
@@ -51,39 +43,12 @@ class Architecture(StrEnum):
     ARM64 = "arm64"
 
 
-# Who makes what is in a PC, by PCI vendor id (PCI-SIG's list); others are shown by their id.
-NIC_VENDORS = {
-    "8086": "Intel",
-    "10ec": "Realtek",
-    "14e4": "Broadcom",
-    "1969": "Qualcomm Atheros",
-    "11ab": "Marvell",
-    "1d6a": "Aquantia",
-    "15b3": "Mellanox",
-    "10de": "NVIDIA",
-    "15ad": "VMware",
-    "1af4": "virtio",
-}
-
-
 @dataclass(frozen=True, slots=True)
 class Nic:
-    """A network card as iPXE tells it; ids are lower-case hex, "" on a bus other than PCI."""
+    """A network card as iPXE tells it."""
 
     mac: str
-    pci_id: str = ""  # vendor and device, `8086:15bc`
-    subsystem: str = ""  # the same of the board's maker; "" where iPXE cannot tell
-    revision: str = ""  # `03`
-
-    @property
-    def vendor(self) -> str:
-        """Who made it, as far as that is known; else ""."""
-        return NIC_VENDORS.get(self.pci_id[:4], "")
-
-    @property
-    def name(self) -> str:
-        """What a person calls it: `Intel 8086:15bc`, or what there is."""
-        return " ".join(filter(None, (self.vendor, self.pci_id))) or self.mac
+    pci: PciId | None = None  # None on another bus
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,39 +73,6 @@ class Machine:
     def name(self) -> str:
         """The best of the names that it gave; "" if it gave none."""
         return self.mac or self.uuid or self.serial or self.asset
-
-
-@dataclass(frozen=True, slots=True)
-class PciId:
-    """What a PCI device says that it is; parts that nobody has told are None."""
-
-    vendor: int
-    device: int
-    subsystem: tuple[int, int] | None = None  # vendor and device
-    revision: int | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """From 8086:15bc, with a subsystem from 8086:15bc:1028:0869, or from Windows' own form.
-
-        That is PCI\\VEN_8086&DEV_15BC&SUBSYS_08691028&REV_10, with or without the last parts.
-        Raises ValueError for other texts.
-        """
-        if found := _PCI_ID.fullmatch(text.strip()):
-            numbers = [int(digits, 16) for digits in found.groups() if digits]
-            return cls(numbers[0], numbers[1], (numbers[2], numbers[3]) if numbers[2:] else None)
-        if found := _PCI_HARDWARE_ID.fullmatch(text.strip()):
-            vendor, device, of_device, of_vendor, revision = found.groups()
-            return cls(
-                int(vendor, 16),
-                int(device, 16),
-                (int(of_vendor, 16), int(of_device, 16)) if of_vendor else None,
-                int(revision, 16) if revision else None,
-            )
-        raise ValueError(f"{text[:80]!r} is not a PCI id such as 8086:15bc")
-
-    def __str__(self) -> str:
-        return ":".join(f"{n:04x}" for n in (self.vendor, self.device, *(self.subsystem or ())))
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from bootserver.errors import ServiceError
 from bootserver.model import Firmware, Machine, Nic
+from bootserver.pci import PciId
 
 # Raise it when an older bootserver could no longer work with what this one writes.
 SCHEMA_NUMBER = 1
@@ -257,7 +258,7 @@ def _name_machines(connection: Connection) -> None:
 def machine_values(machine: Machine, address: str) -> dict[str, Any]:
     """What MACHINES has of a machine itself."""
     said = (v for v in (*asdict(machine).values(), address) if isinstance(v, str))
-    cards = (word for nic in machine.nics for word in asdict(nic).values())
+    cards = (text for nic in machine.nics for text in (nic.mac, str(nic.pci or "")))
     return {
         "name": machine.name or address,
         "uuid": machine.uuid,
@@ -270,7 +271,8 @@ def machine_values(machine: Machine, address: str) -> dict[str, Any]:
 def machine_columns(machine: Machine) -> dict[str, str]:
     """The machine in two columns: an older bootserver reads the first, and knows no others."""
     values = asdict(machine)
-    nics = values.pop("nics")
+    del values["nics"]
+    nics = [{"mac": nic.mac, "pci": nic.pci.hardware_id if nic.pci else ""} for nic in machine.nics]
     return {"machine": json.dumps(values), "nics": json.dumps(nics) if nics else ""}
 
 
@@ -278,5 +280,8 @@ def machine_of(row: Row[Any]) -> Machine:
     """The machine of a row that has machine_columns."""
     values = json.loads(row.machine)
     firmware = Firmware(values["firmware"]) if values["firmware"] else None
-    nics = tuple(Nic(**nic) for nic in json.loads(row.nics or "[]"))
+    nics = tuple(
+        Nic(nic["mac"], PciId.parse(nic["pci"]) if nic["pci"] else None)
+        for nic in json.loads(row.nics or "[]")
+    )
     return Machine(**values | {"firmware": firmware, "nics": nics})

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from bootserver.boot.machine_query import parse_machine
 from bootserver.model import Firmware, Machine, Nic
+from bootserver.pci import PciId
 
 
 def test_a_machine_is_read_from_the_query():
@@ -74,16 +75,22 @@ def test_the_network_cards_are_those_that_ipxe_drives():
     )
 
     assert parse_machine({"nics": nics}).nics == (
-        Nic("52:54:00:00:00:01", "8086:10d3", "8086:0000", "00"),
-        Nic("52:54:00:00:00:02", "1af4:1000", "1af4:0001", "00"),
+        Nic("52:54:00:00:00:01", PciId(0x8086, 0x10D3, (0x8086, 0), 0)),
+        Nic("52:54:00:00:00:02", PciId(0x1AF4, 0x1000, (0x1AF4, 1), 0)),
     )
 
 
 @pytest.mark.parametrize(
     ("text", "nic"),
     [
-        ("525400000001.01808615bc..", Nic("52:54:00:00:00:01", "8086:15bc")),  # without `pci/`
-        ("525400000001.01808615bc.ffffffff.ff", Nic("52:54:00:00:00:01", "8086:15bc", "", "ff")),
+        (
+            "525400000001.01808615bc..",
+            Nic("52:54:00:00:00:01", PciId(0x8086, 0x15BC)),
+        ),  # without `pci/`
+        (
+            "525400000001.01808615bc.ffffffff.ff",
+            Nic("52:54:00:00:00:01", PciId(0x8086, 0x15BC, revision=0xFF)),
+        ),
         ("525400000001.0a0bda8153.08691028.03", Nic("52:54:00:00:00:01")),  # on USB
         ("525400000001.01ffffffff..", Nic("52:54:00:00:00:01")),
         ("525400000001...", None),

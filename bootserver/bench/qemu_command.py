@@ -53,7 +53,7 @@ class NicModel(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Nic:
+class QemuNic:
     """A network card on its own user-mode network; `linked=False` leaves its cable out.
 
     iPXE's virtio driver does not notice a missing cable, its Intel drivers do.
@@ -89,7 +89,7 @@ class QemuSpec:
     empty_cd_drive: bool = False  # goes with no `cdrom`
     usb_disk: Path | None = None
     boot_from: BootDevice = BootDevice.CD
-    nics: tuple[Nic, ...] = (Nic(),)
+    nics: tuple[QemuNic, ...] = (QemuNic(),)
     uuid: str = ""
     serial: str = ""
     manufacturer: str = ""
@@ -253,14 +253,14 @@ def _nic_args(spec: QemuSpec) -> list[str]:
 def _entropy_args(spec: QemuSpec) -> list[str]:
     """OVMF since 2024 has no network without random numbers (CVE-2023-45237).
 
-    Its boot options may name an address, whatever it is to boot from first.
+    Boot options in its variables may lead there as well.
     """
-    has_own_options = spec.boot_from is BootDevice.NETWORK or spec.uefi_vars is not None
-    needed = spec.firmware is Firmware.UEFI and has_own_options
-    return ["-device", "virtio-rng-pci"] if needed else []
+    from_network = spec.boot_from is BootDevice.NETWORK or spec.uefi_vars is not None
+    needs_them = spec.firmware is Firmware.UEFI and from_network
+    return ["-device", "virtio-rng-pci"] if needs_them else []
 
 
-def _network(number: int, nic: Nic) -> str:
+def _network(number: int, nic: QemuNic) -> str:
     if nic.tap:
         return f"tap,id=net{number},ifname={_value(nic.tap)},script=no,downscript=no"
     boot_file = f",bootfile={_value(nic.boot_file)}" if nic.boot_file else ""

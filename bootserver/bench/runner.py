@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bootserver.bench.cases import BootWay, Case
 from bootserver.bench.qemu import BootTimeout, CdReads, QemuMachine, launch
-from bootserver.bench.qemu_command import CdBus, Nic, QemuSpec
+from bootserver.bench.qemu_command import CdBus, QemuNic, QemuSpec
 from bootserver.bench.results import UP, BenchRun
 from bootserver.bench.site import BenchSite, lay_out_site, run_command, serving
 from bootserver.bench.slow_link import serve_disc
@@ -136,7 +136,7 @@ async def _machine(
             cdrom_bus=CdBus.USB,
             cdrom_bytes_per_s=0 if far_disc else line.bytes_per_s,
             cdrom_socket=far_disc,
-            nics=(Nic(case.nic),),
+            nics=(QemuNic(case.nic),),
         )
         machine = await parts.enter_async_context(launch(spec, directory / "machine"))
         try:

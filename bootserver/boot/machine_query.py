@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 from bootserver.fields import NAME_LIMIT, parse_mac, parse_uuid
 from bootserver.model import Firmware, Machine, Nic
+from bootserver.pci import PciId
 
 PLATFORMS = {"pcbios": Firmware.BIOS, "efi": Firmware.UEFI}
 
@@ -52,13 +53,12 @@ def _nic(text: str) -> Nic | None:
     mac = parse_mac(match["mac"])
     if match["bus"] != _ON_PCI or match["vendor"] in _NO_VENDOR:
         return Nic(mac)
-    has_subsystem = match["maker"] not in (None, *_NO_VENDOR)
-    return Nic(
-        mac,
-        f"{match['vendor']}:{match['device']}",
-        f"{match['maker']}:{match['board']}" if has_subsystem else "",
-        match["revision"] or "",
-    )
+    revision = int(match["revision"], 16) if match["revision"] else None
+    subsystem = None
+    if match["maker"] not in (None, *_NO_VENDOR):
+        subsystem = int(match["maker"], 16), int(match["board"], 16)
+    pci = PciId(int(match["vendor"], 16), int(match["device"], 16), subsystem, revision)
+    return Nic(mac, pci)
 
 
 def _installed_mib(dimms: str) -> int | None:

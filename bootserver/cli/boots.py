@@ -18,7 +18,7 @@ from bootserver.cli.shared import (
 from bootserver.config import Config
 from bootserver.errors import BootServerError
 from bootserver.quoting import url_host
-from bootserver.sessions.shape import BootJson, nic_words
+from bootserver.sessions.shape import BootJson, nic_label
 from bootserver.units import megabytes, speed
 
 FORMATS = ("csv", "json", "openmetrics")
@@ -144,7 +144,7 @@ def _show(boot: BootJson) -> None:
     told = [machine[key] for key in ("manufacturer", "product", "serial", "uuid")]
     echo(f"  {' '.join(filter(None, told)) or 'a machine that told nothing of itself'}")
     for nic in machine["nics"]:
-        echo(f"  network card {nic_words(nic)}")
+        echo(f"  network card {nic_label(nic)}")
     if boot["method"]:
         echo(f"  taken for {boot['recipe']}, booted by {boot['method']}")
     echo(f"  {megabytes(boot['sent_bytes'])} of {megabytes(boot['image_bytes'])} sent")

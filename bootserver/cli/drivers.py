@@ -10,7 +10,7 @@ import click
 from bootserver.cli.shared import as_json, checked, echo, print_json, with_config
 from bootserver.config import Config
 from bootserver.json_values import to_json
-from bootserver.model import PciId
+from bootserver.pci import PciId
 
 if TYPE_CHECKING:
     from bootserver.windows.drivers import DriverLibrary, DriverPackage

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bootserver.model import BootPhase, Method, TransferEnd
-from bootserver.sessions.shape import nic_words
+from bootserver.sessions.shape import nic_label
 
 PHASES = {
     BootPhase.CREATED: "Expected",
@@ -118,6 +118,6 @@ def machine_facts(machine: Mapping[str, Any], address: str) -> list[tuple[str, s
         ("Firmware", FIRMWARE.get(machine.get("firmware") or "")),
         ("Processor", machine.get("architecture")),
         ("Memory", f"{memory_mib:,} MiB" if memory_mib else ""),
-        *(("Network card", nic_words(nic)) for nic in machine.get("nics", ())),
+        *(("Network card", nic_label(nic)) for nic in machine.get("nics", ())),
     ]
     return [(name, value) for name, value in facts if value]

@@ -22,9 +22,11 @@ from bootserver.model import (
     BootSession,
     Firmware,
     Machine,
+    Nic,
     Transfer,
     TransferEnd,
 )
+from bootserver.pci import PciId
 from bootserver.sessions.tracker import STARTING, seconds_per_phase
 
 # A transfer without bytes for so long stands still; the database is a second or two behind.
@@ -159,20 +161,30 @@ def boot_json(
 
 def machine_json(name: str, machine: Machine) -> MachineJson:
     """The machine, and the best name of it."""
-    nics = [
-        asdict(nic) | {"vendor": nic.vendor, "booted_from": nic.mac == machine.mac}
-        for nic in machine.nics
-    ]
+    nics = [_nic_json(nic, machine) for nic in machine.nics]
     return cast("MachineJson", {"name": name, **asdict(machine), "nics": nics})
 
 
-def nic_words(nic: NicJson) -> str:
+def _nic_json(nic: Nic, machine: Machine) -> NicJson:
+    pci = nic.pci
+    subsystem = PciId(*pci.subsystem) if pci and pci.subsystem else ""
+    return {
+        "mac": nic.mac,
+        "pci_id": str(pci.without_board) if pci else "",
+        "subsystem": str(subsystem),
+        "revision": f"{pci.revision:02x}" if pci and pci.revision is not None else "",
+        "vendor": pci.vendor_name if pci else "",
+        "booted_from": nic.mac == machine.mac,
+    }
+
+
+def nic_label(nic: NicJson) -> str:
     """The card for a person: `Intel 8086:15bc (board 1028:0869, revision 03)`, and its address."""
     of_board = [("board", nic["subsystem"]), ("revision", nic["revision"])]
     details = ", ".join(f"{name} {value}" for name, value in of_board if value)
-    words = [nic["vendor"], nic["pci_id"], f"({details})" if details else "", nic["mac"]]
-    words.append("(booted from)" if nic["booted_from"] else "")
-    return " ".join(filter(None, words))
+    parts = [nic["vendor"], nic["pci_id"], f"({details})" if details else "", nic["mac"]]
+    parts.append("(booted from)" if nic["booted_from"] else "")
+    return " ".join(filter(None, parts))
 
 
 def progress(boot: BootJson) -> tuple[int, int]:

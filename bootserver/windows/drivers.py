@@ -16,7 +16,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from bootserver.files.atomic import write_atomically
-from bootserver.model import FileVersion, PciId
+from bootserver.model import FileVersion
+from bootserver.pci import PciId
 from bootserver.windows.inf import Inf, read_inf
 from bootserver.windows.inf_text import LIMIT_BYTES, InfError
 from bootserver.windows.target import WindowsTarget
@@ -138,7 +139,7 @@ class DriverLibrary:
         self.packages()
 
     def _for_device(self, pci: PciId) -> list[DriverPackage]:
-        text = str(PciId(pci.vendor, pci.device))
+        text = str(pci.without_board)
         return [package for package in self.packages() if text in package.pci_ids]
 
     def _entries(self) -> list[tuple[str, Path]]:

@@ -14,7 +14,7 @@ from datetime import date
 from functools import cached_property
 from pathlib import PureWindowsPath
 
-from bootserver.model import PciId
+from bootserver.pci import PciId
 from bootserver.windows.inf_text import InfError, InfLine, read_sections
 from bootserver.windows.target import WindowsArch, WindowsTarget
 
@@ -27,12 +27,12 @@ _WIFI = {
     "*physicalmediatype": 9,
 }  # IF_TYPE_IEEE80211, NdisPhysicalMediumNative802_11
 _HARDWARE_ID_LIMIT = 200  # characters: MAX_DEVICE_ID_LEN
-# Buses with devices that one vendor makes. Of others, such as ROOT and VMBUS, and of the buses that
-# vendors make up, nobody can tell what else hangs on them.
+# On these buses a device is one vendor's. Other buses, such as ROOT, VMBUS and those that a vendor
+# has made up, may have devices that Windows PE needs.
 _DEVICE_BUSES = {"PCI", "USB", "PCMCIA", "SD"}
 _DECORATION = re.compile(
     r"nt(?P<arch>x86|amd64|arm64|arm|ia64)?"
-    + r"".join(
+    + "".join(
         rf"(?:\.(?P<{part}>0x[0-9a-f]+|\d*)"
         for part in ("major", "minor", "product", "suite", "build")
     )
@@ -196,7 +196,7 @@ class Inf:
     def pci_ids(self) -> frozenset[PciId]:
         """The PCI devices among these, without subsystem and revision."""
         ids = filter(None, map(_pci_id, self.hardware_ids))
-        return frozenset(PciId(pci.vendor, pci.device) for pci in ids)
+        return frozenset(pci.without_board for pci in ids)
 
     @cached_property
     def architectures(self) -> list[WindowsArch]:

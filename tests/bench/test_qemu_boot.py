@@ -11,7 +11,7 @@ import pytest
 
 from bootserver.bench import qemu, qemu_command
 from bootserver.bench.qemu import BootTimeout, QemuEndedError, launch
-from bootserver.bench.qemu_command import BootDevice, CdBus, Nic, QemuSpec
+from bootserver.bench.qemu_command import BootDevice, CdBus, QemuNic, QemuSpec
 from bootserver.errors import ServiceError
 from bootserver.model import Firmware
 from tests.fixtures.packaged import GRUB, MEMTEST, packaged
@@ -97,7 +97,7 @@ async def test_ipxe_has_a_network_and_a_second_card_without_cable(tmp_path):
     # The old iPXE that Debian's QEMU brings as option ROM, here without a card of its own.
     spec = QemuSpec(
         Firmware.BIOS,
-        nics=(Nic(), Nic(linked=False)),
+        nics=(QemuNic(), QemuNic(linked=False)),
         extra_args=("-option-rom", "pxe-e1000.rom,bootindex=2"),  # which QEMU finds itself
     )
 

@@ -9,8 +9,8 @@ from bootserver.bench.qemu_command import (
     BootDevice,
     CdBus,
     Chipset,
-    Nic,
     NicModel,
+    QemuNic,
     QemuSpec,
     command_line,
 )
@@ -131,7 +131,9 @@ def test_machine_without_discs_has_no_usb_and_no_block_devices():
 
 
 def test_each_card_has_its_own_network_and_mac_and_no_option_rom():
-    spec = QemuSpec(Firmware.BIOS, nics=(Nic(NicModel.VIRTIO), Nic(NicModel.E1000E, linked=False)))
+    spec = QemuSpec(
+        Firmware.BIOS, nics=(QemuNic(NicModel.VIRTIO), QemuNic(NicModel.E1000E, linked=False))
+    )
 
     assert options(spec, "-netdev") == ["user,id=net0", "user,id=net1"]
     assert options(spec, "-device") == [
@@ -145,7 +147,7 @@ def test_boot_from_network_starts_with_the_first_card():
         Firmware.BIOS,
         cdrom=Path("/a.iso"),
         boot_from=BootDevice.NETWORK,
-        nics=(Nic(has_rom=True), Nic(NicModel.VIRTIO)),
+        nics=(QemuNic(has_rom=True), QemuNic(NicModel.VIRTIO)),
     )
 
     assert options(spec, "-device") == [
@@ -156,13 +158,13 @@ def test_boot_from_network_starts_with_the_first_card():
 
 
 def test_user_mode_network_names_its_boot_file():
-    spec = QemuSpec(Firmware.BIOS, nics=(Nic(boot_file="tftp://10.0.2.2:6969/a,b"),))
+    spec = QemuSpec(Firmware.BIOS, nics=(QemuNic(boot_file="tftp://10.0.2.2:6969/a,b"),))
 
     assert options(spec, "-netdev") == ["user,id=net0,bootfile=tftp://10.0.2.2:6969/a,,b"]
 
 
 def test_card_on_a_tap_device_runs_no_scripts_of_the_host():
-    spec = QemuSpec(Firmware.BIOS, nics=(Nic(tap="tap0"), Nic()))
+    spec = QemuSpec(Firmware.BIOS, nics=(QemuNic(tap="tap0"), QemuNic()))
 
     assert options(spec, "-netdev") == [
         "tap,id=net0,ifname=tap0,script=no,downscript=no",

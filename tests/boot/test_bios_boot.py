@@ -11,7 +11,7 @@ import pytest
 
 from bootserver.bench.ports import free_port
 from bootserver.bench.qemu import QemuMachine
-from bootserver.bench.qemu_command import BootDevice, Nic, NicModel, QemuSpec, nic_mac
+from bootserver.bench.qemu_command import BootDevice, NicModel, QemuNic, QemuSpec, nic_mac
 from bootserver.model import Firmware
 from tests.fixtures.booted import Door, Proven
 from tests.fixtures.packaged import GRUB, MEMTEST, MEMTEST_SAYS, packaged
@@ -46,7 +46,7 @@ async def test_memtest_boots_from_the_stub_on_a_cd(qemu: Qemu, site: Site, prove
     image = site.add(packaged(MEMTEST))
     stub = await site.build_stub(image)
     async with serving(site):
-        cards = (Nic(NicModel.E1000E), Nic(NicModel.VIRTIO))
+        cards = (QemuNic(NicModel.E1000E), QemuNic(NicModel.VIRTIO))
         machine = await qemu(replace(cd(stub), nics=cards))
         _, boot = await proven(site, machine, MEMTEST_SAYS)
         redirected = await machine.cd_bytes_read()
@@ -115,7 +115,7 @@ async def test_a_second_server_is_tried_and_a_static_address_needs_no_dhcp(qemu:
         site.add(packaged(MEMTEST)), "--server", servers[0], "--server", servers[1], *network
     )
     async with serving(site):
-        machine = await qemu(replace(cd(stub), nics=(Nic(), Nic())))
+        machine = await qemu(replace(cd(stub), nics=(QemuNic(), QemuNic())))
         await machine.wait_for(MEMTEST_SAYS, timeout_s=BOOT_S)
         boot = await boot_record(site, "handed_off")
 
@@ -126,7 +126,7 @@ async def test_an_address_that_is_known_beforehand_is_tried_before_dhcp(qemu: Qe
     known = ("--static-ip", "10.0.2.77/24", "--gateway", "10.0.2.2", "--mac", nic_mac(1))
     stub = await site.build_stub(site.add(packaged(MEMTEST)), *known, "--then-dhcp")
     async with serving(site):
-        await qemu(replace(cd(stub), nics=(Nic(), Nic())))
+        await qemu(replace(cd(stub), nics=(QemuNic(), QemuNic())))
         boot = await boot_record(site, "handed_off")
 
     assert boot["machine"]["mac"] == nic_mac(1)  # DHCP would have begun with the first card
@@ -137,7 +137,7 @@ async def test_a_known_address_that_is_wrong_is_followed_by_dhcp(qemu: Qemu, sit
     known = ("--static-ip", "192.0.2.77/24", "--gateway", "192.0.2.1", "--mac", nic_mac(1))
     stub = await site.build_stub(site.add(packaged(MEMTEST)), *known, "--then-dhcp")
     async with serving(site):
-        await qemu(replace(cd(stub), nics=(Nic(), Nic())))
+        await qemu(replace(cd(stub), nics=(QemuNic(), QemuNic())))
         boot = await boot_record(site, "handed_off")
 
     assert boot["machine"]["mac"] == nic_mac(0)
@@ -147,7 +147,7 @@ async def test_the_stub_goes_on_to_the_card_that_has_a_cable(qemu: Qemu, site: S
     image = site.add(packaged(MEMTEST))
     stub = await site.build_stub(image)
     async with serving(site):
-        machine = await qemu(replace(cd(stub), nics=(Nic(linked=False), Nic())))
+        machine = await qemu(replace(cd(stub), nics=(QemuNic(linked=False), QemuNic())))
         await machine.wait_for(MEMTEST_SAYS, timeout_s=BOOT_S)
         boot = await boot_record(site, "handed_off")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bootserver.bench.qemu import QemuMachine
-from bootserver.bench.qemu_command import Nic, NicModel, QemuSpec
+from bootserver.bench.qemu_command import NicModel, QemuNic, QemuSpec
 from bootserver.model import Firmware
 from tests.fixtures.bare_machine import set_up_loaders
 from tests.fixtures.linux_iso import linux_iso
@@ -27,7 +27,7 @@ async def test_a_bare_machine_sets_itself_up_and_its_loaders_boot(
     disc = linux_iso()
     stub = await site.build_stub(site.add(disc.path))
     async with serving(site):
-        machine = await qemu(QemuSpec(Firmware.UEFI, cdrom=stub, nics=(Nic(NicModel.VIRTIO),)))
+        machine = await qemu(QemuSpec(Firmware.UEFI, cdrom=stub, nics=(QemuNic(NicModel.VIRTIO),)))
         seen = await machine.wait_for("GUEST DONE", timeout_s=BOOT_S)
         await boot_record(site, "handed_off")
 

@@ -14,7 +14,7 @@ import pytest
 
 from bootserver.bench.ports import free_port
 from bootserver.bench.qemu import QemuMachine
-from bootserver.bench.qemu_command import CdBus, Nic, NicModel, QemuSpec
+from bootserver.bench.qemu_command import CdBus, NicModel, QemuNic, QemuSpec
 from bootserver.config import PROJECT, SigningConfig
 from bootserver.model import Firmware
 from bootserver.stub.efi_file import embed
@@ -33,8 +33,8 @@ SMALL_BYTES_MAX = 225_000
 
 BOOT_PATH = "EFI/BOOT/BOOTX64.EFI"
 BUILD = PROJECT / "stub" / "build"
-NATIVE = Nic(NicModel.E1000)  # OVMF has no driver for it, iPXE has
-DRIVEN = Nic(NicModel.VIRTIO)  # OVMF has a driver for it
+NATIVE = QemuNic(NicModel.E1000)  # OVMF has no driver for it, iPXE has
+DRIVEN = QemuNic(NicModel.VIRTIO)  # OVMF has a driver for it
 
 Qemu = Callable[[QemuSpec], Awaitable[QemuMachine]]
 
@@ -174,7 +174,7 @@ def write_iso(path: Path, files: dict[str, bytes]) -> Path:
     return path
 
 
-def uefi(iso: Path, *nics: Nic, bus: CdBus = CdBus.IDE) -> QemuSpec:
+def uefi(iso: Path, *nics: QemuNic, bus: CdBus = CdBus.IDE) -> QemuSpec:
     return QemuSpec(Firmware.UEFI, cdrom=iso, cdrom_bus=bus, nics=nics)
 
 
@@ -292,7 +292,7 @@ async def test_secure_boots_refusal_of_ipxe_is_told(
 
 @pytest.mark.parametrize(("nic", "path"), [(NATIVE, "/full"), (DRIVEN, "/small")])
 async def test_one_file_carries_ipxe_and_its_script(
-    qemu: Qemu, tmp_path: Path, packed: dict[str, bytes], nic: Nic, path: str
+    qemu: Qemu, tmp_path: Path, packed: dict[str, bytes], nic: QemuNic, path: str
 ):
     async with listening(path) as listener:
         iso = write_iso(

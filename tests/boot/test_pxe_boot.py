@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bootserver.bench.qemu import QemuMachine
-from bootserver.bench.qemu_command import BootDevice, Nic, NicModel, QemuSpec, nic_mac
+from bootserver.bench.qemu_command import BootDevice, NicModel, QemuNic, QemuSpec, nic_mac
 from bootserver.config import PROJECT
 from bootserver.model import Firmware
 from tests.fixtures.booted import Door, Proven
@@ -70,7 +70,7 @@ def bios_with_plain_pxe(net: PxeNet, path: Path) -> QemuSpec:
     rom = PROJECT / "stub" / "build" / "ipxe.lkrn"
     return QemuSpec(
         Firmware.BIOS,
-        nics=(Nic(tap=TAP),),
+        nics=(QemuNic(tap=TAP),),
         extra_args=("-kernel", str(rom), "-initrd", str(script)),
         entering=net.entering,
     )
@@ -81,7 +81,7 @@ def uefi(net: PxeNet, *extra_args: str) -> QemuSpec:
     return QemuSpec(
         Firmware.UEFI,
         boot_from=BootDevice.NETWORK,
-        nics=(Nic(NicModel.VIRTIO, tap=TAP),),
+        nics=(QemuNic(NicModel.VIRTIO, tap=TAP),),
         extra_args=extra_args,
         entering=net.entering,
     )
@@ -124,7 +124,7 @@ async def test_a_card_whose_rom_is_ipxe_gets_the_script_at_once(
             QemuSpec(
                 Firmware.BIOS,
                 boot_from=BootDevice.NETWORK,
-                nics=(Nic(has_rom=True, tap=TAP),),
+                nics=(QemuNic(has_rom=True, tap=TAP),),
                 entering=net.entering,
             )
         )
@@ -182,7 +182,7 @@ async def test_the_script_over_tftp_on_any_port_is_enough_for_ipxe(
             QemuSpec(
                 Firmware.BIOS,
                 boot_from=BootDevice.NETWORK,
-                nics=(Nic(has_rom=True, boot_file=boot_file),),
+                nics=(QemuNic(has_rom=True, boot_file=boot_file),),
             )
         )
         await assert_booted(proven, site, machine, Door.PXE)

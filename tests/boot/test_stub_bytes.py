@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bootserver.bench.qemu import QemuMachine
-from bootserver.bench.qemu_command import CdBus, Nic, NicModel, QemuSpec
+from bootserver.bench.qemu_command import CdBus, NicModel, QemuNic, QemuSpec
 from bootserver.model import Firmware
 from tests.fixtures.packaged import MEMTEST, packaged
 from tests.fixtures.server import BOOT_S, Site
@@ -18,8 +18,8 @@ pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
 Qemu = Callable[[QemuSpec], Awaitable[QemuMachine]]
 
-NATIVE = Nic(NicModel.E1000)  # OVMF has no driver for it, iPXE has
-DRIVEN = Nic(NicModel.VIRTIO)  # OVMF has a driver for it
+NATIVE = QemuNic(NicModel.E1000)  # OVMF has no driver for it, iPXE has
+DRIVEN = QemuNic(NicModel.VIRTIO)  # OVMF has a driver for it
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ async def bytes_until_the_first_request(machine: QemuMachine, site: Site) -> int
 )
 @pytest.mark.parametrize("bus", CdBus)
 async def test_few_bytes_are_redirected_before_the_first_request(
-    qemu: Qemu, site: Site, firmware: Firmware, nic: Nic, most: int, bus: CdBus
+    qemu: Qemu, site: Site, firmware: Firmware, nic: QemuNic, most: int, bus: CdBus
 ):
     stub = await site.build_stub(site.add(packaged(MEMTEST)))
     machine = await qemu(QemuSpec(firmware, cdrom=stub, cdrom_bus=bus, nics=(nic,)))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bootserver.bench.qemu import QemuMachine
-from bootserver.bench.qemu_command import BootDevice, CdBus, Nic, NicModel, QemuSpec, nic_mac
+from bootserver.bench.qemu_command import BootDevice, CdBus, NicModel, QemuNic, QemuSpec, nic_mac
 from bootserver.model import Firmware
 from tests.fixtures.booted import Door, Proven
 from tests.fixtures.linux_iso import linux_iso
@@ -73,7 +73,7 @@ async def test_a_card_that_the_firmware_drives_but_that_gets_nowhere_is_tried_wi
     qemu: Qemu, site: Site
 ):
     stub = await site.build_stub(site.add(packaged(MEMTEST)))
-    dead_end, wired = Nic(NicModel.VIRTIO, linked=False), Nic(NicModel.E1000E)
+    dead_end, wired = QemuNic(NicModel.VIRTIO, linked=False), QemuNic(NicModel.E1000E)
     async with serving(site):
         # OVMF drives the first card only, whose cable is out; iPXE's own drivers find the second.
         await qemu(QemuSpec(Firmware.UEFI, cdrom=stub, nics=(dead_end, wired)))
@@ -106,16 +106,16 @@ async def test_a_known_address_needs_no_dhcp(qemu: Qemu, site: Site):
     [
         # The user-mode network has no 192.0.2.0/24: nobody answers there.
         pytest.param(
-            *("192.0.2.77", "192.0.2.1", nic_mac(0), (Nic(),), True),
+            *("192.0.2.77", "192.0.2.1", nic_mac(0), (QemuNic(),), True),
             marks=pytest.mark.reach,
             id="wrong-address",
         ),
         pytest.param(
-            *("10.0.2.77", "10.0.2.2", nic_mac(0), (Nic(linked=False), Nic()), True),
+            *("10.0.2.77", "10.0.2.2", nic_mac(0), (QemuNic(linked=False), QemuNic()), True),
             id="no-cable",
         ),
         pytest.param(
-            *("10.0.2.77", "10.0.2.2", "52:54:00:00:00:01", (Nic(),), False),
+            *("10.0.2.77", "10.0.2.2", "52:54:00:00:00:01", (QemuNic(),), False),
             marks=pytest.mark.reach,
             id="no-such-card",
         ),
@@ -127,7 +127,7 @@ async def test_a_known_address_that_leads_nowhere_is_followed_by_dhcp(
     address: str,
     gateway: str,
     mac: str,
-    nics: tuple[Nic, ...],
+    nics: tuple[QemuNic, ...],
     is_tried: bool,
 ):
     known = ("--static-ip", f"{address}/24", "--gateway", gateway, "--mac", mac)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bootserver.bench.qemu import QemuMachine
-from bootserver.bench.qemu_command import BootDevice, Nic, NicModel, QemuSpec
+from bootserver.bench.qemu_command import BootDevice, NicModel, QemuNic, QemuSpec
 from bootserver.model import Firmware
 from tests.fixtures.dos_disc import EFI_STARTED, plain_disk
 from tests.fixtures.packaged import MEMTEST, packaged
@@ -70,7 +70,7 @@ async def test_each_way_out_of_the_menu_leads_to_the_next_boot_option(
                 QemuSpec(
                     Firmware.UEFI,
                     boot_from=BootDevice.NETWORK,
-                    nics=(Nic(NicModel.VIRTIO, tap=TAP),),
+                    nics=(QemuNic(NicModel.VIRTIO, tap=TAP),),
                     extra_args=(*without_ipv6(), *sticks(*media, disk)),
                     entering=net.entering,
                 )

@@ -15,7 +15,7 @@ import pytest
 
 from bootserver.bench.ports import free_port
 from bootserver.bench.qemu import QemuMachine
-from bootserver.bench.qemu_command import OVMF_VARS, Nic, NicModel, QemuSpec
+from bootserver.bench.qemu_command import OVMF_VARS, NicModel, QemuNic, QemuSpec
 from bootserver.model import Firmware
 from tests.fixtures.booted import Door, Proven
 from tests.fixtures.linux_iso import linux_iso
@@ -55,7 +55,7 @@ async def test_the_firmware_fetches_the_stub_and_boots_the_image_from_memory(
     stub = await site.query("stub", "build", site.add(disc.path), "--format", "efi")
     uefi_vars = vars_that_boot(stub["urls"]["stub"], tmp_path / "vars.fd")
     async with serving(site):
-        nics = (Nic(NicModel.VIRTIO),)
+        nics = (QemuNic(NicModel.VIRTIO),)
         machine = await qemu(QemuSpec(Firmware.UEFI, nics=nics, uefi_vars=uefi_vars))
         seen, boot = await proven(site, machine, "GUEST DONE", door=Door.HTTP_BOOT)
 
@@ -76,7 +76,7 @@ async def test_firmware_that_trusts_our_root_fetches_the_stub_over_https(
     uefi_vars = vars_that_boot(site.https(stub["urls"]["stub"]), tmp_path / "vars.fd")
     async with serving(site):
         trust = trusting(site.root, tmp_path / "cacerts")
-        nics = (Nic(NicModel.VIRTIO),)
+        nics = (QemuNic(NicModel.VIRTIO),)
         spec = QemuSpec(Firmware.UEFI, nics=nics, uefi_vars=uefi_vars, extra_args=trust)
         machine = await qemu(spec)
         seen = await machine.wait_for("GUEST DONE", timeout_s=BOOT_S)
@@ -95,7 +95,7 @@ async def test_firmware_boots_the_whole_image_over_https_without_any_stub(
     uefi_vars = vars_that_boot(site.https(stub["urls"]["image"]), tmp_path / "vars.fd")
     async with serving(site):
         trust = trusting(site.root, tmp_path / "cacerts")
-        nics = (Nic(NicModel.VIRTIO),)
+        nics = (QemuNic(NicModel.VIRTIO),)
         spec = QemuSpec(Firmware.UEFI, nics=nics, uefi_vars=uefi_vars, extra_args=trust)
         machine = await qemu(spec)
         seen = await machine.wait_for("GUEST DONE", timeout_s=BOOT_S)

@@ -12,6 +12,7 @@ import pytest
 
 from bootserver.database import open_database
 from bootserver.model import BootEvent, BootPhase, BootSession, Machine, Nic, Transfer
+from bootserver.pci import PciId
 from bootserver.sessions.store import PRUNED_AT_ONCE, SessionStore
 
 NOW = datetime.now(UTC)
@@ -150,7 +151,10 @@ async def test_a_machine_is_seen_as_it_was_at_its_newest_boot(store: SessionStor
 
 
 async def test_the_network_cards_of_boots_and_machines_are_kept_and_found(store: SessionStore):
-    nics = (Nic("52:54:00:00:00:01", "8086:15bc", "1028:0869", "10"), Nic("52:54:00:00:00:09"))
+    nics = (
+        Nic("52:54:00:00:00:01", PciId(0x8086, 0x15BC, (0x1028, 0x869), 0x10)),
+        Nic("52:54:00:00:00:09"),
+    )
     machine = replace(ONE, nics=nics)
     await store.save([boot(1, machine), boot(2, TWO)], [], [])
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bootserver.model import PciId
+from bootserver.pci import PciId
 from bootserver.windows.drivers import DriverLibrary
 from bootserver.windows.target import WindowsTarget
 from bootserver.windows.unpack import DriverError

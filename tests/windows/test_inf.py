@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bootserver.model import PciId
+from bootserver.pci import PciId
 from bootserver.windows.inf import Decoration, read_inf
 from bootserver.windows.inf_text import LIMIT_BYTES, InfError, read_sections
 from bootserver.windows.target import WindowsTarget
@@ -79,7 +79,11 @@ DRIVERS = {
         ("8086:15f2", WINDOWS_11, "e2f.inf"),
         ("8086:125b", WINDOWS_11, "e2f.inf"),
         ("8086:15f2", WindowsTarget.parse("10.0.15063", "amd64"), None),  # its build is too low
-        ("10ec:8168", WINDOWS_10, "rt640x64.inf"),  # whose id has a revision that nobody told
+        (
+            "10ec:8168",
+            WINDOWS_10,
+            "rt640x64.inf",
+        ),  # whose id has a revision
         (r"PCI\VEN_10EC&DEV_8168&REV_15", WINDOWS_10, "rt640x64.inf"),
         (r"PCI\VEN_10EC&DEV_8168&REV_06", WINDOWS_10, None),
     ],
