@@ -5,6 +5,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from bootserver.bench.qemu_command import (
     BootDevice,
     CdBus,
@@ -155,6 +157,15 @@ def test_boot_from_network_starts_with_the_first_card():
         "e1000,id=nic0,netdev=net0,mac=52:54:00:12:34:56,bootindex=0",
         "virtio-net-pci,id=nic1,netdev=net1,mac=52:54:00:12:34:57,romfile=",
     ]
+
+
+@pytest.mark.parametrize(
+    "ways", [{"boot_from": BootDevice.NETWORK}, {"uefi_vars": Path("/vars.fd")}, {}]
+)
+def test_uefi_that_boots_from_the_network_has_random_numbers(ways: dict[str, Any]):
+    devices = options(QemuSpec(Firmware.UEFI, **ways), "-device")
+
+    assert ("virtio-rng-pci" in devices) is bool(ways)
 
 
 def test_user_mode_network_names_its_boot_file():

@@ -105,6 +105,19 @@ def test_id_with_the_subsystem_ranks_above_one_without():
     assert plain < exact
 
 
+def test_id_with_what_the_device_has_not_told_ranks_below_one_without():
+    line = "%Maker% = M, NTamd64\n[M.NTamd64]\n%x% = A, PCI\\VEN_10EC&DEV_8168"
+    plain, newer = (
+        read_inf(network(line + board, driver_ver=version).encode())
+        for board, version in (("", "01/01/2010,1.0"), ("&SUBSYS_08691028", "01/01/2020,2.0"))
+    )
+
+    told, untold = PciId.parse("10ec:8168:1028:0869"), PciId.parse("10ec:8168")
+
+    assert plain.rank(told, WINDOWS_7) < newer.rank(told, WINDOWS_7)
+    assert plain.rank(untold, WINDOWS_7) > newer.rank(untold, WINDOWS_7)
+
+
 @pytest.mark.parametrize(
     ("text", "decoration"),
     [
