@@ -199,7 +199,7 @@ async def _serve_http(port: HttpPort, address: str, number: int) -> Stop:
         await port.start(address, number)
     except OSError as err:
         raise ServiceError(
-            f"port {number} cannot be had: {_reason(err)}",
+            f"port {number} cannot be had: {(err.strerror or str(err)).lower()}",
             hint="end the program that has it, or choose another port in config.toml",
         ) from err
     return port.stop
@@ -299,7 +299,3 @@ def _signals_into(queue: asyncio.Queue[str]) -> Iterator[None]:
 
 def _ignore(name: str) -> None:
     log.warning("server.signal_ignored", signal=name, hint="a restart takes up a new config.toml")
-
-
-def _reason(err: OSError) -> str:
-    return (err.strerror or str(err)).lower()

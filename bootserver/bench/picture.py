@@ -64,12 +64,18 @@ def draw(report: Report) -> str:
     longest_s = max((summary.spreads["total"].max for summary in shown), default=1.0)
     scale = (WIDTH - _LABELS - _VALUES) / longest_s
     title = "Boot times, phase by phase"
+    environment = report.environment
+    subtitle = (
+        "Medians; the thin line goes from the quickest run to the slowest. "
+        f"{environment.cpu}, QEMU {environment.qemu.split()[0]} ({environment.accelerator})"
+    )
+    totals = "; ".join(f"{s.case.name}: {_seconds(s.spreads['total'])}" for s in shown)
     parts = [
         f"<title>{title}</title>",
-        f"<desc>{escape(_description(shown))}</desc>",
+        f"<desc>{escape(totals)}</desc>",
         f"<style>{_STYLE}</style>",
         f'<text x="{_MARGIN}" y="26" font-size="17">{title}</text>',
-        f'<text x="{_MARGIN}" y="44" class="small">{escape(_subtitle(report))}</text>',
+        _text(_MARGIN, 44, subtitle, "small"),
         *_legend(legend),
         *_grid(longest_s, scale, top, bottom),
     ]
@@ -78,8 +84,8 @@ def draw(report: Report) -> str:
     failed = sum(len(summary.errors) for summary in all_summaries)
     height = bottom + 30
     if failed:
-        told = f"{failed} run{'s' if failed > 1 else ''} failed; results.json says why"
-        parts.append(_text(_MARGIN, height, told, "small"))
+        note = f"{failed} run{'s' if failed > 1 else ''} failed; results.json says why"
+        parts.append(_text(_MARGIN, height, note, "small"))
         height += 16
     body = "\n".join(parts)
     return (
@@ -140,18 +146,6 @@ def _step(longest_s: float) -> float:
 def _text(x: float, y: float, text: str, style: str = "", anchor: str = "") -> str:
     more = (f' class="{style}"' if style else "") + (f' text-anchor="{anchor}"' if anchor else "")
     return f'<text x="{x:.1f}" y="{y}"{more}>{escape(text)}</text>'
-
-
-def _subtitle(report: Report) -> str:
-    environment = report.environment
-    return (
-        "Medians; the thin line goes from the quickest run to the slowest. "
-        f"{environment.cpu}, QEMU {environment.qemu.split()[0]} ({environment.accelerator})"
-    )
-
-
-def _description(summaries: Sequence[Summary]) -> str:
-    return "; ".join(f"{s.case.name}: {_seconds(s.spreads['total'])}" for s in summaries)
 
 
 def _seconds(spread: Spread) -> str:

@@ -201,9 +201,11 @@ class QemuMachine:
         is_shown = wanted if callable(wanted) else _shows(re.compile(wanted, re.MULTILINE))
         deadline = monotonic() + timeout_s
         while True:
-            seen = await self._look()
-            if is_shown(seen):
-                return seen
+            with suppress(QemuEndedError):  # then it shows what it showed last
+                await self.text_screen()
+            output = MachineOutput(self._last_screen, self.serial_text())
+            if is_shown(output):
+                return output
             if self._process.returncode is not None:
                 raise await self._ended()
             if monotonic() >= deadline:
@@ -289,19 +291,13 @@ class QemuMachine:
         except QMPError as err:
             raise await self._ended() from err
 
-    async def _look(self) -> MachineOutput:
-        """The screen and the serial line now, or as they were last once QEMU has ended."""
-        with suppress(QemuEndedError):
-            await self.text_screen()
-        return MachineOutput(self._last_screen, self.serial_text())
-
     async def _ended(self) -> QemuEndedError:
         """The error to raise once the QMP connection is lost."""
         # The connection ends a moment before the process does.
         if not await _ends_within(self._process, _STOP_S):
             return QemuEndedError("QEMU closed its QMP connection, but still runs")
-        said = _read_log(self.workdir)
-        return QemuEndedError(f"QEMU ended with exit code {self._process.returncode}: {said}")
+        last_words = _log_path(self.workdir).read_text(errors="replace").strip()
+        return QemuEndedError(f"QEMU ended with exit code {self._process.returncode}: {last_words}")
 
     def _complaint(self, problem: str) -> str:
         serial = "\n".join(self.serial_text().splitlines()[-_SERIAL_LINES_SHOWN:])
@@ -411,7 +407,7 @@ async def _ends_within(process: asyncio.subprocess.Process, seconds: float) -> b
 
 
 def _shows(pattern: re.Pattern[str]) -> Callable[[MachineOutput], bool]:
-    return lambda seen: bool(pattern.search(seen.screen) or pattern.search(seen.serial))
+    return lambda output: bool(pattern.search(output.screen) or pattern.search(output.serial))
 
 
 def _is_guests(reset: Mapping[str, Any]) -> bool:
@@ -425,7 +421,3 @@ def _make_directory(path: Path) -> None:
 
 def _log_path(workdir: Path) -> Path:
     return workdir / "qemu.log"
-
-
-def _read_log(workdir: Path) -> str:
-    return _log_path(workdir).read_text(errors="replace").strip()

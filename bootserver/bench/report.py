@@ -40,12 +40,13 @@ def write_report(report: Report, directory: Path) -> None:
 def show(report: Report) -> Group:
     """Everything that was measured, for a terminal."""
     summaries = summarize(report)
+    failures = [f"{each.case.name} failed: {error}" for each in summaries for error in each.errors]
     parts = [
         _environment(report.environment, report),
         _totals(summaries),
         _phases(summaries),
         _ratios(report),
-        *_failures(summaries),
+        *(Text(failure, style="red") for failure in failures),
     ]
     return Group(*(part for part in parts if part is not None))
 
@@ -149,12 +150,6 @@ def _ratios(report: Report) -> Table | None:
             "-" if interval is None else "{:.1f} to {:.1f}".format(*interval),
         )
     return table if table.row_count else None
-
-
-def _failures(summaries: Sequence[Summary]) -> Iterator[Text]:
-    for summary in summaries:
-        for error in summary.errors:
-            yield Text(f"{summary.case.name} failed: {error}", style="red")
 
 
 def _table(title: str) -> Table:

@@ -23,7 +23,7 @@ from bootserver.images.decide import Decision, Site, chosen, decide
 from bootserver.images.library import Library
 from bootserver.images.recipes import recipe_of
 from bootserver.images.tree import ImageTrees
-from bootserver.model import BootPhase, BootPlan, Image, Machine, Method, Way
+from bootserver.model import BootPhase, BootPlan, Image, Machine, Method
 from bootserver.quoting import ipxe_arguments
 from bootserver.sessions.ledger import Ledger
 from bootserver.sessions.profiles import MachineProfile, ProfileStore, effective
@@ -126,13 +126,12 @@ class BootScripts:
             base,
             expected_bytes=plan.image_bytes,
             arguments=_arguments(files, profile),
-            memdisk=self._memdisk(image, plan.way, profile),
+            memdisk=profile.memdisk
+            or image.settings.memdisk
+            or plan.way.memdisk
+            or self._config.boot.memdisk,
             sha256=image.sha256 if is_as_hashed else "",
         ).render()
-
-    def _memdisk(self, image: Image, way: Way, profile: MachineProfile) -> str:
-        site = self._config.boot.memdisk
-        return profile.memdisk or image.settings.memdisk or way.memdisk or site
 
     def _menu(self, machine: Machine) -> str:
         """The images of the library that boot on the machine, and why the others do not."""

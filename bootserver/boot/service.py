@@ -151,7 +151,13 @@ class BootService:
         Raises UnknownTokenError, ImageNotFoundError, ImageNotReadyError or ImageError.
         """
         session = self._ledger.find(token_or_key, address)
-        image_id = session.image if session else await self._image_of_stub(token_or_key)
+        if session:
+            image_id = session.image
+        else:
+            stub = await self._stubs.find(token_or_key)
+            if stub is None or not stub.spec.image:
+                raise UnknownTokenError("no such image here")
+            image_id = stub.spec.image
         image = self._library.ready(image_id)
         plan = session.plan if session and session.plan and session.plan.image_sha256 else None
         if plan and plan.image_sha256 != image.sha256:
@@ -161,12 +167,6 @@ class BootService:
         way = plan.way if plan else next(iter(ways_of(image, self._site)), None)
         url = f"{origin}/b/{token_or_key}"
         return BootFiles(self._trees, image, way, url, is_boot=session is not None), session
-
-    async def _image_of_stub(self, token: str) -> str:
-        stub = await self._stubs.find(token)
-        if stub is None or not stub.spec.image:
-            raise UnknownTokenError("no such image here")
-        return stub.spec.image
 
     @contextmanager
     def delivery(

@@ -123,7 +123,7 @@ async def _send_for_boot(
         name,
         "http",
         served.size_bytes,
-        by_ipxe=_by_ipxe(request),
+        by_ipxe=request.headers.get("User-Agent", "").startswith("iPXE"),
         is_range=hdrs.RANGE in request.headers,
         ask_tcp=tcp_facts(request),
     )
@@ -173,10 +173,6 @@ async def _send(
     delivery.end = sent.end
     delivery.in_one_piece = sent.response.status == 200
     return sent.response
-
-
-def _by_ipxe(request: web.Request) -> bool:
-    return request.headers.get("User-Agent", "").startswith("iPXE")
 
 
 def _origin(request: web.Request) -> str:

@@ -6,7 +6,7 @@ when something has happened (static/merge.js): markup is written in one place, t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -135,7 +135,8 @@ async def _boots(request: web.Request) -> web.Response:
         query=query,
         newest=query.url(),
         older=query.url(older) if older else "",
-        image_names=_with(query.image, view_data.image_names(request)),
+        # The one that is searched for may be gone.
+        image_names=sorted({*view_data.image_names(request), *filter(None, [query.image])}),
         phases={phase.value: name for phase, name in labels.PHASES.items()},
     )
 
@@ -280,11 +281,6 @@ def _environment() -> Environment:
         name: getattr(amt_view_data, name) for name in ("doing", "way", "power")
     }
     return environment
-
-
-def _with(name: str, names: Sequence[str]) -> list[str]:
-    """The names and that one, which may be of an image that is gone."""
-    return sorted({*names, *filter(None, [name])})
 
 
 def _moment(text: str) -> datetime | None:

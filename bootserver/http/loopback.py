@@ -24,7 +24,21 @@ OUR_SITES = frozenset({"same-origin", "none"})  # `none`: typed in, or from a bo
 @web.middleware
 async def only_from_here(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuses foreign Host names with 421, and writes from other sites' pages with 403."""
-    _require_from_here(request)
+    hosts = request.headers.getall(hdrs.HOST, [])
+    if len(hosts) != 1 or not is_loopback(hosts[0]):
+        raise ForeignHostError(
+            f"this server is not {', '.join(hosts)[:100] or 'without a name'}",
+            hint="use http://localhost or http://127.0.0.1, through an ssh tunnel from elsewhere",
+        )
+    if request.method not in SAFE_METHODS or hdrs.UPGRADE in request.headers:
+        origins = request.headers.getall(hdrs.ORIGIN, [])
+        sites = request.headers.getall("Sec-Fetch-Site", [])
+        ours = f"{request.scheme}://{hosts[0]}".lower()
+        if any(origin.lower() != ours for origin in origins) or not OUR_SITES.issuperset(sites):
+            raise ForeignPageError(
+                "a page of another site wanted to change something here",
+                hint="use the dashboard, or a program that sends no Origin header",
+            )
     return await handler(request)
 
 
@@ -33,25 +47,6 @@ async def add_headers(_request: web.Request, response: web.StreamResponse) -> No
     response.headers.setdefault("X-Frame-Options", "DENY")
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
-
-
-def _require_from_here(request: web.Request) -> None:
-    hosts = request.headers.getall(hdrs.HOST, [])
-    if len(hosts) != 1 or not is_loopback(hosts[0]):
-        raise ForeignHostError(
-            f"this server is not {', '.join(hosts)[:100] or 'without a name'}",
-            hint="use http://localhost or http://127.0.0.1, through an ssh tunnel from elsewhere",
-        )
-    if request.method in SAFE_METHODS and hdrs.UPGRADE not in request.headers:
-        return
-    origins = request.headers.getall(hdrs.ORIGIN, [])
-    sites = request.headers.getall("Sec-Fetch-Site", [])
-    ours = f"{request.scheme}://{hosts[0]}".lower()
-    if any(origin.lower() != ours for origin in origins) or not OUR_SITES.issuperset(sites):
-        raise ForeignPageError(
-            "a page of another site wanted to change something here",
-            hint="use the dashboard, or a program that sends no Origin header",
-        )
 
 
 def is_loopback(host: str) -> bool:

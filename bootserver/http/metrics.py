@@ -18,7 +18,6 @@ from bootserver.http.api.jobs import JOBS
 from bootserver.http.api.services import AdminServices
 from bootserver.images.recipes import RECIPE_NAMES, recipe_of
 from bootserver.limits import ServerLimits
-from bootserver.model import Image
 from bootserver.sessions.metrics import OTHER, BootMetrics
 
 UNREAD_MAX = 100_000  # messages: counting is quick, and what is dropped here is not counted
@@ -69,7 +68,8 @@ class ServerMetrics:
         images = self._services.library.images()
         counts = dict.fromkeys(("ready", "being_read", "unusable"), 0)
         for image in images:
-            counts[_state(image)] += 1
+            state = "unusable" if image.problem else "ready" if image.sha256 else "being_read"
+            counts[state] += 1
             if image.id not in self._known and len(self._known) < IMAGES_MAX and image.facts:
                 self._known[image.id] = recipe_of(image).recipe.name
                 self.boots.begin_at_zero(image.id, self._known[image.id])
@@ -104,12 +104,6 @@ class _LimitCollector(Collector):
 
 def _recipe_label(recipe: str) -> str:
     return recipe if recipe in RECIPE_NAMES or not recipe else OTHER
-
-
-def _state(image: Image) -> str:
-    if image.problem:
-        return "unusable"
-    return "ready" if image.sha256 else "being_read"
 
 
 METRICS = web.AppKey("metrics", ServerMetrics)

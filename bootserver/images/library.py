@@ -185,17 +185,14 @@ class Library:
                 file = _LibraryFile(seen, now_s)
             file.seen = seen
             if not file.settled:
-                file.settled = now_s - file.since_s >= self._settle_s or self._is_old(seen)
+                # At the first look, a file written a while ago need not wait for a second one.
+                age_s = 0.0 if self._looked else time.time() - seen.version.mtime_ns / 1e9
+                file.settled = max(now_s - file.since_s, age_s) >= self._settle_s
             file.due = file.due or file.unreadable
             files[image_id] = file
         for gone in self._files.values():
             gone.cancelled.set()
         self._files = files
-
-    def _is_old(self, seen: FoundImage) -> bool:
-        """At the first look, a file written a while ago need not wait for a second one."""
-        age_s = time.time() - seen.version.mtime_ns / 1e9
-        return not self._looked and age_s >= self._settle_s
 
     async def _recall(self, file: _LibraryFile) -> None:
         """Takes the finding from the database, or has the worker make one."""

@@ -51,7 +51,7 @@ def _edited(text: str, values: Mapping[str, str]) -> str:
 
     It knows keys on a line of their own only; the caller looks whether that was enough.
     """
-    head, table, rest = _split_at_table(text)
+    head, *tables = re.split(r"^(?=\s*\[)", text, maxsplit=1, flags=re.MULTILINE)
     new = {key: tomli_w.dumps({key: value}) if value else "" for key, value in values.items()}
     lines = []
     for line in head.splitlines(keepends=True):
@@ -62,15 +62,7 @@ def _edited(text: str, values: Mapping[str, str]) -> str:
     end = len(lines)
     while end and re.match(r"\s*(#|$)", lines[end - 1]):
         end -= 1  # what stands over a table belongs to it
-    return "".join([*lines[:end], *new.values(), *lines[end:], table, rest])
-
-
-def _split_at_table(text: str) -> tuple[str, str, str]:
-    """The text before the first table, its header, and the rest."""
-    first = re.search(r"^\s*\[", text, re.MULTILINE)
-    if first is None:
-        return text, "", ""
-    return text[: first.start()], text[first.start() : first.end()], text[first.end() :]
+    return "".join([*lines[:end], *new.values(), *lines[end:], *tables])
 
 
 def _says(text: str, wanted: Mapping[str, Any]) -> bool:

@@ -192,7 +192,9 @@ class Ledger:
         )
         self._note(key, event)
         if phase in BAD_ENDS:  # a system that is up may still fetch from its image
-            self._end_fetches(boot)
+            for fetch in list(boot.under_way.values()):
+                if transfer := fetch.end(TransferEnd.CLIENT_LEFT):
+                    self._transfers[(transfer.session, transfer.number)] = transfer
             self._ended[key] = self._live.remove(key)
         self._sum_up(boot)
 
@@ -239,11 +241,6 @@ class Ledger:
             self._transfers[(transfer.session, transfer.number)] = transfer
             self._changed.add(key)
             self._publish(boot)
-
-    def _end_fetches(self, boot: LiveBoot) -> None:
-        for fetch in list(boot.under_way.values()):
-            if transfer := fetch.end(TransferEnd.CLIENT_LEFT):
-                self._transfers[(transfer.session, transfer.number)] = transfer
 
     # ---- Once a second ----
 

@@ -175,9 +175,11 @@ def _certificate(
         )
     )
     if not is_ca:
+        address = _address(plan.host)
+        name = x509.IPAddress(address) if address else x509.DNSName(plan.host)
         builder = builder.add_extension(
             x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
-        ).add_extension(x509.SubjectAlternativeName([_general_name(plan.host)]), critical=False)
+        ).add_extension(x509.SubjectAlternativeName([name]), critical=False)
     return builder.sign(signer_key, hashes.SHA256()).public_bytes(Encoding.PEM)
 
 
@@ -193,11 +195,6 @@ def _key_usage(*, is_ca: bool) -> x509.KeyUsage:
         encipher_only=False,
         decipher_only=False,
     )
-
-
-def _general_name(host: str) -> x509.GeneralName:
-    address = _address(host)
-    return x509.IPAddress(address) if address else x509.DNSName(host)
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -12,7 +12,7 @@ from bootserver.amt.errors import (
     AmtRefusedError,
 )
 from bootserver.amt.wsman import envelopes
-from bootserver.amt.wsman.values import EndpointReference, Instance, Nested, Pulled
+from bootserver.amt.wsman.values import EndpointReference, Instance, Nested
 
 HEAD = """<?xml version="1.0"?>
 <Envelope xmlns="http://www.w3.org/2003/05/soap-envelope"
@@ -209,9 +209,10 @@ def test_a_pull_gives_items_and_the_next_context_until_the_end() -> None:
     )
     last = answer("<enum:PullResponse><enum:Items/><enum:EndOfSequence/></enum:PullResponse>")
 
-    assert [one.text("Name") for one in envelopes.parse_pull(more).instances] == ["n", "n"]
-    assert envelopes.parse_pull(more).context == "7"
-    assert envelopes.parse_pull(last) == Pulled((), None)
+    instances, context = envelopes.parse_pull(more)
+    assert [one.text("Name") for one in instances] == ["n", "n"]
+    assert context == "7"
+    assert envelopes.parse_pull(last) == ([], None)
 
 
 def test_a_pull_without_context_or_end_is_refused() -> None:

@@ -89,7 +89,7 @@ WRITE_PROTECTED = Sense(0x7, 0x27)
 
 @dataclass(frozen=True, slots=True)
 class BlockRange:
-    """BlockRange of a medium: `count` of them, from `lba` on, and all within it."""
+    """Blocks of a medium: `count` of them, from `lba` on, and all within it."""
 
     lba: int
     count: int
@@ -99,7 +99,7 @@ class BlockRange:
 class ScsiAnswer:
     """GOOD, with data, blocks of the medium, or nothing; or CHECK CONDITION, with sense alone.
 
-    BlockRange that turn out to be unreadable make it CHECK CONDITION with UNRECOVERED_READ_ERROR.
+    Blocks that turn out to be unreadable make it CHECK CONDITION with UNRECOVERED_READ_ERROR.
     """
 
     data: bytes = b""

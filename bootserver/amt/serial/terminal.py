@@ -84,7 +84,9 @@ class SerialTerminal:
         text = self._decoder.decode(data).translate(_NO_CONTROLS)
         if not text.isascii():  # combining marks would pile up on one place without end
             text = text.translate(_ENDS_OF_LINES)
-            text = "".join(char for char in text if not _is_mark(char))
+            text = "".join(
+                char for char in text if char.isascii() or unicodedata.category(char)[0] not in "MC"
+            )
         for at in range(0, len(text), PIECE):
             self._unheard += PIECE
             self._stream.feed(text[at : at + PIECE])
@@ -238,10 +240,6 @@ def _number(colour: str) -> int | None:
 
 def _resizes(mode: int, kwargs: dict[str, Any]) -> bool:
     return mode == 3 and bool(kwargs.get("private"))  # DECCOLM
-
-
-def _is_mark(char: str) -> bool:
-    return char > "\x7f" and unicodedata.category(char)[0] in "MC"
 
 
 def _as_cp437(error: UnicodeError) -> tuple[str, int]:

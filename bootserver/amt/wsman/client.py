@@ -166,8 +166,11 @@ class WsmanClient:
 
     async def get(self, class_name: str, selectors: Mapping[str, str] | None = None) -> Instance:
         """The one instance of the class, or the one with these selectors."""
-        answer = await self._read(lambda: envelopes.get(class_name, _message_id(), selectors))
-        return envelopes.parse_instance(answer)
+        return envelopes.parse_instance(
+            await self._again_if_lost(
+                lambda: self._send(envelopes.get(class_name, _message_id(), selectors))
+            )
+        )
 
     async def enumerate(self, class_name: str) -> list[Instance]:
         """All instances of the class."""
@@ -200,13 +203,9 @@ class WsmanClient:
             if context is None:
                 return found
             answer = await self._send(envelopes.pull(class_name, _message_id(), context))
-            pulled = envelopes.parse_pull(answer)
-            found.extend(pulled.instances)
-            context = pulled.context
+            batch, context = envelopes.parse_pull(answer)
+            found += batch
         raise AmtAnswerError(f"AMT on {self.host} finds no end of {class_name}")
-
-    async def _read(self, request: Callable[[], bytes]) -> bytes:
-        return await self._again_if_lost(lambda: self._send(request()))
 
     async def _again_if_lost(self, ask: Callable[[], Awaitable[T]]) -> T:
         is_again, busy_tries = False, 0

@@ -29,7 +29,6 @@ from bootserver.amt.wsman.values import (
     Instance,
     Nested,
     Plain,
-    Pulled,
     Value,
     read_back,
     short_name,
@@ -207,15 +206,15 @@ def parse_enumerate(answer: bytes) -> str:
     return _required(_content(answer), f"{{{ENUMERATION}}}EnumerationContext")
 
 
-def parse_pull(answer: bytes) -> Pulled:
-    """One batch of instances."""
+def parse_pull(answer: bytes) -> tuple[list[Instance], str | None]:
+    """One batch of instances, and the context to ask for the next; None at the end."""
     content = _content(answer)
     if content.tag != f"{{{ENUMERATION}}}PullResponse":
         raise AmtAnswerError(f"AMT answered Pull with {_local(content.tag)}")
     items = content.find(f"{{{ENUMERATION}}}Items")
     ended = content.find(f"{{{ENUMERATION}}}EndOfSequence") is not None
-    return Pulled(
-        tuple(_instance(item) for item in items) if items is not None else (),
+    return (
+        [_instance(item) for item in items] if items is not None else [],
         None if ended else _required(content, f"{{{ENUMERATION}}}EnumerationContext"),
     )
 

@@ -80,14 +80,6 @@ class Instance:
         )
 
 
-@dataclass(frozen=True)
-class Pulled:
-    """One batch of an enumeration, and the context to ask for the next; None at the end."""
-
-    instances: tuple[Instance, ...]
-    context: str | None
-
-
 def read_back(value: Plain) -> Value:
     """The value as it is read back once it has been written."""
     match value:

@@ -174,12 +174,13 @@ def _rows(facts: AmtFacts) -> list[tuple[str, str]]:
         ("consent", _consent(facts)),
     ]
     if redirection:
-        on = {
+        switches = {
             "IDE-R": redirection.ider_enabled,
             "SOL": redirection.sol_enabled,
             "listener": redirection.listener_enabled,
         }
-        rows.append(("redirection", _on_off(on)))
+        shown = ", ".join(f"{name} {_word(is_on)}" for name, is_on in switches.items())
+        rows.append(("redirection", shown))
     rows.append(("KVM", "not there" if not facts.kvm.available else _word(facts.kvm.enabled)))
     if boot:
         can = {
@@ -216,10 +217,6 @@ def _consent(facts: AmtFacts) -> str:
     asked = policy.get(facts.consent_policy or "", "unknown")
     needed = "; a redirected boot needs it now" if facts.consent_needed else ""
     return f"asked {asked}{needed}"
-
-
-def _on_off(switches: dict[str, bool | None]) -> str:
-    return ", ".join(f"{name} {_word(on)}" for name, on in switches.items())
 
 
 def _word(on: bool | None) -> str:

@@ -41,7 +41,7 @@ def find_menus(files: MenuFiles) -> tuple[DiscMenu, ...]:
         offers: DiscMenu | None = None
         try:
             for menu in _menus(files, firmware):
-                if any(_is_there(files, entry.kernel) for entry in menu.entries):
+                if any(entry.kernel and files.size(entry.kernel) for entry in menu.entries):
                     offers = menu
                     break
         except TooMuchToReadError:
@@ -79,10 +79,6 @@ def _paths(files: MenuFiles, places: tuple[str, ...]) -> Iterator[str]:
         before, star, after = place.partition("*")
         paths = [f"{before}{name}{after}" for name in files.names(before)] if star else [place]
         yield from (path for path in paths if files.size(path))
-
-
-def _is_there(files: MenuFiles, path: str) -> bool:
-    return bool(path and files.size(path))
 
 
 class VolumeFiles:

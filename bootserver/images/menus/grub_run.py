@@ -169,7 +169,7 @@ class GrubRun:
             else:  # that of `else`
                 self.status = True
             if self.status is None:
-                why = self._asked_for()
+                why = f"depends on what GRUB's `{self.asked}` finds on the machine"
                 self._perhaps(body, why)
                 self._perhaps((If(arms[number + 1 :]),), why)
                 self.status = None
@@ -178,9 +178,6 @@ class GrubRun:
                 self.block(body)
                 return
         self.status = True
-
-    def _asked_for(self) -> str:
-        return f"depends on what GRUB's `{self.asked}` finds on the machine"
 
     def _while(self, loop: While) -> None:
         while True:
