@@ -98,6 +98,26 @@ async def explain_image(config: Config, image_id: str, client: str | None, as_js
         echo(line)
 
 
+@images.command("inspect")
+@click.argument("image_id", metavar="ID")
+@click.option("--drivers", is_flag=True, help="List the network drivers, and what they serve.")
+@as_json
+@with_config
+async def inspect_image(config: Config, image_id: str, drivers: bool, as_json: bool) -> None:
+    """Say what is in a disc of Windows PE: which Windows, its network drivers, what is ballast."""
+    from bootserver.files.threads import cancellable
+    from bootserver.windows.inspect import inspect_winpe
+
+    async with open_state(config) as engine, open_library(config, engine) as library:
+        image = await _whole_image(library, image_id)
+    winpe = await cancellable(inspect_winpe, image.content)
+    if as_json:
+        print_json(to_json(winpe))
+        return
+    for line in winpe.lines(with_drivers=drivers):
+        echo(line)
+
+
 @images.command("add")
 @click.argument("source", metavar="FILE-OR-URL")
 @click.option("--name", help="Another name for the image, without .iso; FOLDER/NAME is one too.")

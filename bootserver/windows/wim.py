@@ -1,0 +1,367 @@
+r"""Windows Imaging files (.wim), read by wimlib's command line: no library reads all their formats.
+
+The header, little-endian (Windows Imaging File Format, Microsoft); a resource is three numbers of
+64 bits: its size with flags in the highest byte, its offset, and its size unpacked.
+
+| offset | size | meaning                                                |
+|--------|------|--------------------------------------------------------|
+| 0      | 8    | `MSWIM\0\0\0`                                          |
+| 12     | 4    | version: 0x10d00, or 0xe00 with solid resources        |
+| 40     | 4    | which part it is, and of how many: 16 bits each        |
+| 48     | 24   | resource: the table of all resources, 50 bytes each    |
+| 72     | 24   | resource: a description of the images, as XML          |
+
+A WIM on a disc is not copied to be read: 260 MB would take a second and more. wimlib is given a
+sparse file of the same size instead, with the header, the tables and the trees of names at their
+places, and then those files' contents that are to be read. Of a WIM of 258 MB that is 1 MB.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bootserver.disc.volume import COPY_AGAIN, open_volume
+from bootserver.errors import ImageError, ImageNotFoundError
+from bootserver.files.layout import Layout
+from bootserver.files.open_version import OpenFile, open_regular, open_version
+from bootserver.model import ByteRange, Content
+from bootserver.units import megabytes
+from bootserver.windows.target import WindowsArch, WindowsTarget
+
+TIMEOUT_S = 300.0
+# What one command may print: a line for each of Windows' 20,000 files and 20 more come to 20 MB.
+OUTPUT_LIMIT_BYTES = 200_000_000
+TABLES_LIMIT_BYTES = 64_000_000  # of names and resources; those of Windows itself have 10 MB
+READ_LIMIT_BYTES = 200_000_000  # of the files that are read at once
+
+_HEADER_BYTES = 208
+_SOLID_VERSION = 0xE00
+_RESOURCE = struct.Struct("<QQQ")
+_RESOURCE_ENTRY_BYTES = 50
+_METADATA, _PACKED, _SOLID = 0x02, 0x04, 0x10  # flags of a resource; metadata are a tree of names
+_SOLID_MARK = 1 << 32  # the unpacked size of a solid resource; its header has the true one
+_SOLID_HEADER_BYTES = 16
+_DIRECTORY, _REPARSE_POINT = 0x10, 0x400  # FILE_ATTRIBUTE_*
+_CHUNK_BYTES = 1 << 20
+_ARCHITECTURES = {
+    "x86": WindowsArch.X86,
+    "x86_64": WindowsArch.AMD64,
+    "ARM64": WindowsArch.ARM64,
+}  # as wimlib prints them
+# What wimlib prints of a file, as far as it is wanted.
+_RULER = "-" * 76 + "\n"
+_NAMED = re.compile(r'Full Path += "(.*)"\nShort Name.*\nAttributes += 0x([0-9a-f]+)\n')
+_STREAM = re.compile(
+    r"\tUnnamed data stream:\nHash += 0x(?P<sha1>[0-9a-f]{40})\n"
+    r"Uncompressed size += (?P<size>\d+) bytes\n"
+    r"(?:Compressed size += (?P<packed>\d+) bytes\nOffset in WIM += (?P<offset>\d+) "
+    r"|Solid resource += (?P<solid>\d+) => (?P<solid_packed>\d+) bytes"
+    r" @ offset (?P<solid_offset>\d+))"
+)
+
+
+class WimError(ImageError):
+    """A WIM cannot be read."""
+
+
+class WimlibMissingError(WimError):
+    """wimlib is not installed."""
+
+
+@dataclass(frozen=True, slots=True)
+class WimImage:
+    """One of the images in a WIM: a tree of files."""
+
+    index: int  # from 1
+    name: str
+    windows: WindowsTarget | None  # as the WIM describes it; None if it does not
+
+
+@dataclass(frozen=True, slots=True)
+class WimInfo:
+    """What a WIM says of itself."""
+
+    compression: str  # LZX, XPRESS, LZMS or None
+    chunk_bytes: int
+    is_solid: bool  # many files are packed as one
+    boot_index: int  # 0 for none
+    images: tuple[WimImage, ...]
+
+    @property
+    def booted(self) -> WimImage:
+        """The image that is started: the one of the boot index, else the last."""
+        of_index = [image for image in self.images if image.index == self.boot_index]
+        return (of_index or self.images)[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class WimFile:
+    """A file in an image; several with one SHA-1 share their content."""
+
+    path: str  # from the image's root: /Windows/INF/net.inf
+    sha1: str  # in hex
+    size_bytes: int
+    packed_bytes: int  # what its content takes in the WIM; of a solid resource its share
+    stored: ByteRange  # where in the WIM it lies; all of a solid resource
+
+
+class Wim:
+    """A WIM file; all methods block, and end soon with WimError once `cancelled` is set."""
+
+    def __init__(
+        self,
+        path: Path,
+        name: str,
+        *,
+        source: OpenFile | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> None:
+        """`name` stands for it in messages. A sparse file gets its content from `source`."""
+        self._path = path
+        self._name = name
+        self._source = source
+        self._cancelled = cancelled or threading.Event()
+        with open_regular(path) as file:
+            self._header = os.pread(file.fileno(), _HEADER_BYTES, 0)
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of the file."""
+        return self._path.stat().st_size
+
+    def info(self) -> WimInfo:
+        """What it says of itself."""
+        head, *images = self._run("info").split("\nIndex:")
+        fields = _fields(head)
+        if not images:
+            raise WimError(f"{self._name} has no image in it", hint=COPY_AGAIN)
+        return WimInfo(
+            compression=fields.get("Compression", ""),
+            chunk_bytes=int(fields.get("Chunk Size", "0").partition(" ")[0]),
+            is_solid=struct.unpack_from("<L", self._header, 12)[0] == _SOLID_VERSION,
+            boot_index=int(fields.get("Boot Index", "0")),
+            images=tuple(_image(index, text) for index, text in enumerate(images, 1)),
+        )
+
+    def files(self, image: int) -> list[WimFile]:
+        """The files of an image, as it lists them; no directories, and nothing that is a link."""
+        links: list[str] = []
+        files = []
+        for block in self._run("dir", str(image), "--detailed").split(_RULER)[1:]:
+            named, stream = _NAMED.match(block), _STREAM.search(block)
+            if named is None:
+                raise WimError(
+                    f"{self._name} has a file with a line break in its name", hint="do not use it"
+                )
+            path, attributes = named[1], int(named[2], 16)
+            if attributes & _REPARSE_POINT:
+                links.append(f"{path}/")
+            elif stream and not attributes & _DIRECTORY and not path.startswith(tuple(links)):
+                files.append(_file(path, stream))
+        return files
+
+    def read(self, image: int, files: Sequence[WimFile]) -> list[bytes]:
+        """The contents of some files of an image, in their order, each of its SHA-1."""
+        total_bytes = sum(file.size_bytes for file in files)
+        if total_bytes > READ_LIMIT_BYTES:
+            raise WimError(
+                f"{self._name}: what is to be read has {megabytes(total_bytes)}; the limit is "
+                f"{megabytes(READ_LIMIT_BYTES)}"
+            )
+        if not files:
+            return []
+        self._fill(file.stored for file in files)
+        with tempfile.TemporaryDirectory(dir=self._path.parent) as folder:
+            # wimlib writes below the folder: it knows no names such as `..`, and `files` no links.
+            options = ("--no-globs", "--no-acls", "--no-attributes", f"--dest-dir={folder}")
+            paths = "".join(f"{file.path}\n" for file in files)
+            self._run("extract", str(image), "@-", *options, stdin=paths)
+            return [self._extracted(Path(folder), file) for file in files]
+
+    def _extracted(self, folder: Path, file: WimFile) -> bytes:
+        with open_regular(folder / file.path.lstrip("/")) as extracted:
+            data = extracted.read()
+        if file.size_bytes and hashlib.sha1(data, usedforsecurity=False).hexdigest() != file.sha1:
+            raise WimError(f"{self._name} has another {file.path} than it lists", hint=COPY_AGAIN)
+        return data
+
+    def _fill(self, parts: Iterable[ByteRange]) -> None:
+        """Have these parts of a sparse file in their places."""
+        if self._source is None:
+            return
+        with self._path.open("r+b") as file:
+            for part in sorted(set(parts), key=lambda part: part.start):
+                for start in range(part.start, part.stop, _CHUNK_BYTES):
+                    chunk = ByteRange(start, min(start + _CHUNK_BYTES, part.stop))
+                    data = self._source.read(chunk)
+                    if len(data) < len(chunk):
+                        raise WimError(f"{self._name} ends too early", hint=COPY_AGAIN)
+                    os.pwrite(file.fileno(), data, start)
+
+    def _run(self, command: str, *words: str, stdin: str = "") -> str:
+        """What wimlib prints."""
+        with (
+            tempfile.TemporaryFile() as given,
+            tempfile.TemporaryFile() as printed,
+            tempfile.TemporaryFile() as errors,
+        ):
+            given.write(stdin.encode())
+            given.seek(0)
+            try:
+                process = subprocess.Popen(
+                    ("wimlib-imagex", command, str(self._path), *words),
+                    stdin=given,
+                    stdout=printed,
+                    stderr=errors,
+                    env=os.environ | {"LC_ALL": "C.UTF-8", "WIMLIB_IMAGEX_USE_UTF8": "1"},
+                )
+            except FileNotFoundError as err:
+                raise WimlibMissingError(
+                    f"{self._name} cannot be read: wimlib-imagex is missing",
+                    hint="run: apt-get install wimtools",
+                ) from err
+            self._wait(process, printed.fileno())
+            errors.seek(0)
+            if process.returncode:
+                raise self._error(process.returncode, errors.read().decode(errors="replace"))
+            printed.seek(0)
+            return printed.read().decode(errors="replace")
+
+    def _wait(self, process: subprocess.Popen[bytes], output_fd: int) -> None:
+        """Wait for wimlib's end; one that takes or prints too much is killed."""
+        deadline_s = time.monotonic() + TIMEOUT_S
+        reason = ""
+        try:
+            while process.poll() is None and not reason:
+                if self._cancelled.wait(0.01):
+                    reason = "that was cancelled"
+                elif time.monotonic() > deadline_s:
+                    reason = f"wimlib has not ended within {TIMEOUT_S:.0f} seconds"
+                elif os.fstat(output_fd).st_size > OUTPUT_LIMIT_BYTES:
+                    reason = "it has too many files"
+        finally:
+            process.kill()
+            process.wait()
+        if reason:
+            raise WimError(f"{self._name} cannot be read: {reason}")
+
+    def _error(self, status: int, stderr: str) -> WimError:
+        """wimlib ends with its reason in a line of its own."""
+        lines = stderr.strip().splitlines()
+        reason = lines[-1].strip().rstrip(".") if lines else f"wimlib has ended with {status}"
+        return WimError(f"{self._name} cannot be read: {reason}", hint=COPY_AGAIN)
+
+
+@contextmanager
+def wim_on_disc(
+    content: Content, path: str, cancelled: threading.Event | None = None
+) -> Iterator[Wim]:
+    """The WIM at that path of a disc image, open until the end of the block.
+
+    Raises ImageError if the disc has none, or a part of one, ImageNotReadyError if the image is
+    another version by now.
+    """
+    disc_name = Path(content.path).name
+    name = f"{Path(path).name} of {disc_name}"
+    with open_version(content) as disc:
+        try:
+            node = open_volume(disc.fd, disc.size_bytes, disc_name).find(path)
+        except ImageNotFoundError as err:
+            raise WimError(
+                f"{disc_name} is no disc of Windows PE: it has no {path}",
+                hint="run: bootserver images explain ID",
+            ) from err
+    with (
+        open_version(content, Layout(node.pieces)) as source,
+        tempfile.TemporaryDirectory(prefix="bootserver-wim-") as folder,
+    ):
+        sparse = Path(folder, "sparse.wim")
+        with sparse.open("wb") as file:
+            file.truncate(source.size_bytes)
+            for part, data in _tables(source, name):
+                os.pwrite(file.fileno(), data, part.start)
+        yield Wim(sparse, name, source=source, cancelled=cancelled)
+        source.check_unchanged()
+
+
+def _tables(source: OpenFile, name: str) -> Iterator[tuple[ByteRange, bytes]]:
+    """The header, the tables and the trees of names of a WIM; WimError for what is none."""
+    left_bytes = TABLES_LIMIT_BYTES
+
+    def read(start: int, size_bytes: int) -> bytes:
+        nonlocal left_bytes
+        left_bytes -= size_bytes
+        if left_bytes < 0:
+            raise WimError(f"{name} has tables of no size that there is", hint=COPY_AGAIN)
+        data = source.read(ByteRange(start, start + size_bytes))
+        if len(data) < size_bytes:
+            raise WimError(f"{name} ends before its tables do", hint=COPY_AGAIN)
+        return data
+
+    header = source.read(ByteRange(0, _HEADER_BYTES))
+    if len(header) < _HEADER_BYTES or not header.startswith(b"MSWIM\0\0\0"):
+        raise WimError(f"{name} is no WIM", hint=COPY_AGAIN)
+    number, of = struct.unpack_from("<HH", header, 40)
+    if (number, of) != (1, 1):
+        raise WimError(
+            f"{name} is part {number} of {of}, and cannot be read by itself",
+            hint="join the parts first: wimlib-imagex join boot.wim *.swm",
+        )
+    yield ByteRange(0, _HEADER_BYTES), header
+    for field in (48, 72):
+        size_and_flags, start, _ = _RESOURCE.unpack_from(header, field)
+        table = read(start, _size(size_and_flags))
+        yield ByteRange(start, start + len(table)), table
+        if field == 48 and not size_and_flags >> 56 & _PACKED:
+            for entry in range(0, len(table) - _RESOURCE_ENTRY_BYTES + 1, _RESOURCE_ENTRY_BYTES):
+                size_and_flags, start, unpacked_bytes = _RESOURCE.unpack_from(table, entry)
+                flags = size_and_flags >> 56
+                if flags & _METADATA:
+                    tree = read(start, _size(size_and_flags))
+                    yield ByteRange(start, start + len(tree)), tree
+                elif flags & _SOLID and unpacked_bytes == _SOLID_MARK:
+                    head = read(start, _SOLID_HEADER_BYTES)
+                    yield ByteRange(start, start + len(head)), head
+
+
+def _size(size_and_flags: int) -> int:
+    return size_and_flags & (1 << 56) - 1
+
+
+def _image(index: int, text: str) -> WimImage:
+    fields = _fields(text)
+    windows = None
+    version = [fields.get(name, "") for name in ("Major Version", "Minor Version", "Build")]
+    if fields.get("Architecture") in _ARCHITECTURES and all(part.isdigit() for part in version):
+        major, minor, build = map(int, version)
+        windows = WindowsTarget(_ARCHITECTURES[fields["Architecture"]], (major, minor, build))
+    return WimImage(index, fields.get("Name", ""), windows)
+
+
+def _fields(text: str) -> dict[str, str]:
+    """Lines such as `Boot Index: 1`; of several with one name the first."""
+    pairs = (line.partition(":") for line in reversed(text.splitlines()))
+    return {name.strip(): value.strip() for name, colon, value in pairs if colon}
+
+
+def _file(path: str, stream: re.Match[str]) -> WimFile:
+    size_bytes = int(stream["size"])
+    if stream["solid"] is None:
+        packed_bytes, start = int(stream["packed"]), int(stream["offset"])
+        return WimFile(
+            path, stream["sha1"], size_bytes, packed_bytes, ByteRange(start, start + packed_bytes)
+        )
+    start, stored_bytes = int(stream["solid_offset"]), int(stream["solid_packed"])
+    share = size_bytes * stored_bytes // max(1, int(stream["solid"]))
+    return WimFile(path, stream["sha1"], size_bytes, share, ByteRange(start, start + stored_bytes))
