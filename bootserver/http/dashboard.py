@@ -18,14 +18,18 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bootserver import clock, units
 from bootserver.amt.errors import AmtError
+from bootserver.errors import ImageError
 from bootserver.http import amt_view_data, labels, view_data
+from bootserver.http.api.images import WINPE
 from bootserver.http.api.machines import configured_machines
 from bootserver.http.api.services import services_of
+from bootserver.http.errors import API_STATUS, status_of
 from bootserver.http.incoming import route
 from bootserver.http.waterfall import ENDS, axis, common_scale_s, length_s, waterfall
 from bootserver.images.recipes import RECIPE_NAMES
 from bootserver.json_values import to_json
 from bootserver.sessions.shape import progress
+from bootserver.windows.inspect import TRIMS
 
 HERE = Path(__file__).parent
 HISTORY_SHOWN = 50
@@ -88,6 +92,7 @@ def add_dashboard(app: web.Application) -> None:
             web.get("/", _boots),
             web.get(route("/boots/{id}"), _boot),
             web.get("/images", _images),
+            web.get(route("/images/{id}/inspect"), _inspected),
             web.get("/machines", _machines),
             web.get("/amt", _amt),
             web.get(route("/amt/{host}/console"), _console),
@@ -180,6 +185,23 @@ async def _images(request: web.Request) -> web.Response:
         machines=machines,
         recipes=sorted(RECIPE_NAMES),
     )
+
+
+async def _inspected(request: web.Request) -> web.Response:
+    image_id = request.match_info["id"]
+    try:
+        winpe = await request.config_dict[WINPE].of(
+            services_of(request).library.get(image_id).content
+        )
+    except ImageError as err:
+        return await _page(
+            request,
+            "not_found.html",
+            status_code=status_of(type(err), API_STATUS),
+            heading=f"{image_id} cannot be looked into",
+            sentence=f"{err.message}: {err.hint}." if err.hint else f"{err.message}.",
+        )
+    return await _page(request, "winpe.html", image_id=image_id, winpe=winpe, trims=TRIMS)
 
 
 async def _machines(request: web.Request) -> web.Response:

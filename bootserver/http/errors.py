@@ -30,6 +30,7 @@ from bootserver.errors import (
     StubError,
     UnknownTokenError,
 )
+from bootserver.windows.wim import WimlibMissingError
 
 RETRY_AFTER = {"Retry-After": "5"}  # with each 503
 
@@ -131,6 +132,7 @@ API_STATUS: Mapping[type[BootServerError], int] = {
     StubError: 422,
     CertificateError: 422,
     LoaderMissingError: 503,
+    WimlibMissingError: 503,
     AmtError: 502,  # it is the machine that cannot, or does not want to
     AmtWrongPasswordError: 422,
     NoPasswordError: 422,

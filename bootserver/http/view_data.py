@@ -19,6 +19,7 @@ from bootserver.model import BootPhase, BootSession, Method
 from bootserver.sessions.export import boots_json
 from bootserver.sessions.shape import BootJson
 from bootserver.sessions.tracker import ORDER, STARTING
+from bootserver.windows.inspect import BOOT_WIM
 
 LIVE_MAX = 200
 MACHINES_SHOWN = 200
@@ -127,6 +128,7 @@ def images(request: web.Request) -> list[Json]:
             {
                 "image": to_json(image_for_api(services, image)),
                 "explanation": to_json(explanation) if explanation else None,
+                "has_wim": bool(image.facts and BOOT_WIM in image.facts.markers),
             }
         )
     return shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import struct
 import threading
@@ -55,6 +56,13 @@ _REMOTE_DESKTOP = {
     "vncserver.exe": "RealVNC",
     "winvnc.exe": "VNC",
     "winvnc4.exe": "RealVNC or TigerVNC",
+}
+
+# The ways of trimming, for people: "without ...".
+TRIMS = {
+    "foreign_nics": "drivers of network cards other than Intel's",
+    "wifi": "drivers of Wi-Fi cards",
+    "both": "both",
 }
 
 
@@ -133,7 +141,7 @@ class WinPe:
                 ),
             ]
         lines += [
-            f"Without {_TRIMS[gain.trim]} ({gain.drivers}): {megabytes(gain.saved_bytes)} less, "
+            f"Without {TRIMS[gain.trim]} ({gain.drivers}): {megabytes(gain.saved_bytes)} less, "
             f"{duration(gain.seconds_at_100_mbit)} at 100 Mb/s, "
             f"{duration(gain.seconds_at_1_gbit)} at 1 Gb/s"
             for gain in self.gains
@@ -142,27 +150,22 @@ class WinPe:
         return [*lines, *(f"Note: {caveat}." for caveat in self.caveats)]
 
 
-_TRIMS = {
-    "foreign_nics": "drivers of network cards other than Intel's",
-    "wifi": "drivers of Wi-Fi cards",
-    "both": "both",
-}
-
-
 class WinPeFindings:
     """What is in the discs that were asked for last: looking into one takes a second or more."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[Content, WinPe] = OrderedDict()
+        self._turn = asyncio.Lock()
 
     async def of(self, content: Content) -> WinPe:
         """What that version of a disc has in it; raises as `inspect_winpe` does."""
-        if content not in self._known:
-            self._known[content] = await cancellable(inspect_winpe, content)
-        self._known.move_to_end(content)
-        while len(self._known) > REMEMBERED:
-            self._known.popitem(last=False)
-        return self._known[content]
+        async with self._turn:  # two who ask for one disc need one look, and others share the disk
+            if content not in self._known:
+                self._known[content] = await cancellable(inspect_winpe, content)
+            self._known.move_to_end(content)
+            if len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+            return self._known[content]
 
 
 def inspect_winpe(content: Content, cancelled: threading.Event | None = None) -> WinPe:

@@ -17,10 +17,11 @@ from tests.browser.conftest import PHONE, Open, Shoot
 from tests.browser.visits import HOSTILE, visit, whole_boot
 from tests.fixtures.packaged import MEMTEST, packaged
 from tests.fixtures.server import RunningServer, Site, serving
+from tests.fixtures.winpe import WinPeSpec, winpe_disc
 
 pytestmark = [pytest.mark.slow, pytest.mark.interop]
 
-PAGES = ("/", "/images", "/machines", "/amt")
+PAGES = ("/", "/images", "/images/pe/inspect", "/machines", "/amt")
 FAULTS_IMPACT = {"serious", "critical"}
 
 
@@ -29,6 +30,7 @@ async def server(tmp_path: Path) -> AsyncIterator[RunningServer]:
     """A server with something on every page: boots now and before, an image, a broken one."""
     site = Site(tmp_path / "site")
     site.add(packaged(MEMTEST), "memtest.iso")
+    site.add(winpe_disc(WinPeSpec(remote_desktop=True)), "pe.iso")
     (site.path / "images" / "broken.iso").write_bytes(b"no disc" * 999)
     async with serving(site) as server:
         stub = await site.query("stub", "build", "memtest", "-o", str(site.path / "s.iso"))

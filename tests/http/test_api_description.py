@@ -38,6 +38,7 @@ from bootserver.http.api.problems import PROBLEM_TYPE
 from tests.fixtures.admin import Admin, running_admin
 from tests.fixtures.amt import PASSWORD, attended_spec, boot_until, with_amt
 from tests.fixtures.isos import make_iso
+from tests.fixtures.winpe import winpe_disc
 
 MAC = "52:54:00:12:34:56"
 
@@ -146,10 +147,15 @@ async def test_boots_are_answered_as_described(call: Caller):
 
 async def test_images_and_jobs_are_answered_as_described(call: Caller):
     iso = call.admin.services.config.images.path / "rescue.iso"
+    iso.with_name("pe.iso").hardlink_to(winpe_disc())
+    await call.admin.look_again()
     await call("GET", "/images", 200)
     await call("GET", "/images/{id}", 200, "/images/rescue")
     await call("GET", "/images/{id}", 404, "/images/none")
     await call("GET", "/images/{id}/explain", 200, "/images/rescue/explain")
+    await call("GET", "/images/{id}/inspect", 200, "/images/pe/inspect")
+    await call("GET", "/images/{id}/inspect", 422, "/images/rescue/inspect")
+    await call("GET", "/images/{id}/inspect", 404, "/images/none/inspect")
     upload = {"Content-Type": "application/octet-stream"}
     await call(
         "POST", "/images", 201, "/images?name=second.iso", data=iso.read_bytes(), headers=upload

@@ -37,6 +37,8 @@ from bootserver.images.recipes import RECIPE_NAMES
 from bootserver.images.settings import change_settings, settings_of
 from bootserver.json_values import Timestamp
 from bootserver.model import BootPhase, Firmware, Image
+from bootserver.windows.inspect import WinPe, WinPeFindings
+from bootserver.windows.wim import WimError, WimlibMissingError
 
 # A machine in one of these is fetching, or will be in a moment.
 FETCHING = (BootPhase.SCRIPT_SERVED, BootPhase.FETCHING)
@@ -172,6 +174,22 @@ async def explain_image(request: web.Request) -> Explanation:
     if image.facts is None:
         raise ImageNotReadyError(f"{image.id} has just arrived and is being read")
     return explain(image, Site.of(services_of(request).config))
+
+
+WINPE = web.AppKey("winpe", WinPeFindings)
+
+
+@operations.add(
+    "GET",
+    "/images/{id}/inspect",
+    ImageNotFoundError,
+    ImageNotReadyError,
+    WimError,
+    WimlibMissingError,
+)
+async def inspect_image(request: web.Request) -> WinPe:
+    """What is in its Windows PE."""
+    return await request.config_dict[WINPE].of(_image(request).content)
 
 
 # ---- What its side-car says ----
