@@ -7,47 +7,14 @@
  * sanitizers see a step out of it. Prints how many mutations were accepted.
  */
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "carried.h"
 #include "filter.h"
+#include "fuzz.h"
 #include "packed.h"
 
 enum { UNPACKED_MAX = 1 << 22 };
-
-static uint64_t random_state;
-
-/* xorshift64* */
-static uint64_t random_below(uint64_t limit)
-{
-    random_state ^= random_state >> 12;
-    random_state ^= random_state << 25;
-    random_state ^= random_state >> 27;
-    return (random_state * 0x2545F4914F6CDD1Du >> 16) % limit;
-}
-
-static void require(int condition, const char *what)
-{
-    if (!condition) {
-        fprintf(stderr, "broken promise: %s\n", what);
-        abort();
-    }
-}
-
-static uint8_t *read_file(const char *path, size_t *size)
-{
-    FILE *file = fopen(path, "rb");
-    require(file != NULL, "the seed can be opened");
-    fseek(file, 0, SEEK_END);
-    *size = (size_t)ftell(file);
-    rewind(file);
-    uint8_t *bytes = malloc(*size);
-    require(*size && fread(bytes, 1, *size, file) == *size, "the seed can be read");
-    fclose(file);
-    return bytes;
-}
 
 /* Change some bytes, half of the time among the first, where the headers are. */
 static void mutate(uint8_t *bytes, size_t size)
@@ -119,19 +86,20 @@ int main(int count, char **words)
                                           : !strcmp(words[1], "filter") ? try_filter
                                           : !strcmp(words[1], "image")  ? try_image
                                                                         : try_parts;
-    size_t seed_size, accepted = 0;
-    uint8_t *seed = read_file(words[4], &seed_size);
+    struct input seed = read_file(words[4]);
+    size_t accepted = 0;
 
+    require(seed.size > 0, "the seed is not empty");
     random_state = strtoul(words[3], NULL, 10) * 2 + 1;
     for (unsigned long i = strtoul(words[2], NULL, 10); i; i--) {
-        size_t size = random_below(8) ? seed_size : 1 + random_below(seed_size);
+        size_t size = random_below(8) ? seed.size : 1 + random_below(seed.size);
         uint8_t *bytes = malloc(size);
-        memcpy(bytes, seed, size);
+        memcpy(bytes, seed.bytes, size);
         mutate(bytes, size);
         accepted += (size_t)try(bytes, size);
         free(bytes);
     }
-    free(seed);
+    free(seed.bytes);
     printf("%zu\n", accepted);
     return 0;
 }

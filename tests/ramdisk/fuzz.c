@@ -5,50 +5,12 @@
  * lies in a block of memory of exactly its size, so that the sanitizers see any step out of it.
  */
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "acpi.h"
+#include "fuzz.h"
 #include "iso.h"
 #include "options.h"
-
-struct input {
-    uint8_t *bytes;
-    size_t size;
-};
-
-static uint64_t random_state;
-
-/* xorshift64* */
-static uint64_t random_below(uint64_t limit)
-{
-    random_state ^= random_state >> 12;
-    random_state ^= random_state << 25;
-    random_state ^= random_state >> 27;
-    return (random_state * 0x2545F4914F6CDD1Du >> 16) % limit;
-}
-
-static void require(int condition, const char *what)
-{
-    if (!condition) {
-        fprintf(stderr, "broken promise: %s\n", what);
-        abort();
-    }
-}
-
-static struct input read_file(const char *path)
-{
-    FILE *file = fopen(path, "rb");
-    require(file != NULL, "the seed can be opened");
-    fseek(file, 0, SEEK_END);
-    struct input input = {NULL, (size_t)ftell(file)};
-    rewind(file);
-    input.bytes = malloc(input.size ? input.size : 1);
-    require(fread(input.bytes, 1, input.size, file) == input.size, "the seed can be read");
-    fclose(file);
-    return input;
-}
 
 /* A place that is worth changing: near something, for most of an ISO is zeros. */
 static size_t place_in(const struct input *input)
