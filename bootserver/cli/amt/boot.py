@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bootserver.amt.types import AmtLogin, BootMethod, BootTarget
-from bootserver.cli.amt.login import is_somebody_there, login_from_here, with_login
+from bootserver.cli.amt.login import is_interactive, login_from_here, with_login
 from bootserver.cli.amt.many import Named, ask_each, show, with_hosts
 from bootserver.cli.boots import admin_url
 from bootserver.cli.shared import as_json, echo, print_json, with_config
@@ -72,26 +72,18 @@ async def boot(
     if target:
         await boot_into_target(config, named, login, BootTarget(target), as_json=as_json)
         return
-    from bootserver.cli.amt.boot_watch import (
-        AtTheTerminal,
-        NobodyThere,
-        boot_all,
-        screen_for,
-        table_of,
-        table_of_all,
-    )
+    from bootserver.cli.amt.boot_watch import boot_all, screen_for, table_of, table_of_all
     from bootserver.cli.api import open_api
     from bootserver.cli.terminal import PrintableConsole
 
     output = PrintableConsole(soft_wrap=True)
     screen = screen_for(output, as_json=as_json)
-    attended = is_somebody_there() and not as_json
-    asking = AtTheTerminal(screen) if attended else NobodyThere()
+    attended = is_interactive() and not as_json
     order = {"image": image_id, "method": method, "stay": stay, "attended": attended}
     order |= {"at_once": limit, **_login_body(login)}
     async with open_api(url.rstrip("/") or admin_url(config)) as api:
         with screen:
-            outcomes = await boot_all(api, list(named.machines), order, screen, asking)
+            outcomes = await boot_all(api, list(named.machines), order, screen)
     if as_json:
         print_json([outcome.as_json() for outcome in outcomes])
     elif len(outcomes) == 1:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from bootserver.cli.amt.typed import typed_line
@@ -52,30 +51,20 @@ class AmtBootOutcome:
         return {"host": self.host, "amt_boot": self.job, "boot": self.boot, **error}
 
 
-class Asking(Protocol):
-    """What is asked of the person at the terminal."""
-
-    async def code(self, host: str, sentence: str) -> str | None:
-        """The consent code; None if there is no person to ask."""
-
-    async def password(self, host: str) -> str | None:
-        """The password of AMT there; None if there is no person to ask."""
-
-
 async def boot_all(
     api: Api,
     hosts: list[str],
     order: dict[str, Any],
     screen: Screen[AmtBootOutcome],
-    asking: Asking,
 ) -> list[AmtBootOutcome]:
     """Boots every host; Ctrl-C gives up what goes on, and tells how far it came.
 
-    A drive that stays attached is taken away by Ctrl-C as well.
+    A drive that stays attached is taken away by Ctrl-C as well. `order` is what the API gets; if it
+    is `attended`, the person at the terminal is asked for consent codes and passwords.
     """
     outcomes = [AmtBootOutcome(host) for host in hosts]
     room = asyncio.Semaphore(WATCHED_AT_ONCE)
-    watch = _Watch(api, screen, asking, asyncio.Event())
+    watch = _Watch(api, screen, order)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, watch.stop.set)
@@ -86,7 +75,7 @@ async def boot_all(
                 outcome.error = "not begun"
                 return
             try:
-                await watch.boot(outcome, order)
+                await watch.boot(outcome)
             except RefusedError as err:
                 outcome.error, outcome.hint = err.message, err.hint
             screen.show(outcome)
@@ -101,16 +90,17 @@ class _Watch:
 
     api: Api
     screen: Screen[AmtBootOutcome]
-    asking: Asking
-    stop: asyncio.Event
+    order: dict[str, Any]
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    one_question: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def boot(self, outcome: AmtBootOutcome, order: dict[str, Any]) -> None:
+    async def boot(self, outcome: AmtBootOutcome) -> None:
         """Boots one machine; where the server keeps no password for it, with one that is asked."""
-        await self._boot(outcome, order)
+        await self._boot(outcome, self.order)
         if outcome.job and outcome.job["failure"] == NO_PASSWORD:
-            password = await _unless(self.stop, self.asking.password(outcome.host))
+            password = await self._answer(f"password of AMT on {outcome.host}", hide=True)
             if password:
-                await self._boot(outcome, order | {"password": password})
+                await self._boot(outcome, self.order | {"password": password})
 
     async def _boot(self, outcome: AmtBootOutcome, order: dict[str, Any]) -> None:
         """Starts the boot, and looks at it until its end."""
@@ -137,55 +127,29 @@ class _Watch:
 
     async def _tell_code(self, host: str, path: str, sentence: str) -> None:
         """Passes the consent code on; gives the boot up where there is no person to ask."""
-        code = await _unless(self.stop, self.asking.code(host, sentence))
+        code = await self._answer(f"{host}: {sentence}\ncode")
         if code is None:
             await self.api.delete(path)
             return
         with suppress(RefusedError):  # it has given up waiting
             await self.api.post(f"{path}/consent", {"code": code})
 
+    async def _answer(self, question: str, *, hide: bool = False) -> str | None:
+        """What the person types; None without a person, or if all is to stop meanwhile."""
+        if not self.order["attended"]:
+            return None
+        asking = asyncio.create_task(self._ask(question, hide=hide))
+        stopping = asyncio.create_task(self.stop.wait())
+        await asyncio.wait({asking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (asking, stopping):
+            task.cancel()
+        await asyncio.gather(asking, stopping, return_exceptions=True)
+        return None if asking.cancelled() else asking.result()
 
-async def _unless(stop: asyncio.Event, question: Coroutine[Any, Any, str | None]) -> str | None:
-    """The answer, or None if it is all to stop before there is one."""
-    asked, stopped = asyncio.ensure_future(question), asyncio.ensure_future(stop.wait())
-    await asyncio.wait({asked, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    for task in (asked, stopped):
-        task.cancel()
-    await asyncio.gather(asked, stopped, return_exceptions=True)
-    return None if asked.cancelled() else asked.result()
-
-
-@dataclass
-class AtTheTerminal:
-    """Asks the person there, one question at a time."""
-
-    screen: Screen[AmtBootOutcome]
-    one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    async def code(self, host: str, sentence: str) -> str | None:
-        """The consent code."""
-        return await self._ask(f"{host}: {sentence}\ncode", hide=False)
-
-    async def password(self, host: str) -> str | None:
-        """The password."""
-        return await self._ask(f"password of AMT on {host}", hide=True)
-
-    async def _ask(self, what: str, *, hide: bool) -> str | None:
-        async with self.one_at_a_time:
+    async def _ask(self, question: str, *, hide: bool) -> str | None:
+        async with self.one_question:
             with self.screen.still():
-                return await typed_line(what, hide=hide)
-
-
-class NobodyThere:
-    """For scripts: there is no person to ask."""
-
-    async def code(self, host: str, sentence: str) -> str | None:
-        """None."""
-        return None
-
-    async def password(self, host: str) -> str | None:
-        """None."""
-        return None
+                return await typed_line(question, hide=hide)
 
 
 class SentenceLines(Screen[AmtBootOutcome]):

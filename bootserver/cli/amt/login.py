@@ -66,7 +66,7 @@ def login_from_here(login: AmtLogin) -> AmtLogin:
     return replace(login, password=login.password or os.environ.get(PASSWORD_VARIABLE, ""))
 
 
-def is_somebody_there() -> bool:
+def is_interactive() -> bool:
     """True if a person can be asked: both ends are a terminal."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
@@ -99,7 +99,7 @@ async def open_amt(
 
 async def with_password(hosts: AmtHosts, machines: Sequence[str], login: AmtLogin) -> AmtLogin:
     """The login with a password that is asked for, if one of the machines has none kept."""
-    if not is_somebody_there():
+    if not is_interactive():
         return login
     lacking = []
     for machine in machines:
@@ -135,7 +135,7 @@ async def have_consent(client: WsmanClient) -> None:
 
     if not await consent_is_missing(client):
         return
-    if not is_somebody_there():
+    if not is_interactive():
         raise AmtConsentRequiredError(
             f"AMT on {client.host} wants a user's consent, and no user can be asked",
             hint="run the command in a terminal, with a person at the machine",
