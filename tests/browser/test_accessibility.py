@@ -50,7 +50,7 @@ async def server(tmp_path: Path) -> AsyncIterator[RunningServer]:
 
 
 async def faults(page: Page) -> list[str]:
-    """What axe-core finds that keeps somebody out."""
+    """What axe-core finds that keeps a person out."""
     results = await Axe().run(page)
     return [
         f"{found['id']}: {found['help']}: {node['html'][:200]}"
@@ -175,7 +175,7 @@ async def test_the_chosen_colours_stay(server: RunningServer, open_page: Open) -
 
     await page.click("#theme")
     await page.click("#theme")
-    assert await page.inner_text("#theme-words") == "Colours: dark"
+    assert await page.inner_text("#theme-label") == "Colours: dark"
     dark = await page.evaluate(background)
     await page.reload()
 

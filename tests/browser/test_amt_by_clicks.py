@@ -15,7 +15,7 @@ from bootserver.bench.fake_amt import (
     fake_amt,
 )
 from tests.browser.conftest import PHONE, Open, Shoot
-from tests.browser.test_for_everybody import faults
+from tests.browser.test_accessibility import faults
 from tests.fixtures.amt import PASSWORD, STEP_S, attended_spec, play_stub, toml_of
 from tests.fixtures.packaged import MEMTEST, packaged
 from tests.fixtures.server import RunningServer, Site, serving

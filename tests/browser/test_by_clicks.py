@@ -56,7 +56,7 @@ async def test_a_stub_with_an_address_of_its_own_is_the_same_as_the_command_buil
     await page.fill("input[name=gateway]", "192.0.2.1")
     await page.fill("input[name=mac]", "52-54-00-12-34-57")
     await page.fill("input[name=vlan]", "7")
-    assert "192.0.2.9/24, on 52-54-00-12-34-57, VLAN 7" in await page.inner_text("#network-words")
+    assert "192.0.2.9/24, on 52-54-00-12-34-57, VLAN 7" in await page.inner_text("#network-summary")
     async with page.expect_download() as downloading:
         await page.click("text=Build and download")
     await (await downloading.value).save_as(tmp_path / "clicked.img")

@@ -93,4 +93,4 @@ async def test_a_server_that_goes_away_is_told_and_found_again(
     await page.wait_for_selector("text=Connection lost")
     async with serving(site):
         await page.wait_for_selector("#link-state[data-state=on]", timeout=30_000)
-        assert await page.inner_text("#link-words") == "Live"
+        assert await page.inner_text("#link-label") == "Live"

@@ -105,7 +105,7 @@ async def test_a_machine_boots_into_something_of_its_own(config: Config, tmp_pat
 
     assert change == {"before": "on", "asked": "reset"}
     assert [boot.source for boot in device.boots] == ["local-cd"]
-    assert 'value="bios-setup" required data-words="Boot into its setup"' in text
+    assert 'value="bios-setup" required data-label="Boot into its setup"' in text
 
 
 async def test_a_boot_that_failed_says_why_and_what_to_do(admin: Admin, device: FakeAmtDevice):

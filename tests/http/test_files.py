@@ -721,7 +721,7 @@ async def test_much_of_ours_lets_others_have_their_turn(tmp_path: Path) -> None:
 
     assert answer.body == content_of(8 * MIB)
     assert len(seen) > 8 * MIB // HELD_BACK_BYTES - 2
-    assert len(set(seen)) == len(seen)  # somebody's turn between any two
+    assert len(set(seen)) == len(seen)  # others had a turn between any two
 
 
 @pytest.mark.usefixtures("quiet")

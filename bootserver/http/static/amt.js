@@ -176,7 +176,7 @@ function sure(asked) {
   const chosen = powering.querySelector("[name=action]:checked");
   document.getElementById("power-sure").hidden = !asked;
   button.className = asked ? "danger" : "primary";
-  button.textContent = asked ? chosen.dataset.words : "Go on";
+  button.textContent = asked ? chosen.dataset.label : "Go on";
   powering.dataset.sure = asked ? chosen.value : "";
 }
 

@@ -32,7 +32,7 @@ on("refreshed", () => {
   for (const [id, tries] of news) {
     const card = cardOf(latest.get(id));
     if (card ? isSame(card, latest.get(id)) : ENDS.has(latest.get(id).phase)) {
-      if (card) announce(`${card.querySelector("h3").textContent}: ${card.dataset.phaseWords}`);
+      if (card) announce(`${card.querySelector("h3").textContent}: ${card.dataset.phaseLabel}`);
       news.delete(id);
     } else if (tries < TRIES) {
       news.set(id, tries + 1);

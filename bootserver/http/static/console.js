@@ -62,7 +62,7 @@ function tell(status) {
   at("ended").hidden = state !== "ended" || !status.sentence;
   at("ended-why").textContent = status.sentence;
   at("ended-hint").textContent = status.hint;
-  at("consent-words").textContent = status.sentence;
+  at("consent-sentence").textContent = status.sentence;
   consentForm.hidden = state !== "consent";
   if (!consentForm.hidden) consentForm.elements.code.focus();
   loginForm.hidden = !NO_LOGIN.has(status.failure);

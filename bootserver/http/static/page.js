@@ -102,7 +102,7 @@ function showLink(state, label) {
   const place = document.getElementById("link-state");
   if (place.dataset.state === state) return;
   place.dataset.state = state;
-  document.getElementById("link-words").textContent = label;
+  document.getElementById("link-label").textContent = label;
 }
 
 let wasConnected = false;
@@ -131,7 +131,7 @@ const THEMES = { "": "Colours: automatic", light: "Colours: light", dark: "Colou
 function setUpTheme() {
   const root = document.documentElement;
   const button = document.getElementById("theme");
-  const label = document.getElementById("theme-words");
+  const label = document.getElementById("theme-label");
   const show = () => (label.textContent = THEMES[root.dataset.theme ?? ""]);
   button.addEventListener("click", () => {
     const names = Object.keys(THEMES);

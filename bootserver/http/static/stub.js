@@ -62,7 +62,7 @@ function showNetwork() {
     value("mac") ? `on ${value("mac")}` : "on the first card that answers",
     value("vlan") && `VLAN ${value("vlan")}`,
   ];
-  document.getElementById("network-words").textContent = parts.filter(Boolean).join(", ");
+  document.getElementById("network-summary").textContent = parts.filter(Boolean).join(", ");
 }
 
 form.addEventListener("input", showNetwork);
