@@ -69,6 +69,6 @@ def _no_certificate(path: Path) -> CertificateError:
 
 def _refuse_passphrase(key: Path) -> NoReturn:
     raise CertificateError(
-        f"the key {key} has a passphrase, and nobody is there to type it",
+        f"the key {key} has a passphrase, and the server has no person to ask for it",
         hint="take it off (openssl pkey -in KEY -out NEW), and let only the server read the file",
     )

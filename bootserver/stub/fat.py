@@ -293,7 +293,7 @@ def _boot_sector(
 
     | offset | size | meaning                                                               |
     |--------|------|-----------------------------------------------------------------------|
-    | 0      | 3    | a jump over what follows: to an endless loop, nobody boots this way   |
+    | 0      | 3    | a jump over what follows, to an endless loop: no machine boots by it  |
     | 3      | 8    | who made it; drivers know this one                                    |
     | 11     | 3    | bytes of a sector, sectors of a cluster                               |
     | 14     | 3    | sectors before the tables, number of tables                           |

@@ -13,7 +13,7 @@ enum {
 struct card {
     EFI_HANDLE handle;
     EFI_SIMPLE_NETWORK_PROTOCOL *network;
-    BOOLEAN was_started, was_initialized; /* by somebody else before us */
+    BOOLEAN was_started, was_initialized; /* by another program before us */
     BOOLEAN usable;
 };
 

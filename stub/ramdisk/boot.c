@@ -175,7 +175,7 @@ static EFI_STATUS start(const struct loaded *loaded, const struct options *optio
         notify(options->notify);
     say("starting the image");
 
-    /* UEFI 2.10 §7.5: whoever waits in a boot menu is not to be reset. */
+    /* UEFI 2.10 §7.5: a person who waits in a boot menu is not to see a reset. */
     EFI_STATUS status = services->SetWatchdogTimer(0, 0, 0, NULL);
     if (EFI_ERROR(status) && status != EFI_UNSUPPORTED)
         say("the watchdog stays on: %s", words_for(status));

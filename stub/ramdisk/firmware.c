@@ -49,7 +49,7 @@ uint64_t clock_ms(void)
 }
 
 /*
- * Write to the console. One that fails is none: there is nobody to tell.
+ * Write to the console. An error of it is dropped: there is no other place to show it.
  *
  * @v text  ASCII; what is beyond LINE_MAX is cut off
  */

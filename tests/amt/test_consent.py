@@ -1,4 +1,4 @@
-"""User consent, with somebody at the screen, with nobody there, and with the wrong code."""
+"""User consent: with a person at the screen, without one, and with the wrong code."""
 
 import pytest
 

@@ -139,7 +139,7 @@ async def test_the_whole_probe_has_its_exact_bytes_on_the_wire() -> None:
     async def script(device: Firmware) -> None:
         nonlocal asked
         await device.attach()
-        # The medium is new, for whoever asks first.
+        # The medium is new to the first command.
         await device.send(command(2, "4A 01 00 00 10 00 00 00 08 00"))
         await device.expect(expected_answer(2, bytes.fromhex("00 06 04 10 02 02 00 00")))
         sequence = 3

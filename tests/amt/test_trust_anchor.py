@@ -1,4 +1,4 @@
-"""Pushing a root certificate: once, and whoever came first."""
+"""Pushing a root certificate: once, also where another program has pushed it first."""
 
 import pytest
 
@@ -14,7 +14,7 @@ OURS = "<g:X509Certificate>MAMC\nAQc=</g:X509Certificate>"
 
 
 class Growing(ScriptedAmt):
-    """Has the certificate as soon as somebody has asked for it to be added."""
+    """Has the certificate as soon as a client has asked for it to be added."""
 
     def _pulled(self, name: str) -> str:
         if ADD in self.asked:

@@ -195,7 +195,7 @@ async def test_pxe_is_booted(tmp_path: Path) -> None:
 
 @dataclass
 class HttpsServer:
-    """Where a stub is fetched from by whoever trusts `root_der`; `logins` are those that came."""
+    """Where a client that trusts `root_der` fetches a stub; `logins` are those that came."""
 
     root_der: bytes
     url: str = ""

@@ -1,9 +1,9 @@
 """The library of the founding table: `python -m tests.bench.images DIRECTORY` makes it.
 
 debian-live.iso is the live disc of the boot tests, memtest86+x64.iso a disc that reads little of
-itself. The others are made of debian-live.iso: `-and-100mb` has 100,000,000 bytes more that nobody
-asked for, `-toram` says so in its menu, by which it reads all of itself into memory before it goes
-on, as Windows PE reads its boot.wim.
+itself. The others are made of debian-live.iso: `-and-100mb` has 100,000,000 bytes more that no
+system reads, `-toram` says so in its menu, by which it reads all of itself into memory before it
+goes on, as Windows PE reads its boot.wim.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""isolinux itself judges our reader of its menus: what does it load when nobody presses a key?
+"""isolinux itself judges our reader of its menus: what does it load when no key is pressed?
 
 One boot shows all the menus. No kernel on the disc is one, so that isolinux says what it loads,
 fails, and goes on to the next menu by MENU ONERROR.
@@ -82,7 +82,7 @@ def menus() -> Iterator[Files]:
 
 
 def on_the_disc(number: int, files: Files) -> Files:
-    """A menu in a directory of its own, which waits for nobody and ends with the next menu."""
+    """A menu in a directory of its own, which waits for no key and ends with the next menu."""
     top = f"/m{number:02}"
     ready = {}
     for path, text in files.items():

@@ -1,4 +1,4 @@
-"""Machines without a stub: their firmware's own PXE or HTTP boot, somebody else's DHCP server.
+"""Machines without a stub: their firmware's own PXE or HTTP boot, with the site's DHCP server.
 
 The DHCP server is dnsmasq with the lines of docs/pxe.md, word for word.
 """
@@ -44,7 +44,7 @@ async def net(tmp_path: Path) -> AsyncIterator[PxeNet]:
 
 
 def open_site(path: Path, **where: Any) -> Site:
-    """A site whose menu is open to all, and boots Memtest86+ when nobody chooses."""
+    """A site whose menu is open to all, and boots Memtest86+ when no image is chosen."""
     image = MEMTEST.removesuffix(".iso")
     boot = f'[boot]\nopen_menu = true\nmenu_default = "{image}"\nmenu_timeout_s = 3\n'
     site = Site(path / "site", extra=boot, **where)
@@ -141,7 +141,7 @@ async def test_uefi_pxe_loads_snponly_over_tftp_which_finds_the_script_by_itself
         machine = await qemu(uefi(net))
         await assert_booted(proven, site, machine, Door.PXE)
 
-    assert boot_files(net.dhcp_log()) == ["snponly.efi"]  # nobody asked a second time
+    assert boot_files(net.dhcp_log()) == ["snponly.efi"]  # and no machine asked a second time
 
 
 async def test_uefi_http_boot_loads_snponly_over_http_which_finds_the_script_by_itself(

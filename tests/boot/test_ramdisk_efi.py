@@ -63,7 +63,7 @@ class Served:
         self.requests.append(request.path)
         name = request.match_info["name"]
         if name not in self.images:
-            return web.Response(status=404, text="nobody sees this")
+            return web.Response(status=404, text="the firmware does not show this")
         return web.FileResponse(self.images[name])
 
     async def beacon(self, request: web.Request) -> web.Response:

@@ -104,7 +104,7 @@ async def test_a_known_address_needs_no_dhcp(qemu: Qemu, site: Site):
 @pytest.mark.parametrize(
     ("address", "gateway", "mac", "nics", "is_tried"),
     [
-        # The user-mode network has no 192.0.2.0/24: nobody answers there.
+        # The user-mode network has no 192.0.2.0/24: no machine answers there.
         pytest.param(
             *("192.0.2.77", "192.0.2.1", nic_mac(0), (QemuNic(),), True),
             marks=pytest.mark.reach,

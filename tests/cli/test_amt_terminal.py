@@ -86,7 +86,7 @@ async def at_a_terminal(site: Site, *arguments: str) -> AsyncIterator[Terminal]:
 
 @pytest.fixture
 async def device(tmp_path: Path) -> AsyncIterator[FakeAmtDevice]:
-    """A machine that is on, in client mode: somebody there has to tell a code."""
+    """A machine that is on, in client mode: a person at it has to tell a code."""
     async with fake_amt(attended_spec(tmp_path / "amt", consent_code=CODE)) as device:
         yield device
 

@@ -80,7 +80,7 @@ async def watching(
 
 
 async def until_watched(site: Site) -> None:
-    """Returns once somebody watches."""
+    """Returns once a client watches."""
     url = f"http://127.0.0.1:{site.admin_port}/api/v1/status"
     async with asyncio.timeout(EVENT_S), aiohttp.ClientSession() as http:
         while True:

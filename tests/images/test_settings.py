@@ -1,4 +1,4 @@
-"""Changing what a side-car says: the rest of the file stays as somebody wrote it."""
+"""Changing what a side-car says: the rest of the file stays as it was written."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def test_ssdt_has_the_device_that_drivers_look_for(library: Library):
 
 
 def nfit(*structures: bytes) -> bytes:
-    """An NFIT of somebody else's, its checksum left out."""
+    """An NFIT as firmware has it, without its checksum."""
     body = bytes(4) + b"".join(structures)
     return b"NFIT" + struct.pack("<I", 36 + len(body)) + bytes(28) + body
 

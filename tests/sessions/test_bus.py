@@ -69,7 +69,7 @@ async def test_who_falls_behind_is_dropped_and_the_others_get_everything():
     watching = [asyncio.create_task(watch(number)) for number in range(499)]
     for number in range(200):
         bus.publish({"number": number})
-        await asyncio.sleep(0)  # whoever reads has its turn
+        await asyncio.sleep(0)  # the watchers have their turn
     async with asyncio.timeout(SECOND):
         await asyncio.gather(*watching)
 

@@ -79,7 +79,7 @@ def test_the_same_program_gives_the_same_bytes_though_signatures_carry_the_time(
     tmp_path: Path, signing: SigningConfig, pair: KeyPair, monkeypatch: pytest.MonkeyPatch
 ):
     first = sign_program(PROGRAM, signing, tmp_path)
-    monkeypatch.setenv("PATH", "/nowhere")  # whoever asks again needs no sbsign
+    monkeypatch.setenv("PATH", "/nowhere")  # the second time needs no sbsign
 
     assert sign_program(PROGRAM, signing, tmp_path) == first
     assert first != PROGRAM

@@ -69,7 +69,7 @@ def openssl(*arguments: str | Path) -> str:
 
 @asynccontextmanager
 async def listening(context: ssl.SSLContext) -> AsyncIterator[int]:
-    """A port where `context` is shown to whoever comes."""
+    """A port where `context` is shown to each client."""
 
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"hello")

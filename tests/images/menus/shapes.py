@@ -12,7 +12,7 @@ Files = dict[str, str]
 
 @dataclass(frozen=True)
 class Start:
-    """What starts when nobody presses a key; no kernel is the local disk."""
+    """What starts when no key is pressed; no kernel is the local disk."""
 
     name: str
     kernel: str = ""
@@ -308,7 +308,7 @@ SYSLINUX_SHAPES = (
         1,
     ),
     Shape(
-        "Gentoo's minimal disc: the local disk when nobody is there",
+        "Gentoo's minimal disc: the local disk when no key is pressed",
         {
             ISOLINUX: "default gentoo\ntimeout 150\nontimeout localhost\nprompt 1\n"
             "display boot.msg\nlabel gentoo\n  kernel /boot/gentoo\n"

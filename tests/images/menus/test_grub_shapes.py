@@ -1,8 +1,8 @@
 """GRUB's menus in real shapes: what starts by itself, as told by hand, and as GRUB itself has it.
 
 The judge is GRUB's own emulator: it runs each menu from an ISO. Its `linux`, `initrd` and the like
-are functions there, which print their words; so it shows what it would load when nobody presses a
-key.
+are functions there, which print their words; so it shows what it would load when no key is
+pressed.
 """
 
 from __future__ import annotations
