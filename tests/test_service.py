@@ -159,7 +159,7 @@ async def test_the_boot_plane_is_served_over_https_as_well(https_site: Site):
 
 
 @pytest.mark.interop
-async def test_what_is_booted_goes_on_over_plain_http(https_site: Site):
+async def test_what_is_booted_over_https_goes_on_and_calls_home_over_plain_http(https_site: Site):
     site = https_site
     make_iso(
         site.path / "images" / "live.iso",
@@ -171,13 +171,20 @@ async def test_what_is_booted_goes_on_over_plain_http(https_site: Site):
         },
         bios=True,
     )
+    (site.path / "images" / "own.txt").write_text("the site's own")
+    (site.path / "images" / "live.toml").write_text('[inject]\n"etc/own" = "own.txt"\n')
     async with serving(site) as server:
         await until_logged(server, "image.hashed")
         stub = await site.query("stub", "build", "live")
         script = await curl(site, site.https(stub["urls"]["script"]) + "?platform=efi")
+        [path] = re.findall(rb"^initrd .*(/b/\S+/initrd\.img)", script, re.M)
+        initrd = await curl(site, f"https://{site.host}:{site.https_port}{path.decode()}")
 
     assert b"fetch=http://10.0.2.2:%d/b/" % site.boot_port in script
-    assert b"https:" not in script
+    assert b"https:" not in script + initrd
+    assert b"the site's own" in initrd
+    up = path.decode().replace("tree/live/initrd.img", "phase/up")
+    assert f"http://{site.host}:{site.boot_port}{up}".encode() in initrd
 
 
 async def test_a_busy_https_port_is_one_line_and_the_rest_serves(https_site: Site):

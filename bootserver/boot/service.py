@@ -71,7 +71,7 @@ class Delivery:
 
     sent: Callable[[int], None] = _uncounted
     end: TransferEnd = TransferEnd.SERVER_LEFT
-    in_one_piece: bool = False  # the client asked for all of it, and not for a range
+    start: int | None = None  # where in the file the bytes begin, if they follow one another
 
 
 class BootService:
@@ -210,26 +210,14 @@ class BootService:
     def _delivered(self, session: BootSession, fetch: Fetch, delivery: Delivery) -> None:
         """A file is no longer on its way; a machine whose download broke off may ask again."""
         self._ledger.fetched(session.key, fetch, delivery.end)
+        phase, detail = _phase_after(session, fetch)
+        has_all = phase is not None and fetch.reaches_end(delivery.start)
         if delivery.end is TransferEnd.COMPLETE:
-            if delivery.in_one_piece:
-                self._has_fetched(session, fetch)
+            if phase and has_all:
+                self._ledger.advance(session.key, phase, detail)
         elif fetch.counts and fetch.sent_bytes:
             reason = f"the download broke off after {fetch.sent_bytes:,} bytes ({delivery.end})"
             self._ledger.complain(session.key, reason)
-
-    def _has_fetched(self, session: BootSession, fetch: Fetch) -> None:
-        """The machine has a whole file: its image, or the root of the system that it started."""
-        if fetch.counts:
-            if fetch.name == WHOLE_IMAGE:
-                self._ledger.advance(session.key, BootPhase.FETCHED)
-            return
-        plan = session.plan
-        if plan is None or not plan.root:
-            return
-        root = WHOLE_IMAGE if plan.root == "{iso}" else f"tree{plan.root}"
-        if fetch.name.lower() == root:
-            detail = "" if plan.calls_home else "this system does not say when it is up"
-            self._ledger.advance(session.key, BootPhase.ROOT_FETCHED, detail)
 
     async def beacon(self, token_or_key: str, name: str, address: str) -> None:
         """The machine says how far it is; raises UnknownTokenError for what we do not know."""
@@ -263,3 +251,20 @@ class BootService:
         plan = plan_for_site(self._config, stub, format)
         path = shelve(plan, self._config.state.path / "shelf")
         return Content(str(path), FileVersion.of(path.stat()), sha256_of(path))
+
+
+def _phase_after(session: BootSession, fetch: Fetch) -> tuple[BootPhase | None, str]:
+    """The phase that a boot comes to with the whole of this file, and its detail.
+
+    The file is the boot's image, or the root of the system that it has started.
+    """
+    if fetch.counts:
+        return BootPhase.FETCHED if fetch.name == WHOLE_IMAGE else None, ""
+    plan = session.plan
+    if plan is None or not plan.root:
+        return None, ""
+    if fetch.name.lower() != (WHOLE_IMAGE if plan.root == "{iso}" else f"tree{plan.root}"):
+        return None, ""
+    return BootPhase.ROOT_FETCHED, (
+        "" if plan.calls_home else "this system does not say when it is up"
+    )

@@ -171,7 +171,7 @@ async def _send(
             stalled_s=request.app[SERVICE].stalled_s,
         )
     delivery.end = sent.end
-    delivery.in_one_piece = sent.response.status == 200
+    delivery.start = sent.start
     return sent.response
 
 

@@ -61,12 +61,14 @@ log = structlog.get_logger()
 class SendOutcome:
     """An answer that has ended; all ends but COMPLETE have closed the connection.
 
-    `response` is for aiohttp, `sent_bytes` counts the file's bytes.
+    `response` is for aiohttp, `sent_bytes` counts the file's bytes. They begin at `start`, and
+    follow one another; None if several ranges were asked for, or nothing of the file.
     """
 
     response: web.StreamResponse
     end: TransferEnd
     sent_bytes: int
+    start: int | None = None
 
 
 class _StalledError(Exception):
@@ -148,6 +150,7 @@ class _FileAnswer:
         if transport is None:
             return SendOutcome(response, TransferEnd.CLIENT_LEFT, 0)
 
+        starts = [piece.start for piece in reply.body if isinstance(piece, ByteRange)]
         end = None
         try:
             await response.prepare(self.request)
@@ -170,7 +173,7 @@ class _FileAnswer:
             if end is not TransferEnd.COMPLETE:  # also when cancelled, and when the disk fails
                 response.force_close()
                 _reset(transport)
-        return SendOutcome(response, end, self.sent_bytes)
+        return SendOutcome(response, end, self.sent_bytes, starts[0] if len(starts) == 1 else None)
 
     async def _send_bulk(
         self,

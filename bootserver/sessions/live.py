@@ -37,6 +37,7 @@ class LiveBoot:
     new_bytes: int = 0
     summed_up: bool = False  # its line is in the log
     places: tuple[Place, ...] = ()  # where LiveBoots keeps it
+    reached: dict[str, int] = field(default_factory=dict)  # name: how much of a file's beginning
 
     def settle(self) -> BootSession:
         """The session with all its bytes."""
@@ -184,6 +185,16 @@ class Fetch:
         )
         self._boot.transfers[number] = transfer
         return transfer
+
+    def reaches_end(self, start: int | None) -> bool:
+        """True if the machine has all of the file now; to be asked once, when this is over.
+
+        What went out began at `start`. A range counts if nothing is missing before it.
+        """
+        reached = self._boot.reached.get(self.name, 0)
+        if start is not None and start <= reached:
+            reached = self._boot.reached[self.name] = max(reached, start + self.sent_bytes)
+        return reached >= self._began.size_bytes
 
     def _enter(self) -> None:
         """Take its place among the transfers of the boot."""

@@ -115,5 +115,5 @@ class _Disk:
     def close(self, complete: bool) -> None:
         if complete:
             self._delivery.end = TransferEnd.COMPLETE
-        self._delivery.in_one_piece = True
+        self._delivery.start = 0
         self._ending.close()

@@ -14,7 +14,7 @@ import pytest
 from yarl import URL
 
 from bootserver.config import Config
-from bootserver.model import BootPhase
+from bootserver.model import BootPhase, TransferEnd
 from tests.fixtures.boots import Boots, running_boots
 from tests.fixtures.isos import make_iso
 
@@ -421,6 +421,34 @@ async def test_a_casper_system_has_its_root_when_it_has_the_whole_image(
     await boots.body(f"{base}/image.iso", **{"User-Agent": "Wget"})
 
     assert (await boots.phases())[-2:] == [BootPhase.HANDED_OFF, BootPhase.ROOT_FETCHED]
+
+
+async def test_a_root_that_is_fetched_in_ranges_is_there_with_its_last_missing_byte(boots: Boots):
+    root = f"{await boot_to_hand_off(boots)}/tree/live/filesystem.squashfs"
+    for part in ("0-0", "100000-", "0-99999", "50000-149999", "50000-149999", "200000-", "-1"):
+        await boots.body(root, Range=f"bytes={part}")
+    await boots.body(root, Range="bytes=0-1,150000-299999")  # in several parts, which is rare
+    assert (await boots.phases())[-1] == BootPhase.HANDED_OFF
+    await boots.body(root, Range="bytes=140000-")
+
+    assert (await boots.phases())[-1] == BootPhase.ROOT_FETCHED
+
+
+async def test_a_download_of_the_root_that_broke_off_may_go_on_where_it_was(boots: Boots):
+    base = await boot_to_hand_off(boots)
+    session = boots.ledger.find(base.removeprefix("/b/"), "127.0.0.1")
+    for start, size_bytes, end in (
+        (0, 200_000, TransferEnd.CLIENT_LEFT),
+        (190_000, 110_001, TransferEnd.COMPLETE),
+    ):
+        assert (await boots.phases())[-1] == BootPhase.HANDED_OFF
+        with boots.boot.delivery(
+            session, "tree/live/filesystem.squashfs", "http", len(SQUASHFS), by_ipxe=False
+        ) as delivery:
+            delivery.sent(size_bytes)
+            delivery.start, delivery.end = start, end
+
+    assert (await boots.phases())[-1] == BootPhase.ROOT_FETCHED
 
 
 async def test_a_kernel_that_ipxe_fetches_again_is_no_system_that_is_up(boots: Boots):

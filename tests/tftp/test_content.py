@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -26,14 +27,13 @@ def asking_for(name: str) -> TftpRequest:
     return TftpRequest(name, "127.0.0.1", 2070, "127.0.0.1")
 
 
-async def begin(boots: Boots) -> str:
+async def begin(boots: Boots, image: str = "rescue") -> str:
     """The place of a boot's files, after its script."""
-    text = await open_content(boots.boot, asking_for(f"b/{await boots.token()}/boot.ipxe"))
+    text = await open_content(boots.boot, asking_for(f"b/{await boots.token(image)}/boot.ipxe"))
     script = text.read(0, text.size_bytes).decode()
-    [line] = [line for line in script.splitlines() if line.startswith("initrd")]
-    return next(word for word in line.split() if word.endswith("/image.iso")).removesuffix(
-        "image.iso"
-    )
+    place = re.search(r"^initrd .*?(/b/\w+/)", script, re.M)
+    assert place is not None
+    return place[1]
 
 
 async def transfers(boots: Boots):
@@ -67,6 +67,23 @@ async def test_an_image_in_a_folder_is_picked_over_tftp(boots: Boots, name: str)
     assert b"/image.iso" in text.read(0, text.size_bytes)
     await boots.ledger.flush()
     assert (await boots.store.recent(1))[0].image == "windows/rescue"
+
+
+async def test_an_initramfs_over_tftp_has_the_sites_files_and_calls_home_over_http(boots: Boots):
+    live = {"live/vmlinuz": b"kernel", "live/initrd.img": b"initrd", "live/x.squashfs": b"hsqs"}
+    images = boots.config.images.path
+    make_iso(images / "live.iso", live, bios=True)
+    (images / "own.txt").write_text("the site's own")
+    (images / "live.toml").write_text('[inject]\n"etc/own" = "own.txt"\n')
+    await boots.look_again()
+    place = await begin(boots, "live")
+
+    file = await open_content(boots.boot, asking_for(f"{place}tree/live/initrd.img"))
+
+    initrd = file.read(0, file.size_bytes)
+    assert initrd.startswith(b"initrd")
+    assert b"the site's own" in initrd
+    assert f"{boots.config.server.url}{place}phase/up".encode() in initrd
 
 
 async def test_a_transfer_that_ends_early_is_the_clients(boots: Boots):
