@@ -37,17 +37,23 @@ def read_descriptors(source: Source) -> Descriptors:
     """What the descriptors up to the first sector without one say."""
     found: dict[str, bytes] = {}
     has_udf = False
-    for lba in range(FIRST_SECTOR, LAST_SECTOR + 1):
-        data = source.sector(lba)
-        if data[1:6] not in _VOLUME_STRUCTURES:
-            break
+    for _, data in all_descriptors(source):
         has_udf = has_udf or data[1:6] in (b"NSR02", b"NSR03")
-        found.setdefault(_kind(data), data)
+        found.setdefault(kind_of(data), data)
     found.pop("", None)
     return Descriptors(**found, has_udf=has_udf)
 
 
-def _kind(data: bytes) -> str:
+def all_descriptors(source: Source) -> Iterator[tuple[int, bytes]]:
+    """The sector and the content of each."""
+    for lba in range(FIRST_SECTOR, LAST_SECTOR + 1):
+        data = source.sector(lba)
+        if data[1:6] not in _VOLUME_STRUCTURES:
+            return
+        yield lba, data
+
+
+def kind_of(data: bytes) -> str:
     """The field of Descriptors that this descriptor belongs in, "" for none."""
     if data[1:6] != b"CD001":
         return ""
@@ -61,22 +67,33 @@ def _kind(data: bytes) -> str:
 
 
 def read_boot_catalog(source: Source, boot_record: bytes) -> tuple[ElToritoEntry, ...]:
-    """The El Torito entries in order (El Torito 1.0, section 2); none of a broken catalog.
+    """The El Torito entries in order (El Torito 1.0, section 2); none of a broken catalog."""
+    return tuple(read_boot_entries(source, boot_record).values())
+
+
+def read_boot_entries(source: Source, boot_record: bytes) -> dict[int, ElToritoEntry]:
+    """The El Torito entries, each by where it is in the image.
 
     offset  size  meaning of a boot record
         71     4  first sector of the catalog
     """
     if not boot_record:
-        return ()
-    catalog = source.sector(int.from_bytes(boot_record[71:75], "little"))
+        return {}
+    lba = catalog_of(boot_record)
+    catalog = source.sector(lba)
     # The validation entry: 1, platform, ..., 0x55, 0xAA; its 16-bit words add up to 0.
     words = (int.from_bytes(catalog[at : at + 2], "little") for at in range(0, 32, 2))
     if not catalog or catalog[0] != 1 or catalog[30:32] != b"\x55\xaa" or sum(words) & 0xFFFF:
-        return ()
-    return tuple(_entries(catalog))
+        return {}
+    return {lba * CD_SECTOR_BYTES + at: entry for at, entry in _entries(catalog)}
 
 
-def _entries(catalog: bytes) -> Iterator[ElToritoEntry]:
+def catalog_of(boot_record: bytes) -> int:
+    """The sector of its boot catalog."""
+    return int.from_bytes(boot_record[71:75], "little")
+
+
+def _entries(catalog: bytes) -> Iterator[tuple[int, ElToritoEntry]]:
     """The initial entry and those of the sections, each with its section's platform.
 
     offset  size  section header                  entry
@@ -100,10 +117,11 @@ def _entries(catalog: bytes) -> Iterator[ElToritoEntry]:
                 return
             platform = default_platform  # some old tools write entries without a section
         left = max(left - 1, 0)
-        yield ElToritoEntry(
+        boot_entry = ElToritoEntry(
             platform_id=platform,
             bootable=entry[0] == 0x88,
             media=entry[1] & 0x0F,
             load_sectors=int.from_bytes(entry[6:8], "little"),
             lba=int.from_bytes(entry[8:12], "little"),
         )
+        yield at, boot_entry

@@ -20,7 +20,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from bootserver.disc.entry import Entry, Node, is_usable
+from bootserver.disc.entry import Node, is_usable
 from bootserver.disc.rock_ridge import RockRidge, read_rock_ridge, susp_skip
 from bootserver.disc.source import (
     DIRECTORY_LIMIT_BYTES,
@@ -37,6 +37,7 @@ _ROOT_RECORD = slice(156, 190)  # in a volume descriptor (ECMA-119 §8.4.18)
 
 @dataclass(frozen=True, slots=True)
 class _Record:
+    at: int  # where it is in its directory
     name: bytes
     flags: int
     extent: ByteRange
@@ -54,8 +55,9 @@ class IsoEntry:
     target: str = ""
     extents: tuple[ByteRange, ...] = ()
     is_compressed: bool = False
+    records: tuple[int, ...] = ()  # where in the image the record of each extent is
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[IsoEntry]:
         """What is in this directory."""
         return list(self.tree.entries(self.extents[0]))
 
@@ -77,52 +79,61 @@ class IsoTree:
     def __init__(self, source: Source, descriptor: bytes, *, is_joliet: bool = False) -> None:
         self.source = source
         self.has_compressed = False  # among what was read so far
-        (self._block_bytes,) = struct.unpack_from("<H", descriptor, 128)
-        if self._block_bytes not in (512, 1024, 2048):
-            raise Damage(f"its volume has blocks of {self._block_bytes:,} bytes")
+        (self.block_bytes,) = struct.unpack_from("<H", descriptor, 128)
+        if self.block_bytes not in (512, 1024, 2048):
+            raise Damage(f"its volume has blocks of {self.block_bytes:,} bytes")
         self._decode = _joliet_name if is_joliet else _plain_name
-        self._skip: int | None = None  # for Rock Ridge; None without
-        root = _record(descriptor[_ROOT_RECORD], self._block_bytes)
+        self.skip: int | None = None  # in a record's system use area; None without Rock Ridge
+        root = _record(descriptor[_ROOT_RECORD], self.block_bytes)
         if not is_joliet and len(root.extent):
-            self._skip = susp_skip(self._first_record(root.extent.start).system_use)
+            self.skip = susp_skip(self._first_record(root.extent.start).system_use)
         self._root = IsoEntry(self, "", is_directory=True, extents=(root.extent,))
 
     @property
     def has_rock_ridge(self) -> bool:
         """True if files have the names, links and depths of POSIX."""
-        return self._skip is not None
+        return self.skip is not None
 
-    def root(self) -> Entry:
+    def root(self) -> IsoEntry:
         """The root directory."""
         return self._root
 
     def entries(self, extent: ByteRange) -> Iterator[IsoEntry]:
         """What is in the directory that begins there."""
-        if not extent:  # moved here by Rock Ridge, and the record knows only where it begins
-            extent = self._first_record(extent.start).extent
+        extent = self.directory_extent(extent)
         if len(extent) > DIRECTORY_LIMIT_BYTES:
             raise Damage(f"one of its directories has {len(extent):,} bytes")
         data = self.source.read(extent.start, len(extent))
-        extents: list[ByteRange] = []
-        for number, record in enumerate(_records(data, self._block_bytes)):
+        parts: list[_Record] = []
+        for number, record in enumerate(_records(data, self.block_bytes)):
             if number > DIRECTORY_LIMIT_ENTRIES:
                 raise Damage(f"one of its directories has over {DIRECTORY_LIMIT_ENTRIES:,} files")
             if record.name in (b"\0", b"\1") or record.flags & _ASSOCIATED:
                 continue
-            extents.append(record.extent)
+            parts.append(record)
             if record.flags & _MORE_EXTENTS and not record.flags & _DIRECTORY:
                 continue
-            entry = self._entry(record, tuple(extents))
-            extents.clear()
+            entry = self._entry(
+                record,
+                tuple(part.extent for part in parts),
+                tuple(extent.start + part.at for part in parts),
+            )
+            parts.clear()
             if entry is not None:
                 yield entry
 
-    def _entry(self, record: _Record, extents: tuple[ByteRange, ...]) -> IsoEntry | None:
+    def directory_extent(self, extent: ByteRange) -> ByteRange:
+        """Where a directory is: Rock Ridge's record of one that it moved has only the beginning."""
+        return extent if extent else self._first_record(extent.start).extent
+
+    def _entry(
+        self, record: _Record, extents: tuple[ByteRange, ...], records: tuple[int, ...]
+    ) -> IsoEntry | None:
         """The entry that a file's last record completes; None for what has no place here."""
         plain = self._decode(record.name)
         ridge = RockRidge()
-        if self._skip is not None:
-            ridge = read_rock_ridge(record.system_use[self._skip :], self._read_area)
+        if self.skip is not None:
+            ridge = read_rock_ridge(record.system_use[self.skip :], self.read_area)
         names = list(filter(is_usable, dict.fromkeys((_text(ridge.name), plain))))
         if ridge.is_relocated or not names:
             return None
@@ -134,34 +145,42 @@ class IsoTree:
             _text(ridge.target),
             extents,
             ridge.is_compressed,
+            records,
         )
         self.has_compressed = self.has_compressed or ridge.is_compressed
         if ridge.child_block is None:
             return entry
-        start = ridge.child_block * self._block_bytes
+        start = ridge.child_block * self.block_bytes
         return replace(entry, is_directory=True, extents=(ByteRange(start, start),))
 
     def _first_record(self, start: int) -> _Record:
         """A directory's record of itself."""
-        return _record(self.source.read(start, CD_SECTOR_BYTES), self._block_bytes)
+        return _record(self.source.read(start, CD_SECTOR_BYTES), self.block_bytes)
 
-    def _read_area(self, block: int, offset: int, count: int) -> bytes:
-        return self.source.read(block * self._block_bytes + offset, count)
+    def read_area(self, block: int, offset: int, count: int) -> bytes:
+        """What Rock Ridge keeps outside of directories."""
+        return self.source.read(block * self.block_bytes + offset, count)
 
 
-def _records(data: bytes, block_bytes: int) -> Iterator[_Record]:
+def records_in(directory: bytes) -> Iterator[tuple[int, bytes]]:
+    """Where each record of a directory begins, and the record."""
     at = 0
-    while at < len(data):
-        if not data[at]:
+    while at < len(directory):
+        if length := directory[at]:
+            yield at, directory[at : at + length]
+            at += length
+        else:
             at += CD_SECTOR_BYTES - at % CD_SECTOR_BYTES
-            continue
+
+
+def _records(directory: bytes, block_bytes: int) -> Iterator[_Record]:
+    for at, data in records_in(directory):
         # Linux leaves interleaved files out as well: their extents cannot be read in one run.
-        if not any(data[at + 26 : at + 28]):
-            yield _record(data[at : at + data[at]], block_bytes)
-        at += data[at]
+        if not any(data[26:28]):
+            yield _record(data, block_bytes, at)
 
 
-def _record(data: bytes, block_bytes: int) -> _Record:
+def _record(data: bytes, block_bytes: int, at: int = 0) -> _Record:
     """The record at the beginning of `data`."""
     if len(data) < 34 or not 33 + data[32] <= data[0] <= len(data):
         raise Damage("one of its directories has a broken record")
@@ -169,6 +188,7 @@ def _record(data: bytes, block_bytes: int) -> _Record:
     start = (first_block + attribute_blocks) * block_bytes
     name_end = 33 + data[32]
     return _Record(
+        at=at,
         name=data[33:name_end],
         flags=data[25],
         extent=ByteRange(start, start + size_bytes),

@@ -56,7 +56,7 @@ def read_rock_ridge(area: bytes, read_area: ReadArea) -> RockRidge:
     links: list[bytes] = []
     child_block = None
     is_relocated = is_compressed = False
-    for signature, data in _entries(area, read_area):
+    for _, signature, data in susp_entries(area, read_area):
         # The flags "this is ." and ".." are on real names too, as VirtualBox writes them; the
         # directory's own two records never come here.
         if signature == b"NM":
@@ -75,8 +75,12 @@ def read_rock_ridge(area: bytes, read_area: ReadArea) -> RockRidge:
     return RockRidge(name, target, child_block, is_relocated, is_compressed)
 
 
-def _entries(area: bytes, read_area: ReadArea) -> Iterator[tuple[bytes, bytes]]:
-    """Signature and data of each entry, of this area and then of those that continue it.
+def susp_entries(
+    area: bytes, read_area: ReadArea, start: int = 0
+) -> Iterator[tuple[int, bytes, bytes]]:
+    """Each entry of this area, which begins at `start` in the image, and of those that continue it.
+
+    That is where the entry's data is in the image, its signature, and the data.
 
     offset  size  data of CE: where the next area is (SUSP §5.1)
          0     4  block, little-endian
@@ -91,10 +95,9 @@ def _entries(area: bytes, read_area: ReadArea) -> Iterator[tuple[bytes, bytes]]:
             if length < 4 or signature == b"ST":  # padding, or the end
                 break
             data = area[at + 4 : at + length]
+            yield start + at + 4, signature, data
             if signature == b"CE" and len(data) >= 24:
                 following = data
-            else:
-                yield signature, data
             at += length
         if not following:
             return
@@ -103,7 +106,7 @@ def _entries(area: bytes, read_area: ReadArea) -> Iterator[tuple[bytes, bytes]]:
         )
         if count > _AREA_LIMIT_BYTES:
             raise Damage("a Rock Ridge entry is too long")
-        area = read_area(block, offset, count)
+        area, start = read_area(block, offset, count), block * CD_SECTOR_BYTES + offset
     raise Damage("a Rock Ridge entry has no end")
 
 

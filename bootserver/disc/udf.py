@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from bootserver.disc.entry import Entry, Node, is_usable
+from bootserver.disc.entry import Node, is_usable
 from bootserver.disc.source import (
     DIRECTORY_LIMIT_BYTES,
     DIRECTORY_LIMIT_ENTRIES,
@@ -43,10 +43,11 @@ class UdfEntry:
     name: str
     address: Address
     is_directory: bool = False
+    identifier_at: int = 0  # where in its directory's content its identifier is
     other_name: str = ""
     target: str = ""
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[UdfEntry]:
         """What is in this directory."""
         return list(self.tree.entries(self.address))
 
@@ -71,7 +72,7 @@ class UdfTree:
         self.volume: UdfVolume = read_volume(source)
         self._partitions: dict[int, Partition] = {}
 
-    def root(self) -> Entry:
+    def root(self) -> UdfEntry:
         """The root directory."""
         return self._root
 
@@ -96,7 +97,7 @@ class UdfTree:
         entry = read_file_entry(self, address)
         if entry.kind != _DIRECTORY_KIND:
             raise Damage("one of its UDF directories is none")
-        data = self._content(entry)
+        data = self.content_of(entry)
         at = number = 0
         while at < len(data):
             head = data[at : at + 38]
@@ -108,7 +109,7 @@ class UdfTree:
             identifier = tagged(data[at:end], _FILE_IDENTIFIER)
             name = unicode(identifier[name_at : name_at + name_bytes])
             if not flags & (_DELETED | _PARENT) and is_usable(name):
-                yield UdfEntry(self, name, Address.of(head[20:36]), bool(flags & _DIRECTORY))
+                yield UdfEntry(self, name, Address.of(head[20:36]), bool(flags & _DIRECTORY), at)
             at = end
             number += 1
 
@@ -151,7 +152,7 @@ class UdfTree:
                 return entry.pieces
         raise damage
 
-    def _content(self, entry: FileEntry) -> bytes:
+    def content_of(self, entry: FileEntry) -> bytes:
         """The whole content, of a directory."""
         if entry.size_bytes > DIRECTORY_LIMIT_BYTES:
             raise Damage(f"one of its directories has {entry.size_bytes:,} bytes")

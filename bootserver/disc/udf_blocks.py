@@ -20,6 +20,7 @@ from typing import Protocol
 from bootserver.disc.source import Damage, Source
 from bootserver.model import CD_SECTOR_BYTES, ByteRange, Piece
 
+ANCHOR_SECTOR = 256  # the first of an anchor's three places
 _ANCHOR, _POINTER, _PARTITION, _LOGICAL_VOLUME, _TERMINATOR = 2, 3, 5, 6, 8
 # Descriptors in a volume's sequence; real ones have five to twenty.
 _SEQUENCE_LIMIT = 128
@@ -116,17 +117,28 @@ def unicode(raw: bytes) -> str:
 
 def read_volume(source: Source) -> UdfVolume:
     """The volume, by the first anchor and sequence that are whole (ECMA-167 3/8.4)."""
-    last = source.size_bytes // CD_SECTOR_BYTES - 1
-    for lba in dict.fromkeys((256, last, last - 256)):
-        anchor = source.sector(lba) if lba > 0 else b""
-        if not is_tagged(anchor) or anchor[0] != _ANCHOR:
-            continue
+    for _, anchor in read_anchors(source):
         for at in (16, 24):  # the main sequence and the reserve one
             length, first = struct.unpack_from("<LL", anchor, at)
             volume = _read_sequence(source, first, length)
             if volume is not None:
                 return volume
     raise Damage("its UDF volume has no descriptors")
+
+
+def read_anchors(source: Source) -> Iterator[tuple[int, bytes]]:
+    """The sector and the content of each anchor, in the order of their worth.
+
+    After the three places of the standard come more: genisoimage fills a disc's end with anchors.
+    """
+    last = source.size_bytes // CD_SECTOR_BYTES - 1
+    places = (ANCHOR_SECTOR, last, last - 256)
+    for lba in (*dict.fromkeys(places), *range(last - 1, ANCHOR_SECTOR, -1)):
+        anchor = source.sector(lba) if lba > 0 else b""
+        if is_tagged(anchor) and anchor[0] == _ANCHOR:
+            yield lba, anchor
+        elif lba not in places:
+            return
 
 
 def _read_sequence(source: Source, first: int, length: int) -> UdfVolume | None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import struct
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from bootserver.disc.descriptors import Descriptors, read_boot_catalog, read_descriptors
+from bootserver.disc.edits import Part
 from bootserver.disc.entry import Entry, Node, Tree
 from bootserver.disc.iso9660 import IsoTree
 from bootserver.disc.listings import Listing, Listings
+from bootserver.disc.rewrite import rewritten
 from bootserver.disc.source import Compressed, Damage, Source
 from bootserver.disc.udf import UdfTree
 from bootserver.errors import ImageError, ImageNotFoundError
@@ -181,6 +183,14 @@ class Volume:
                 else piece
                 for piece in Layout(node.pieces).cut(part)
             )
+
+    def rewritten(self, changes: Mapping[str, Sequence[Part] | None]) -> tuple[Part, ...]:
+        """The disc with other content at some paths, None to remove them; see `rewrite`.
+
+        Raises ImageError for what cannot be done.
+        """
+        with self._operation():
+            return rewritten(self._source, changes)
 
     @contextmanager
     def one_operation(self) -> Iterator[None]:
