@@ -21,6 +21,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import struct
 import subprocess
 import tempfile
@@ -52,7 +53,7 @@ _RESOURCE_ENTRY_BYTES = 50
 _METADATA, _PACKED, _SOLID = 0x02, 0x04, 0x10  # flags of a resource; metadata are a tree of names
 _SOLID_MARK = 1 << 32  # the unpacked size of a solid resource; its header has the true one
 _SOLID_HEADER_BYTES = 16
-_DIRECTORY, _REPARSE_POINT = 0x10, 0x400  # FILE_ATTRIBUTE_*
+_DIRECTORY = 0x10  # FILE_ATTRIBUTE_DIRECTORY
 _CHUNK_BYTES = 1 << 20
 _ARCHITECTURES = {
     "x86": WindowsArch.X86,
@@ -156,7 +157,6 @@ class Wim:
 
     def files(self, image: int) -> list[WimFile]:
         """The files of an image, as it lists them; no directories, and nothing that is a link."""
-        links: list[str] = []
         files = []
         for block in self._run("dir", str(image), "--detailed").split(_RULER)[1:]:
             named, stream = _NAMED.match(block), _STREAM.search(block)
@@ -164,11 +164,8 @@ class Wim:
                 raise WimError(
                     f"{self._name} has a file with a line break in its name", hint="do not use it"
                 )
-            path, attributes = named[1], int(named[2], 16)
-            if attributes & _REPARSE_POINT:
-                links.append(f"{path}/")
-            elif stream and not attributes & _DIRECTORY and not path.startswith(tuple(links)):
-                files.append(_file(path, stream))
+            if stream and not int(named[2], 16) & _DIRECTORY:
+                files.append(_file(named[1], stream))
         return files
 
     def read(self, image: int, files: Sequence[WimFile]) -> list[bytes]:
@@ -183,7 +180,7 @@ class Wim:
             return []
         self._fill(file.stored for file in files)
         with tempfile.TemporaryDirectory(dir=self._path.parent) as folder:
-            # wimlib writes below the folder: it knows no names such as `..`, and `files` no links.
+            # wimlib stays below the folder: it knows no `..`, and takes nothing below a link.
             options = ("--no-globs", "--no-acls", "--no-attributes", f"--dest-dir={folder}")
             paths = "".join(f"{file.path}\n" for file in files)
             self._run("extract", str(image), "@-", *options, stdin=paths)
@@ -201,13 +198,15 @@ class Wim:
         if self._source is None:
             return
         with self._path.open("r+b") as file:
-            for part in sorted(set(parts), key=lambda part: part.start):
-                for start in range(part.start, part.stop, _CHUNK_BYTES):
+            stop = 0
+            for part in sorted(parts, key=lambda part: part.start):
+                for start in range(max(part.start, stop), part.stop, _CHUNK_BYTES):
                     chunk = ByteRange(start, min(start + _CHUNK_BYTES, part.stop))
                     data = self._source.read(chunk)
                     if len(data) < len(chunk):
                         raise WimError(f"{self._name} ends too early", hint=COPY_AGAIN)
                     os.pwrite(file.fileno(), data, start)
+                stop = max(stop, part.stop)
 
     def _run(self, command: str, *words: str, stdin: str = "") -> str:
         """What wimlib prints."""
@@ -258,6 +257,11 @@ class Wim:
 
     def _error(self, status: int, stderr: str) -> WimError:
         """wimlib ends with its reason in a line of its own."""
+        if shutil.disk_usage(self._path.parent).free < _CHUNK_BYTES:  # it cannot even say so
+            return WimError(
+                f"{self._name} cannot be read: there is no room for temporary files",
+                hint=f"make room in {tempfile.gettempdir()}, or set TMPDIR",
+            )
         lines = stderr.strip().splitlines()
         reason = lines[-1].strip().rstrip(".") if lines else f"wimlib has ended with {status}"
         return WimError(f"{self._name} cannot be read: {reason}", hint=COPY_AGAIN)
@@ -282,17 +286,23 @@ def wim_on_disc(
                 f"{disc_name} is no disc of Windows PE: it has no {path}",
                 hint="run: bootserver images explain ID",
             ) from err
-    with (
-        open_version(content, Layout(node.pieces)) as source,
-        tempfile.TemporaryDirectory(prefix="bootserver-wim-") as folder,
-    ):
-        sparse = Path(folder, "sparse.wim")
-        with sparse.open("wb") as file:
-            file.truncate(source.size_bytes)
-            for part, data in _tables(source, name):
-                os.pwrite(file.fileno(), data, part.start)
-        yield Wim(sparse, name, source=source, cancelled=cancelled)
-        source.check_unchanged()
+    try:
+        with (
+            open_version(content, Layout(node.pieces)) as source,
+            tempfile.TemporaryDirectory(prefix="bootserver-wim-") as folder,
+        ):
+            sparse = Path(folder, "sparse.wim")
+            with sparse.open("wb") as file:
+                file.truncate(source.size_bytes)
+                for part, data in _tables(source, name):
+                    os.pwrite(file.fileno(), data, part.start)
+            yield Wim(sparse, name, source=source, cancelled=cancelled)
+            source.check_unchanged()
+    except OSError as err:
+        raise WimError(
+            f"{name} cannot be read: {err.strerror or err}",
+            hint="check the disk that it is on, and the room for temporary files (TMPDIR)",
+        ) from err
 
 
 def _tables(source: OpenFile, name: str) -> Iterator[tuple[ByteRange, bytes]]:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import stat
+import tempfile
 import threading
 from contextlib import ExitStack
 from pathlib import Path
@@ -185,7 +186,7 @@ def test_hostile_names_are_no_way_out_and_a_line_break_is_refused(tmp_path: Path
         wim.files(1)
 
 
-def test_links_and_what_lies_below_them_are_no_files(tmp_path: Path):
+def test_links_are_no_files(tmp_path: Path):
     tree = tmp_path / "tree"
     (tree / "real").mkdir(parents=True)
     (tree / "real" / "net.inf").write_bytes(b"real")
@@ -259,6 +260,19 @@ def test_a_disc_that_changes_meanwhile_is_not_ready(tmp_path: Path):
 
         with pytest.raises(ImageNotReadyError):
             stack.close()
+
+
+def test_without_room_for_temporary_files_that_is_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+
+    with pytest.raises(
+        WimError, match=r"boot\.wim of .*\.iso cannot be read: No such file"
+    ) as caught:
+        read_inf_of(disc_content(winpe_disc()))
+
+    assert "TMPDIR" in caught.value.hint
 
 
 def test_a_wim_on_disk_is_read_where_it_is():
