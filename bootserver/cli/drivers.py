@@ -11,6 +11,7 @@ from bootserver.cli.shared import as_json, checked, echo, print_json, with_confi
 from bootserver.config import Config
 from bootserver.json_values import to_json
 from bootserver.pci import PciId
+from bootserver.windows.target import DEFAULT_VERSION, WindowsTarget
 
 if TYPE_CHECKING:
     from bootserver.windows.drivers import DriverLibrary, DriverPackage
@@ -46,29 +47,22 @@ def list_drivers(config: Config, as_json: bool) -> None:
 
 @drivers.command("find")
 @click.argument("device", metavar="PCI-ID")
-@click.option("--windows", default="10.0.22621", show_default=True, help="The version of Windows.")
+@click.option(
+    "--windows", default=DEFAULT_VERSION, show_default=True, help="The version of Windows."
+)
 @click.option("--arch", default="amd64", show_default=True, help="x86, amd64 or arm64.")
 @as_json
 @with_config
 def find_driver(config: Config, device: str, windows: str, arch: str, as_json: bool) -> None:
     """Show the driver that a device gets, and its files: 8086:15bc, or Windows' PCI\\VEN_... id."""
-    from bootserver.windows.target import WindowsTarget
-    from bootserver.windows.unpack import DriverError
-
     pci = checked(PciId.parse, device, "PCI-ID")
     target = checked(lambda text: WindowsTarget.parse(text, arch), windows, "--windows, --arch")
-    library = _library(config)
-    package = library.find(pci, target)
-    if package is None:
-        raise DriverError(
-            library.why_none(pci, target), hint="get another one, and: bootserver drivers add PATH"
-        )
-    files = list(map(str, package.files(target)))
+    found = _library(config).find(pci, target)
     if as_json:
-        print_json(to_json(package) | {"files": files})
+        print_json(to_json(found))
         return
-    _print([package], as_json=False)
-    for path in files:
+    _print([found], as_json=False)
+    for path in found.files:
         echo(f"  {path}")
 
 
@@ -86,7 +80,7 @@ def _library(config: Config) -> DriverLibrary:
     from bootserver.windows.drivers import DriverLibrary
 
     make_state(config.state.path)
-    return DriverLibrary(config.drivers.path, config.state.path / "drivers")
+    return DriverLibrary.of(config)
 
 
 def _print(packages: list[DriverPackage], as_json: bool) -> None:

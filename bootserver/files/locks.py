@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -20,6 +22,18 @@ def lock(fd: int) -> OSError | None:
     except OSError as err:
         return err
     return None
+
+
+@contextmanager
+def waiting_lock(path: Path) -> Iterator[None]:
+    """One process at a time in the block, also one thread; the others wait. `path` is made.
+
+    Where the file system has no locks, all go on.
+    """
+    with path.open("ab") as file:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def is_at(path: Path, fd: int) -> bool:

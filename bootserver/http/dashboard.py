@@ -18,10 +18,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bootserver import clock, units
 from bootserver.amt.errors import AmtError
-from bootserver.errors import ImageError
+from bootserver.errors import BootServerError, ImageError
 from bootserver.http import amt_view_data, labels, view_data
+from bootserver.http.api.drivers import DeviceQuery, driver_list, find_driver
 from bootserver.http.api.images import WINPE
 from bootserver.http.api.machines import configured_machines
+from bootserver.http.api.requests import read_query
 from bootserver.http.api.services import services_of
 from bootserver.http.errors import API_STATUS, status_of
 from bootserver.http.incoming import route
@@ -30,6 +32,7 @@ from bootserver.images.recipes import RECIPE_NAMES
 from bootserver.json_values import to_json
 from bootserver.sessions.shape import progress
 from bootserver.windows.inspect import TRIMS
+from bootserver.windows.target import DEFAULT_VERSION, WindowsArch
 
 HERE = Path(__file__).parent
 HISTORY_SHOWN = 50
@@ -94,6 +97,7 @@ def add_dashboard(app: web.Application) -> None:
             web.get("/images", _images),
             web.get(route("/images/{id}/inspect"), _inspected),
             web.get("/machines", _machines),
+            web.get("/drivers", _drivers),
             web.get("/amt", _amt),
             web.get(route("/amt/{host}/console"), _console),
             web.static("/static", HERE / "static"),
@@ -218,6 +222,26 @@ async def _machines(request: web.Request) -> web.Response:
         image_names=view_data.image_names(request),
         amt_hosts=await amt_view_data.hosts_by_name(request),
         methods=amt_view_data.METHODS,
+    )
+
+
+async def _drivers(request: web.Request) -> web.Response:
+    found, problem = None, None
+    if request.query.get("device"):
+        try:
+            found = await find_driver(request, read_query(request, DeviceQuery))
+        except BootServerError as err:
+            problem = err
+    return await _page(
+        request,
+        "drivers.html",
+        drivers=(await driver_list(request)).drivers,
+        drivers_path=services_of(request).config.drivers.path,
+        archs=list(WindowsArch),
+        query={"device": "", "windows": DEFAULT_VERSION, "arch": WindowsArch.AMD64}
+        | dict(request.query),
+        found=found,
+        problem=problem,
     )
 
 

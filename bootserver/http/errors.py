@@ -30,6 +30,8 @@ from bootserver.errors import (
     StubError,
     UnknownTokenError,
 )
+from bootserver.windows.drivers import NoDriverError
+from bootserver.windows.unpack import DriverError
 from bootserver.windows.wim import WimlibMissingError
 
 RETRY_AFTER = {"Retry-After": "5"}  # with each 503
@@ -133,6 +135,8 @@ API_STATUS: Mapping[type[BootServerError], int] = {
     CertificateError: 422,
     LoaderMissingError: 503,
     WimlibMissingError: 503,
+    DriverError: 422,
+    NoDriverError: 404,
     AmtError: 502,  # it is the machine that cannot, or does not want to
     AmtWrongPasswordError: 422,
     NoPasswordError: 422,

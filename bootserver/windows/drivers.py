@@ -7,15 +7,19 @@ unpacked there. All functions block: a server calls them in a thread.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Self
 
+from bootserver.config import Config
 from bootserver.files.atomic import write_atomically
+from bootserver.files.locks import waiting_lock
+from bootserver.json_values import adapter_of
 from bootserver.model import FileVersion
 from bootserver.pci import PciId
 from bootserver.windows.inf import Inf, read_inf
@@ -42,13 +46,24 @@ class DriverPackage:
     pci_ids: tuple[str, ...] = ()
     problem: str = ""  # why it cannot be used
 
-    def files(self, target: WindowsTarget) -> list[Path]:
-        """The INF file, its catalog and all else that Windows needs of it, as they are on disk.
 
-        Raises DriverError if one is missing.
-        """
-        inf = Path(self.path)
-        return [inf, *(_on_disk(inf.parent, name) for name in _read(self.path).files(target))]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundDriver(DriverPackage):
+    """The driver that a device gets."""
+
+    files: list[str]  # its INF file, its catalog and all else that Windows needs of it, on disk
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """What is remembered of the INF files, by path and version."""
+
+    format: int
+    drivers: dict[str, DriverPackage]
+
+
+class NoDriverError(DriverError):
+    """There is no driver of that name, or none for that device."""
 
 
 class DriverLibrary:
@@ -58,42 +73,37 @@ class DriverLibrary:
         self._directory = directory
         self._state = state
 
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        """The library of this site; its state directory is there."""
+        return cls(config.drivers.path, config.state.path / "drivers")
+
     def packages(self) -> list[DriverPackage]:
         """All INF files that are there now, by name and path; broken ones with their problem."""
-        known = self._remembered()
-        index: dict[str, DriverPackage] = {}
-        for name, root in self._roots():
-            if isinstance(root, DriverError):
-                path = str(self._directory / name)
-                index[path] = DriverPackage(name, path, problem=f"{root.message} ({root.hint})")
-                continue
-            for inf in _inf_files(root):
-                key = f"{inf} {FileVersion.of(inf.stat())}"
-                index[key] = known.get(key) or _described(name, inf)
-        if index != known:
-            self._remember(index)
-        return list(index.values())
+        with self._locked():
+            return self._packages()
 
-    def find(self, pci: PciId, target: WindowsTarget) -> DriverPackage | None:
-        """The driver that Windows would take for the device; None if there is none for it."""
+    def find(self, pci: PciId, target: WindowsTarget) -> FoundDriver:
+        """The driver that Windows would take for the device.
+
+        NoDriverError says why there is none; DriverError that a file of it is missing.
+        """
+        text = str(pci.without_board)
+        packages = [package for package in self.packages() if text in package.pci_ids]
         ranked = [
             (rank, package)
-            for package in self._for_device(pci)
+            for package in packages
             if (rank := _read(package.path).rank(pci, target))
         ]
-        return max(ranked, key=lambda item: item[0])[1] if ranked else None
-
-    def why_none(self, pci: PciId, target: WindowsTarget) -> str:
-        """Why `find` finds none, in a sentence."""
-        packages = self._for_device(pci)
-        if not packages:
-            return f"no driver in {self._directory} is for the device {pci}"
-        of_others = [p for p in packages if target.arch not in p.architectures]
-        names = ", ".join(sorted({Path(package.path).name for package in packages}))
-        if len(of_others) == len(packages):
-            archs = " and ".join(sorted({arch for p in packages for arch in p.architectures}))
-            return f"{names} is for {archs or 'other processors'}, and not for {target.arch}"
-        return f"{names} is for other versions, and not for {target}"
+        if not ranked:
+            raise NoDriverError(
+                _why_none(packages, pci, target),
+                hint="get another one, and: bootserver drivers add PATH",
+            )
+        _, package = max(ranked, key=lambda item: item[0])
+        inf = Path(package.path)
+        needed = (_on_disk(inf.parent, name) for name in _read(package.path).files(target))
+        return FoundDriver(**asdict(package), files=[package.path, *map(str, needed)])
 
     def add(self, source: Path) -> str:
         """Copy a folder or archive into the library; returns its name. Raises DriverError."""
@@ -104,11 +114,38 @@ class DriverLibrary:
                 hint="unpack the maker's program first, and add the folder with the .inf files",
             )
         name = source.absolute().name
+        with self._locked():
+            self._take_in(source, name)
+            problems = [package.problem for package in self._packages() if package.name == name]
+            if all(problems):
+                _discard(self._directory / name)
+                reason = problems[0] if problems else "there is no .inf file in it"
+                raise DriverError(f"{name} has no driver: {reason}")
+        return name
+
+    def remove(self, name: str) -> None:
+        """Delete a folder or archive of the library; NoDriverError if it is not there."""
+        with self._locked():
+            if name not in {name for name, _ in self._entries()}:
+                raise NoDriverError(
+                    f"there are no drivers {name!r}", hint="run: bootserver drivers list"
+                )
+            _discard(self._directory / name)
+            self._packages()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """The library for us alone: a server and a command may both work on it."""
+        self._state.mkdir(parents=True, exist_ok=True)
+        with waiting_lock(self._state / "lock"):
+            yield
+
+    def _take_in(self, source: Path, name: str) -> None:
         target = self._directory / name
         if target.exists():
             raise DriverError(
                 f"there are drivers named {name} already",
-                hint="run: bootserver drivers remove NAME",
+                hint="remove them, or give the new ones another name",
             )
         self._directory.mkdir(parents=True, exist_ok=True)
         hidden = self._directory / f".{name}.part"
@@ -124,23 +161,21 @@ class DriverLibrary:
             raise DriverError(
                 f"{source} cannot be copied: {err}", hint="check the disk and the permissions"
             ) from err
-        problems = [p for p in self.packages() if p.name == name]
-        if not any(not package.problem for package in problems):
-            reason = problems[0].problem if problems else "there is no .inf file in it"
-            _discard(target)
-            raise DriverError(f"{name} has no driver: {reason}")
-        return name
 
-    def remove(self, name: str) -> None:
-        """Delete a folder or archive of the library; DriverError if it is not there."""
-        if name not in {name for name, _ in self._entries()}:
-            raise DriverError(f"there are no drivers {name!r}", hint="run: bootserver drivers list")
-        _discard(self._directory / name)
-        self.packages()
-
-    def _for_device(self, pci: PciId) -> list[DriverPackage]:
-        text = str(pci.without_board)
-        return [package for package in self.packages() if text in package.pci_ids]
+    def _packages(self) -> list[DriverPackage]:
+        known = self._remembered()
+        index: dict[str, DriverPackage] = {}
+        for name, root in self._roots():
+            if isinstance(root, DriverError):
+                path = str(self._directory / name)
+                index[path] = DriverPackage(name, path, problem=f"{root.message} ({root.hint})")
+                continue
+            for inf in _inf_files(root):
+                key = f"{inf} {FileVersion.of(inf.stat())}"
+                index[key] = known.get(key) or _described(name, inf)
+        if index != known:
+            self._remember(index)
+        return list(index.values())
 
     def _entries(self) -> list[tuple[str, Path]]:
         """The folders and archives, by name; hidden ones are on their way."""
@@ -186,26 +221,26 @@ class DriverLibrary:
 
     def _remembered(self) -> dict[str, DriverPackage]:
         try:
-            index = json.loads((self._state / "index.json").read_bytes())
-            if index["format"] != _FORMAT:
-                return {}
-            return {
-                key: DriverPackage(
-                    **entry | {part: tuple(entry[part]) for part in ("architectures", "pci_ids")}
-                )
-                for key, entry in index["drivers"].items()
-            }
-        except (OSError, ValueError, KeyError, TypeError):  # none yet, or damaged: it is made anew
+            index = adapter_of(_Index).validate_json((self._state / "index.json").read_bytes())
+        except (OSError, ValueError):  # none yet, or damaged: it is made anew
             return {}
+        return index.drivers if index.format == _FORMAT else {}
 
-    def _remember(self, index: dict[str, DriverPackage]) -> None:
-        drivers = {
-            key: {part: getattr(package, part) for part in DriverPackage.__slots__}
-            for key, package in index.items()
-        }
-        self._state.mkdir(parents=True, exist_ok=True)
-        data = json.dumps({"format": _FORMAT, "drivers": drivers}).encode()
+    def _remember(self, drivers: dict[str, DriverPackage]) -> None:
+        data = adapter_of(_Index).dump_json(_Index(_FORMAT, drivers))
         write_atomically(self._state / "index.json", data)
+
+
+def _why_none(packages: list[DriverPackage], pci: PciId, target: WindowsTarget) -> str:
+    """Why none of the packages, which name the device, is for the target."""
+    if not packages:
+        return f"no driver in the library is for the device {pci}"
+    names = ", ".join(sorted({Path(package.path).name for package in packages}))
+    archs = {arch for package in packages for arch in package.architectures}
+    if target.arch not in archs:
+        others = " and ".join(sorted(archs)) or "other processors"
+        return f"{names} is for {others}, and not for {target.arch}"
+    return f"{names} is for other versions, and not for {target}"
 
 
 def _inf_files(root: Path) -> Iterator[Path]:

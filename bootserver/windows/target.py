@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
+DEFAULT_VERSION = "10.0.22621"  # the Windows PE of most discs that are made today
+
 _BUILD_OF_WINDOWS_11 = 22000
 _TITLES = {(6, 0): "Vista", (6, 1): "7", (6, 2): "8", (6, 3): "8.1"}
 

@@ -21,7 +21,7 @@ from tests.fixtures.winpe import WinPeSpec, winpe_disc
 
 pytestmark = [pytest.mark.slow, pytest.mark.interop]
 
-PAGES = ("/", "/images", "/images/pe/inspect", "/machines", "/amt")
+PAGES = ("/", "/images", "/images/pe/inspect", "/machines", "/drivers", "/amt")
 FAULTS_IMPACT = {"serious", "critical"}
 
 
@@ -78,6 +78,7 @@ async def test_axe_finds_no_serious_fault(
         ("/images", "#image-memtest >> text=Delete", "delete-dialog"),
         ("/images", "#image-memtest button[data-stub]", "stub-dialog"),
         ("/machines", "#machines >> text=Set", "set-dialog"),
+        ("/drivers", "text=Add drivers", "add-dialog"),
     ):
         await page.goto(f"http://127.0.0.1:{server.site.admin_port}{path}")
         await page.click(button)

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from tests.browser.conftest import Open, Shoot
 from tests.browser.visits import whole_boot
+from tests.fixtures.drivers import driver_files, zipped
 from tests.fixtures.packaged import GRUB, MEMTEST, packaged
 from tests.fixtures.server import RunningServer, Site, serving
 
@@ -79,6 +80,26 @@ async def test_what_cannot_be_built_is_said_in_the_dialog(
     failure = page.locator("#stub-form .failure")
     await failure.filter(has_text="lacks its prefix length").wait_for()
     assert await page.locator("#stub-dialog[open]").count() == 1
+
+
+async def test_drivers_are_added_found_and_deleted(
+    server: RunningServer, open_page: Open, shoot: Shoot, tmp_path: Path
+) -> None:
+    page = await open_page(server, "/drivers")
+
+    await page.click("text=Add drivers")
+    await page.set_input_files("input[name=file]", zipped(tmp_path / "nic.zip", driver_files()))
+    await page.click("#add-form button.primary")
+    await page.wait_for_selector("#drivers tbody tr")
+    await page.fill("input[name=device]", "8086:15bc")
+    await page.click("text=Find its driver")
+    await page.locator("#found").filter(has_text="nic.cat").wait_for()
+    await shoot(page, "drivers")
+    await page.click("#drivers button[data-delete]")
+    await page.click("#delete-form button.danger")
+    await page.locator("#drivers").filter(has_text="No drivers yet").wait_for()
+
+    assert not list((server.site.path / "drivers").iterdir())
 
 
 async def test_an_image_is_added_by_upload(

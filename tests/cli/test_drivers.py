@@ -7,27 +7,13 @@ import pytest
 from click.testing import CliRunner
 
 from bootserver.cli.main import main
-
-INF = """[Version]
-Signature = "$Windows NT$"
-Class = Net
-Provider = Intel
-CatalogFile = nic.cat
-DriverVer = 01/31/2020,1.2.3.4
-[Manufacturer]
-Intel = Intel, NTamd64
-[Intel.NTamd64]
-NIC = NIC, PCI\\VEN_8086&DEV_15BC
-"""
+from tests.fixtures.drivers import driver_files, write_folder
 
 
 @pytest.fixture
 def run(tmp_path: Path):
     (tmp_path / "config.toml").touch()
-    folder = tmp_path / "nic"
-    folder.mkdir()
-    (folder / "nic.inf").write_text(INF)
-    (folder / "nic.cat").touch()
+    write_folder(tmp_path / "nic", driver_files())
     return lambda *words: CliRunner().invoke(
         main, ["--config", str(tmp_path / "config.toml"), "drivers", *words]
     )
@@ -41,7 +27,7 @@ def test_driver_is_added_found_listed_and_removed(run, tmp_path):
 
     assert listed["name"] == "nic"
     assert found.pop("files") == [
-        str(tmp_path / "drivers" / "nic" / name) for name in ("nic.inf", "nic.cat")
+        str(tmp_path / "drivers" / "nic" / name) for name in driver_files()
     ]
     assert found == listed
     assert run("remove", "nic").exit_code == 0

@@ -111,7 +111,7 @@ async def dashboard(config: Config) -> AsyncIterator[Dashboard]:
         await port.stop()
 
 
-@pytest.mark.parametrize("path", ["/", "/images", "/machines", "/amt"])
+@pytest.mark.parametrize("path", ["/", "/images", "/machines", "/drivers", "/amt"])
 async def test_an_empty_server_says_what_comes_next(dashboard: Dashboard, path: str):
     text = await dashboard.page(path)
 
@@ -134,7 +134,7 @@ async def test_an_empty_library_says_what_lies_in_it_and_is_no_image(
 
 async def test_pages_allow_no_inline_script_and_no_other_site(dashboard: Dashboard):
     amt = ("/amt", "/amt/pc-17/console")
-    for path in ("/", "/images", "/machines", "/boots/0", *amt, "/static/app.css"):
+    for path in ("/", "/images", "/machines", "/drivers", "/boots/0", *amt, "/static/app.css"):
         async with dashboard.http.get(dashboard.url + path) as answer:
             policy = answer.headers["Content-Security-Policy"]
         assert policy.startswith("default-src 'self';")

@@ -1,50 +1,20 @@
 """The library of drivers: what is found in folders and archives, and what is refused."""
 
 import struct
-import zipfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from bootserver.pci import PciId
-from bootserver.windows.drivers import DriverLibrary
+from bootserver.windows.drivers import DriverLibrary, NoDriverError
 from bootserver.windows.target import WindowsTarget
-from bootserver.windows.unpack import DriverError
+from bootserver.windows.unpack import DriverError, unpack
+from tests.fixtures.drivers import driver_files, write_folder, zipped
 
 WINDOWS_10 = WindowsTarget.parse("10.0.19041", "amd64")
 DEVICE = PciId.parse("8086:15bc")
-INF = """[Version]
-Signature = "$Windows NT$"
-Class = Net
-Provider = Intel
-CatalogFile = NIC.CAT
-DriverVer = {date},1.2.3.4
-[Manufacturer]
-Intel = Intel, NT{arch}
-[Intel.NT{arch}]
-NIC = NIC, PCI\\VEN_8086&DEV_15BC
-[SourceDisksFiles]
-nic.sys = 1
-"""
-
-
-def files(arch="amd64", date="01/31/2020"):
-    inf = INF.format(arch=arch, date=date).encode()
-    return {"nic.inf": inf, "nic.cat": b"signed", "NIC.SYS": b"driver"}
-
-
-def write(folder: Path, content: dict[str, bytes]) -> Path:
-    folder.mkdir(parents=True)
-    for name, data in content.items():
-        (folder / name).write_bytes(data)
-    return folder
-
-
-def zipped(path: Path, content: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in content.items():
-            archive.writestr(name, data)
-    return path
 
 
 def cab(path: Path, content: dict[str, bytes], *, size_bytes: int | None = None) -> Path:
@@ -85,34 +55,34 @@ def library(tmp_path: Path) -> DriverLibrary:
 
 @pytest.mark.parametrize("kind", ["folder", "zip", "cab"])
 def test_driver_is_found_with_its_catalog(tmp_path, library, kind):
-    make = {"folder": write, "zip": zipped, "cab": cab}[kind]
-    name = library.add(make(tmp_path / f"nic.{kind}", files()))
+    make = {"folder": write_folder, "zip": zipped, "cab": cab}[kind]
+    name = library.add(make(tmp_path / f"nic.{kind}", driver_files()))
 
-    package = library.find(DEVICE, WINDOWS_10)
+    found = library.find(DEVICE, WINDOWS_10)
 
-    assert package.name == name
-    assert {path.name: path.read_bytes() for path in package.files(WINDOWS_10)} == files()
+    assert found.name == name
+    assert {Path(file).name: Path(file).read_bytes() for file in found.files} == driver_files()
     library.remove(name)
     assert library.packages() == []
     assert not list(tmp_path.glob("state/unpacked/*"))
 
 
 def test_newer_of_two_equal_drivers_is_found(tmp_path, library):
-    library.add(write(tmp_path / "new", files(date="02/01/2021")))
-    library.add(write(tmp_path / "old", files()))
+    library.add(write_folder(tmp_path / "new", driver_files(date="02/01/2021")))
+    library.add(write_folder(tmp_path / "old", driver_files()))
 
     assert library.find(DEVICE, WINDOWS_10).name == "new"
 
 
 def test_driver_of_another_architecture_is_refused_in_words(tmp_path, library):
-    library.add(write(tmp_path / "arm", files(arch="arm64")))
+    library.add(write_folder(tmp_path / "arm", driver_files(arch="arm64")))
 
-    assert library.find(DEVICE, WINDOWS_10) is None
-    assert library.why_none(DEVICE, WINDOWS_10) == "nic.inf is for arm64, and not for amd64"
+    with pytest.raises(NoDriverError, match=r"^nic\.inf is for arm64, and not for amd64$"):
+        library.find(DEVICE, WINDOWS_10)
 
 
 def test_inf_file_is_read_again_only_after_it_has_changed(tmp_path, library, monkeypatch):
-    folder = tmp_path / "drivers" / library.add(write(tmp_path / "nic", files()))
+    folder = tmp_path / "drivers" / library.add(write_folder(tmp_path / "nic", driver_files()))
     library.packages()
     read: list[str] = []
     monkeypatch.setattr("bootserver.windows.drivers._read", read.append)
@@ -120,16 +90,35 @@ def test_inf_file_is_read_again_only_after_it_has_changed(tmp_path, library, mon
     assert read == []
     monkeypatch.undo()
 
-    (folder / "nic.inf").write_bytes(files(arch="x86")["nic.inf"])
+    (folder / "nic.inf").write_bytes(driver_files(arch="x86")["nic.inf"])
 
     assert library.packages()[0].architectures == ("x86",)
 
 
 def test_file_that_is_missing_is_named(tmp_path, library):
-    library.add(write(tmp_path / "nic", {"nic.inf": files()["nic.inf"]}))
+    library.add(write_folder(tmp_path / "nic", {"nic.inf": driver_files()["nic.inf"]}))
 
     with pytest.raises(DriverError, match=r"NIC\.CAT is missing"):
-        library.find(DEVICE, WINDOWS_10).files(WINDOWS_10)
+        library.find(DEVICE, WINDOWS_10)
+
+
+def test_two_that_look_at_once_unpack_an_archive_once(tmp_path, library, monkeypatch):
+    (tmp_path / "drivers").mkdir()
+    zipped(tmp_path / "drivers" / "nic.zip", driver_files())
+    unpacked: list[Path] = []
+
+    def slowly(archive: Path, folder: Path) -> None:
+        unpacked.append(archive)
+        time.sleep(0.1)
+        unpack(archive, folder)
+
+    monkeypatch.setattr("bootserver.windows.drivers.unpack", slowly)
+    with ThreadPoolExecutor() as threads:
+        [one, other] = threads.map(lambda look: look(), [library.packages] * 2)
+
+    assert one == other
+    assert [package.problem for package in one] == [""]
+    assert len(unpacked) == 1
 
 
 def test_bombs_are_refused_and_leave_nothing(tmp_path, library):
@@ -177,4 +166,4 @@ def test_missing_cabextract_is_named_with_its_package(tmp_path, library, monkeyp
     monkeypatch.setenv("PATH", str(tmp_path))
 
     with pytest.raises(DriverError, match="apt-get install cabextract"):
-        library.add(cab(tmp_path / "nic.cab", files()))
+        library.add(cab(tmp_path / "nic.cab", driver_files()))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated
 from urllib.parse import urlsplit
 
 import structlog
-from aiohttp import ClientError, web
+from aiohttp import web
 from pydantic import AfterValidator, Field, InstanceOf
 
 from bootserver import clock
@@ -27,6 +27,7 @@ from bootserver.http.api.requests import (
     read_body,
     read_query,
     require_type,
+    upload_of,
 )
 from bootserver.http.api.services import services_of
 from bootserver.http.errors import ConflictError, NotFoundError
@@ -291,7 +292,7 @@ async def _upload(request: web.Request) -> ImageJob:
 
     async def work(progress: Progress) -> str:
         added = await add_upload(
-            _uploaded(request),
+            upload_of(request),
             path,
             name=query.name,
             size_bytes=request.content_length,
@@ -313,19 +314,3 @@ async def _upload(request: web.Request) -> ImageJob:
     if job.state is JobState.CANCELLED:
         raise ConflictError("the upload was cancelled", hint="send it again if it is wanted")
     return job
-
-
-async def _uploaded(request: web.Request) -> AsyncIterator[bytes]:
-    """The body as it comes, never whole in memory."""
-    got_bytes, data = 0, b" "
-    try:
-        while data:
-            async with asyncio.timeout(services_of(request).limits.config.body_s):
-                data = await request.content.readany()
-            got_bytes += len(data)
-            if data:
-                yield data
-    except (ClientError, web.RequestPayloadError, OSError) as err:
-        raise ImageError(
-            f"the upload broke off after {got_bytes:,} bytes", hint="send it again"
-        ) from err

@@ -16,6 +16,7 @@ from bootserver.http.api import (
     amt,
     amt_console,
     boots,
+    drivers,
     events,
     images,
     jobs,
@@ -66,6 +67,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *events.operations,
     *images.operations,
     *jobs.operations,
+    *drivers.operations,
     *stubs.operations,
     *machines.operations,
     *amt.operations,
@@ -123,10 +125,12 @@ def _operation(operation: Operation, schemas: Mapping[tuple[Any, JsonSchemaMode]
         "summary": operation.summary,
         "parameters": [*_in_path(operation), *_in_query(operation), *_in_header(operation)],
     }
+    content: Json = {}
     if operation.body:
-        content: Json = {JSON_TYPE: {"schema": schemas[operation.body, "validation"]}}
-        if operation.takes_upload:
-            content[UPLOAD_TYPE] = {"schema": BINARY}
+        content[JSON_TYPE] = {"schema": schemas[operation.body, "validation"]}
+    if operation.takes_upload:
+        content[UPLOAD_TYPE] = {"schema": BINARY}
+    if content:
         described["requestBody"] = {"required": True, "content": content}
     answer: Json = {"description": operation.summary}
     if operation.answer:
@@ -156,7 +160,7 @@ def _in_query(operation: Operation) -> list[Json]:
         return []
     schema = operation.query.model_json_schema(ref_template=REF)
     definitions = schema.get("$defs", {})
-    required = [] if operation.takes_upload else schema.get("required", [])
+    required = [] if operation.takes_upload and operation.body else schema.get("required", [])
     return [
         {
             "name": name,

@@ -28,6 +28,7 @@ from bootserver.http.errors import (
     ForeignHostError,
     ForeignPageError,
     MalformedError,
+    MediaTypeError,
     status_of,
 )
 from bootserver.json_values import adapter_of
@@ -80,6 +81,8 @@ class Operation:
             errors.add(ForeignPageError)
         if self.body:
             errors.update(BODY_ERRORS)
+        if self.takes_upload:
+            errors.add(MediaTypeError)
         if self.query:
             errors.add(MalformedError)
         return sorted({500, *(status_of(error, API_STATUS) for error in errors)})
@@ -120,9 +123,13 @@ class Operations(list[Operation]):
         statuses: tuple[int, ...] = (200,),
         headers: tuple[str, ...] = (),
         media_types: tuple[str, ...] = (),
-        upload: tuple[type[UrlQuery], type[JsonBody]] | None = None,
+        upload: tuple[type[UrlQuery], type[JsonBody] | None] | None = None,
     ) -> Callable[[H], H]:
-        """The decorator of a handler; `upload` is for one that reads query or body itself."""
+        """The decorator of a handler.
+
+        `upload` is for one that takes bytes with a query, or else a JSON body if there is a type
+        for it, and reads them itself.
+        """
 
         def decorate(handler: H) -> H:
             hints = get_type_hints(handler)

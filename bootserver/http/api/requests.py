@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlencode
 
-from aiohttp import hdrs, web
+from aiohttp import ClientError, hdrs, web
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -119,6 +119,22 @@ def require_type(request: web.Request, *types: str) -> None:
             hint=f"send the header Content-Type: {types[0]}",
             headers={"Accept-Post": ", ".join(types)} if request.method == "POST" else None,
         )
+
+
+async def upload_of(request: web.Request) -> AsyncIterator[bytes]:
+    """The body as it comes, never whole in memory; MalformedError when it breaks off."""
+    got_bytes, data = 0, b" "
+    try:
+        while data:
+            async with asyncio.timeout(services_of(request).limits.config.body_s):
+                data = await request.content.readany()
+            got_bytes += len(data)
+            if data:
+                yield data
+    except (ClientError, web.RequestPayloadError, OSError) as err:
+        raise MalformedError(
+            f"the upload broke off after {got_bytes:,} bytes", hint="send it again"
+        ) from err
 
 
 def _checked(

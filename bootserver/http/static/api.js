@@ -33,14 +33,12 @@ export async function call(method, path, { body, etag } = {}) {
 }
 
 /** Send a file; fetch() cannot tell how much of it has gone out, XMLHttpRequest can. */
-export function upload(file, { name, sha256 }, onProgress, signal) {
-  const query = new URLSearchParams({ name });
-  if (sha256) query.set("sha256", sha256);
+export function upload(path, file, query, onProgress, signal) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    request.open("POST", `${API}/images?${query}`);
+    request.open("POST", `${API}${path}?${new URLSearchParams(query)}`);
     request.setRequestHeader("Content-Type", "application/octet-stream");
-    request.upload.onprogress = (event) => onProgress(event.loaded, event.total);
+    request.upload.onprogress = (event) => onProgress?.(event.loaded, event.total);
     request.onload = () => {
       const value = parsed(request.responseText);
       if (request.status < 300) resolve(value);
@@ -48,7 +46,7 @@ export function upload(file, { name, sha256 }, onProgress, signal) {
     };
     request.onerror = () => reject(new Refused({ detail: "the upload broke off" }, 0));
     request.onabort = () => reject(new Refused({ detail: "the upload was cancelled" }, 0));
-    signal.addEventListener("abort", () => request.abort());
+    signal?.addEventListener("abort", () => request.abort());
     request.send(file);
   });
 }

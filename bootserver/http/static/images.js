@@ -90,7 +90,13 @@ onSend(addForm, async (data) => {
     bar.hidden = false;
     uploading = new AbortController();
     try {
-      await upload(file, { name: name || file.name, sha256 }, showUpload, uploading.signal);
+      await upload(
+        "/images",
+        file,
+        { name: name || file.name, sha256 },
+        showUpload,
+        uploading.signal,
+      );
     } finally {
       uploading = null;
       bar.hidden = true;
