@@ -424,6 +424,21 @@ def test_name_that_fits_to_the_letter_is_the_one_that_is_meant(tmp_path: Path) -
         assert {k: content(fd, n) for k, n in all_files(volume).items()} == {"README": b"large"}
 
 
+def test_directory_of_many_sectors_loses_every_other_file(tmp_path: Path) -> None:
+    files = {f"many/a long name of file {n:03}.bin": b"%d" % n for n in range(100)}
+    tree = tree_of(tmp_path / "tree", files)
+    disc = mastered(tmp_path / "disc.iso", tree, "-R", "-J", "-joliet-long", "-udf")
+    changes = dict.fromkeys(list(expected(files, {}))[::2])
+
+    after = changed(disc, changes, tmp_path / "new.iso")
+
+    found = by_pycdlib(after)
+    kept = expected(files, changes)
+    assert [found[kind] for kind in ("rr_path", "joliet_path", "udf_path")] == [kept] * 3
+    assert sorted(found["iso_path"].values()) == sorted(kept.values())
+    assert by_7zip(after, "udf") == kept
+
+
 @pytest.mark.parametrize("make", [large_file_iso, large_file_udf])
 def test_file_of_several_extents_goes_and_shrinks(
     tmp_path: Path, make: Callable[[Path, int], object]
