@@ -84,6 +84,19 @@ def shell_command(command: str, *words: str) -> str:
     return " ".join([command, *options_end, *map(shlex.quote, words)])
 
 
+def batch_word(text: str) -> str:
+    r"""A word of a batch file by which a program gets `text` exactly, for Windows' cmd.exe.
+
+    In quotes only `%` means something, once doubled it does not; and a program takes `\"` for a
+    quote. Raises ValueError for what has a quote itself, and for other than printable ASCII: which
+    code page a batch file is read in depends on the Windows.
+    """
+    if not re.fullmatch(r"[\x20\x21\x23-\x7e]*", text):
+        raise ValueError(f"{text!r} has a quote, or characters other than printable ASCII")
+    backslashes = len(text) - len(text.rstrip("\\"))
+    return f'"{text.replace("%", "%%")}{backslashes * chr(92)}"'
+
+
 def spreadsheet_cell(value: object) -> object:
     """A value for a CSV file: `'` before a text that a spreadsheet would take for a formula.
 

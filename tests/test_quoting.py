@@ -15,6 +15,7 @@ from aiohttp import content_disposition_filename, parse_content_disposition
 from bootserver.quoting import (
     ascii_text,
     attachment,
+    batch_word,
     ipxe_arguments,
     ipxe_text,
     printable,
@@ -116,6 +117,25 @@ def test_a_shell_reads_every_word_of_a_command_and_none_as_an_option(names: list
         assert words[:3] == ["bootserver", "images", "explain"]
         assert words[3:] in ([name], ["--", name])
         assert words[3] == "--" or not name.startswith("-")
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("", '""'),
+        ("http://a/?b=1&c=2", '"http://a/?b=1&c=2"'),
+        ("100% %PATH%", '"100%% %%PATH%%"'),
+        ("C:\\a b\\", '"C:\\a b\\\\"'),
+    ],
+)
+def test_word_of_a_batch_file_keeps_what_cmd_would_expand(text: str, word: str):
+    assert batch_word(text) == word
+
+
+@pytest.mark.parametrize("text", ['a"b', "a\nb", "ü", "\x1a"])
+def test_what_no_batch_file_can_hand_on_is_refused(text: str):
+    with pytest.raises(ValueError, match="has a quote, or characters"):
+        batch_word(text)
 
 
 def test_bash_itself_reads_the_words_back():
