@@ -10,6 +10,7 @@ The header, little-endian (Windows Imaging File Format, Microsoft); a resource i
 | 40     | 4    | which part it is, and of how many: 16 bits each        |
 | 48     | 24   | resource: the table of all resources, 50 bytes each    |
 | 72     | 24   | resource: a description of the images, as XML          |
+| 124    | 24   | resource: SHA-1 of each 10 MB; its size may be 0       |
 
 A WIM on a disc is not copied to be read: 260 MB would take a second and more. wimlib is given a
 sparse file of the same size instead, with the header, the tables and the trees of names at their
@@ -27,7 +28,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,7 @@ READ_LIMIT_BYTES = 200_000_000  # of the files that are read at once
 
 _HEADER_BYTES = 208
 _SOLID_VERSION = 0xE00
+_TABLE, _XML, _INTEGRITY = 48, 72, 124  # where in the header
 _RESOURCE = struct.Struct("<QQQ")
 _RESOURCE_ENTRY_BYTES = 50
 _METADATA, _PACKED, _SOLID = 0x02, 0x04, 0x10  # flags of a resource; metadata are a tree of names
@@ -55,6 +57,14 @@ _SOLID_MARK = 1 << 32  # the unpacked size of a solid resource; its header has t
 _SOLID_HEADER_BYTES = 16
 _DIRECTORY = 0x10  # FILE_ATTRIBUTE_DIRECTORY
 _CHUNK_BYTES = 1 << 20
+_CHUNK_OF_WINDOWS = 32768  # what Windows' loader unpacks at a time
+_PIECES_MIN_BYTES, _PIECES_MAX_BYTES = 4096, 128 << 20  # that wimlib takes from another's table
+_ADDED_FOLDER = "added"
+# All that is added has one date, 2000-01-01, so that equal files give equal bytes: as seconds, and
+# as wimlib writes it into the description of an image, in units of 100 ns since 1601.
+_ADDED_AT = 946_684_800
+_MODIFIED = r'(<IMAGE INDEX="{}">.*?<LASTMODIFICATIONTIME>).*?(?=</LASTMODIFICATIONTIME>)'
+_ADDED = "<HIGHPART>0x01BF53EB</HIGHPART><LOWPART>0x256D4000</LOWPART>"
 _ARCHITECTURES = {
     "x86": WindowsArch.X86,
     "x86_64": WindowsArch.AMD64,
@@ -118,28 +128,15 @@ class WimFile:
 
 
 class Wim:
-    """A WIM file; all methods block, and end soon with WimError once `cancelled` is set."""
+    """A WIM on a disc; all methods block, and end soon with WimError once `cancelled` is set."""
 
-    def __init__(
-        self,
-        path: Path,
-        name: str,
-        *,
-        source: OpenFile | None = None,
-        cancelled: threading.Event | None = None,
-    ) -> None:
-        """`name` stands for it in messages. A sparse file gets its content from `source`."""
+    def __init__(self, path: Path, name: str, source: OpenFile, cancelled: threading.Event) -> None:
+        """The sparse file at `path` gets its content from `source`; `name` is for messages."""
         self._path = path
         self._name = name
         self._source = source
-        self._cancelled = cancelled or threading.Event()
-        with open_regular(path) as file:
-            self._header = os.pread(file.fileno(), _HEADER_BYTES, 0)
-
-    @property
-    def size_bytes(self) -> int:
-        """The size of the file."""
-        return self._path.stat().st_size
+        self._cancelled = cancelled
+        self.size_bytes = source.size_bytes
 
     def info(self) -> WimInfo:
         """What it says of itself."""
@@ -150,7 +147,7 @@ class Wim:
         return WimInfo(
             compression=fields.get("Compression", ""),
             chunk_bytes=int(fields.get("Chunk Size", "0").partition(" ")[0]),
-            is_solid=struct.unpack_from("<L", self._header, 12)[0] == _SOLID_VERSION,
+            is_solid=int(fields.get("Version", "0")) == _SOLID_VERSION,
             boot_index=int(fields.get("Boot Index", "0")),
             images=tuple(_image(index, text) for index, text in enumerate(images, 1)),
         )
@@ -186,6 +183,60 @@ class Wim:
             self._run("extract", str(image), "@-", *options, stdin=paths)
             return [self._extracted(Path(folder), file) for file in files]
 
+    def with_files(self, image: int, files: Mapping[str, bytes]) -> Layout:
+        """The WIM with these files put into an image, as pieces of the disc that it lies on.
+
+        wimlib appends what is new, with new tables, and changes the header. Equal files give equal
+        bytes. A file replaces one whose path differs in case alone. Call nothing else afterwards.
+        """
+        info = self.info()
+        if info.is_solid or info.chunk_bytes != _CHUNK_OF_WINDOWS:
+            raise WimError(
+                f"{self._name} is packed as {info.compression} in a way that Windows does not "
+                "start from with files added",
+                hint="export it with LZX first: wimlib-imagex export boot.wim all new.wim "
+                "--compress=LZX --boot",
+            )
+        self._fill_for_integrity()
+        folder = self._path.with_name(_ADDED_FOLDER)
+        for path, data in files.items():
+            file = folder / path.lstrip("/")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(data)
+        for file in (folder, *folder.rglob("*")):
+            os.utime(file, (_ADDED_AT, _ADDED_AT))
+        self._run("update", str(image), f"--command=add {_ADDED_FOLDER} /")
+        with self._path.open("rb") as written:
+            header = written.read(_HEADER_BYTES)
+            written.seek(self.size_bytes)
+            tail = written.read()
+        size, start, _ = _RESOURCE.unpack_from(header, _XML)
+        start -= self.size_bytes
+        stop = start + _size(size)
+        xml = tail[start:stop].decode("utf-16-le")
+        xml = re.sub(_MODIFIED.format(image), rf"\g<1>{_ADDED}", xml, count=1, flags=re.DOTALL)
+        kept = self._source.layout.cut(ByteRange(_HEADER_BYTES, self.size_bytes))
+        return Layout((header, *kept, tail[:start] + xml.encode("utf-16-le") + tail[stop:]))
+
+    def _fill_for_integrity(self) -> None:
+        """Have all that wimlib hashes anew for the table of integrity, if there is one.
+
+        It has a SHA-1 of each 10 MB from the header to the table of resources. wimlib keeps those
+        of whole pieces; the last piece goes on in what is appended.
+        """
+        header = self._source.read(ByteRange(0, _HEADER_BYTES))
+        size, start, _ = _RESOURCE.unpack_from(header, _INTEGRITY)
+        if size:
+            table = ByteRange(start, start + _size(size))
+            piece_bytes = int.from_bytes(self._source.read(table)[8:12], "little")
+            table_size, table_start, _ = _RESOURCE.unpack_from(header, _TABLE)
+            hashed_bytes = table_start + _size(table_size) - _HEADER_BYTES
+            if _PIECES_MIN_BYTES <= piece_bytes <= _PIECES_MAX_BYTES:
+                whole_bytes = hashed_bytes // piece_bytes * piece_bytes
+            else:
+                whole_bytes = 0  # wimlib makes a new table
+            self._fill([table, ByteRange(_HEADER_BYTES + whole_bytes, self.size_bytes)])
+
     def _extracted(self, folder: Path, file: WimFile) -> bytes:
         with open_regular(folder / file.path.lstrip("/")) as extracted:
             data = extracted.read()
@@ -195,8 +246,6 @@ class Wim:
 
     def _fill(self, parts: Iterable[ByteRange]) -> None:
         """Have these parts of a sparse file in their places."""
-        if self._source is None:
-            return
         with self._path.open("r+b") as file:
             stop = 0
             for part in sorted(parts, key=lambda part: part.start):
@@ -223,7 +272,13 @@ class Wim:
                     stdin=given,
                     stdout=printed,
                     stderr=errors,
-                    env=os.environ | {"LC_ALL": "C.UTF-8", "WIMLIB_IMAGEX_USE_UTF8": "1"},
+                    cwd=self._path.parent,
+                    env=os.environ
+                    | {
+                        "LC_ALL": "C.UTF-8",
+                        "WIMLIB_IMAGEX_USE_UTF8": "1",
+                        "WIMLIB_IMAGEX_IGNORE_CASE": "1" if command == "update" else "0",
+                    },
                 )
             except FileNotFoundError as err:
                 raise WimlibMissingError(
@@ -296,7 +351,7 @@ def wim_on_disc(
                 file.truncate(source.size_bytes)
                 for part, data in _tables(source, name):
                     os.pwrite(file.fileno(), data, part.start)
-            yield Wim(sparse, name, source=source, cancelled=cancelled)
+            yield Wim(sparse, name, source, cancelled or threading.Event())
             source.check_unchanged()
     except OSError as err:
         raise WimError(
@@ -329,11 +384,11 @@ def _tables(source: OpenFile, name: str) -> Iterator[tuple[ByteRange, bytes]]:
             hint="join the parts first: wimlib-imagex join boot.wim *.swm",
         )
     yield ByteRange(0, _HEADER_BYTES), header
-    for field in (48, 72):
+    for field in (_TABLE, _XML):
         size_and_flags, start, _ = _RESOURCE.unpack_from(header, field)
         table = read(start, _size(size_and_flags))
         yield ByteRange(start, start + len(table)), table
-        if field == 48 and not size_and_flags >> 56 & _PACKED:
+        if field == _TABLE and not size_and_flags >> 56 & _PACKED:
             for entry in range(0, len(table) - _RESOURCE_ENTRY_BYTES + 1, _RESOURCE_ENTRY_BYTES):
                 size_and_flags, start, unpacked_bytes = _RESOURCE.unpack_from(table, entry)
                 flags = size_and_flags >> 56

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from bootserver.errors import ImageNotReadyError
+from bootserver.files.layout import Layout
+from bootserver.files.open_version import open_version
 from bootserver.model import ByteRange, Content
 from bootserver.windows import wim as wim_module
 from bootserver.windows.target import WindowsTarget
-from bootserver.windows.wim import Wim, WimError, WimlibMissingError, wim_on_disc
+from bootserver.windows.wim import WimError, WimlibMissingError, wim_on_disc
 from tests.fixtures.isos import WINDOWS_FILES, windows_disc
 from tests.fixtures.winpe import (
     INTEL,
@@ -32,7 +34,7 @@ from tests.fixtures.winpe import (
 PATH = "/sources/boot.wim"
 INF = "/Windows/INF/e1d68x64.inf"
 TWO = WinPeSpec(images=2, compression="XPRESS", integrity=True)
-LARGE = WinPeSpec(ballast_bytes=30_000_000)
+LARGE = WinPeSpec(ballast_bytes=11_000_000)
 
 
 def with_wim(tmp_path: Path, wim: Path) -> Content:
@@ -97,14 +99,14 @@ def test_of_a_wim_on_a_disc_only_what_is_read_is_copied():
         wim.read(1, [inf])
         status = wim._path.stat()
 
-    assert status.st_size == winpe_wim(LARGE).stat().st_size > 30_000_000
+    assert status.st_size == winpe_wim(LARGE).stat().st_size > 11_000_000
     assert status.st_blocks * 512 < 200_000
 
 
 @pytest.mark.interop
 def test_a_solid_wim_is_read_and_said_to_be_solid(tmp_path: Path):
     solid = tmp_path / "solid.wim"
-    wimlib("export", winpe_wim(), "1", solid, "--boot", "--solid")
+    wimlib("export", winpe_wim(), "1", solid, "--boot", "--solid", "--solid-compress=LZMS:10")
     disc = with_wim(tmp_path, solid)
 
     with wim_on_disc(disc, PATH) as wim:
@@ -275,13 +277,104 @@ def test_without_room_for_temporary_files_that_is_said(
     assert "TMPDIR" in caught.value.hint
 
 
-def test_a_wim_on_disk_is_read_where_it_is():
-    wim = Wim(winpe_wim(), "boot.wim")
+ADDED = {
+    "/bootserver/drivers/e1d68x64/e1d68x64.inf": b"[Version]",
+    '/bootserver/drivers/e1d68x64/it\'s "new".sys': b"driver" * 5000,
+    "/windows/SYSTEM32/StartNet.cmd": b"wpeinit & echo changed\r\n",
+}
 
-    [inf] = [file for file in wim.files(1) if file.path == INF]
 
-    assert wim.read(1, [inf]) == [INTEL.inf("amd64")]
-    assert isinstance(inf.stored, ByteRange)
+def assembled(disc: Content, layout: Layout, path: Path) -> Path:
+    with open_version(disc, layout) as file:
+        path.write_bytes(file.read(ByteRange(0, file.size_bytes)))
+    return path
+
+
+def with_added(disc: Content, path: Path) -> Path:
+    with wim_on_disc(disc, PATH) as wim:
+        return assembled(disc, wim.with_files(wim.info().booted.index, ADDED), path)
+
+
+@pytest.mark.interop
+@pytest.mark.parametrize(
+    "spec",
+    [
+        WinPeSpec(shape="udf"),
+        TWO,
+        WinPeSpec(shape="iso9660", integrity=True, ballast_bytes=11_000_000),
+    ],
+    ids=["one image", "two images", "integrity"],
+)
+def test_files_are_added_by_a_new_header_and_an_end(spec: WinPeSpec, tmp_path: Path):
+    disc, index = disc_content(winpe_disc(spec)), spec.images
+
+    wim = with_added(disc, tmp_path / "new.wim")
+
+    old, new = winpe_wim(spec).read_bytes(), wim.read_bytes()
+    assert new[208 : len(old)] == old[208:]
+    assert len(new) < len(old) + 60_000
+    wimlib("verify", wim)
+    before, after = wim_hashes(winpe_wim(spec), index), wim_hashes(wim, index)
+    replaced = "/Windows/System32/startnet.cmd"
+    added = [*list(ADDED)[:2], "/Windows/System32/StartNet.cmd"]
+    assert {path for path, sha1 in after.items() if sha1 != before.get(path, "")} == set(added)
+    assert before.keys() - {replaced} < after.keys()
+    assert replaced not in after
+    for path, data in zip(added, ADDED.values(), strict=True):
+        assert in_wim(wim, path, index) == data
+    others = [number for number in (1, 2)[: spec.images] if number != index]
+    assert all(wim_hashes(wim, n) == wim_hashes(winpe_wim(spec), n) for n in others)
+    info = wimlib("info", wim).decode()
+    assert f"Boot Index:     {index}" in info
+    assert ("Integrity info" in info) is spec.integrity
+    if spec.integrity:
+        wimlib("extract", wim, str(index), added[0], "--to-stdout", "--check")
+
+
+def test_equal_files_added_give_equal_bytes(tmp_path: Path):
+    disc = disc_content(winpe_disc())
+    first, second = (with_added(disc, tmp_path / name).read_bytes() for name in ("1.wim", "2.wim"))
+
+    assert first == second
+
+
+def test_for_adding_files_only_tables_are_copied(tmp_path: Path):
+    disc = disc_content(winpe_disc(LARGE))
+    with wim_on_disc(disc, PATH) as wim:
+        wim.with_files(1, ADDED)
+        copied_bytes = wim._path.stat().st_blocks * 512
+
+    assert copied_bytes < 300_000
+
+
+def test_nothing_is_added_to_a_wim_that_windows_would_not_start_then(tmp_path: Path):
+    wimlib(
+        "export",
+        winpe_wim(),
+        "1",
+        tmp_path / "solid.wim",
+        "--boot",
+        "--solid",
+        "--solid-compress=LZMS:10",
+    )
+    wimlib(
+        "export",
+        winpe_wim(),
+        "1",
+        tmp_path / "chunk.wim",
+        "--boot",
+        "--chunk-size=65536",
+        "--compress=LZX",
+    )
+
+    for name in ("solid.wim", "chunk.wim"):
+        disc = with_wim(tmp_path, tmp_path / name)
+        with (
+            wim_on_disc(disc, PATH) as wim,
+            pytest.raises(WimError, match="is packed as") as caught,
+        ):
+            wim.with_files(1, ADDED)
+        assert "--compress=LZX" in caught.value.hint
 
 
 def _flipped(data: bytes, offset: int) -> bytes:
