@@ -18,6 +18,7 @@ from bootserver.pci import PciId
 from bootserver.units import duration, megabytes
 from bootserver.windows.inf import Inf, read_inf
 from bootserver.windows.inf_text import LIMIT_BYTES, InfError
+from bootserver.windows.startup import DRIVERS
 from bootserver.windows.target import WindowsArch, WindowsTarget
 from bootserver.windows.wim import Wim, WimFile, WimInfo, wim_on_disc
 
@@ -28,6 +29,7 @@ LINE_WIDTH = 100
 
 _STORE = "/windows/system32/driverstore/filerepository/"
 _INF_FOLDER = "/windows/inf/"
+_PUT_IN = f"{DRIVERS}/"  # which startup loads
 _KERNEL = "/windows/system32/ntoskrnl.exe"
 _KERNEL_LIMIT_BYTES = 64_000_000
 _MACHINES = {0x14C: WindowsArch.X86, 0x8664: WindowsArch.AMD64, 0xAA64: WindowsArch.ARM64}
@@ -224,7 +226,7 @@ def _network_infs(
     What cannot be read is told in `caveats`.
     """
     found: dict[str, WimFile] = {}
-    for folder in (_STORE, _INF_FOLDER):
+    for folder in (_STORE, _INF_FOLDER, _PUT_IN):
         for file in files:
             path = file.path.lower()
             if path.startswith(folder) and path.endswith(".inf"):
@@ -292,6 +294,8 @@ def _driver(
         "foreign_nics": inf.removable(foreign=True, wifi=False),
         "wifi": inf.removable(foreign=False, wifi=True),
     }
+    if file.path.startswith(_PUT_IN):  # it was wanted
+        ways = {}
     return NetworkDriver(
         name=PurePosixPath(file.path).name,
         path=file.path,

@@ -1,0 +1,85 @@
+"""A disc of Windows PE with drivers put in, as pieces of the disc and bytes of ours.
+
+What is new lies at the end of boot.wim. The disc's own directories are rewritten for a file that is
+longer, so that what is served is a whole disc of the same shape.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bootserver.disc.edits import OwnFile
+from bootserver.disc.volume import open_volume
+from bootserver.files.layout import Layout
+from bootserver.files.open_version import open_version
+from bootserver.model import Content
+from bootserver.units import megabytes
+from bootserver.windows.drivers import FoundDriver
+from bootserver.windows.inspect import BOOT_WIM
+from bootserver.windows.startup import DRIVERS, SETUP, STARTNET, WINPESHL, startup_files
+from bootserver.windows.unpack import DriverError
+from bootserver.windows.wim import Wim, WimFile, wim_on_disc
+
+LIMIT_BYTES = 64_000_000  # of all drivers: they are kept in memory; one has less than a megabyte
+
+
+def with_drivers(
+    content: Content,
+    drivers: Sequence[FoundDriver],
+    *,
+    lines: Sequence[str] = (),
+    up_url: str = "",
+    cancelled: threading.Event | None = None,
+) -> Layout:
+    """The disc with these drivers, which its Windows PE loads when it starts.
+
+    For `lines` and `up_url` see `startup_files`. Equal arguments give equal bytes. Blocks. Raises
+    DriverError, WimError or ImageError for what cannot be done.
+    """
+    driver_files = _driver_files(drivers)
+    with wim_on_disc(content, BOOT_WIM, cancelled) as wim:
+        index = wim.info().booted.index
+        there = {file.path.lower(): file for file in wim.files(index)}
+        startup = startup_files(
+            _content(wim, index, there, STARTNET),
+            _content(wim, index, there, WINPESHL),
+            has_setup=SETUP in there,
+            lines=lines,
+            up_url=up_url,
+        )
+        new_wim = wim.with_files(index, {**driver_files, **startup})
+    with open_version(content) as disc:
+        volume = open_volume(disc.fd, disc.size_bytes, Path(content.path).name)
+        parts = volume.rewritten({BOOT_WIM: new_wim.pieces})
+        disc.check_unchanged()
+    return Layout(tuple(part for part in parts if not isinstance(part, OwnFile)))  # none is one
+
+
+def _driver_files(drivers: Sequence[FoundDriver]) -> dict[str, bytes]:
+    """The files of the drivers by their paths in the image, each driver in a folder of its own."""
+    by_inf = {driver.path: driver for driver in drivers}  # several cards may have one driver
+    paths = {
+        f"{DRIVERS}/{number}/{file.relative_to(Path(driver.path).parent)}": file
+        for number, driver in enumerate(by_inf.values(), 1)
+        for file in map(Path, driver.files)
+    }
+    try:
+        size_bytes = sum(file.stat().st_size for file in paths.values())
+        if size_bytes > LIMIT_BYTES:
+            raise DriverError(
+                f"the drivers have {megabytes(size_bytes)}; the limit is {megabytes(LIMIT_BYTES)}",
+                hint="put in the drivers of fewer cards",
+            )
+        return {path: file.read_bytes() for path, file in paths.items()}
+    except OSError as err:
+        raise DriverError(
+            f"{err.filename} cannot be read: {err.strerror}", hint="check who may read it"
+        ) from err
+
+
+def _content(wim: Wim, index: int, files: Mapping[str, WimFile], path: str) -> bytes | None:
+    """A file of the image, None if it is not there."""
+    file = files.get(path.lower())
+    return wim.read(index, [file])[0] if file else None
