@@ -14,11 +14,13 @@ from typing import Any
 import structlog
 from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoConnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from bootserver.errors import DatabaseError, ServiceError
 from bootserver.schema import bring_up_to_date
 
+QUEUE_S = 300.0  # for a free connection: in a storm of machines all have one in turn
 BUSY_TIMEOUT_MS = 5000  # how long SQLite tries again while another process writes
 LOOK_INTERVAL_S = 2.0  # at SQLite's file, while it is not used
 RENEWAL_WAIT_S = 10.0  # longer than a transaction waits for another's lock
@@ -135,6 +137,11 @@ class DatabaseEngine:
             yield
         except IntegrityError:  # what a statement asks, and gets
             raise
+        except NoConnectionError as err:
+            raise DatabaseError(
+                f"the database is busy: no connection was free for {QUEUE_S:g} seconds",
+                hint="try again; if that goes on, the machine is too slow for so many",
+            ) from err
         except SQLAlchemyError as err:
             cause = getattr(err, "orig", None)
             code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
@@ -253,7 +260,7 @@ async def open_database(url: str, *, looked_after: bool = False) -> AsyncIterato
     Raises ServiceError if the database cannot be opened or written.
     """
     try:
-        engine = create_async_engine(url)
+        engine = create_async_engine(url, pool_timeout=QUEUE_S)
     except (SQLAlchemyError, ImportError) as err:
         raise ServiceError(
             f"[state] database is no database URL that can be used: {err}",

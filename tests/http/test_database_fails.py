@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AsyncExitStack, closing, contextmanager
 
 import pytest
 from structlog.testing import capture_logs
@@ -87,3 +88,34 @@ async def test_a_machine_is_told_and_asks_again_and_a_boot_goes_on(admin: Admin,
     assert image[2] == (config.images.path / "rescue.iso").read_bytes()
     assert beacon[0] == 200
     assert unknown[0] == 503
+
+
+async def test_more_than_there_are_connections_wait_for_one(admin: Admin):
+    """As machines do that all call at once; far more than SQLAlchemy's 15."""
+    stub = await admin.ask("/stubs", "POST", expect=201, json={"image": "rescue"})
+    engine = admin.services.profiles._engine.engine
+    async with AsyncExitStack() as held:
+        for _ in range(15):
+            await held.enter_async_context(engine.connect())
+        asked = asyncio.create_task(admin.raw(f"{admin.boot_url}/b/{stub['token']}/boot.ipxe"))
+        await asyncio.wait({asked}, timeout=0.2)
+        assert not asked.done()
+
+    status, _, script = await asked
+
+    assert status == 200
+    assert b"image.iso" in script
+
+
+async def test_waiting_without_end_is_said_in_words(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(database_module, "QUEUE_S", 0.1)
+    async with running_admin(config) as admin, AsyncExitStack() as held:
+        engine = admin.services.profiles._engine.engine
+        for _ in range(15):
+            await held.enter_async_context(engine.connect())
+
+        problem = await admin.ask("/profiles", expect=503)
+
+    assert problem["detail"] == "the database is busy: no connection was free for 0.1 seconds"
