@@ -17,6 +17,7 @@ import pytest
 
 from bootserver.bench.ports import free_port
 from tests.fixtures.isos import make_iso
+from tests.fixtures.processes import run
 from tests.fixtures.server import RunningServer, Site, serving
 
 pytestmark = pytest.mark.slow
@@ -117,12 +118,10 @@ async def health(urls: dict[str, str], slowest: dict[str, float]) -> None:
     """
     while True:
         for plane, url in urls.items():
-            curl = await asyncio.create_subprocess_exec(
+            _, output, _ = await run(
                 *("curl", "-sk", "--interface", "127.0.0.250", "--max-time", str(ANSWER_S)),
                 *("-w", "%{http_code} %{time_total}", url),
-                stdout=asyncio.subprocess.PIPE,
             )
-            output, _ = await curl.communicate()
             body, _, seconds = output.decode().rpartition(" ")
             assert (plane, body) == (plane, "ok\n200")
             slowest[plane] = max(slowest.get(plane, 0), float(seconds))

@@ -19,6 +19,7 @@ import pytest
 
 from bootserver.bench.ports import free_port
 from tests.fixtures.isos import make_iso
+from tests.fixtures.processes import run
 from tests.fixtures.server import COMMAND, RunningServer, Site, serving
 
 EVENT_S = 60
@@ -118,15 +119,13 @@ def https_site(tmp_path: Path) -> Site:
 
 async def curl(site: Site, url: str, *arguments: str, expect: int = 0) -> bytes:
     """What curl gets of that URL over HTTPS, with no other trust than in the server's own CA."""
-    process = await asyncio.create_subprocess_exec(
-        *("curl", "-sS", "--max-time", "60", "--cacert", site.root),
+    code, output, _ = await run(
+        *("curl", "-sS", "--cacert", site.root),
         *("--connect-to", f"{site.host}:{site.https_port}:127.0.0.1:{site.https_port}"),
         *arguments,
         url,
-        stdout=subprocess.PIPE,
     )
-    output, _ = await process.communicate()
-    assert process.returncode == expect
+    assert code == expect
     return output
 
 

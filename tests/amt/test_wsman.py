@@ -5,7 +5,6 @@ import hashlib
 import logging
 import re
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -36,6 +35,7 @@ from bootserver.amt.wsman.values import Instance, optional
 from bootserver.bench.fake_amt import FakeSpec, SystemState, TlsSuites, fake_amt
 from tests.fixtures.amt import PASSWORD as FAKE_PASSWORD
 from tests.fixtures.amt_tls import fingerprint, tls_server
+from tests.fixtures.processes import output_of
 
 SOAP = "http://www.w3.org/2003/05/soap-envelope"
 ENUM = "http://schemas.xmlsoap.org/ws/2004/09/enumeration"
@@ -580,12 +580,11 @@ def test_the_digest_is_that_of_rfc_2617(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.interop
 async def test_the_endpoint_of_these_tests_takes_the_digest_of_curl(amt: Endpoint) -> None:
     amt.answers["Identify"] = [IDENTITY]
-    curl = await asyncio.create_subprocess_exec(
+    said = await output_of(
         "curl", "-sS", "--digest", "-u", f"admin:{PASSWORD}", "-d", "<e/>",
         "-H", "Content-Type: application/soap+xml;charset=UTF-8",
-        f"http://127.0.0.1:{amt.port}/wsman", stdout=subprocess.PIPE,
+        f"http://127.0.0.1:{amt.port}/wsman",
     )  # fmt: skip
-    said, _ = await curl.communicate()
 
     assert said == IDENTITY
 

@@ -22,6 +22,7 @@ from bootserver.bench.fake_amt import (
 )
 from tests.fixtures.amt import PASSWORD, play_stub
 from tests.fixtures.isos import make_iso
+from tests.fixtures.processes import child
 from tests.fixtures.server import COMMAND, RunningServer, Site, serving
 
 pytestmark = pytest.mark.slow
@@ -242,19 +243,13 @@ async def power_that_does_nothing(_: int) -> int:
 @asynccontextmanager
 async def running(site: Site, *command: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """A command that goes on while the block does."""
-    process = await asyncio.create_subprocess_exec(
-        *COMMAND,
-        *command,
+    async with child(
+        *(*COMMAND, *command),
         env=site.environment,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-    )
-    try:
+    ) as process:
         yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
 
 
 async def test_many_machines_are_asked_and_told_side_by_side(tmp_path: Path):

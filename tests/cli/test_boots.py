@@ -26,6 +26,7 @@ from bootserver.model import BootPhase, Machine
 from bootserver.sessions.ledger import Ledger
 from bootserver.sessions.store import SessionStore
 from tests.fixtures.isos import make_iso
+from tests.fixtures.processes import child
 from tests.fixtures.server import COMMAND, Site, serving
 
 EVENT_S = 60
@@ -60,23 +61,15 @@ async def watching(
     site: Site, *options: str, stdout: int = asyncio.subprocess.PIPE
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """`bootserver boots watch`, ended at the end of the block."""
-    process = await asyncio.create_subprocess_exec(
-        *COMMAND,
-        "boots",
-        "watch",
-        *options,
+    async with child(
+        *(*COMMAND, "boots", "watch", *options),
         cwd=site.path,
         # "": who runs the tests (xdist, say) may have told a width that is not this terminal's.
         env=site.environment | {"TERM": "xterm", "COLUMNS": ""},
         stdout=stdout,
         stderr=asyncio.subprocess.PIPE,
-    )
-    try:
+    ) as process:
         yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
 
 
 async def until_watched(site: Site) -> None:

@@ -20,6 +20,7 @@ from bootserver.http.api.services import AdminServices
 from bootserver.model import BootPhase
 from tests.fixtures.admin import EVENT_S, NO_TIMEOUT, PC, Admin, event_of, running_admin
 from tests.fixtures.isos import make_iso
+from tests.fixtures.processes import child
 
 WATCHERS, DOWNLOADS, SLOW = 500, 200, 20
 OVER = [BootPhase.HANDED_OFF]
@@ -208,18 +209,17 @@ async def test_nobody_waits_for_slow_watchers_and_the_ledger_misses_nothing(
     writer = asyncio.create_task(admin.ledger.run())
     try:
         # In a process of their own: reading for 500 is as much work as sending.
-        watching = await asyncio.create_subprocess_exec(
+        async with child(
             *(sys.executable, "-m", "tests.fakes.watchers"),
             *(f"{admin.url}/api/v1/events", str(WATCHERS), str(DOWNLOADS)),
             cwd=PROJECT,
             stdout=asyncio.subprocess.PIPE,
-        )
-        assert watching.stdout is not None
-        assert await asyncio.wait_for(watching.stdout.readline(), 60) == b"ready\n"
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
-            digests = await asyncio.gather(*(machine(n, http) for n in range(DOWNLOADS)))
-        told = await asyncio.wait_for(watching.stdout.read(), 120)
-        await watching.wait()
+        ) as watching:
+            assert watching.stdout is not None
+            assert await asyncio.wait_for(watching.stdout.readline(), 60) == b"ready\n"
+            async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
+                digests = await asyncio.gather(*(machine(n, http) for n in range(DOWNLOADS)))
+            told = await asyncio.wait_for(watching.stdout.read(), 120)
         async with asyncio.timeout(EVENT_S):
             while (await admin.ask("/status"))["watchers"]:  # the sleepers: until all is full
                 admin.services.bus.publish({"type": "job", "job": {"id": secrets.token_hex(2000)}})

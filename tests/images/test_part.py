@@ -20,6 +20,7 @@ from bootserver.errors import ImageError
 from bootserver.images.add import add_image
 from bootserver.images.part import open_part, sweep_library
 from tests.fixtures.isos import make_iso
+from tests.fixtures.processes import output_of
 from tests.images.files import names
 from tests.images.mirror import ETAG, Mirror, serving
 
@@ -128,13 +129,8 @@ async def _add_to_full_disk(source: str, directory: Path) -> list[str]:
     # In a chroot the root is no mount point, whose propagation could be changed.
     namespace = ["unshare", "--mount", "--propagation", "unchanged"]
     namespace += ["--map-root-user"] if os.geteuid() else []
-    child = await asyncio.create_subprocess_exec(
-        *namespace, sys.executable, "-c", FULL_DISK, source, str(directory),
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    out, err = await asyncio.wait_for(child.communicate(), 60)
-    assert child.returncode == 0, err.decode()
-    return out.decode().splitlines()[-2:]
+    command = (*namespace, sys.executable, "-c", FULL_DISK, source, str(directory))
+    return (await output_of(*command)).decode().splitlines()[-2:]
 
 
 async def test_copy_that_cannot_fit_is_refused_with_both_numbers(

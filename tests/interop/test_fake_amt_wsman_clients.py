@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from bootserver.bench.fake_amt import BootFrom, FakeAmtDevice, FakeSpec, SystemState, fake_amt
 from bootserver.bench.fake_amt.event_log import boot_started
 from tests.bench.fake_amt.wire import Reply, Wsman, attached
+from tests.fixtures.processes import output_of
 from tests.fixtures.wsman_clients import DRIVERS, python_clients, wsman_messages
 
 pytestmark = [pytest.mark.interop, pytest.mark.slow]
@@ -22,15 +22,7 @@ WAIT_S = 60
 
 async def run(*command: str | Path, **environment: str) -> Any:
     """What a program printed as JSON."""
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        env=os.environ | environment,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    printed, complaint = await asyncio.wait_for(process.communicate(), WAIT_S)
-    assert process.returncode == 0, complaint.decode()
-    return json.loads(printed)
+    return json.loads(await output_of(*command, env=os.environ | environment))
 
 
 # ---------------------------------------------------------------- PyPI's amt

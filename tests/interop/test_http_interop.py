@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import random
@@ -18,6 +17,7 @@ from bootserver.files.layout import Layout
 from bootserver.files.open_version import open_file
 from bootserver.http.files import send_file
 from bootserver.model import ByteRange, Content, FileVersion
+from tests.fixtures.processes import output_of
 
 pytestmark = pytest.mark.interop
 
@@ -76,23 +76,12 @@ def pieced_url(url: str) -> str:
     return url.replace("image.iso", "pieced.iso")
 
 
-async def run(*command: str | Path) -> bytes:
-    """What the program writes; its failure fails the test."""
-    process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    async with asyncio.timeout(60):
-        output, errors = await process.communicate()
-    assert process.returncode == 0, errors.decode()
-    return output
-
-
 async def curl(*arguments: str | Path) -> bytes:
-    return await run("curl", "--silent", "--show-error", "--noproxy", "*", *arguments)
+    return await output_of("curl", "--silent", "--show-error", "--noproxy", "*", *arguments)
 
 
 async def wget(*arguments: str | Path) -> bytes:
-    return await run("wget", "--quiet", "--no-proxy", "--tries=1", *arguments)
+    return await output_of("wget", "--quiet", "--no-proxy", "--tries=1", *arguments)
 
 
 def parsed(answer: bytes) -> tuple[int, Message]:

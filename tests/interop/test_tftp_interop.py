@@ -11,6 +11,7 @@ import pytest
 
 from tests.fakes.lossy_udp import lossy_relay
 from tests.fakes.tftp_content import Shelf, serving
+from tests.fixtures import processes
 
 pytestmark = pytest.mark.interop
 
@@ -84,20 +85,13 @@ async def run(
 ) -> tuple[int | None, bytes]:
     """The client's exit code and what it said; it works in a directory of its own."""
     into.mkdir(exist_ok=True)
-    client = await asyncio.create_subprocess_exec(
+    code, output, _ = await processes.run(
         *command(host, port, remote, "fetched"),
         cwd=into,
         stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    try:
-        output, _ = await asyncio.wait_for(client.communicate(), 90)
-    finally:
-        if client.returncode is None:
-            client.kill()
-            await client.wait()
-    return client.returncode, output
+    return code, output
 
 
 async def fetch(command: Command, port: int, into: Path, host: str = "127.0.0.1") -> None:

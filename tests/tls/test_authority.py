@@ -22,6 +22,7 @@ from bootserver.errors import CertificateError
 from bootserver.keypair import read_certificates
 from bootserver.tls.authority import SiteAuthority
 from bootserver.tls.certificates import is_for, new_key
+from tests.fixtures import processes
 from tests.fixtures.secure_boot import make_key_pair, run
 
 pytestmark = pytest.mark.slow
@@ -81,13 +82,11 @@ async def listening(context: ssl.SSLContext) -> AsyncIterator[int]:
 
 async def handshake(port: int, *arguments: object) -> str:
     """What OpenSSL's own client says of a handshake."""
-    process = await asyncio.create_subprocess_exec(
+    _, output, _ = await processes.run(
         *("openssl", "s_client", "-connect", f"127.0.0.1:{port}", *map(str, arguments)),
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    output, _ = await process.communicate()
     return output.decode()
 
 
