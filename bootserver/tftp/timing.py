@@ -11,7 +11,9 @@ class RoundTrips:
     """The wait, learnt from the round trips seen: RFC 1123 §4.2.3.2 wants it adaptive.
 
     The arithmetic is TCP's (RFC 6298 §2): the smoothed round trip and four times its variation.
-    A client that negotiated `timeout` gets exactly that (RFC 2349).
+    A client that negotiated `timeout` gets exactly that (RFC 2349), but for a wait after one in
+    vain: atftp takes nothing more of a window with a gap until its own equal wait is over, which
+    each packet begins anew.
     """
 
     __slots__ = ("_agreed_s", "_smoothed_s", "_variation_s", "wait_s")
@@ -35,14 +37,12 @@ class RoundTrips:
             error_s = elapsed_s - self._smoothed_s
             self._smoothed_s += error_s / 8
             self._variation_s += (abs(error_s) - self._variation_s) / 4
-        if self._agreed_s is None:
-            wait_s = self._smoothed_s + 4 * self._variation_s
-            self.wait_s = min(max(wait_s, WAIT_MIN_S), WAIT_MAX_S)
+        wait_s = self._smoothed_s + 4 * self._variation_s
+        self.wait_s = self._agreed_s or min(max(wait_s, WAIT_MIN_S), WAIT_MAX_S)
 
     def unanswered(self) -> None:
-        """The wait was in vain: the next one is twice as long, unless the client set it."""
-        if self._agreed_s is None:
-            self.wait_s = min(2 * self.wait_s, WAIT_MAX_S)
+        """The wait was in vain: the next one is twice as long."""
+        self.wait_s = max(self.wait_s, min(2 * self.wait_s, WAIT_MAX_S))
 
     def is_echo(self, elapsed_s: float) -> bool:
         """True if an ACK so soon after a sending must belong to what was sent before it."""

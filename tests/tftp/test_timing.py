@@ -48,13 +48,24 @@ def test_next_answer_to_a_single_sending_ends_the_backing_off():
     assert round_trips.wait_s == pytest.approx(0.5)
 
 
-def test_negotiated_timeout_is_kept_to():
+def test_negotiated_timeout_is_kept_to_after_each_answer():
     round_trips = RoundTrips(1.0, agreed_s=3)
-
     round_trips.answered(0.001)
+    assert round_trips.wait_s == 3
+
     round_trips.unanswered()
+    assert round_trips.wait_s == 4  # no wait between the client's own and ours would do
+    round_trips.answered(0.001)
 
     assert round_trips.wait_s == 3
+
+
+def test_negotiated_timeout_above_four_seconds_stays():
+    round_trips = RoundTrips(1.0, agreed_s=255)
+
+    round_trips.unanswered()
+
+    assert round_trips.wait_s == 255
 
 
 def test_repeated_ack_waits_two_round_trips():

@@ -77,6 +77,24 @@ class Client:
         return [self.last_ack()] if self.done or self.unacknowledged == self.windowsize else []
 
 
+class SulkingClient(Client):
+    """One that takes nothing more after a gap until its own time-out, as atftp does (0.7.git)."""
+
+    sulks = False
+
+    def receive(self, datagram: bytes, now: float) -> list[bytes]:
+        if self.sulks:
+            self.deadline = now + 1.0
+            return []
+        answers = super().receive(datagram, now)
+        self.sulks = self.gap_reported and not self.done
+        return answers
+
+    def last_ack(self) -> bytes:
+        self.sulks = False
+        return super().last_ack()
+
+
 @dataclass
 class Tally:
     data_sent: int = 0
@@ -202,6 +220,22 @@ def test_dead_network_ends_the_transfer_within_bounds(dead_after, windowsize, oa
 
     assert transfer.outcome is Outcome.TIMED_OUT
     assert ended_at < 1 + 9 * 4.0 + 1  # WAIT_MAX_S for each wait, and a second either side
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_client_with_our_timeout_that_sulks_gets_the_file(seed: int):
+    content = random.Random(seed).randbytes(8 * 200)
+    transfer = TftpTransfer(
+        len(content),
+        lambda offset, length: content[offset : offset + length],
+        Terms(blksize=8, windowsize=16, timeout_s=1, oack={"timeout": "1"}),
+        TftpLimits(),
+    )
+    client = SulkingClient(8, 16, eager=False)
+
+    simulate(transfer, client, Network(random.Random(seed), 0.1, 0.0, 0.0), Tally())
+
+    assert client.content == content
 
 
 @pytest.mark.slow
