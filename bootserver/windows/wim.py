@@ -22,6 +22,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import resource
 import shutil
 import struct
 import subprocess
@@ -29,7 +30,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +45,8 @@ from bootserver.windows.target import WindowsArch, WindowsTarget
 TIMEOUT_S = 300.0
 # What one command may print: a line for each of Windows' 20,000 files and 20 more come to 20 MB.
 OUTPUT_LIMIT_BYTES = 200_000_000
+# Of wimlib: a tree of names may be packed a thousandfold. Solid LZMS takes some 200 MB.
+MEMORY_LIMIT_BYTES = 2 << 30
 TABLES_LIMIT_BYTES = 64_000_000  # of names and resources; those of Windows itself have 10 MB
 READ_LIMIT_BYTES = 200_000_000  # of the files that are read at once
 
@@ -205,7 +208,7 @@ class Wim:
             file.write_bytes(data)
         for file in (folder, *folder.rglob("*")):
             os.utime(file, (_ADDED_AT, _ADDED_AT))
-        self._run("update", str(image), f"--command=add {_ADDED_FOLDER} /")
+        self._run("update", str(image), "--threads=1", f"--command=add {_ADDED_FOLDER} /")
         with self._path.open("rb") as written:
             header = written.read(_HEADER_BYTES)
             written.seek(self.size_bytes)
@@ -285,6 +288,9 @@ class Wim:
                     f"{self._name} cannot be read: wimlib-imagex is missing",
                     hint="run: apt-get install wimtools",
                 ) from err
+            with suppress(ProcessLookupError):  # it has ended
+                limits = (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES)
+                resource.prlimit(process.pid, resource.RLIMIT_AS, limits)
             self._wait(process, printed.fileno())
             errors.seek(0)
             if process.returncode:

@@ -200,15 +200,31 @@ def test_links_are_no_files(tmp_path: Path):
         assert [file.path for file in wim.files(1)] == ["/real/net.inf"]
 
 
+def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str) -> None:
+    """A script in place of wimlib-imagex."""
+    program = tmp_path / "bin" / "wimlib-imagex"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\n{script}")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+
+
 @pytest.fixture
 def endless(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """wimlib-imagex as a program that never ends; the file has its process id."""
-    program = tmp_path / "bin" / "wimlib-imagex"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\necho $$ > "{tmp_path}/pid"\nexec sleep 3600\n')
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    stand_in(monkeypatch, tmp_path, f'echo $$ > "{tmp_path}/pid"\nexec sleep 3600\n')
     return tmp_path / "pid"
+
+
+def test_wimlib_has_bounded_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    wait = 'while [ "$(ulimit -v)" = unlimited ]; do :; done'
+    stand_in(monkeypatch, tmp_path, f"{wait}\nulimit -v >&2\nexit 1\n")
+
+    with (
+        wim_on_disc(disc_content(winpe_disc()), PATH) as wim,
+        pytest.raises(WimError, match=f"cannot be read: {2 << 20}"),  # KiB
+    ):
+        wim.info()
 
 
 def test_wimlib_is_killed_and_waited_for_when_that_is_cancelled(endless: Path):
