@@ -7,9 +7,14 @@ from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from bootserver.config import Config
 from bootserver.configfile import CONFIG_VARIABLE, load_config
+
+# No test asserts how long something takes, and Hypothesis is no exception.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 # As the server has it: rich's tracebacks would hold a test's event loop up for seconds.
 structlog.configure(

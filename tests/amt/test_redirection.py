@@ -176,7 +176,7 @@ def test_of_a_refusal_four_bytes_are_enough() -> None:
     assert messages.feed(b"\x01\x00\x0b\x02") == []  # the rest of it, if it comes
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.binary(max_size=200) | st.sampled_from([*STREAM]), max_size=20), st.data())
 def test_any_bytes_are_read_the_same_however_cut_and_little_is_held(
     parts: list[bytes], data: st.DataObject
@@ -590,7 +590,7 @@ VALID = st.sampled_from([*STREAM]).flatmap(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.integers(0, 5),
     st.lists(VALID | st.binary(max_size=40), max_size=25),

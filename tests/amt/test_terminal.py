@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bootserver.amt.serial.terminal import (
@@ -182,7 +182,6 @@ PIECES = st.one_of(
 
 
 @pytest.mark.slow
-@settings(deadline=None)
 @given(st.lists(PIECES, max_size=60))
 def test_no_bytes_do_any_harm(pieces: list[bytes]):
     terminal = SerialTerminal()

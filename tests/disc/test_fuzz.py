@@ -37,7 +37,7 @@ PATHS = (
     "/many/file7",
     "/1/2/3/4/5/6/7/8/9/10",
 )
-FUZZ = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+FUZZ = settings(max_examples=120, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +193,7 @@ def test_udf_descriptors_that_lie_with_right_checksums(
     explore(bytes(data), tmp_path_factory.getbasetemp() / "fuzzed.iso")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tail=st.binary(max_size=8 * SECTOR))
 def test_bytes_of_chance_behind_a_magic(
     tmp_path_factory: pytest.TempPathFactory, tail: bytes

@@ -52,7 +52,7 @@ def compress(text: bytes, lc: int, lp: int, pb: int) -> bytes:
 
 
 @given(text=texts, bits=properties)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_what_liblzma_compresses_is_decoded(
     library: Library, text: bytes, bits: tuple[int, int, int]
 ):
@@ -72,7 +72,7 @@ def test_matches_of_every_distance_are_decoded(library: Library, distance: int):
 
 
 @given(text=texts.filter(len), data=st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_shortened_stream_is_refused_or_was_long_enough(
     library: Library, text: bytes, data: st.DataObject
 ):
@@ -105,7 +105,7 @@ def test_properties_that_need_more_memory_than_there_is_are_refused(
 
 @pytest.mark.slow
 @given(program=programs)
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 def test_the_filter_can_be_undone_for_any_bytes(library: Library, program: bytes):
     assert library.without_targets(with_targets(program)) == program
 
@@ -116,7 +116,7 @@ def test_an_instruction_cut_off_at_the_end_stays(library: Library, end: bytes):
 
 
 @given(program=programs)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_what_was_packed_is_unpacked(library: Library, program: bytes):
     assert library.unpack(pack(program)) == (program or None)  # an empty program is none
 

@@ -482,7 +482,7 @@ def rich_iso(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**32), flips=st.integers(1, 24), udf=st.booleans())
 def test_flipped_bytes_give_facts_or_an_image_error(
     tmp_path_factory: pytest.TempPathFactory, rich_iso: bytes, seed: int, flips: int, udf: bool

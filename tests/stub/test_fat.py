@@ -85,7 +85,7 @@ trees = st.lists(st.tuples(paths, st.binary(max_size=5000)), unique_by=lambda x:
 
 
 @given(trees, st.sampled_from([512, 2048, 8192]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_what_is_written_can_be_read_back(tree: list[tuple[str, bytes]], cluster_bytes: int):
     files = dict(tree)
 

@@ -52,7 +52,7 @@ def test_known_address_gets_what_it_asks_for_until_it_is_forgotten():
     assert blocks_for(answers, [("192.0.2.1", 16)] * 1000, at=KNOWN_S) == 2
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     addresses=st.sampled_from([1, 2, 100, 5000]),
     per_s=st.sampled_from([1, 10, 100, 10_000]),

@@ -142,7 +142,7 @@ networks = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     content=st.binary(max_size=600),
     repeats=st.integers(1, 4),
@@ -193,7 +193,7 @@ def test_doubling_network_does_not_make_a_storm(windowsize, sent_max, eager):
     assert 1000 <= tally.data_sent <= sent_max
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     dead_after=st.integers(0, 40),
     windowsize=st.sampled_from([1, 4, 16]),
