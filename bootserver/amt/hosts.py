@@ -167,7 +167,6 @@ class LineSpeeds:
 
     slow_bytes_per_s: int  # redirection
     fast_bytes_per_s: int  # HTTP
-    is_measured: bool = False  # the slow one, when this machine last booted
 
 
 class AmtHosts:
@@ -299,9 +298,7 @@ class AmtHosts:
         """How fast the ways to that host are: as measured last, else as config.toml expects."""
         remembered, amt = await self._store.get(host), self._config.amt
         measured = remembered.bytes_per_s if remembered else 0
-        return LineSpeeds(
-            measured or amt.slow_path_kb_s * 1000, amt.fast_path_kb_s * 1000, bool(measured)
-        )
+        return LineSpeeds(measured or amt.slow_path_kb_s * 1000, amt.fast_path_kb_s * 1000)
 
     async def remember_speed(self, host: str, bytes_per_s: int) -> None:
         """Remember how fast redirection to that host was."""

@@ -66,7 +66,6 @@ class TftpRequest:
 
     name: str
     client: str
-    client_port: int
     local_address: str  # ours that the client wrote to; "" where the platform cannot tell
 
 
@@ -400,9 +399,7 @@ class TftpServer:
         try:
             async with asyncio.timeout(OPEN_TIMEOUT_S):
                 file = await self._open_file(
-                    TftpRequest(
-                        request.name, arrival.client[0], arrival.client[1], arrival.local_address
-                    )
+                    TftpRequest(request.name, arrival.client[0], arrival.local_address)
                 )
         finally:
             self._opening -= 1

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from bootserver.errors import StubError
+from bootserver.model import Architecture
 from bootserver.stub.network import DHCP, NetworkSpec
-from bootserver.stub.plan import StubPlan, plan_stub
+from bootserver.stub.plan import StubPlan, plan_program, plan_stub
 from bootserver.stub.spec import StubSpec
 from tests.conftest import STAND_INS
 from tests.fixtures.readers import ipxe_commands
@@ -37,6 +38,18 @@ def test_an_odd_tftp_port_is_in_the_url():
     spec = StubSpec("memtest", ("http://[2001:db8::1]:8080",), 6969)
 
     assert spec.script_urls(TOKEN)[1] == f"tftp://[2001:db8::1]:6969/b/{TOKEN}/boot.ipxe"
+
+
+def test_a_stub_for_no_architecture_is_refused():
+    with pytest.raises(StubError, match="for no architecture"):
+        plan_stub(replace(SPEC, architectures=()), TOKEN, STAND_INS.__getitem__)
+
+
+def test_a_stub_as_a_program_is_for_x64():
+    spec = replace(SPEC, architectures=(Architecture.BIOS, Architecture.ARM64))
+
+    with pytest.raises(StubError, match="for x64 machines"):
+        plan_program(spec, TOKEN, STAND_INS.__getitem__, lambda parts: b"")
 
 
 STATIC = NetworkSpec.parse(static_ip="192.0.2.5/24", vlan=42, mac="52:54:00:00:00:01")

@@ -24,7 +24,7 @@ async def boots(config: Config) -> AsyncIterator[Boots]:
 
 
 def asking_for(name: str) -> TftpRequest:
-    return TftpRequest(name, "127.0.0.1", 2070, "127.0.0.1")
+    return TftpRequest(name, "127.0.0.1", "127.0.0.1")
 
 
 async def begin(boots: Boots, image: str = "rescue") -> str:
