@@ -28,7 +28,7 @@ from tests.fixtures.readers import hostile_names, ipxe_commands
 IMAGE = Image("live", "/images/live.iso", FileVersion(1, 1, 1), title="Live ${x} && more")
 BASE = "/b/KEY"
 
-ASKED = ("what shall this machine boot?", "pick")
+ASKED = ("what shall this machine boot?", "pick/${picked}")
 
 
 def script(way: Way, **fields: Any) -> list[str]:

@@ -81,7 +81,7 @@ def _elided(title: str) -> str:
 
 def render_menu(
     question: str,
-    picks: str,
+    place: str,
     bootable: Sequence[MenuChoice],
     notes: Sequence[str],
     *,
@@ -90,13 +90,14 @@ def render_menu(
 ) -> str:
     """A menu of what boots; `notes` say below it what does not, or why the question is asked.
 
-    What is picked is asked for below `picks`, as `Pick` of `bootserver.boot.script` reads it.
+    What is picked is asked for at `place`, where iPXE's ${picked} is the choice's key; `Pick` of
+    `bootserver.boot.script` reads that.
     `default` is a choice's key, or "" for the machine's own disk; 0 seconds wait for ever.
     """
     keys = [choice.key for choice in bootable]
     return template("menu.ipxe").render(
         question=question,
-        picks=picks,
+        place=place,
         bootable=bootable,
         notes=_on_screen(notes),
         default=default if default in keys else OWN_DISK,

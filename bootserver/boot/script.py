@@ -43,9 +43,12 @@ class Pick:
 
     @classmethod
     def parse(cls, path: str) -> Pick:
-        """The choice in a script's URL: `pick/IMAGE`, `entry/NUMBER`, or both in this order."""
-        match = re.fullmatch(r"(?:pick/(.+?))?(?:(?:^|/)entry/(\d{1,3}))?", path)
-        image, number = match.groups() if match else (path, None)
+        """The choice in a script's URL: `pick/IMAGE`, `entry/NUMBER`, or both in the other order.
+
+        An image's id comes last, for it may have slashes and any words between them.
+        """
+        match = re.fullmatch(r"(?:entry/(\d{1,3})(?:/|$))?(?:pick/(.+))?", path)
+        number, image = match.groups() if match else (None, path)
         return cls(image or "", f"#{number}" if number else "")
 
 
@@ -93,7 +96,7 @@ class BootScripts:
             decision = decide(image, machine, self._site)
             if decision.choice:
                 self._ledger.complain(session.key, f"{decision.refusal}: choose on its screen")
-                return _entry_menu(image, decision)
+                return _entry_menu(image, decision, stub.token, picked)
             if decision.offer is None:
                 raise ImageError(decision.refusal)
             base = f"/b/{session.key}"
@@ -151,7 +154,7 @@ class BootScripts:
         boot = self._config.boot
         return render_menu(
             "what shall this machine boot?",
-            "pick",
+            "pick/${picked}",
             bootable,
             ["These cannot boot here:", *refusals] if refusals else [],
             default=quote(boot.menu_default, safe=""),
@@ -159,7 +162,7 @@ class BootScripts:
         )
 
 
-def _entry_menu(image: Image, decision: Decision) -> str:
+def _entry_menu(image: Image, decision: Decision, token: str, picked: Pick) -> str:
     """The entries of a disc's menu that can be booted; nothing starts by itself."""
     assert decision.choice is not None
     menu = decision.choice.menu
@@ -168,7 +171,10 @@ def _entry_menu(image: Image, decision: Decision) -> str:
         for number in decision.choice.numbers
         for entry in [menu.entries[number]]
     ]
-    return render_menu(f"{image.title}: which entry?", "entry", entries, [decision.refusal])
+    place = f"/b/{token}/entry/${{picked}}"
+    if picked.image:
+        place += f"/pick/{quote(picked.image, safe='')}"
+    return render_menu(f"{image.title}: which entry?", place, entries, [decision.refusal])
 
 
 def _arguments(files: BootFiles, profile: MachineProfile) -> str:

@@ -5,7 +5,7 @@
 | route                                         | serves                                   |
 |-----------------------------------------------|------------------------------------------|
 | GET, HEAD `/b/{token}/boot.ipxe`              | the boot script, a menu, or a sentence   |
-| GET, HEAD `/b/{token}/{picked}/boot.ipxe`     | … for what was chosen: `pick/ID/entry/3` |
+| GET, HEAD `/b/{token}/{picked}/boot.ipxe`     | … for what was chosen: `entry/3/pick/ID` |
 | GET, HEAD `/b/{boot}/image.iso`               | the image, with ranges                   |
 | GET, HEAD `/b/{boot}/tree/{path}`             | a file in it, with ranges; or a listing  |
 | GET, HEAD `/b/{token}/stub.iso`               | the stub, for virtual media over HTTP    |

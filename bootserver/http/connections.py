@@ -237,6 +237,7 @@ class Connection(web.RequestHandler):
             loop=loop,
             keepalive_timeout=config.idle_s,
             access_log=None,  # type: ignore[arg-type]
+            auto_decompress=False,  # or any client has us unpack what nothing reads
         )
         self.address = address
         self._accepting: asyncio.Task[Any] | None = None

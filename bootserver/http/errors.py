@@ -27,6 +27,7 @@ from bootserver.errors import (
     ImageNotReadyError,
     LoaderMissingError,
     ServerFullError,
+    ServiceError,
     StubError,
     UnknownTokenError,
 )
@@ -114,6 +115,8 @@ STATUS: Mapping[type[BootServerError], int] = {
     ImageNotReadyError: 503,
     DatabaseError: 503,
     ServerFullError: 503,
+    ServiceError: 503,
+    ImageError: 422,
     ForeignPageError: 403,
     ForeignHostError: 421,  # RFC 9110 §15.5.20
 }
@@ -130,7 +133,6 @@ API_STATUS: Mapping[type[BootServerError], int] = {
     MistakeError: 422,
     NoWebSocketError: 426,  # RFC 9110 §15.5.22
     IfMatchMissingError: 428,  # RFC 6585 §3
-    ImageError: 422,
     StubError: 422,
     CertificateError: 422,
     LoaderMissingError: 503,

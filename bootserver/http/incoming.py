@@ -32,10 +32,9 @@ class RequestHeaders(Protocol):
 
 
 def readable(headers: Mapping[str, str]) -> CIMultiDict[str]:
-    """The headers without what is no UTF-8: aiohttp quotes some of them, and can't write that."""
+    """The headers in ASCII: aiohttp quotes some of them and decodes others, and fails with more."""
     return CIMultiDict(
-        (name, value.encode(errors="surrogateescape").decode(errors="replace"))
-        for name, value in headers.items()
+        (name, value.encode("ascii", "replace").decode()) for name, value in headers.items()
     )
 
 

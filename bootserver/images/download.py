@@ -21,6 +21,8 @@ CONNECT_TIMEOUT_S = 30.0
 SILENCE_TIMEOUT_S = 30.0
 RETRY_WAITS_S = (1.0, 2.0, 4.0, 8.0)
 MAX_REDIRECTS = 10
+# UnicodeError is what asyncio makes of a host name with a label that is empty or too long.
+FAILURES = (aiohttp.ClientError, TimeoutError, UnicodeError)
 
 log = structlog.get_logger()
 
@@ -78,7 +80,7 @@ async def offered_names(url: str) -> list[str]:
                 raise _refused(response, url)
             told = _disposition_name(response.headers.get("Content-Disposition", ""))
             return [told, *_url_names(str(response.url)), *_url_names(url)]
-    except (aiohttp.ClientError, TimeoutError) as err:
+    except FAILURES as err:
         meaning = _meaning(err, url)
         if isinstance(meaning, ImageError):
             raise meaning from err
@@ -96,7 +98,7 @@ async def end_of(url: str, count: int) -> bytes:
             session.get(url, headers=headers, max_redirects=MAX_REDIRECTS) as response,
         ):
             return await response.content.read(count) if response.status == 206 else b""
-    except (aiohttp.ClientError, TimeoutError):
+    except FAILURES:
         return b""  # the download itself says what is wrong, and tries again
 
 
@@ -147,7 +149,7 @@ async def _fetch(session: aiohttp.ClientSession, url: str, part: Part, progress:
                 async for data in response.content.iter_any():
                     await in_thread(part.append, data)
                     progress(part.got_bytes, total_bytes)
-    except (aiohttp.ClientError, TimeoutError) as err:
+    except FAILURES as err:
         raise _meaning(err, url) from err
     got_bytes = part.got_bytes
     if total_bytes is not None and got_bytes != total_bytes:
@@ -207,7 +209,7 @@ def _content_range(response: aiohttp.ClientResponse) -> tuple[int | None, int | 
 def _meaning(err: Exception, url: str) -> Exception:
     """What a failed request is to its caller: _Interrupted, or ImageError for good."""
     match err:
-        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
+        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError() | UnicodeError():
             return ImageError(f"{shown_url(url)} is no usable URL", hint="check the address")
         case aiohttp.TooManyRedirects():
             return ImageError(

@@ -16,8 +16,9 @@ import pycdlib
 import pycdlib.dates
 import pycdlib.headervd
 import pycdlib.pycdlib
+import structlog
 
-from bootserver.errors import StubError
+from bootserver.errors import ServiceError, StubError
 from bootserver.files.atomic import write_atomically
 from bootserver.model import CD_SECTOR_BYTES, StubFormat
 from bootserver.stub.partitions import (
@@ -36,6 +37,8 @@ from bootserver.stub.plan import (
 )
 
 BLOCKS_PER_SECTOR = CD_SECTOR_BYTES // BLOCK_BYTES
+
+log = structlog.get_logger(__name__)
 
 _shelf_lock = Lock()
 
@@ -112,15 +115,23 @@ def shelve(plan: StubPlan, shelf: Path) -> Path:
     """The stub in a file on the shelf, made once however many ask at the same time.
 
     The shelf keeps the stubs that were asked for last. None goes that a client may be opening.
+    Raises ServiceError where it cannot be written.
     """
     path = shelf / f"{plan.digest}.{plan.format}"
-    with _shelf_lock:
-        if not path.exists():
-            shelf.mkdir(0o700, parents=True, exist_ok=True)
-            write_stub(plan, path)
-            _clear(shelf)
-        # The time of the last change is a part of the file's version: it stays.
-        os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
+    try:
+        with _shelf_lock:
+            if not path.exists():
+                shelf.mkdir(0o700, parents=True, exist_ok=True)
+                write_atomically(path, master(plan))
+                _clear(shelf)
+            # The time of the last change is a part of the file's version: it stays.
+            os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
+    except OSError as err:
+        log.error("stub.not_kept", path=str(path), reason=err.strerror)
+        raise ServiceError(
+            f"the server cannot keep its stub: {err.strerror}",
+            hint="free some space in [state] path, or let the server write there",
+        ) from err
     return path
 
 

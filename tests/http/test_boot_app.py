@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import subprocess
 from collections.abc import AsyncIterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -212,6 +214,41 @@ async def test_the_stub_is_served_as_it_is_built(boots: Boots):
     assert stub[32769:32774] == b"CD001"
     assert token.encode() in stub
     assert answer.headers["ETag"] == f'"{hashlib.sha256(stub).hexdigest()}"'
+
+
+async def test_a_stub_that_cannot_be_kept_is_a_sentence_and_a_log_line(boots: Boots):
+    (boots.config.state.path / "shelf").touch()
+
+    with capture_logs() as logs:
+        async with boots.http.get(f"{boots.url}/b/{await boots.token()}/stub.iso") as answer:
+            text = await answer.text()
+
+    assert answer.status == 503
+    assert text.startswith("the server cannot keep its stub: ")
+    assert str(boots.config.state.path) not in text
+    assert [line["event"] for line in logs if line["log_level"] == "error"] == ["stub.not_kept"]
+
+
+async def test_a_file_that_cannot_be_served_is_no_failure_of_the_server(
+    boots: Boots, tmp_path: Path
+):
+    (tmp_path / "vmlinuz").write_bytes(bytes(100_000))
+    iso = boots.config.images.path / "packed.iso"
+    subprocess.run(
+        [
+            *("xorriso", "-outdev", iso, "-map", tmp_path / "vmlinuz", "/vmlinuz"),
+            *("-zisofs", "level=9", "-set_filter_r", "--zisofs", "/", "--", "-commit"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    await boots.look_again()
+
+    async with boots.http.get(
+        f"{boots.url}/b/{await boots.token('packed')}/tree/vmlinuz"
+    ) as answer:
+        assert answer.status == 422
+        assert "compressed by zisofs" in await answer.text()
 
 
 async def test_an_image_that_has_just_changed_is_not_served_with_the_old_etag(boots: Boots):

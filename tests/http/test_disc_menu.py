@@ -50,13 +50,14 @@ def boots_live(script: str) -> bool:
 
 
 async def test_the_machine_shows_the_disc_s_entries_and_waits(boots: Boots):
-    script = await boots.script(await boots.token())
+    token = await boots.token()
+    script = await boots.script(token)
 
     assert items(script) == {"2": "ERASES ALL DISKS", "3": "Live; $ {net0/mac} system"}
     assert "menu bootserver: MAKER: which entry?" in script
     assert "\nchoose --default / picked" in script  # no time-out, and the machine's own disk
     assert 'boots "Boot from the hard disk" by itself' in gaps(script)
-    assert "chain --replace entry/${picked}/boot.ipxe?${who}" in script
+    assert f"chain --replace /b/{token}/entry/${{picked}}/boot.ipxe?${{who}}" in script
     [boot] = await boots.recorded()
     assert boot.error.endswith("choose on its screen")
 
@@ -77,6 +78,7 @@ async def test_the_entry_is_chosen_after_the_image(boots: Boots):
     asked = await boots.script(token, picked="rescue")
 
     assert set(items(asked)) == {"2", "3"}
+    assert f"chain --replace /b/{token}/entry/${{picked}}/pick/rescue/boot.ipxe" in asked
     assert boots_live(await boots.script(token, picked="rescue", entry=3))
 
 
@@ -128,9 +130,9 @@ async def test_explain_shows_the_entries_and_that_the_machine_asks(boots: Boots)
         ("pick/rescue", Pick("rescue")),
         ("pick/windows/rescue", Pick("windows/rescue")),
         ("entry/3", Pick("", "#3")),
-        ("pick/windows/rescue/entry/12", Pick("windows/rescue", "#12")),
-        ("pick/a/entry", Pick("a/entry")),
-        ("pick/aentry/3", Pick("aentry/3")),
+        ("entry/12/pick/windows/rescue", Pick("windows/rescue", "#12")),
+        ("pick/a/entry/3", Pick("a/entry/3")),
+        ("entry/12/pick/entry/3", Pick("entry/3", "#12")),
     ],
 )
 def test_a_choice_is_read_from_the_url(path: str, picked: Pick):

@@ -30,10 +30,11 @@ async def admin(config: Config) -> AsyncIterator[Admin]:
 
 @asynccontextmanager
 async def connection(
-    admin: Admin, sent: bytes
+    admin: Admin, sent: bytes, plane: str = "admin"
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A client that has sent this."""
-    host, port = admin.url.removeprefix("http://").split(":")
+    url = admin.boot_url if plane == "boot" else admin.url
+    host, port = url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port), limit=1 << 12)
     writer.write(sent)
     try:
@@ -68,6 +69,8 @@ async def test_a_host_with_a_bad_byte_is_refused(admin: Admin, path: str):
         b"User-Agent: caf\xe9",
         b"Upgrade: websocket\r\nConnection: \xff",
         b"Upgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: \x93",
+        b"Upgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: \xff",
     ],
 )
 async def test_bytes_that_are_no_text_fail_nothing(admin: Admin, header: bytes):
@@ -117,7 +120,7 @@ async def test_a_client_that_leaves_in_the_middle_of_an_export_is_one_line(admin
 
 
 @pytest.mark.parametrize(
-    ("sent", "status"), [(JSON_HEAD + b"{", b" 408 "), (UPLOAD_HEAD + b"x", b" 422 ")]
+    ("sent", "status"), [(JSON_HEAD + b"{", b" 408 "), (UPLOAD_HEAD + b"x", b" 408 ")]
 )
 async def test_a_body_that_does_not_go_on_is_given_up(admin: Admin, sent: bytes, status: bytes):
     async with connection(admin, sent) as (reader, _), asyncio.timeout(EVENT_S):
@@ -134,3 +137,38 @@ async def test_a_body_that_is_no_http_is_refused(admin: Admin):
 
     assert b" 400 " in status
     assert "error" not in {line["log_level"] for line in logs}
+
+
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"
+PACKED = b"Content-Encoding: %s\r\nContent-Length: 5\r\n\r\nhello"
+
+
+@pytest.mark.parametrize(
+    "rest", [CHUNKED, *(PACKED % name for name in (b"gzip", b"deflate", b"br", b"zstd"))]
+)
+@pytest.mark.parametrize("plane", ["boot", "admin"])
+async def test_a_body_that_nothing_reads_is_not_worth_a_line(
+    admin: Admin, caplog: pytest.LogCaptureFixture, plane: str, rest: bytes
+):
+    request = b"POST /healthz HTTP/1.1\r\nHost: localhost\r\n" + rest
+    async with asyncio.timeout(EVENT_S):
+        async with connection(admin, request, plane) as (reader, writer):
+            status = await reader.readline()
+            writer.write_eof()
+            while await reader.read(1000):  # until the server is done with it
+                pass
+
+    assert status.split()[1] in (b"400", b"405")
+    assert caplog.records == []
+
+
+async def test_a_packed_body_is_refused_in_words(admin: Admin):
+    problem = await admin.ask(
+        "/profiles",
+        "POST",
+        data=b"packed",
+        headers={"Content-Type": "application/json", "Content-Encoding": "gzip"},
+        expect=415,
+    )
+
+    assert problem["hint"] == "send it without Content-Encoding"

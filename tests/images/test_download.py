@@ -299,6 +299,21 @@ async def test_redirect_loop_is_told(directory: Path) -> None:
             await add_image(f"{address}/a.iso", directory)
 
 
+@pytest.mark.parametrize("host", ["a..b", f"{'a' * 64}.example"])
+@pytest.mark.parametrize("redirected", [False, True])
+async def test_host_name_that_there_cannot_be_is_told(
+    directory: Path, host: str, redirected: bool
+) -> None:
+    async def handle(_: web.Request) -> web.StreamResponse:
+        raise web.HTTPFound(f"http://{host}/a.iso")
+
+    async with serving(handle) as address:
+        with pytest.raises(ImageError, match="is no usable URL"):
+            await add_image(f"{address if redirected else f'http://{host}'}/a.iso", directory)
+
+    assert names(directory) == []
+
+
 async def test_unreachable_host_is_told_without_retries(
     directory: Path, monkeypatch: pytest.MonkeyPatch, closed_port: int
 ) -> None:

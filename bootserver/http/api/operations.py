@@ -24,6 +24,7 @@ from bootserver.http.api.requests import (
 )
 from bootserver.http.errors import (
     API_STATUS,
+    BodyTooSlowError,
     ChangedError,
     ForeignHostError,
     ForeignPageError,
@@ -82,7 +83,7 @@ class Operation:
         if self.body:
             errors.update(BODY_ERRORS)
         if self.takes_upload:
-            errors.add(MediaTypeError)
+            errors |= {MediaTypeError, BodyTooSlowError, MalformedError}
         if self.query:
             errors.add(MalformedError)
         return sorted({500, *(status_of(error, API_STATUS) for error in errors)})

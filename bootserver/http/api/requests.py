@@ -112,25 +112,36 @@ def read_query(request: web.Request, model: type[_Model]) -> _Model:
 
 
 def require_type(request: web.Request, *types: str) -> None:
-    """Refuses a body of another media type: what a page's form could send."""
+    """Refuses a body of another media type, as a page's form could send, or a packed one."""
     if hdrs.CONTENT_TYPE not in request.headers or request.content_type not in types:
         raise MediaTypeError(
             f"the body must be {' or '.join(types)}",
             hint=f"send the header Content-Type: {types[0]}",
             headers={"Accept-Post": ", ".join(types)} if request.method == "POST" else None,
         )
+    if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
+        raise MediaTypeError(
+            "the body must not be compressed",
+            hint="send it without Content-Encoding",
+            headers={"Accept-Encoding": "identity"},  # RFC 9110 §15.5.16
+        )
 
 
 async def upload_of(request: web.Request) -> AsyncIterator[bytes]:
-    """The body as it comes, never whole in memory; MalformedError when it breaks off."""
+    """The body as it comes, never whole in memory; BodyTooSlowError, or MalformedError."""
+    body_s = services_of(request).limits.config.body_s
     got_bytes, data = 0, b" "
     try:
         while data:
-            async with asyncio.timeout(services_of(request).limits.config.body_s):
+            async with asyncio.timeout(body_s):
                 data = await request.content.readany()
             got_bytes += len(data)
             if data:
                 yield data
+    except TimeoutError as err:
+        raise BodyTooSlowError(
+            f"nothing more of the upload has come for {body_s:g} seconds", hint="send it again"
+        ) from err
     except (ClientError, web.RequestPayloadError, OSError) as err:
         raise MalformedError(
             f"the upload broke off after {got_bytes:,} bytes", hint="send it again"
