@@ -9,8 +9,10 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Protocol
 
-from bootserver.disc.source import Source
+from bootserver.disc.source import Damage, Source
 from bootserver.model import CD_SECTOR_BYTES, ByteRange, Piece
+
+_SECTORS_LIMIT = 2**32  # a sector's number has 32 bits
 
 Moved = Callable[[int], int]  # where a sector of the disc will be
 
@@ -119,10 +121,15 @@ class Order:
         self._grown = [0, *accumulate(cut.grown for cut in cuts)]  # before each cut, and in all
 
     def moved(self, lba: int) -> int:
-        """Where that sector will be; for one that is cut out, where the next one will be."""
+        """Where that sector will be; for one that is cut out, where the next one will be.
+
+        Raises Damage for one that no disc can have.
+        """
         number = bisect_right(self._starts, lba)
         if number:
             lba = max(lba, self._cuts[number - 1].stop)
+        if lba + self._grown[number] >= _SECTORS_LIMIT:
+            raise Damage(f"it points to sector {lba:,}, which no disc has")
         return lba + self._grown[number]
 
     def new_contents(self) -> Iterator[tuple[NewContent, int]]:

@@ -10,7 +10,6 @@ import binascii
 import struct
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 
 from bootserver.disc.edits import DiscFile, Edits, Moved, sectors_of
 from bootserver.disc.source import Damage
@@ -22,25 +21,25 @@ from bootserver.disc.udf_blocks import (
     metadata_files,
     read_anchors,
 )
-from bootserver.disc.udf_files import read_file_entry
+from bootserver.disc.udf_files import (
+    EMBEDDED,
+    RECORDED,
+    SHORT,
+    UNALLOCATED,
+    UdfExtent,
+    lengths_in,
+    list_in,
+    read_extents,
+    read_file_entry,
+)
 from bootserver.errors import ImageError
 from bootserver.model import CD_SECTOR_BYTES, ByteRange
 
 _POINTER, _PARTITION, _LOGICAL_VOLUME, _TERMINATOR, _INTEGRITY = 3, 5, 6, 8, 9
-_ATTRIBUTES, _FILE_ENTRY = 262, 261
-_SHORT, _EMBEDDED = 0, 3
-_RECORDED, _UNALLOCATED, _CONTINUED = 0, 2, 3
+_ATTRIBUTES = 262
+_DELETED = 0x04  # of an identifier
 _UNKNOWN = 2**32 - 1  # of a size
 _EXTENT_MAX_BYTES = 2**30 - CD_SECTOR_BYTES
-
-
-@dataclass(frozen=True, slots=True)
-class _Allocation:
-    at: int  # where in the image it is listed
-    descriptor_at: int  # and where the descriptor with the list is
-    kind: int
-    size_bytes: int
-    block: int
 
 
 class UdfEdits:
@@ -60,6 +59,7 @@ class UdfEdits:
         self._tree = tree
         self._first_sector = partition.first_sector
         self._moved: Moved = int  # nothing moves until `change` says so
+        self._extents: dict[Address, tuple[UdfExtent, ...]] = {}  # of each file and directory
         self._directories: dict[Address, UdfEntry] = {}
         self._files: dict[Address, DiscFile] = {}
         self._identifiers: dict[str, list[tuple[Address, int]]] = defaultdict(list)
@@ -78,26 +78,26 @@ class UdfEdits:
             if directory.address in self._directories:
                 continue
             self._directories[directory.address] = directory
-            self.structures += self._extents(directory.address)
+            self.structures += self._read_extents(directory.address)
             for entry in directory.entries():
                 path = f"{above}/{entry.name}"
                 if entry.is_directory:
                     pending.append((path, entry))
                     continue
                 if entry.address not in self._files:
-                    extents = tuple(self._extents(entry.address))
+                    extents = tuple(self._read_extents(entry.address))
                     self._files[entry.address] = DiscFile([], extents)
                 self._files[entry.address].paths.append(path)
                 self._identifiers[path].append((directory.address, entry.identifier_at))
-        for address in (*self._directories, *self._files):
+        for address in self._extents:
             self.structures.append(ByteRange(self._at(address.block), self._at(address.block + 1)))
 
-    def _extents(self, address: Address) -> Iterator[ByteRange]:
+    def _read_extents(self, address: Address) -> Iterator[ByteRange]:
         """Where the content is that a file entry lists."""
-        for allocation in self._allocations(address):
-            if allocation.kind == _RECORDED:
-                start = self._at(allocation.block)
-                yield ByteRange(start, start + allocation.size_bytes)
+        self._extents[address] = read_extents(self._tree, address)
+        for extent in self._extents[address]:
+            if extent.kind == RECORDED:
+                yield from self._tree.ranges(extent.address, extent.size_bytes)
 
     def change(
         self, moved: Moved, contents: Mapping[DiscFile, ByteRange], dropped: Collection[str]
@@ -113,7 +113,7 @@ class UdfEdits:
         for address in self._directories:
             self._move_identifiers(address, gone[address])
             if not gone[address]:
-                self._move_allocations(address)
+                self._move_extents(address)
             self._sign_entry(address)
         for address, file in self._files.items():
             if all(path in dropped for path in file.paths):
@@ -123,48 +123,22 @@ class UdfEdits:
             if file in contents:
                 self._assign(address, contents[file])
             else:
-                self._move_allocations(address)
+                self._move_extents(address)
             self._sign_entry(address)
         self._move_file_set()
         self._move_volume(names=sum(map(len, gone.values())))
 
-    def _allocations(self, address: Address) -> Iterator[_Allocation]:
-        """What a file entry lists, here and where the list goes on; nothing if it is embedded."""
-        at = self._at(address.block)
-        data = self._edits.read(at, CD_SECTOR_BYTES)
-        lengths_at = _lengths_at(data)
-        attributes, count = struct.unpack_from("<LL", data, lengths_at)
-        start = lengths_at + 8 + attributes
-        if data[34] & 7 == _EMBEDDED:
-            return
-        width = 8 if data[34] & 7 == _SHORT else 16
-        while count:
-            following = None
-            for offset in range(start, start + count - width + 1, width):
-                length, block = struct.unpack_from("<LL", data, offset)
-                kind, length = length >> 30, length & 0x3FFFFFFF
-                if not length:
-                    return
-                if kind != _UNALLOCATED:
-                    yield _Allocation(at + offset, at, kind, length, block)
-                if kind == _CONTINUED:
-                    following = self._at(block)
-                    break
-            if following is None:
-                return
-            at = following
-            data = self._edits.read(at, CD_SECTOR_BYTES)
-            start, count = 24, int.from_bytes(data[20:24], "little")
-
     def _listed_at(self, address: Address) -> set[int]:
         """Where a file entry's list goes on."""
-        return {a.descriptor_at for a in self._allocations(address)} - {self._at(address.block)}
+        listed_in = {extent.listed_in for extent in self._extents[address]} - {address}
+        return {self._at(listed.block) for listed in listed_in}
 
-    def _move_allocations(self, address: Address) -> None:
-        listed_at = self._listed_at(address)
-        for allocation in list(self._allocations(address)):
-            self._write_number(allocation.at + 4, self._moved_block(allocation.block))
-        for at in listed_at:
+    def _move_extents(self, address: Address) -> None:
+        for extent in self._extents[address]:
+            if extent.kind != UNALLOCATED:
+                at = self._at(extent.listed_in.block) + extent.listed_at
+                self._write_number(at + 4, self._moved_block(extent.address.block))
+        for at in self._listed_at(address):
             self._sign(at)
 
     def _blank_list(self, address: Address) -> None:
@@ -178,11 +152,13 @@ class UdfEdits:
     def _assign(self, address: Address, content: ByteRange) -> None:
         """Have the file entry list the new content."""
         block = content.start // CD_SECTOR_BYTES - self._moved(self._first_sector)
+        if block < 0:
+            raise Damage("one of its UDF files is outside of the partition")
         extents = [
             (block + at // CD_SECTOR_BYTES, min(len(content) - at, _EXTENT_MAX_BYTES))
             for at in range(0, len(content), _EXTENT_MAX_BYTES)
         ]
-        self._describe(address, _SHORT, _short_descriptors(extents), len(content))
+        self._describe(address, SHORT, _short_descriptors(extents), len(content))
 
     def _describe(self, address: Address, kind: int, listed: bytes, size_bytes: int) -> None:
         """Write into a file entry what it lists, or the content itself if it is embedded.
@@ -195,14 +171,13 @@ class UdfEdits:
         self._blank_list(address)
         at = self._at(address.block)
         data = bytearray(self._edits.read(at, CD_SECTOR_BYTES))
-        lengths_at = _lengths_at(data)
-        start = lengths_at + 8 + int.from_bytes(data[lengths_at : lengths_at + 4], "little")
+        lengths_at, (start, _) = lengths_in(data), list_in(data)
         if start + len(listed) > CD_SECTOR_BYTES:
             raise ImageError(
                 f"a file of {size_bytes:,} bytes has no place on the disc", hint="add less to it"
             )
         data[34] = data[34] & ~7 | kind
-        blocks = 0 if kind == _EMBEDDED else sectors_of(size_bytes)
+        blocks = 0 if kind == EMBEDDED else sectors_of(size_bytes)
         sizes = (size_bytes, size_bytes, blocks) if lengths_at == 208 else (size_bytes, blocks)
         struct.pack_into(f"<{len(sizes)}Q", data, 56, *sizes)
         struct.pack_into("<L", data, lengths_at + 4, len(listed))
@@ -214,11 +189,11 @@ class UdfEdits:
         """Sign a file entry, and the header of the extended attributes in it (4/14.10.1)."""
         at = self._at(address.block)
         data = self._edits.read(at, CD_SECTOR_BYTES)
-        lengths_at = _lengths_at(data)
+        lengths_at, (start, _) = lengths_in(data), list_in(data)
         elsewhere = (112,) if lengths_at == 168 else (136, 152)
         if any(any(data[offset : offset + 4]) for offset in elsewhere):
             raise Damage("its files have attributes or streams outside of their entries")
-        if struct.unpack_from("<H", data, lengths_at + 8) == (_ATTRIBUTES,):
+        if _identifier(data[lengths_at + 8 : start]) == _ATTRIBUTES:
             self._sign(at + lengths_at + 8)
         self._sign(at)
 
@@ -248,13 +223,15 @@ class UdfEdits:
             pointed = Address.of(data[at + 20 : at + 36])
             if at in gone:
                 self._unlink(pointed)
+            elif pointed not in self._extents and not data[at + 18] & _DELETED:
+                raise Damage("one of its files has no usable name")
             else:
                 identifier = bytearray(data[at:end])
                 struct.pack_into("<L", identifier, 24, self._moved_block(pointed.block))
                 kept += _signed(identifier, new_block(len(kept)))
             at = end
         if not ranges:
-            self._describe(address, _EMBEDDED, bytes(kept), len(kept))
+            self._describe(address, EMBEDDED, bytes(kept), len(kept))
             return
         extents = []
         rest = bytes(kept)
@@ -265,7 +242,7 @@ class UdfEdits:
                 extents.append((self._moved_block(block), len(rest[: len(part)])))
             rest = rest[len(part) :]
         if gone:
-            self._describe(address, _SHORT, _short_descriptors(extents), len(kept))
+            self._describe(address, SHORT, _short_descriptors(extents), len(kept))
 
     def _unlink(self, address: Address) -> None:
         """Offset 48 of a file entry: how many names it has."""
@@ -386,11 +363,6 @@ class UdfEdits:
 def _short_descriptors(extents: list[tuple[int, int]]) -> bytes:
     """The allocation descriptors of extents: their first blocks and lengths."""
     return b"".join(struct.pack("<LL", length, block) for block, length in extents)
-
-
-def _lengths_at(entry: bytes | bytearray) -> int:
-    """Where a file entry says how long its attributes and its list are."""
-    return 168 if entry[0] == _FILE_ENTRY % 256 else 208
 
 
 def _identifier(descriptor: bytes) -> int:

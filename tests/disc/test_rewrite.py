@@ -414,6 +414,16 @@ def test_content_that_has_another_name_too_stays(tmp_path: Path) -> None:
     assert neither.stat().st_size == size - 49 * SECTOR
 
 
+def test_extent_of_as_many_bytes_as_a_tag_has_is_no_tag(tmp_path: Path) -> None:
+    """262 is the tag of extended attributes, which a file entry may have before its extents."""
+    files = {"a.bin": b"a" * 5000, "b.bin": b"b" * 262}
+    before = udf_volume(tmp_path / "disc.iso", files)
+
+    after = changed(before, {"/a.bin": None}, tmp_path / "new.iso")
+
+    assert by_us(after) == {"/b.bin": b"b" * 262}
+
+
 def test_name_that_fits_to_the_letter_is_the_one_that_is_meant(tmp_path: Path) -> None:
     tree = tree_of(tmp_path / "tree", {"README": b"large", "readme": b"small"})
     disc = mastered(tmp_path / "disc.iso", tree, "-R")
