@@ -10,8 +10,9 @@ Equal discs and changes give equal bytes.
 
 from __future__ import annotations
 
+import re
 import struct
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 
@@ -42,6 +43,7 @@ from bootserver.model import CD_SECTOR_BYTES, ByteRange
 
 _FILE_LIMIT_BYTES = 4 * 1024**3  # ISO 9660 and FAT have a size in 32 bits
 
+Index = dict[str, dict[str, DiscFile]]  # by path, and there by the name to the letter
 Run = tuple[int, int]  # sectors, from the first one to before the last one
 
 
@@ -119,9 +121,9 @@ def _matched(
     """New contents with their files, and the names that each file system is to lose."""
     contents = []
     dropped: list[set[str]] = [set() for _ in systems]
-    every = [{name: file for file in system.files for name in file.paths} for system in systems]
+    indexes = list(map(_index, systems))
     for path, parts in sorted(changes.items()):
-        found = _named(every, path, below=parts is None)
+        found = _named(indexes, path, below=parts is None)
         if parts is None:
             for names, names_here in zip(dropped, found, strict=True):
                 names.update(names_here)
@@ -136,32 +138,40 @@ def _matched(
     return contents, dropped
 
 
-def _named(
-    every: Sequence[Mapping[str, DiscFile]], path: str, *, below: bool
-) -> list[dict[str, DiscFile]]:
+def _index(system: FileSystem) -> Index:
+    """The files at each path in lower case, and below each directory, with a `/` at its end."""
+    index: Index = defaultdict(dict)
+    for file in system.files:
+        for name in file.paths:
+            path = name.lower()
+            index[path][name] = file
+            for slash in re.finditer("/", path):
+                index[path[: slash.end()]][name] = file
+    return index
+
+
+def _named(indexes: Sequence[Index], path: str, *, below: bool) -> list[dict[str, DiscFile]]:
     """The files at that path, or `below` it, by their names in each of the file systems.
 
     A name that fits to the letter comes before those that fit but for their case. ISO 9660 may have
     another name for a file than Joliet and UDF: then it is the file with the same content.
     """
     wanted = f"/{path.strip('/')}"
+    keys = (wanted.lower(), f"{wanted.rstrip('/')}/".lower()) if below else (wanted.lower(),)
     found = []
-    for files in every:
-        here = {name: file for name, file in files.items() if _fits(name, wanted, below=below)}
+    for index in indexes:
+        here = {name: file for key in keys for name, file in index.get(key, {}).items()}
         exact = {name: file for name, file in here.items() if name.startswith(wanted)}
         found.append(exact or here)
     if not any(found):
         raise ImageNotFoundError(f"the disc has no {path}", hint="look at the paths on the disc")
-    if all(found):
-        return found
     contents = {_content(file) for here in found for file in here.values()} - {None}
-    pairs = list(zip(found, every, strict=True))
-    others = {name.lower() for here, files in pairs if here for name in files}
-    for here, files in pairs:
+    others = [index for here, index in zip(found, indexes, strict=True) if here]
+    for here, index in zip(found, indexes, strict=True):
         if here:
             continue
-        for name, file in files.items():
-            if _content(file) in contents and name.lower() not in others:
+        for name, file in index.get("/", {}).items():
+            if _content(file) in contents and not any(name.lower() in other for other in others):
                 here[name] = file
         if len({_content(file) for file in here.values()}) < len(here):
             raise ImageError(
@@ -169,11 +179,6 @@ def _named(
                 hint="that file has the same place on the disc, and a short name like it",
             )
     return found
-
-
-def _fits(name: str, wanted: str, *, below: bool) -> bool:
-    name, wanted = name.lower(), wanted.lower()
-    return name == wanted or (below and name.startswith(f"{wanted.rstrip('/')}/"))
 
 
 def _content(file: DiscFile) -> tuple[int, int] | None:
