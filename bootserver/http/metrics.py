@@ -83,13 +83,13 @@ class ServerMetrics:
 
 
 class _LimitCollector(Collector):
-    """Each limit of the server: what may be, what is, and what was refused."""
+    """Each limit: how long a client has; of a number what may be, what is, what was refused."""
 
     def __init__(self, limits: ServerLimits) -> None:
         self._limits = limits
 
     def collect(self) -> Iterator[Metric]:
-        """The three of all limits."""
+        """All of them, by the names that they have in config.toml."""
         used = GaugeMetricFamily("limit_used", "How much of a limit is in use", labels=["limit"])
         most = GaugeMetricFamily("limit_max", "The limit", labels=["limit"])
         refused = CounterMetricFamily(
@@ -99,7 +99,11 @@ class _LimitCollector(Collector):
             used.add_metric([name], limit.used)
             most.add_metric([name], limit.max)
             refused.add_metric([name], limit.refused)
-        yield from (used, most, refused)
+        times = GaugeMetricFamily("limit_seconds", "How long a client has", labels=["limit"])
+        for name, value in self._limits.config.model_dump().items():
+            if name.endswith("_s"):
+                times.add_metric([name], value)
+        yield from (used, most, refused, times)
 
 
 def _recipe_label(recipe: str) -> str:

@@ -126,6 +126,15 @@ async def test_labels_are_bounded_whatever_machines_and_stubs_say(admin: Admin):
     assert {image for image, *_ in _labels(await _families(admin), "image")} == {"rescue", "other"}
 
 
+async def test_each_limit_of_the_configuration_is_there(admin: Admin):
+    config = admin.services.config.limits.model_dump()
+
+    numbers, times = await samples(admin, "limit_max"), await samples(admin, "limit_seconds")
+
+    shown = {limit: value for (limit,), value in (numbers | times).items()}
+    assert shown == config | {"transfers": shown["transfers"]}  # which is [tftp] max_transfers
+
+
 async def test_openmetrics_is_for_those_who_accept_it(admin: Admin):
     await admin.boot()
 
