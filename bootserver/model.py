@@ -298,6 +298,7 @@ class BootPlan:
     calls_home: bool = False  # the system says when it is up
     entry: str = ""  # of the disc's menu, where a person chose one for this boot
     profile: str = ""  # the id of the run-time profile that the script follows
+    warning: str = ""  # what the system will lack on this machine, in a sentence
 
 
 class BootPhase(StrEnum):
@@ -365,6 +366,11 @@ class BootSession:
     def method(self) -> str:
         """What the machine does to boot it, as in Method; "" until there is a script."""
         return self.plan.way.method.value if self.plan else ""
+
+    @property
+    def warning(self) -> str:
+        """What the system will lack on the machine, in a sentence, or ""."""
+        return self.plan.warning if self.plan else ""
 
 
 REDIRECTION = "redirection"  # the protocol of what goes over AMT's virtual drive

@@ -30,6 +30,7 @@ from bootserver.images.decide import Site
 from bootserver.images.library import Library
 from bootserver.images.part import sweep_library
 from bootserver.images.tree import ImageTrees
+from bootserver.images.winpe import keep_looking_into
 from bootserver.limits import ServerLimits
 from bootserver.quoting import url_host
 from bootserver.sessions.bus import Bus
@@ -45,6 +46,7 @@ from bootserver.tftp.content import open_content
 from bootserver.tftp.options import TftpLimits
 from bootserver.tftp.server import TftpServer
 from bootserver.tls.authority import SiteAuthority
+from bootserver.windows.inspect import WinPeFindings
 
 log = structlog.get_logger(__name__)
 
@@ -99,7 +101,10 @@ async def run(config: Config, announce: Announce) -> None:
             open_stub = None
             if config.boot.open_menu:  # its machines go on calling where they have called already
                 open_stub = await stubs.issue(stub_spec(config, servers=[address or NOWHERE]))
-            boot_service = BootService(config, library, trees, stubs, ledger, profiles, open_stub)
+            winpe = WinPeFindings()
+            boot_service = BootService(
+                config, library, trees, stubs, ledger, profiles, winpe, open_stub
+            )
             authority = SiteAuthority(config)
             hosts = AmtHosts(config, engine)
             remote = BootServices(config, Site.of(config), library, stubs, ledger, hosts, authority)
@@ -114,12 +119,14 @@ async def run(config: Config, announce: Announce) -> None:
                     hosts,
                     AmtBoots(remote, bus),
                     limits,
+                    winpe,
                 )
             )
             stops = await _start_planes(config, boot_service, authority, admin_app, limits)
             async with asyncio.TaskGroup() as tasks:
                 background = [
                     tasks.create_task(library.watch(config.images.scan_interval_s)),
+                    tasks.create_task(keep_looking_into(library, winpe)),
                     tasks.create_task(ledger.run()),
                     tasks.create_task(engine.keep()),
                     tasks.create_task(profiles.keep_consumed()),

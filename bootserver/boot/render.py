@@ -14,6 +14,7 @@ from bootserver.stub.render import template
 
 OWN_DISK = "/"  # in the menu; no image's key has a slash
 SCREEN_COLUMNS = 79 - len("bootserver: ")
+WARNING_S = 10
 TITLE_COLUMNS = 60  # of a line in iPXE's menu, which has 78 and cuts off the rest
 # Where a make of initramfs sources a script that is not its own, /run being there by then. dracut's
 # hooks have moved, and a directory in place of the link that is left would hide them all.
@@ -39,10 +40,12 @@ class BootScript:
     arguments: str = ""  # as words of an iPXE script
     memdisk: str = ""
     sha256: str = ""  # of the whole image as it is served; "" where that is not known
+    warning: str = ""  # shown for a while, before anything is fetched
 
     def render(self) -> str:
         """The script as text."""
         fields = {name: getattr(self, name) for name in self.__slots__}
+        fields |= {"warning": _on_screen([self.warning]), "warning_s": WARNING_S}
         return template(f"{self.way.method}.ipxe").render(fields)
 
 

@@ -23,12 +23,14 @@ from bootserver.images.decide import Decision, Site, chosen, decide
 from bootserver.images.library import Library
 from bootserver.images.recipes import recipe_of
 from bootserver.images.tree import ImageTrees
+from bootserver.images.winpe import without_network
 from bootserver.model import BootPhase, BootPlan, Image, Machine, Method
 from bootserver.quoting import ipxe_arguments
 from bootserver.sessions.ledger import Ledger
 from bootserver.sessions.profiles import MachineProfile, ProfileStore, effective
 from bootserver.stub.registry import IssuedStub
 from bootserver.units import megabytes
+from bootserver.windows.inspect import WinPeFindings
 
 RETRY_SOON_S = 5  # what the machine waits for comes by itself
 RETRY_LATER_S = 30  # a person has to do something first
@@ -65,6 +67,7 @@ class BootScripts:
         trees: ImageTrees,
         ledger: Ledger,
         profiles: ProfileStore,
+        winpe: WinPeFindings,
     ) -> None:
         self._config = config
         self._site = Site.of(config)
@@ -72,6 +75,7 @@ class BootScripts:
         self._trees = trees
         self._ledger = ledger
         self._profiles = profiles
+        self._winpe = winpe
 
     async def answer(
         self, stub: IssuedStub, picked: Pick, query: Mapping[str, str], address: str, origin: str
@@ -109,6 +113,7 @@ class BootScripts:
         except ImageError as err:
             self._ledger.complain(session.key, err.message)
             return message(err, RETRY_LATER_S)
+        winpe = self._winpe.known(image.content)
         plan = BootPlan(
             recipe_of(image).recipe.name,
             decision.offer.way,
@@ -118,6 +123,7 @@ class BootScripts:
             calls_home=bool(files.hooks),
             entry=entry,
             profile=stored.id if stored and stored.image in ("", image_id) else "",
+            warning=without_network(winpe, machine) if winpe else "",
         )
         self._ledger.complain(session.key, "")
         self._ledger.set_plan(session.key, plan)
@@ -134,6 +140,7 @@ class BootScripts:
             or plan.way.memdisk
             or self._config.boot.memdisk,
             sha256=image.sha256 if is_as_hashed else "",
+            warning=plan.warning,
         ).render()
 
     def _menu(self, machine: Machine) -> str:

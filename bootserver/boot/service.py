@@ -52,6 +52,7 @@ from bootserver.stub.registry import IssuedStub, StubRegistry
 from bootserver.stub.site import plan_for_site, served_loader
 from bootserver.stub.spec import own_url
 from bootserver.stub.write import shelve
+from bootserver.windows.inspect import WinPeFindings
 
 log = structlog.get_logger(__name__)
 
@@ -85,6 +86,7 @@ class BootService:
         stubs: StubRegistry,
         ledger: Ledger,
         profiles: ProfileStore,
+        winpe: WinPeFindings,
         open_stub: IssuedStub | None = None,
     ) -> None:
         self._config = config
@@ -94,7 +96,7 @@ class BootService:
         self._stubs = stubs
         self._ledger = ledger
         self._profiles = profiles
-        self._scripts = BootScripts(config, library, trees, ledger, profiles)
+        self._scripts = BootScripts(config, library, trees, ledger, profiles, winpe)
         self._open_stub = open_stub
 
     def http_url(self, local_address: str = "") -> str:

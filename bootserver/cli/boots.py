@@ -160,7 +160,7 @@ def _show(boot: BootJson) -> None:
             f"  {megabytes(transfer['sent_bytes']):>12}  {rate:>13}  {transfer['name']}  "
             f"({', '.join(filter(None, told))})"
         )
-    for trouble in filter(None, (boot["error"], boot["stalled"])):
+    for trouble in filter(None, (boot["error"], boot["stalled"], boot["warning"])):
         echo(f"  {trouble}", fg="red")
 
 

@@ -82,15 +82,22 @@ async def show_image(config: Config, image_id: str, as_json: bool) -> None:
 @with_config
 async def explain_image(config: Config, image_id: str, client: str | None, as_json: bool) -> None:
     """Say what an image is, and why; what happens on BIOS and UEFI; what will not work."""
+    from bootserver.files.threads import cancellable
     from bootserver.images.decide import Site
     from bootserver.images.explain import explain
+    from bootserver.images.winpe import is_winpe
+    from bootserver.windows.inspect import inspect_winpe
 
     async with open_state(config) as engine, open_library(config, engine) as library:
         image = await _whole_image(library, image_id)
         machine = await _client(engine, client) if client else None
     if image.problem:
         raise ImageError(f"{image.id} cannot be booted: {image.problem}")
-    explanation = explain(image, Site.of(config), machine)
+    winpe = None
+    if machine and is_winpe(image):
+        with suppress(ImageError):  # `images inspect` says why
+            winpe = await cancellable(inspect_winpe, image.content)
+    explanation = explain(image, Site.of(config), machine, winpe)
     if as_json:
         print_json(to_json(explanation))
         return

@@ -21,7 +21,6 @@ from bootserver.amt.errors import AmtError
 from bootserver.errors import BootServerError, ImageError
 from bootserver.http import amt_view_data, labels, view_data
 from bootserver.http.api.drivers import DeviceQuery, driver_list, find_driver
-from bootserver.http.api.images import WINPE
 from bootserver.http.api.machines import configured_machines
 from bootserver.http.api.requests import read_query
 from bootserver.http.api.services import services_of
@@ -194,9 +193,8 @@ async def _images(request: web.Request) -> web.Response:
 async def _inspected(request: web.Request) -> web.Response:
     image_id = request.match_info["id"]
     try:
-        winpe = await request.config_dict[WINPE].of(
-            services_of(request).library.get(image_id).content
-        )
+        services = services_of(request)
+        winpe = await services.winpe.of(services.library.get(image_id).content)
     except ImageError as err:
         return await _page(
             request,

@@ -103,6 +103,7 @@ class BootJson(TypedDict):
     seconds_left: float | None
     error: str
     stalled: str
+    warning: str
     phases: list[PhaseJson]
     transfers: list[TransferJson]
     total_seconds: float
@@ -145,6 +146,7 @@ def boot_json(
         "seconds_left": round(left_bytes / rate, 1) if fetching and rate else None,
         "error": session.error,
         "stalled": session.stalled,
+        "warning": session.warning,
         "phases": [
             {
                 "phase": event.phase,

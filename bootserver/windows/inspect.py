@@ -159,6 +159,10 @@ class WinPeFindings:
         self._known: OrderedDict[Content, WinPe] = OrderedDict()
         self._turn = asyncio.Lock()
 
+    def known(self, content: Content) -> WinPe | None:
+        """What that version of a disc has in it, if it was looked into."""
+        return self._known.get(content)
+
     async def of(self, content: Content) -> WinPe:
         """What that version of a disc has in it; raises as `inspect_winpe` does."""
         async with self._turn:  # two who ask for one disc need one look, and others share the disk

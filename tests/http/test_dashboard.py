@@ -40,6 +40,7 @@ from bootserver.sessions.profiles import ProfileStore
 from bootserver.sessions.store import SessionStore
 from bootserver.stub.registry import StubRegistry
 from bootserver.tls.authority import SiteAuthority
+from bootserver.windows.inspect import WinPeFindings
 
 NOW = datetime.now(UTC)
 
@@ -98,6 +99,7 @@ async def dashboard(config: Config) -> AsyncIterator[Dashboard]:
         services = AdminServices(
             *(config, library, ledger, bus, ProfileStore(engine), issued),
             *(hosts, AmtBoots(remote, bus), ServerLimits(config.limits)),
+            WinPeFindings(),
         )
         connections = Connections(config.limits, services.limits.admin_connections)
         port = HttpPort(make_admin_app(services), connections, grace_s=60)

@@ -11,14 +11,12 @@ from aiohttp import web
 from bootserver.amt.serial.consoles import Consoles
 from bootserver.http.api.amt_console import CONSOLES
 from bootserver.http.api.events import EVENTS, EventStream, tell_of_images
-from bootserver.http.api.images import WINPE
 from bootserver.http.api.jobs import JOBS, ImageJobs
 from bootserver.http.api.openapi import OPERATIONS
 from bootserver.http.api.services import SERVICES, AdminServices
 from bootserver.http.api.status import LOADER_CHECK, LoaderCheck
 from bootserver.http.incoming import route
 from bootserver.http.metrics import METRICS, ServerMetrics
-from bootserver.windows.inspect import WinPeFindings
 
 API_ROOT = "/api/v1"
 
@@ -28,7 +26,6 @@ def add_api(app: web.Application, services: AdminServices) -> None:
     app[SERVICES] = services
     app[JOBS] = ImageJobs(services.bus, services.limits.uploads)
     app[EVENTS] = EventStream(services.bus, services.limits.watchers)
-    app[WINPE] = WinPeFindings()
     app[CONSOLES] = Consoles(services.amt_hosts)
     app[METRICS] = ServerMetrics(services)
     app[LOADER_CHECK] = LoaderCheck()

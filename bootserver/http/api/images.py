@@ -37,7 +37,7 @@ from bootserver.images.recipes import RECIPE_NAMES
 from bootserver.images.settings import change_settings, settings_of
 from bootserver.json_values import Timestamp
 from bootserver.model import BootPhase, Firmware, Image
-from bootserver.windows.inspect import WinPe, WinPeFindings
+from bootserver.windows.inspect import WinPe
 from bootserver.windows.wim import WimError, WimlibMissingError
 
 # A machine in one of these is fetching, or will be in a moment.
@@ -176,9 +176,6 @@ async def explain_image(request: web.Request) -> Explanation:
     return explain(image, Site.of(services_of(request).config))
 
 
-WINPE = web.AppKey("winpe", WinPeFindings)
-
-
 @operations.add(
     "GET",
     "/images/{id}/inspect",
@@ -189,7 +186,7 @@ WINPE = web.AppKey("winpe", WinPeFindings)
 )
 async def inspect_image(request: web.Request) -> WinPe:
     """What is in its Windows PE."""
-    return await request.config_dict[WINPE].of(_image(request).content)
+    return await services_of(request).winpe.of(_image(request).content)
 
 
 # ---- What its side-car says ----

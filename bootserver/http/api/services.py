@@ -17,6 +17,7 @@ from bootserver.sessions.bus import Bus
 from bootserver.sessions.ledger import Ledger
 from bootserver.sessions.profiles import ProfileStore
 from bootserver.stub.registry import StubRegistry
+from bootserver.windows.inspect import WinPeFindings
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class AdminServices:
     amt_hosts: AmtHosts
     amt_boots: AmtBoots
     limits: ServerLimits
+    winpe: WinPeFindings
 
 
 SERVICES = web.AppKey("services", AdminServices)
