@@ -71,8 +71,8 @@ class Selector:
         names = self.names
         if not names or not all(map(_is_no_name, names.values())):
             return ""
-        told = ", ".join(f"{kind} {name}" for kind, name in names.items())
-        return f"many machines have the {told}: give the MAC address as well"
+        shared = ", ".join(f"{kind} {name}" for kind, name in names.items())
+        return f"many machines have the {shared}: give the MAC address as well"
 
     def matches(self, machine: Machine) -> bool:
         """True if every name given here is the machine's, in capitals or not."""

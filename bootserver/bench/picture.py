@@ -99,11 +99,11 @@ def _row(summary: Summary, top: int, scale: float) -> Iterator[str]:
     yield _text(_LABELS - 8, top + 13, summary.case.name, anchor="end")
     x = float(_LABELS)
     for part, spread in _parts(summary).items():
-        colour, words = _LOOKS[part]
+        colour, label = _LOOKS[part]
         width = spread.median * scale
         yield (
             f'<rect x="{x:.1f}" y="{top}" width="{width:.1f}" height="{_BAR}" fill="{colour}">'
-            f"<title>{escape(words)}: {_seconds(spread)}</title></rect>"
+            f"<title>{escape(label)}: {_seconds(spread)}</title></rect>"
         )
         x += width
     # From the quickest run to the slowest.
@@ -124,9 +124,9 @@ def _legend(parts: Sequence[str]) -> Iterator[str]:
     for number, part in enumerate(parts):
         row, column = divmod(number, _LEGEND_COLUMNS)
         x, y = _MARGIN + column * _LEGEND_COLUMN, 56 + row * 20
-        colour, words = _LOOKS[part]
+        colour, label = _LOOKS[part]
         yield f'<rect x="{x}" y="{y}" width="12" height="12" fill="{colour}"/>'
-        yield _text(x + 18, y + 11, words)
+        yield _text(x + 18, y + 11, label)
 
 
 def _grid(longest_s: float, scale: float, top: int, bottom: int) -> Iterator[str]:

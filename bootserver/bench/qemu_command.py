@@ -171,13 +171,13 @@ def _firmware_args(spec: QemuSpec, workdir: Path) -> list[str]:
 
 def _smbios_args(spec: QemuSpec) -> list[str]:
     """What the machine says about itself (SMBIOS 3.6 §7.2, System Information)."""
-    told = {
+    system = {
         "uuid": spec.uuid,
         "serial": spec.serial,
         "manufacturer": spec.manufacturer,
         "product": spec.product,
     }
-    fields = [f"{name}={_value(value)}" for name, value in told.items() if value]
+    fields = [f"{name}={_value(value)}" for name, value in system.items() if value]
     return ["-smbios", ",".join(["type=1", *fields])] if fields else []
 
 

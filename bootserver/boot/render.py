@@ -64,14 +64,14 @@ def menu_titles(images: Sequence[Image]) -> list[str]:
     that the screen can show, has the image's id behind it; where that does not help, a number.
     """
     titles = [_elided(ascii_text(image.title)) for image in images]
-    seen = Counter(titles)
+    counts = Counter(titles)
     for index, image in enumerate(images):
-        if not titles[index] or seen[titles[index]] > 1:
+        if not titles[index] or counts[titles[index]] > 1:
             named = f"{ascii_text(image.title)} [{ascii_text(image.id)}]"
             titles[index] = _elided(named.strip())
-    seen = Counter(titles)
+    counts = Counter(titles)
     return [
-        title if seen[title] == 1 else f"{title} #{number}"
+        title if counts[title] == 1 else f"{title} #{number}"
         for number, title in enumerate(titles, 1)
     ]
 

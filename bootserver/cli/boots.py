@@ -141,8 +141,8 @@ def admin_url(config: Config) -> str:
 def _show(boot: BootJson) -> None:
     machine = boot["machine"]
     echo(f"{boot['id']}  {boot['image']} on {machine['name'] or '-'}")
-    told = [machine[key] for key in ("manufacturer", "product", "serial", "uuid")]
-    echo(f"  {' '.join(filter(None, told)) or 'a machine that told nothing of itself'}")
+    details = [machine[key] for key in ("manufacturer", "product", "serial", "uuid")]
+    echo(f"  {' '.join(filter(None, details)) or 'a machine that says nothing of itself'}")
     for nic in machine["nics"]:
         echo(f"  network card {nic_label(nic)}")
     if boot["method"]:
@@ -155,10 +155,10 @@ def _show(boot: BootJson) -> None:
         )
     for transfer in boot["transfers"]:
         rate = speed(transfer["bytes_per_s"])
-        told = [transfer["outcome"] or "under way", transfer["link"]]
+        outcome = [transfer["outcome"] or "under way", transfer["link"]]
         echo(
             f"  {megabytes(transfer['sent_bytes']):>12}  {rate:>13}  {transfer['name']}  "
-            f"({', '.join(filter(None, told))})"
+            f"({', '.join(filter(None, outcome))})"
         )
     for trouble in filter(None, (boot["error"], boot["stalled"], boot["warning"])):
         echo(f"  {trouble}", fg="red")

@@ -122,10 +122,10 @@ class PhaseLines(Screen[BootJson]):
         if len(self._shown) > BOOTS_REMEMBERED:
             del self._shown[next(iter(self._shown))]
 
-    def _line(self, boot: BootJson, at: str, phase: str, words: str) -> None:
+    def _line(self, boot: BootJson, at: str, phase: str, detail: str) -> None:
         echo(
             f"{datetime.fromisoformat(at).astimezone():%H:%M:%S}  {boot['id']}  "
-            f"{_machine(boot):<17}  {boot['image'] or '-':<24}  {phase:<13}  {words}".rstrip()
+            f"{_machine(boot):<17}  {boot['image'] or '-':<24}  {phase:<13}  {detail}".rstrip()
         )
 
 

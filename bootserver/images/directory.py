@@ -78,7 +78,7 @@ def look(directory: Path) -> tuple[dict[str, FoundImage], dict[str, str]]:
     Folders, and what links lead to, are looked into as well. Blocks. Raises ImageError if the
     directory cannot be read.
     """
-    seen: dict[str, FoundImage] = {}
+    found: dict[str, FoundImage] = {}
     ignored: dict[Path, str] = {}
     for path in files(directory, ignored):
         if not is_image(path):
@@ -92,19 +92,19 @@ def look(directory: Path) -> tuple[dict[str, FoundImage], dict[str, str]]:
         image_id = image_id_of(path, directory)
         if not stat.S_ISREG(status.st_mode):
             continue
-        if image_id in seen:
-            ignored[path] = f"{seen[image_id].path.name} has the same id"
+        if image_id in found:
+            ignored[path] = f"{found[image_id].path.name} has the same id"
         elif not image_id.isprintable():
             ignored[path] = "its name is not printable UTF-8 text"
         else:
-            seen[image_id] = FoundImage(path, FileVersion.of(status), *_sidecar(path))
-    own = {file for image in seen.values() for file in image.sidecar.settings.own_files}
+            found[image_id] = FoundImage(path, FileVersion.of(status), *_sidecar(path))
+    own = {file for image in found.values() for file in image.sidecar.settings.own_files}
     unused = (
         (path, why)
         for path, why in ignored.items()
-        if os.path.realpath(path) not in own and not _is_unpacked(path, seen, directory)
+        if os.path.realpath(path) not in own and not _is_unpacked(path, found, directory)
     )
-    return seen, {
+    return found, {
         printable(path.relative_to(directory).as_posix()): why
         for path, why in islice(unused, IGNORED_LIMIT)
     }
@@ -204,12 +204,12 @@ def _advice(path: Path) -> str:
     return next((advice for suffixes, advice in _STRAYS.items() if suffix in suffixes), "")
 
 
-def _is_unpacked(path: Path, seen: Container[str], directory: Path) -> bool:
+def _is_unpacked(path: Path, found: Container[str], directory: Path) -> bool:
     """True for a compressed file whose image is in the library already."""
     if path.suffix.lower() not in COMPRESSED_SUFFIXES:
         return False
     image = path.with_suffix("")
-    return image_id_of(image if is_image(image) else path, directory) in seen
+    return image_id_of(image if is_image(image) else path, directory) in found
 
 
 def _sidecar(path: Path) -> tuple[SideCar, ImageError | None]:

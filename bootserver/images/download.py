@@ -78,8 +78,8 @@ async def offered_names(url: str) -> list[str]:
         ):
             if response.status not in (200, 206, 416):
                 raise _refused(response, url)
-            told = _disposition_name(response.headers.get("Content-Disposition", ""))
-            return [told, *_url_names(str(response.url)), *_url_names(url)]
+            own_name = _disposition_name(response.headers.get("Content-Disposition", ""))
+            return [own_name, *_url_names(str(response.url)), *_url_names(url)]
     except FAILURES as err:
         meaning = _meaning(err, url)
         if isinstance(meaning, ImageError):
@@ -199,10 +199,10 @@ def _validator(response: aiohttp.ClientResponse) -> str:
 
 def _content_range(response: aiohttp.ClientResponse) -> tuple[int | None, int | None]:
     """First byte and total of `bytes 5-9/10` or `bytes */10` (RFC 9110 §14.4)."""
-    told = re.fullmatch(
+    match = re.fullmatch(
         r"bytes (?:([0-9]+)-[0-9]+|\*)/(?:([0-9]+)|\*)", response.headers.get("Content-Range", "")
     )
-    first, total = told.groups() if told else (None, None)
+    first, total = match.groups() if match else (None, None)
     return int(first) if first else None, int(total) if total else None
 
 

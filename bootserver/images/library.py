@@ -31,7 +31,7 @@ log = structlog.get_logger()
 class _LibraryFile:
     """What is known of one version of an image file, and what is still to be done."""
 
-    seen: FoundImage
+    found: FoundImage
     since_s: float  # monotonic: when this version was first seen
     settled: bool = False  # no longer being written
     due: bool = False  # the worker is to read it
@@ -120,7 +120,7 @@ class Library:
         file = self._files.get(image_id)
         if file is None or not file.settled or (file.finding and not file.due):
             return None
-        return file.done_bytes, file.seen.version.size_bytes
+        return file.done_bytes, file.found.version.size_bytes
 
     async def scan(self) -> None:
         """Looks at the directory once and starts reading what is new.
@@ -177,16 +177,16 @@ class Library:
         """Brings the files up to what a look has seen."""
         now_s = time.monotonic()
         files = {}
-        for image_id, seen in looked.items():
+        for image_id, found in looked.items():
             file = self._files.pop(image_id, None)
-            if file is None or (file.seen.path, file.seen.version) != (seen.path, seen.version):
+            if file is None or (file.found.path, file.found.version) != (found.path, found.version):
                 if file is not None:
                     file.cancelled.set()
-                file = _LibraryFile(seen, now_s)
-            file.seen = seen
+                file = _LibraryFile(found, now_s)
+            file.found = found
             if not file.settled:
                 # At the first look, a file written a while ago need not wait for a second one.
-                age_s = 0.0 if self._looked else time.time() - seen.version.mtime_ns / 1e9
+                age_s = 0.0 if self._looked else time.time() - found.version.mtime_ns / 1e9
                 file.settled = max(now_s - file.since_s, age_s) >= self._settle_s
             file.due = file.due or file.unreadable
             files[image_id] = file
@@ -198,7 +198,7 @@ class Library:
         """Takes the finding from the database, or has the worker make one."""
         known = None
         try:
-            known = await digests.find(self._engine, file.seen.path, file.seen.version)
+            known = await digests.find(self._engine, file.found.path, file.found.version)
         except DatabaseError as err:
             log.error("images.database_failed", problem=err.message)
         if known is not None and (known.facts is not None or known.problem):
@@ -231,7 +231,7 @@ class Library:
 
     async def _read(self, file: _LibraryFile) -> None:
         """Inspects and hashes one file and keeps the finding."""
-        path, version = file.seen.path, file.seen.version
+        path, version = file.found.path, file.found.version
         file.unreadable = False
         try:
             facts = await asyncio.to_thread(inspect_iso, path)
@@ -258,7 +258,7 @@ class Library:
         def progress(done_bytes: int) -> None:
             file.done_bytes = done_bytes
 
-        path, version = file.seen.path, file.seen.version
+        path, version = file.found.path, file.found.version
         sha256, hashed = await asyncio.to_thread(
             hash_file, path, progress=progress, cancelled=file.cancelled
         )
@@ -298,13 +298,13 @@ def _image(image_id: str, file: _LibraryFile) -> Image:
     volume_id = finding.facts.volume_id if finding.facts else ""
     return Image(
         id=image_id,
-        path=str(file.seen.path),
-        version=file.seen.version,
-        title=file.seen.sidecar.title or volume_id or image_id,
+        path=str(file.found.path),
+        version=file.found.version,
+        title=file.found.sidecar.title or volume_id or image_id,
         sha256=finding.sha256,
         facts=finding.facts,
-        problem=finding.problem or _sentence(file.seen.sidecar_error),
-        settings=file.seen.sidecar.settings,
+        problem=finding.problem or _sentence(file.found.sidecar_error),
+        settings=file.found.sidecar.settings,
     )
 
 

@@ -21,7 +21,7 @@ LARGE_BYTES = 16_000_000  # what a link at 10 Mb/s takes at least STILL_S for
 
 # Payload of a full link, from TCP in full frames (94.9 %) to one with some pauses.
 _SLOW_LINKS = ((1.0e6, 1.25e6, 10), (10.5e6, 12.5e6, 100))  # bytes/s from, to; Mb/s
-_STILL_SLOW = (0.8e6, 1.5e6)  # bytes/s; who was told of 10 Mb/s hears no more until it is past that
+_STILL_SLOW = (0.8e6, 1.5e6)  # bytes/s: a boot that was slow stays so within these
 
 
 class Cause(StrEnum):
@@ -43,7 +43,7 @@ class Stall:
     """A boot does not move, or far too slowly."""
 
     cause: Cause
-    words: str
+    sentence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +77,12 @@ def diagnose(
     transfers: Sequence[Transfer],
     looks: Mapping[int, Look],
     now: datetime,
-    told: Cause | None = None,
+    known_cause: Cause | None = None,
 ) -> Stall | None:
     """Why the boot does not move; None while it does, and where nothing can be known.
 
-    `told` is the cause that was found the last time. `looks` are at transfers under way, by their
-    number. After the hand-off they alone tell anything, of a system that fetches its root.
+    `known_cause` is the one that was found the last time. `looks` are at transfers under way, by
+    their number. After the hand-off they alone tell anything, of a system that fetches its root.
     """
     redirected = [transfer for transfer in transfers if transfer.is_redirected]
     fetched = [transfer for transfer in transfers if not transfer.is_redirected]
@@ -100,20 +100,20 @@ def diagnose(
             if now - _moved_at(latest) >= timedelta(seconds=STILL_S):
                 return _stands_still(latest, look.tcp, now)
             slow = slow_link_mbit(latest, look) == 10 or (
-                told is Cause.SLOW_LINK
+                known_cause is Cause.SLOW_LINK
                 and look.bytes_per_s is not None
                 and _STILL_SLOW[0] <= look.bytes_per_s <= _STILL_SLOW[1]
             )
-            return Stall(Cause.SLOW_LINK, _slow_words(look, 10)) if slow else None
+            return Stall(Cause.SLOW_LINK, _slow_link(look, 10)) if slow else None
     return None
 
 
-def link_words(transfer: Transfer, look: Look) -> str:
+def link_sentence(transfer: Transfer, look: Look) -> str:
     """What the connection of a transfer under way tells of itself, in a few words; or ""."""
     if look.tcp and look.tcp.window_is_closed:
         return "receiver window closed"
     speed = slow_link_mbit(transfer, look)
-    return _slow_words(look, speed) if speed else ""
+    return _slow_link(look, speed) if speed else ""
 
 
 def slow_link_mbit(transfer: Transfer, look: Look) -> int:
@@ -129,7 +129,7 @@ def slow_link_mbit(transfer: Transfer, look: Look) -> int:
     return next((mbit for low, high, mbit in _SLOW_LINKS if low <= rate <= high), 0)
 
 
-def _slow_words(look: Look, mbit: int) -> str:
+def _slow_link(look: Look, mbit: int) -> str:
     return f"about {speed(look.bytes_per_s)}: the link is at {mbit} Mb/s"
 
 

@@ -275,25 +275,25 @@ class Ledger:
                 self._transfers[(boot.session.id, place)] = boot.transfers[place]
             if looks or key in self._causes or is_before(boot.session, BootPhase.HANDED_OFF):
                 transfers = list(boot.transfers.values())
-                told = self._causes.get(key)
-                stall = diagnose(boot.session, boot.events, transfers, looks, now, told)
+                known = self._causes.get(key)
+                stall = diagnose(boot.session, boot.events, transfers, looks, now, known)
                 cause = stall.cause if stall else None
-                if cause is not told:
-                    self._stalled(key, boot, cause, stall.words if stall else "")
+                if cause is not known:
+                    self._stalled(key, boot, cause, stall.sentence if stall else "")
             if not looks:
                 self._sum_up(boot)
             if looks or boot.new_bytes:
                 self._changed.add(key)
                 self._publish(boot)
 
-    def _stalled(self, key: str, boot: LiveBoot, cause: Cause | None, words: str) -> None:
-        self._change(key, stalled=words)
+    def _stalled(self, key: str, boot: LiveBoot, cause: Cause | None, reason: str) -> None:
+        self._change(key, stalled=reason)
         if cause is None:
             del self._causes[key]
             log.info("boot.moves_again", session=boot.session.id)
         else:
             self._causes[key] = cause
-            log.warning("boot.stalled", session=boot.session.id, cause=cause.value, reason=words)
+            log.warning("boot.stalled", session=boot.session.id, cause=cause.value, reason=reason)
         self._publish(boot)
 
     def expire(self) -> None:

@@ -14,7 +14,7 @@ from time import monotonic
 
 from bootserver import clock
 from bootserver.model import BootEvent, BootPhase, BootSession, Machine, Transfer, TransferEnd
-from bootserver.sessions.diagnosis import STILL_S, Look, TcpFacts, link_words
+from bootserver.sessions.diagnosis import STILL_S, Look, TcpFacts, link_sentence
 from bootserver.sessions.tracker import is_before
 
 PAUSE_S = 1.0  # without bytes for so long: a pause
@@ -165,7 +165,7 @@ class Fetch:
         lately = next((seen for seen in self._looks if now - seen[0] <= RECENT_S), None)
         recent_bytes_per_s = self._rate(now, lately) if lately else None
         self._looks.append((now, self.sent_bytes))
-        self._record(now, look, link_words(self._began, look), recent_bytes_per_s)
+        self._record(now, look, link_sentence(self._began, look), recent_bytes_per_s)
         return look
 
     def _rate(self, now: float, since: tuple[float, int]) -> float | None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bootserver.model import REDIRECTION, BootEvent, BootPhase, BootSession, Transfer
-from bootserver.sessions.diagnosis import Cause, Look, TcpFacts, diagnose, link_words
+from bootserver.sessions.diagnosis import Cause, Look, TcpFacts, diagnose, link_sentence
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 FINE = TcpFacts(
@@ -45,7 +45,7 @@ def cause_of(
 ) -> tuple[Cause | None, str]:
     session, events = boot(phase, since_s)
     stall = diagnose(session, events, transfers or [], {1: look or Look()}, NOW)
-    return (stall.cause, stall.words) if stall else (None, "")
+    return (stall.cause, stall.sentence) if stall else (None, "")
 
 
 def fetching(still_s: float, **facts: Any) -> tuple[Cause | None, str]:
@@ -185,7 +185,7 @@ def test_one_of_two_files_that_moves_is_a_boot_that_moves():
     ],
 )
 def test_a_plateau_tells_the_speed_of_the_link(rate: float | None, words: str):
-    assert link_words(transfer(0), Look(FINE, rate)) == words
+    assert link_sentence(transfer(0), Look(FINE, rate)) == words
 
 
 def test_a_link_at_10_mbit_is_a_cause_and_one_at_100_mbit_is_none():
@@ -211,7 +211,7 @@ def test_a_rate_that_has_another_reason_tells_nothing_of_the_link(
 ):
     look, values = look_and_values
 
-    assert "the link is at" not in link_words(transfer(0, **values), look)
+    assert "the link is at" not in link_sentence(transfer(0, **values), look)
     assert cause_of(BootPhase.FETCHING, 60, [transfer(0, **values)], look) == (None, "")
 
 

@@ -119,9 +119,9 @@ async def boot_into_target(
 
 
 def _login_body(login: AmtLogin) -> dict[str, Any]:
-    """The login for the API: only what was given."""
-    given = login_from_here(login)
-    values = {"user": given.user, "password": given.password, "tls": given.tls}
+    """The login for the API, without its empty values."""
+    login = login_from_here(login)
+    values = {"user": login.user, "password": login.password, "tls": login.tls}
     return {name: value for name, value in values.items() if value not in ("", None)} | (
-        {"legacy_tls": True} if given.legacy_tls else {}
+        {"legacy_tls": True} if login.legacy_tls else {}
     )

@@ -68,10 +68,10 @@ async def _attach(config: Config, machine: str, file: Path, boot: bool, login: A
 
 async def _tell(drives: RedirectedDrives) -> None:
     """A line now and then, while the machine reads."""
-    told = 0
+    shown_bytes = 0
     while True:
         await asyncio.sleep(TOLD_EVERY_S)
         stats = drives.stats
-        if stats.read_bytes != told:
-            told = stats.read_bytes
+        if stats.read_bytes != shown_bytes:
+            shown_bytes = stats.read_bytes
             echo(f"{stats.reads:,} READs, {megabytes(stats.read_bytes)}")

@@ -55,8 +55,8 @@ class HostAnswer:
         from bootserver.amt.errors import failure_of
 
         problem = self.problem
-        told = {"error": problem.message, "hint": problem.hint, "failure": failure_of(problem)}
-        return {"host": self.host, **told}
+        failure = {"error": problem.message, "hint": problem.hint, "failure": failure_of(problem)}
+        return {"host": self.host, **failure}
 
 
 def with_hosts(command: Callable[..., Any]) -> Callable[..., Any]:
