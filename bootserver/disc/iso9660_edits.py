@@ -46,7 +46,7 @@ class IsoEdits:
         self._walked = walked
         self._directories: list[ByteRange] = []
         self._pointers: list[tuple[int, int, Packed]] = []  # where it is, the sector, how written
-        self._named: set[int] = set()  # where the directories are that have records
+        self._linked: set[int] = set()  # where the directories are that have records
         self._entries: dict[DiscFile, IsoEntry] = {}
         self.structures: list[ByteRange] = []
         self._read_descriptor(lba * CD_SECTOR_BYTES, descriptor)
@@ -123,7 +123,7 @@ class IsoEdits:
                 else:
                     extents = tuple(filter(len, entry.extents))
                     self._entries[DiscFile([path], extents)] = entry
-        if not self._named <= self._walked:
+        if not self._linked <= self._walked:
             raise Damage("one of its directories has no usable name")
 
     def _read_records(self, directory: ByteRange) -> None:
@@ -136,7 +136,7 @@ class IsoEdits:
                 )
             at = directory.start + offset
             if record[25] & _DIRECTORY:
-                self._named.add(_block(record, 2) * CD_SECTOR_BYTES)
+                self._linked.add(_block(record, 2) * CD_SECTOR_BYTES)
             self._pointers.append((at + 2, _block(record, 2), both_endian))
             if self._tree.skip is not None:
                 self._read_system_use(at, record, self._tree.skip)

@@ -270,9 +270,9 @@ def _move_boot_info(edits: Edits, lba: int, moved: Moved) -> None:
       2548     8  of GRUB: four times the image's sector, and 5
     """
     start = lba * CD_SECTOR_BYTES
-    for offset, form, told, new in (
+    for offset, form, old, new in (
         (8, "<LL", (FIRST_SECTOR, lba), (FIRST_SECTOR, moved(lba))),
         (2548, "<Q", (4 * lba + 5,), (4 * moved(lba) + 5,)),
     ):
-        if edits.read(start + offset, 8) == struct.pack(form, *told):
+        if edits.read(start + offset, 8) == struct.pack(form, *old):
             edits.write(start + offset, struct.pack(form, *new))

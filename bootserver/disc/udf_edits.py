@@ -284,16 +284,16 @@ class UdfEdits:
             at = lba * CD_SECTOR_BYTES
             pending += [self._move_extent(at + offset) for offset in (16, 24)]
             self._sign(at, in_partition=False)
-        seen = set()
+        signed = set()
         while pending:
             first, length = pending.pop()
             for lba in range(first, first + length // CD_SECTOR_BYTES):
                 at = lba * CD_SECTOR_BYTES
                 data = self._edits.source.sector(lba)
                 kind = _identifier(data)
-                if lba in seen or not kind or not is_tagged(data):
+                if lba in signed or not kind or not is_tagged(data):
                     break
-                seen.add(lba)
+                signed.add(lba)
                 if kind == _POINTER:
                     pending.append(self._move_extent(at + 20))
                 elif kind == _LOGICAL_VOLUME:
