@@ -1,8 +1,8 @@
 """What machines may ask for, whatever the protocol: scripts, images, files, loaders, beacons.
 
-HTTP and TFTP are two skins over this. A URL names a stub by its token, or one boot by its session's
-key, which is what the script's own URLs have. Both are unguessable; where either will do, the
-parameter is called `token_or_key`.
+HTTP and TFTP both answer by this. A URL names a stub by its token, or one boot by its session's
+key, which the script's own URLs have. Both are unguessable. Where either will do, the parameter is
+called `token_or_key`.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class BootService:
     ) -> str:
         """The script for the machine that `query` describes; `picked` is its choice in the menus.
 
-        Whatever is wrong is a script as well: it says so on the machine's screen and asks again.
+        An error is a script as well: it shows the reason on the machine's screen and asks again.
         """
         try:
             stub = await self._stubs.find(token)
@@ -213,7 +213,7 @@ class BootService:
         """A file is no longer on its way; a machine whose download broke off may ask again."""
         self._ledger.fetched(session.key, fetch, delivery.end)
         phase, detail = _phase_after(session, fetch)
-        has_all = phase is not None and fetch.reaches_end(delivery.start)
+        has_all = phase is not None and fetch.note_reached(delivery.start)
         if delivery.end is TransferEnd.COMPLETE:
             if phase and has_all:
                 self._ledger.advance(session.key, phase, detail)

@@ -1,7 +1,7 @@
 """Blocking work in a thread that has ended when its caller goes on, even when that is cancelled.
 
-asyncio.to_thread leaves the thread running behind a cancelled task, where it would go on writing to
-a descriptor that is closed by then, and perhaps another file's.
+asyncio.to_thread leaves the thread of a cancelled task running. The thread would go on writing to a
+descriptor that is closed by then, or is another file's.
 """
 
 from __future__ import annotations

@@ -1,16 +1,17 @@
 """The connections of a plane: how many, for how long, and which one makes way for another.
 
-A connection waits for a request, from its first byte on or between two requests, or it is busy with
-one. At the limit, one that waits makes way for the new one: of the address that has the most of
-these, the one that has waited longest. So a crowd from one address displaces itself, an honest
-client has sent its request by then, and one that rests between two can connect again. While all are
-busy, new ones wait in the kernel until one of them is free: a machine whose connection is refused
-gives up, one that waits boots later. For the limit of one address it is unknown which is next, so
-where all of its connections are busy, a new one is closed.
+A connection is busy with a request, or it waits for one: its first, or the next.
 
-A client has so long for a whole header, however slowly its bytes come, and so long between two
-requests. One that takes nothing of its answer is cut off. What a handler waits for (a body) is its
-own affair.
+- *At the limit*, a waiting connection is closed for the new one: the one that has waited longest,
+  of the address that has the most of them. So a crowd from one address displaces itself. An honest
+  client has sent its request by then, and one that rests between two requests can connect again.
+- *While all are busy*, new ones wait in the kernel until one is free. A machine that waits boots
+  later; one whose connection is refused gives up.
+- *At the limit of one address*, a new one is closed if all of that address are busy. It cannot wait
+  in the kernel: whose connection is next there is unknown.
+- *In time*: a client has `[limits] header_s` for a whole header, however slowly its bytes come, and
+  `idle_s` between two requests. One that takes nothing of its answer for `stalled_s` is cut
+  off. A handler that waits for a body sets its own limit.
 """
 
 from __future__ import annotations

@@ -4,16 +4,16 @@ What is served may be pieces of the file on disk with bytes of ours between them
 (files/layout.py). All is decided in positions of what is served; only what is handed to sendfile
 is looked up on disk.
 
-Bulk goes out with os.sendfile on the connection's own descriptor. Unlike loop.sendfile this tells
-exactly how much went out, tells the client's failures from the disk's, and lets one slow reader
-cost one system call per wake. A slow reader holds two descriptors, its connection and the file.
+Bulk goes out with os.sendfile on the connection's own descriptor. Unlike loop.sendfile this says
+exactly how much went out, and whether the client failed or the disk. A slow reader costs one system
+call per wake; it holds two descriptors, its connection and the file.
 
 sendfile queues *references* to the page cache: an image that is overwritten in place changes bytes
 already queued. So the last piece of every answer is a copy, read when the client's kernel has
 acknowledged all before it and checked afterwards; if the file has changed, the piece stays here.
 
-Over TLS all pieces are such copies, each checked before it is encrypted. asyncio's TLS keeps up to
-64 KiB in a buffer that it does not tell about, so the count may be so much ahead of the kernel.
+Over TLS all pieces are such copies, each checked before it is encrypted. asyncio's TLS has a buffer
+of up to 64 KiB that it does not report, so the count may be that far ahead of the kernel.
 """
 
 from __future__ import annotations

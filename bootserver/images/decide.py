@@ -16,6 +16,7 @@ _NO_WIMBOOT = (
     "would start from its boot.wim alone with wimboot, which this site does not supply "
     "(config.toml, [stub.loaders])"
 )
+_FOR_ARM64 = "is for arm64 machines, and this is none; take its image for amd64"
 ARM64_BOOT_FILE = "/efi/boot/bootaa64.efi"
 X64_BOOT_FILES = {"/efi/boot/bootx64.efi", "/bootmgr", "/isolinux/isolinux.bin"}
 
@@ -143,7 +144,7 @@ def _wrong_uefi(machine: Machine, image: Image, method: Method) -> str:
         if method is not Method.KERNEL or not is_for_arm64(image):
             return f"this machine is an arm64 one; what {image.id} boots is for x64"
     elif method is Method.KERNEL and is_for_arm64(image):
-        return f"{image.id} is for arm64 machines, and this is none; take its image for amd64"
+        return f"{image.id} {_FOR_ARM64}"
     return ""
 
 
@@ -163,7 +164,7 @@ def _wrong_bios(image: Image, site: Site, offer: Offer) -> str:
     elif loaded_mib > site.bios_limit_mib:
         return f"{image.id} is to be started with {loaded_mib} MiB loaded {room}"
     if offer.way.method is Method.KERNEL and is_for_arm64(image):
-        return f"{image.id} is for arm64 machines, and this is none; take its image for amd64"
+        return f"{image.id} {_FOR_ARM64}"
     return ""
 
 

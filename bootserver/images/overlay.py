@@ -51,9 +51,9 @@ class Served:
 async def served_image(trees: ImageTrees, image: Image) -> Served:
     """The whole image; files that the side-car replaces are changed where they lie on it.
 
-    A replacement is padded with line ends to the size of what it replaces. One that is longer
-    cannot be put there, nor one of a file that has no sectors of its own, as small and sparse ones
-    of UDF: the disc keeps its own, and the tree alone has the replacement.
+    A replacement is padded with line ends to the size of what it replaces. It finds no place if it
+    is longer, or if the disc's file has no sectors of its own (UDF's small and sparse ones). Then
+    the disc keeps its file, and only the tree has the replacement.
     """
     layout = Layout.whole(image.size_bytes)
     for path, own in image.settings.replace.items():

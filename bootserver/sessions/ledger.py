@@ -55,7 +55,7 @@ from bootserver.sessions.tracker import (
 log = structlog.get_logger(__name__)
 
 LOOK_INTERVAL_S = 1.0
-TOLD_STEP_S = 5.0  # of the wall clock
+CLOCK_STEP_S = 5.0  # a smaller step of the wall clock is not logged
 PUBLISHED_TRANSFERS = 32  # the newest: an installer fetches a thousand packages
 LOOKED_AT_ONCE = 64  # boots; well below what a watcher may be behind
 UNKNOWN_MACHINE = Machine()
@@ -312,7 +312,7 @@ class Ledger:
 
     def follow_clock(self) -> None:
         """Take up the wall clock if it was set, unless a boot goes on."""
-        if not self._live and abs(by_s := clock.CLOCK.set_right()) >= TOLD_STEP_S:
+        if not self._live and abs(by_s := clock.CLOCK.set_right()) >= CLOCK_STEP_S:
             log.warning("clock.was_set", by_s=round(by_s, 1))
 
     def _sum_up(self, boot: LiveBoot) -> None:

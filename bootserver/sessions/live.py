@@ -186,8 +186,8 @@ class Fetch:
         self._boot.transfers[number] = transfer
         return transfer
 
-    def reaches_end(self, start: int | None) -> bool:
-        """True if the machine has all of the file now; to be asked once, when this is over.
+    def note_reached(self, start: int | None) -> bool:
+        """Note how far the machine has the file, once this is over; True if it has all now.
 
         What went out began at `start`. A range counts if nothing is missing before it.
         """

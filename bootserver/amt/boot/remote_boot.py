@@ -63,8 +63,8 @@ LOG_CLOCK_SPARE = timedelta(minutes=5)  # AMT's clock is its own
 class BootOrder:
     """What is to be booted, and where.
 
-    `stays`: the drive is not taken away at the end. `attended`: a consent code can be asked for.
-    `at_once`: it begins only while fewer boots go on; None is as config.toml has it.
+    `stays`: the drive is not taken away at the end. `attended`: a person can be asked for the
+    consent code. `at_once`: it begins only while fewer boots go on; None is as config.toml has it.
     """
 
     host: str
@@ -92,8 +92,8 @@ class BootServices:
 class RemoteBoot:
     """One boot over AMT; `on_progress` gets its progress whenever that changes.
 
-    `run` ends when the machine needs us no more, and raises BootServerError with what went wrong:
-    what had been set at the machine has been taken back then, as far as that can be done.
+    `run` ends when the machine needs us no more. If the boot fails, `run` takes back what it had
+    set at the machine, as far as it can, and raises BootServerError.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class RemoteBoot:
         self._services = services
         self._turns = turns
         self._on_progress = on_progress
-        self._consent = ConsentPrompt(partial(self._does, BootStep.CONSENT))
+        self._consent = ConsentPrompt(partial(self._report, BootStep.CONSENT))
         self._taken_away = asyncio.Event()
         self.progress = progress
 
@@ -134,12 +134,12 @@ class RemoteBoot:
         hosts, host = self._services.hosts, self._order.host
         async with AsyncExitStack() as opened:
             async with self._turns.asking:
-                self._does(BootStep.PROBING, f"AMT on {host} is asked what it can do")
+                self._report(BootStep.PROBING, f"AMT on {host} is asked what it can do")
                 client, access = await opened.enter_async_context(
                     hosts.client(host, self._order.login)
                 )
                 facts = await hosts.probe(client)
-            self._does(BootStep.WAITING, "AMT has answered; other boots come first")
+            self._report(BootStep.WAITING, "AMT has answered; other boots come first")
             async with self._turns.booting(self._order.at_once):
                 plan = await self._prepare(image, facts)
                 await self._get_consent(client, facts)
@@ -160,7 +160,7 @@ class RemoteBoot:
         return image
 
     async def _prepare(self, image: Image, facts: AmtFacts) -> RemoteBootPlan:
-        self._does(BootStep.PREPARING, "the stub is built")
+        self._report(BootStep.PREPARING, "the stub is built")
         services, host = self._services, self._order.host
         spec = order_for_machine(services.config, image.id, host, facts)
         stub = await services.stubs.issue(spec)
@@ -190,7 +190,7 @@ class RemoteBoot:
                 f"AMT on {self._order.host} wants a user's consent, and no user can be asked",
                 hint="boot it from a terminal or the dashboard, with a person at the machine",
             )
-        await switch_on(client, self._powers)  # a dark screen shows no code
+        await switch_on(client, self._report_powering)  # a dark screen shows no code
         await self._consent.ask(client)
 
     # ---- In the ledger ----
@@ -224,8 +224,8 @@ class RemoteBoot:
         plan: RemoteBootPlan,
         session: BootSession,
     ) -> None:
-        await switch_on(client, self._powers)
-        self._does(BootStep.ATTACHING, "the drive is attached")
+        await switch_on(client, self._report_powering)
+        self._report(BootStep.ATTACHING, "the drive is attached")
         await enable_redirection(client, ider=True)
         async with self._medium(plan) as medium, attached(access, medium, facts) as drives:
             self._services.ledger.advance(session.key, BootPhase.ATTACHED)
@@ -263,16 +263,13 @@ class RemoteBoot:
     async def _settle(self, plan: RemoteBootPlan, drive: RecordedDrive) -> None:
         """Keep the drive where the machine still needs it, or where that was asked for."""
         is_direct = plan.method is BootMethod.DIRECT
-
-        def look() -> None:
-            self._look_at(drive)
-
+        look = partial(self._look_at, drive)
         if self._order.stays or (is_direct and not plan.forecasts.reads_once):
-            self._does(BootStep.ATTACHED, "the drive stays attached until it is taken away")
+            self._report(BootStep.ATTACHED, "the drive stays attached until it is taken away")
             await drive.until_closed(self._taken_away, look)
             self._change(sentence="the drive was taken away, as asked")
         elif is_direct:
-            self._does(BootStep.WATCHING, "the machine reads the disc")
+            self._report(BootStep.WATCHING, "the machine reads the disc")
             await drive.until_quiet(DIRECT_QUIET_S, look)
             self._change(sentence="the machine has all that it wanted of the disc")
 
@@ -281,11 +278,11 @@ class RemoteBoot:
     async def _boot_by_https(
         self, client: WsmanClient, facts: AmtFacts, plan: RemoteBootPlan, session: BootSession
     ) -> None:
-        self._does(BootStep.ATTACHING, "AMT is told where the stub is")
+        self._report(BootStep.ATTACHING, "AMT is told where the stub is")
         authority = self._services.authority
         url = f"{authority.https_url()}/b/{plan.stub.token}/stub.efi"
         await push_root_certificate(client, await asyncio.to_thread(authority.root_der))
-        await wake(client, self._powers)
+        await wake(client, self._report_powering)
         began_at = datetime.now(UTC)
         async with self._services.hosts.arming(
             client,
@@ -297,7 +294,7 @@ class RemoteBoot:
                 await self._start(client, facts, session)
                 await self._watch(session, plan, None, enforces_secure_boot=enforced)
             except NoCallError as err:
-                raise await _with_the_events(err, client, began_at) from err
+                raise await _with_log_entry(err, client, began_at) from err
 
     # ---- Both ways ----
 
@@ -308,7 +305,7 @@ class RemoteBoot:
 
     async def _start(self, client: WsmanClient, facts: AmtFacts, session: BootSession) -> None:
         """Start the firmware, which finds the boot options."""
-        self._powers("the machine is started")
+        self._report_powering("the machine is started")
         change = await request_power(client, PowerAction.BOOT)
         self._services.ledger.advance(
             session.key, BootPhase.POWERED, f"{change.asked}, it was {facts.power}"
@@ -358,18 +355,18 @@ class RemoteBoot:
             if drive is not None:
                 drive.require_open()
                 self._look_at(drive)
-            self._does(BootStep.WATCHING, what_goes_on(signs))
+            self._report(BootStep.WATCHING, what_goes_on(signs))
             await asyncio.sleep(LOOK_S)
 
     # ---- Progress ----
 
-    def _powers(self, sentence: str) -> None:
-        self._does(BootStep.POWERING, sentence)
+    def _report_powering(self, sentence: str) -> None:
+        self._report(BootStep.POWERING, sentence)
 
     def _look_at(self, drive: RecordedDrive) -> None:
         self._change(reads=drive.reads, redirected_bytes=drive.read_bytes)
 
-    def _does(self, step: BootStep, sentence: str) -> None:
+    def _report(self, step: BootStep, sentence: str) -> None:
         self._change(step=step, sentence=sentence)
 
     def _change(self, **values: Any) -> None:
@@ -398,10 +395,8 @@ def attached(
     )
 
 
-async def _with_the_events(
-    err: NoCallError, client: WsmanClient, began_at: datetime
-) -> NoCallError:
-    """The error with what AMT's log has of the recovery since then, if it has anything."""
+async def _with_log_entry(err: NoCallError, client: WsmanClient, began_at: datetime) -> NoCallError:
+    """The error with the newest entry about the recovery in AMT's log, if there is one."""
     try:
         events = await read_event_log(client)
     except BootServerError:

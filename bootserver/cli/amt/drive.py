@@ -17,7 +17,7 @@ from bootserver.units import megabytes
 if TYPE_CHECKING:
     from bootserver.amt.redirection.drives import RedirectedDrives
 
-TOLD_EVERY_S = 5.0
+SHOW_EVERY_S = 5.0
 
 
 @click.command()
@@ -70,7 +70,7 @@ async def _tell(drives: RedirectedDrives) -> None:
     """A line now and then, while the machine reads."""
     shown_bytes = 0
     while True:
-        await asyncio.sleep(TOLD_EVERY_S)
+        await asyncio.sleep(SHOW_EVERY_S)
         stats = drives.stats
         if stats.read_bytes != shown_bytes:
             shown_bytes = stats.read_bytes

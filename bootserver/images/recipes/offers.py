@@ -33,7 +33,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What people say of a boot, beside what the disc says."""
+    """What the site and its people ask of a boot, beside what the disc says."""
 
     os_room_mib: int  # for a system of which nothing is known
     entry: str = ""  # of the disc's own menu
@@ -68,9 +68,9 @@ class Whole:
 class Kernel:
     """A Linux kernel and its initrd from the disc; the system fetches the rest itself.
 
-    {base} in the patterns and arguments is the top directory in which `base` is found, {medium}
-    in the arguments the path of the file that the system fetches, without its first slash, and
-    {iso_kib} the size of the image.
+    In patterns and arguments, {base} is the top directory in which `base` is found. In arguments,
+    {medium} is the path of the file that the system fetches, without its first slash, and {iso_kib}
+    is the size of the image.
     Of several kernels it is the one that the disc's own menu starts by itself, else the newest.
     With a `family`, that menu says the rest of the arguments, and what the family knows of memory
     and hook counts.
