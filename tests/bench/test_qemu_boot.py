@@ -77,7 +77,7 @@ async def test_stick_is_booted_before_the_cd(tmp_path, grub_iso, memtest_iso):
 
 async def test_uefi_tells_on_the_serial_line_that_the_cd_has_no_uefi_entry(tmp_path, grub_iso):
     async with launch(QemuSpec(Firmware.UEFI, cdrom=grub_iso), tmp_path) as machine:
-        seen = await machine.wait_for(r"failed to load Boot0001 .* Not Found", timeout_s=BOOT_S)
+        seen = await machine.wait_for(r"failed to load Boot000\d .* Not Found", timeout_s=BOOT_S)
 
     assert "\x1b" not in seen.serial
 
@@ -135,7 +135,7 @@ async def test_wait_takes_a_predicate(tmp_path):
 async def test_bad_argument_is_told_in_qemus_words(tmp_path, extra_args, words):
     spec = QemuSpec(Firmware.BIOS, extra_args=extra_args)
 
-    with pytest.raises(QemuEndedError, match=f"exit code 1: .*{words}"):
+    with pytest.raises(QemuEndedError, match=rf"exit code 1: (?s:.*){words}"):
         async with launch(spec, tmp_path):
             pass
 
