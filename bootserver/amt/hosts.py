@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 
 import structlog
 from pydantic import Field, ValidationError, computed_field
-from sqlalchemy import Row, or_, select
+from sqlalchemy import Row, Select, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from bootserver import clock
@@ -48,7 +48,7 @@ log = structlog.get_logger(__name__)
 
 
 class UnknownMachineError(AmtError):
-    """Where this machine's AMT is, is not known."""
+    """The address of this machine's AMT is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +62,6 @@ class RememberedHost:
     uuid: str = ""
     mac: str = ""
     bytes_per_s: int = 0  # of redirection, the last time; 0 where that is unknown
-
-    @property
-    def pin_sha256(self) -> str | None:
-        """The certificate to insist on."""
-        return self.certificate_sha256 or None
 
 
 class HostStore:
@@ -83,21 +78,14 @@ class HostStore:
 
     async def get(self, host: str) -> RememberedHost | None:
         """What is remembered of that host."""
-        query = select(AMT_HOSTS).where(AMT_HOSTS.c.host == host)
-        async with self._engine.connect() as connection:
-            row = (await connection.execute(query)).first()
-        return None if row is None else _of_row(row)
+        return await self._first(select(AMT_HOSTS).where(AMT_HOSTS.c.host == host))
 
     async def find(self, name: str) -> RememberedHost | None:
         """The host of the machine with this UUID or MAC address; the one that answered last."""
-        query = (
-            select(AMT_HOSTS)
-            .where(or_(AMT_HOSTS.c.uuid == name, AMT_HOSTS.c.mac == name))
-            .order_by(AMT_HOSTS.c.seen_at.desc())
+        of_machine = or_(AMT_HOSTS.c.uuid == name, AMT_HOSTS.c.mac == name)
+        return await self._first(
+            select(AMT_HOSTS).where(of_machine).order_by(AMT_HOSTS.c.seen_at.desc())
         )
-        async with self._engine.connect() as connection:
-            row = (await connection.execute(query)).first()
-        return None if row is None else _of_row(row)
 
     async def remember(self, host: str, **values: Any) -> None:
         """Remember these fields of RememberedHost of that host; the others stay."""
@@ -116,6 +104,11 @@ class HostStore:
         async with self._engine.begin() as connection:
             gone = await connection.execute(AMT_HOSTS.delete().where(AMT_HOSTS.c.host == host))
         return bool(gone.rowcount)
+
+    async def _first(self, query: Select[Any]) -> RememberedHost | None:
+        async with self._engine.connect() as connection:
+            row = (await connection.execute(query)).first()
+        return None if row is None else _of_row(row)
 
 
 def _of_row(row: Row[Any]) -> RememberedHost:
@@ -202,7 +195,7 @@ class AmtHosts:
                 return remembered.host
         if names:
             raise UnknownMachineError(
-                f"where the AMT of {machine} is, is not known",
+                f"the address of the AMT of {machine} is unknown",
                 hint="name its AMT's host or address instead; from then on it is known",
             )
         try:
@@ -215,8 +208,8 @@ class AmtHosts:
     async def access(self, host: str, login: AmtLogin | None = None) -> AmtAccess:
         """How to reach AMT there, with the certificate that it showed before."""
         remembered = await self._store.get(host)
-        pin_sha256 = remembered.pin_sha256 if remembered else None
-        return access_to(host, self._config, login=login, pin_sha256=pin_sha256)
+        pinned = remembered.certificate_sha256 if remembered else ""
+        return access_to(host, self._config, login=login, pin_sha256=pinned or None)
 
     @asynccontextmanager
     async def client(
@@ -248,11 +241,11 @@ class AmtHosts:
         arm: Callable[[], Awaitable[T]],
         is_used: Callable[[], bool] = lambda: False,
     ) -> AsyncIterator[T]:
-        """What `arm` tells the next boot is taken back if the block fails before it `is_used`.
+        """Set the next boot by `arm`; take that back if the block fails before it `is_used`.
 
-        `arm` is of `boot_options`, which take back themselves what they do not finish. Where the
-        machine does not answer, `take_back_left` does it later; a process that is killed leaves
-        it to that as well. Raises BeingArmedError if the machine is being armed already.
+        `arm` is of `boot_options`, which take back what they do not finish. If the machine does not
+        answer, or this process is killed, `take_back_left` does it later. Raises BeingArmedError if
+        the machine is being armed already.
         """
         is_armed = False
         with self._armed.hold(client.host) as record:

@@ -25,7 +25,7 @@ async def test_what_is_not_given_stays(store: HostStore):
     host = await store.get("pc7")
 
     assert host is not None
-    assert (host.pin_sha256, host.facts, host.uuid, host.bytes_per_s) == (
+    assert (host.certificate_sha256, host.facts, host.uuid, host.bytes_per_s) == (
         "ab" * 32,
         {"amt_version": "16.1.30"},
         UUID,

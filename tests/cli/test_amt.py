@@ -137,7 +137,7 @@ async def test_a_machine_of_which_nobody_has_told_is_one_sentence(tmp_path: Path
 
     told = await site.command("amt", "probe", "52:54:00:99:99:99", expect=1)
 
-    assert "where the AMT of 52:54:00:99:99:99 is, is not known" in told
+    assert "the address of the AMT of 52:54:00:99:99:99 is unknown" in told
 
 
 async def test_attach_puts_any_iso_into_the_drive_until_it_is_interrupted(

@@ -183,7 +183,8 @@ class AmtBars(Bars[AmtBootOutcome]):
         for line in _expectation(job) if job and outcome.host not in self._expected else []:
             self._expected.add(outcome.host)
             self.say(f"{outcome.host}: {line}")
-        done, total = _bytes(outcome)
+        boot = outcome.boot
+        done, total = (boot["sent_bytes"], boot["image_bytes"]) if boot else (0, 0)
         fields: dict[str, Any] = {
             "host": outcome.host,
             "doing": job["doing"] if job else "refused",
@@ -259,12 +260,6 @@ def seconds_to_hand_off(boot: Boot) -> float | None:
     if "powered" not in at or "handed_off" not in at:
         return None
     return (at["handed_off"] - at["powered"]).total_seconds()
-
-
-def _bytes(outcome: AmtBootOutcome) -> tuple[int, int]:
-    """How many bytes of the image have come over HTTP, and how many are to."""
-    boot = outcome.boot
-    return (boot["sent_bytes"], boot["image_bytes"]) if boot else (0, 0)
 
 
 def _sentence(outcome: AmtBootOutcome) -> str:
