@@ -143,16 +143,12 @@ def results() -> list[Least]:
     return [Least(**line) for line in json.loads(RESULTS.read_text(encoding="utf-8"))]
 
 
+@one_at_a_time
 def keep(new: Least) -> None:
     """Write it in the place of the same disc's earlier result."""
-
-    @one_at_a_time
-    def least_memory() -> None:
-        others = [x for x in results() if astuple(x)[:3] != astuple(new)[:3]]
-        lines = [json.dumps(asdict(each)) for each in sorted([*others, new])]
-        write_atomically(RESULTS, ("[\n" + ",\n".join(lines) + "\n]\n").encode(), shared=True)
-
-    least_memory()
+    others = [x for x in results() if astuple(x)[:3] != astuple(new)[:3]]
+    lines = [json.dumps(asdict(each)) for each in sorted([*others, new])]
+    write_atomically(RESULTS, ("[\n" + ",\n".join(lines) + "\n]\n").encode(), shared=True)
 
 
 async def measure(name: str, firmware: Firmware, more_mib: int, work: Path) -> Least:
