@@ -111,19 +111,36 @@ class Volume:
         return any(tree.has_compressed for tree in self._trees if isinstance(tree, IsoTree))
 
     def _as_rock_ridge_has_it(self, path: str, node: Node) -> Node:
-        """The node, unless Rock Ridge knows better of a file that UDF has.
+        """The node, unless Rock Ridge knows better of a file that UDF or Joliet has.
 
-        genisoimage writes a symbolic link into UDF as an empty file, and what is compressed as if
-        it were not.
+        genisoimage writes a symbolic link into UDF and Joliet as an empty file, and what is
+        compressed into UDF as if it were not.
         """
-        others = [t for t in self._trees[1:] if isinstance(t, IsoTree) and t.has_rock_ridge]
-        if not others or node.is_directory:
+        known = [t for t in self._trees if isinstance(t, IsoTree) and t.has_rock_ridge]
+        comes_first = self._trees[0] in known
+        if not known or node.is_directory or (node.size_bytes and comes_first):
             return node
         try:
-            other = self._first(path, lambda trail: trail[-1].node(), others)
-        except ImageNotFoundError:
-            return node
+            other = self._first(path, lambda trail: trail[-1].node(), known)
+        except ImageNotFoundError:  # Rock Ridge has it not, or as a link that leads to nothing
+            if node.size_bytes or not self._is_link(path, known):
+                return node
+            raise
         return node if node.size_bytes else other
+
+    def _is_link(self, path: str, trees: Sequence[Tree]) -> bool:
+        """True if one of the file systems has a symbolic link at `path`."""
+        *parents, name = _parts(path)
+
+        def answer(trail: Trail) -> bool | None:
+            if not trail[-1].is_directory:
+                return None
+            named = self._listing(trail).named(name, exact=False)
+            return any(entry.target for entry in named) or None
+
+        with suppress(ImageNotFoundError):
+            return self._first("/".join(parents), answer, trees)
+        return False
 
     def paths(self, wanted: Callable[[str], bool], enter: Callable[[str], bool]) -> set[str]:
         """The wanted ones of the lower-case paths in all file systems, by every file's best name.

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bootserver.disc.volume import Volume, open_volume
-from bootserver.errors import ImageError
+from bootserver.errors import ImageError, ImageNotFoundError
 from bootserver.images.iso import inspect_iso
 from bootserver.model import ByteRange
 from tests.fixtures.isos import make_iso
@@ -121,6 +121,39 @@ def test_links_that_udf_has_as_empty_files_are_followed(tmp_path: Path):
         nodes = {node.name: node for node in volume.children("/")}
     assert nodes["kernel"].size_bytes == nodes["absolute"].size_bytes == len(KERNEL)
     assert nodes["system"].is_directory
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("genisoimage", "-quiet", "-udf", "-R", "-o"),
+        ("genisoimage", "-quiet", "-udf", "-J", "-R", "-o"),
+        ("genisoimage", "-quiet", "-J", "-R", "-o"),
+        ("xorriso", "-as", "mkisofs", "-quiet", "-J", "-R", "-o"),
+    ],
+    ids=lambda command: " ".join(command),
+)
+def test_links_to_nothing_are_not_found_and_not_listed(tmp_path: Path, command: tuple[str, ...]):
+    tree = laid_out(tmp_path)
+    (tree / "nothing").symlink_to("live/none")
+    (tree / "live" / "outside").symlink_to("/etc/passwd")
+    (tree / "itself").symlink_to("itself")
+    (tree / "below").symlink_to("live/vmlinuz/none")
+    run(*command, tmp_path / "a.iso", tree)
+
+    with opened(tmp_path / "a.iso") as volume:
+        for path in (
+            "/nothing",
+            "/NOTHING",
+            "/live/outside",
+            "/system/outside",
+            "/itself",
+            "/below",
+        ):
+            with pytest.raises(ImageNotFoundError):
+                volume.find(path)
+        listed = {node.name for path in ("/", "/live") for node in volume.children(path)}
+    assert listed == {"absolute", "empty", "initrd.img", "kernel", "live", "system", "vmlinuz"}
 
 
 def test_names_count_where_the_mark_of_rock_ridge_was_forgotten(tmp_path: Path):
