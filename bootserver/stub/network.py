@@ -64,7 +64,7 @@ class NetworkSpec:
         if interface:
             _check_interface(interface, static_ip, router)
         for address in filter(None, (router, resolver)):
-            if is_no_machine(address):
+            if _is_nowhere(address):
                 raise StubError(f"{address} is no machine's address", hint=WRITE_ADDRESSES)
         return cls(
             address=str(interface.ip) if interface else "",
@@ -91,12 +91,18 @@ def _check_interface(
                 hint="check the prefix length and the gateway",
             )
         is_end = address in (network.network_address, network.broadcast_address)
-        if is_no_machine(address) or network.prefixlen == 0 or (is_end and network.prefixlen < 31):
+        if _is_nowhere(address) or network.prefixlen == 0 or (is_end and network.prefixlen < 31):
             raise StubError(f"{address} is no machine's address in {network}", hint=WRITE_ADDRESSES)
     if router == interface.ip:
         raise StubError(
             f"{router} is both the machine's address and its gateway's", hint=WRITE_ADDRESSES
         )
+
+
+def _is_nowhere(address: ipaddress.IPv4Address) -> bool:
+    """True for an address that no machine has on a network (RFC 1122 §3.2.1.3)."""
+    this_network = ipaddress.IPv4Network("0.0.0.0/8")
+    return is_no_machine(address) or address.is_loopback or address in this_network
 
 
 DHCP = NetworkSpec()
