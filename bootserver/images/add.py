@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import AsyncIterable, Iterable
-from pathlib import Path
+from pathlib import Path, PurePath
 from urllib.parse import unquote, urlsplit
 
 import structlog
@@ -18,7 +18,12 @@ from bootserver.errors import ImageError, ImageNotReadyError
 from bootserver.files.threads import cancellable, in_thread
 from bootserver.images.copy import copy
 from bootserver.images.digests import hash_file
-from bootserver.images.directory import COMPRESSED_SUFFIXES, IMAGE_SUFFIXES, image_paths
+from bootserver.images.directory import (
+    COMPRESSED_SUFFIXES,
+    IMAGE_SUFFIXES,
+    advice_on,
+    image_paths,
+)
 from bootserver.images.iso import inspect_iso
 from bootserver.images.part import Part, Progress, name_taken, open_part
 from bootserver.images.unpack import ZIP_END_BYTES
@@ -131,8 +136,14 @@ async def _name_of(url: str, name: str | None) -> str:
         return last
     from bootserver.images.download import offered_names
 
-    offered = await offered_names(url)
-    return next((name for name in offered if _is_meant(name) and name.isprintable()), "")
+    offered = [name for name in await offered_names(url) if name.isprintable()]
+    if meant := next(filter(_is_meant, offered), ""):
+        return meant
+    for other in offered:
+        what, _, hint = advice_on(PurePath(other)).partition(": ")
+        if what:
+            raise ImageError(f"{other} {what}", hint=hint)
+    return ""
 
 
 def _file_name(name: str | None, came_as: str) -> str:

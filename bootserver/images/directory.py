@@ -38,7 +38,7 @@ _NOT_ENTERED = {
 # What people put here that is no image, and what to do with it.
 _STRAYS = {
     (".zst", ".lzma", ".lz4", ".7z", ".rar", ".tar", ".tgz", ".txz", ".cab"): (
-        "is packed: unpack it, and put its .iso or .img file here"
+        "is packed in a way that is not undone here: unpack it, and add its .iso or .img file"
     ),
     (".wim", ".esd", ".swm"): (
         "is a Windows image, which nothing boots alone: put the disc here that it belongs to"
@@ -82,7 +82,7 @@ def look(directory: Path) -> tuple[dict[str, FoundImage], dict[str, str]]:
     ignored: dict[Path, str] = {}
     for path in files(directory, ignored):
         if not is_image(path):
-            if reason := _advice(path):
+            if reason := advice_on(path):
                 ignored[path] = reason
             continue
         try:
@@ -194,8 +194,8 @@ def _unreadable(directory: Path, err: OSError) -> ImageError:
     )
 
 
-def _advice(path: Path) -> str:
-    """What to do with a file that is no image but may be meant as one; "" for any other."""
+def advice_on(path: PurePath) -> str:
+    """`what it is: what to do`, of a file that may be meant as an image; "" for any other."""
     suffix = path.suffix.lower()
     if path.name.startswith("."):
         return ""

@@ -26,6 +26,8 @@ _REFUSED = {
     b"\x28\xb5\x2f\xfd": ("packed with zstd", _NOT_UNPACKED),
     b"7z\xbc\xaf\x27\x1c": ("a 7-Zip archive", _NOT_UNPACKED),
     b"Rar!\x1a\x07": ("a RAR archive", _NOT_UNPACKED),
+    b"\x04\x22\x4d\x18": ("packed with lz4", _NOT_UNPACKED),
+    b"MSCF": ("a cabinet archive", _NOT_UNPACKED),
     b"PK\x05\x06": ("an empty zip archive", CHECK_SOURCE),
     b"MSWIM\0\0\0": ("a Windows image", "add the disc that it belongs to"),
     b"QFI\xfb": ("a virtual disk", "make a plain one of it: qemu-img convert -O raw"),

@@ -100,6 +100,29 @@ async def test_url_without_a_name_asks_for_one_before_the_download(
     assert mirror.requests == ["bytes=0-0"]
 
 
+@pytest.mark.parametrize(
+    ("path", "disposition", "message", "hint"),
+    [
+        ("/x.iso.zst", "", "x.iso.zst is packed in a way that is not undone here", "unpack it"),
+        ("/X.7Z", "", "X.7Z is packed in a way that is not undone here", "unpack it"),
+        ("/get.php?file=x.tar", "", "x.tar is packed", "unpack it"),
+        ("/get", "attachment; filename=x.img.zst", "x.img.zst is packed", "unpack it"),
+        ("/x.qcow2/download", "", "x.qcow2 is a virtual disk", "qemu-img convert"),
+        ("/x.iso.torrent", "", "x.iso.torrent is no image but says where one is", "download that"),
+    ],
+)
+async def test_url_of_what_is_no_image_says_what_it_is_before_the_download(
+    directory: Path, mirror: Mirror, path: str, disposition: str, message: str, hint: str
+) -> None:
+    mirror.headers["Content-Disposition"] = disposition
+
+    with pytest.raises(ImageError, match=message) as caught:
+        await added(mirror, directory, path)
+
+    assert hint in caught.value.hint
+    assert mirror.requests == ["bytes=0-0"]
+
+
 async def test_server_that_refuses_the_question_is_told(directory: Path, mirror: Mirror) -> None:
     def where(request: web.Request) -> None:
         raise web.HTTPForbidden

@@ -245,6 +245,8 @@ BEGINNINGS = {
     "zstd": (b"\x28\xb5\x2f\xfd", "packed with zstd"),
     "7-Zip": (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
     "RAR": (b"Rar!\x1a\x07\x01\0", "a RAR archive"),
+    "lz4": (b"\x04\x22\x4d\x18\x64\x40", "packed with lz4"),
+    "cabinet": (b"MSCF\0\0\0\0", "a cabinet archive"),
     "WIM": (b"MSWIM\0\0\0", "a Windows image"),
     "QCOW2": (b"QFI\xfb", "a virtual disk"),
     "page": (b"\r\n<!DOCTYPE html>", "a web page"),
