@@ -29,6 +29,18 @@ class PowerState(StrEnum):
     OFF = "off"
     UNKNOWN = "unknown"
 
+    @property
+    def in_words(self) -> str:
+        """What follows on "the machine is"."""
+        return _STATES_IN_WORDS.get(self, self.value)
+
+
+_STATES_IN_WORDS = {
+    PowerState.STANDBY: "asleep, in standby",
+    PowerState.SLEEPING: "asleep",
+    PowerState.HIBERNATING: "asleep, in hibernation",
+}
+
 
 class PowerAction(StrEnum):
     """What can be asked for. `shutdown`, `restart`, `sleep` and `hibernate` need the system's help.

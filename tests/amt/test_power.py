@@ -134,7 +134,7 @@ async def test_a_machine_in_modern_standby_is_woken_by_its_own_request() -> None
     ("state", "action", "sentence"),
     [
         (8, PowerAction.RESET, "the machine is off: a reset would do nothing"),
-        (7, PowerAction.CYCLE, "the machine is hibernating: a cycle would do nothing"),
+        (7, PowerAction.CYCLE, "the machine is asleep, in hibernation: a cycle would do nothing"),
         (6, PowerAction.SHUTDOWN, "the machine is off: a shutdown would do nothing"),
         (4, PowerAction.RESET, "the machine is asleep: a reset would do nothing"),
         (2, PowerAction.ON, "the machine is on already"),

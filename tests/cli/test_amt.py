@@ -278,12 +278,22 @@ async def test_many_machines_are_asked_and_told_side_by_side(tmp_path: Path):
     assert [answer["state"] for answer in both] == ["on", "on"]
 
 
-async def test_pxe_wakes_a_machine_that_sleeps_and_then_boots_it(tmp_path: Path):
-    async with fake_amt(FakeSpec(tmp_path / "amt", power=SystemState.S3)) as device:
+@pytest.mark.parametrize(
+    ("power", "before"),
+    [
+        (SystemState.S3, "asleep"),
+        (SystemState.S4, "asleep, in hibernation"),
+        (SystemState.MODERN_STANDBY, "asleep, in standby"),
+    ],
+)
+async def test_pxe_wakes_a_machine_that_sleeps_and_then_boots_it(
+    tmp_path: Path, power: SystemState, before: str
+):
+    async with fake_amt(FakeSpec(tmp_path / "amt", power=power)) as device:
         text = await site_with(tmp_path, device).command("amt", "pxe", device.host)
 
         assert [boot.source for boot in device.boots] == ["pxe"]
-    assert "it boots from the network now" in text
+    assert f"{device.host} was {before}; it boots from the network now\n" in text
 
 
 async def test_a_boot_is_of_an_image_or_of_something_of_the_machines_own(tmp_path: Path):

@@ -308,7 +308,7 @@ class RemoteBoot:
         self._report_powering("the machine is started")
         change = await request_power(client, PowerAction.BOOT)
         self._services.ledger.advance(
-            session.key, BootPhase.POWERED, f"{change.asked}, it was {facts.power}"
+            session.key, BootPhase.POWERED, f"{change.asked}, it was {facts.power.in_words}"
         )
 
     async def _watch(

@@ -14,8 +14,9 @@ from bootserver.amt.wsman.client import WsmanClient
 async def boot_into(
     hosts: AmtHosts, client: WsmanClient, target: BootTarget, on_progress: OnProgress
 ) -> PowerChange:
-    """Boot the machine into that, once; `on_progress` gets what goes on in words.
+    """Boot the machine into that, once; returns what it did before, and what was asked for.
 
+    `on_progress` gets what goes on in words.
     Raises AmtError; the next boot is an ordinary one then. Where a user has to consent first,
     nothing is changed.
     """
@@ -24,6 +25,7 @@ async def boot_into(
             f"AMT on {client.host} wants a user's consent to boot options",
             hint="run bootserver amt boot --to in a terminal, with a person at the machine",
         )
-    await wake(client, on_progress)
+    before = await wake(client, on_progress)
     async with hosts.arming(client, lambda: boot_target(client, target)):
-        return await request_power(client, PowerAction.BOOT)
+        change = await request_power(client, PowerAction.BOOT)
+    return PowerChange(before, change.asked)

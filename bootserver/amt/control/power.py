@@ -109,7 +109,7 @@ async def switch_on(client: WsmanClient, on_progress: OnProgress) -> None:
     before = _known(await power_state(client))
     if before is PowerState.ON:
         return
-    on_progress(f"the machine is {before}, and is switched on first")
+    on_progress(f"the machine is {before.in_words}, and is switched on first")
     await request_power(client, PowerAction.ON)
     for _ in range(ON_LOOKS):
         if await power_state(client) is PowerState.ON:
@@ -125,11 +125,15 @@ async def switch_on(client: WsmanClient, on_progress: OnProgress) -> None:
     await asyncio.sleep(SETTLE_S)
 
 
-async def wake(client: WsmanClient, on_progress: OnProgress) -> None:
-    """A machine that sleeps in any way is on when this returns: it would go on, and not boot."""
-    asleep = (PowerState.SLEEPING, PowerState.STANDBY, PowerState.HIBERNATING)
-    if await power_state(client) in asleep:
+async def wake(client: WsmanClient, on_progress: OnProgress) -> PowerState:
+    """A machine that sleeps in any way is on when this returns: it would go on, and not boot.
+
+    Returns what it did before.
+    """
+    before = await power_state(client)
+    if before in (PowerState.SLEEPING, PowerState.STANDBY, PowerState.HIBERNATING):
         await switch_on(client, on_progress)
+    return before
 
 
 async def until_on(client: WsmanClient, on_progress: OnProgress) -> None:
@@ -137,7 +141,7 @@ async def until_on(client: WsmanClient, on_progress: OnProgress) -> None:
     state = await power_state(client)
     if state in (PowerState.ON, PowerState.STANDBY, PowerState.UNKNOWN):
         return
-    on_progress(f"the machine is {state}: redirection begins when it is on")
+    on_progress(f"the machine is {state.in_words}: redirection begins when it is on")
     while await power_state(client) is not PowerState.ON:  # noqa: ASYNC110 - AMT sends no events
         await asyncio.sleep(ON_LOOK_S)
 
@@ -180,7 +184,7 @@ def _check(action: PowerAction, power: _Power) -> None:
             raise AmtRefusedError("the machine is off already")
         case _, PowerState.OFF | PowerState.HIBERNATING if action is not PowerAction.OFF:
             raise AmtRefusedError(
-                f"the machine is {power.state}: a {action} would do nothing",
+                f"the machine is {power.state.in_words}: a {action} would do nothing",
                 hint="power it on instead",
             )
         case _, PowerState.SLEEPING if action is not PowerAction.OFF:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bootserver.amt.types import AmtLogin, BootMethod, BootTarget
+from bootserver.amt.types import AmtLogin, BootMethod, BootTarget, PowerState
 from bootserver.cli.amt.login import is_interactive, login_from_here, with_login
 from bootserver.cli.amt.many import Named, ask_each, show, with_hosts
 from bootserver.cli.boots import admin_url
@@ -113,7 +113,7 @@ async def boot_into_target(
     show(
         named,
         answers,
-        lambda a: f"{a['host']} was {a['before']}; it boots {where} now",
+        lambda a: f"{a['host']} was {PowerState(a['before']).in_words}; it boots {where} now",
         as_json=as_json,
     )
 

@@ -58,7 +58,7 @@ async def _attach(config: Config, machine: str, file: Path, boot: bool, login: A
                         lambda: drives.stats.reads > 0,
                     ):
                         change = await request_power(client, PowerAction.BOOT)
-                        echo(f"the machine was {facts.power}; asked for: {change.asked}")
+                        echo(f"the machine was {facts.power.in_words}; asked for: {change.asked}")
                         await drives.wait_until(lambda stats: stats.reads > 0)
                 await drives.wait_closed()
             finally:

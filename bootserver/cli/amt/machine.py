@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bootserver.amt.types import AmtLogin, BootTarget, PowerAction
+from bootserver.amt.types import AmtLogin, BootTarget, PowerAction, PowerState
 from bootserver.cli.amt.boot import boot_into_target
 from bootserver.cli.amt.login import open_amt, open_hosts, with_login
 from bootserver.cli.amt.many import Json, Named, ask_each, show, with_hosts
@@ -88,8 +88,9 @@ async def power(config: Config, named: Named, action: str, login: AmtLogin, as_j
 
     def sentence(answer: Json) -> str:
         if action == "state":
-            return f"{answer['host']} is {answer['state']}"
-        return f"{answer['host']} was {answer['before']}; asked for: {answer['asked']}"
+            return f"{answer['host']} is {PowerState(answer['state']).in_words}"
+        before = PowerState(answer["before"]).in_words
+        return f"{answer['host']} was {before}; asked for: {answer['asked']}"
 
     show(named, await ask_each(config, named, login, ask), sentence, as_json=as_json)
 
