@@ -6,6 +6,7 @@ import asyncio
 import difflib
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,7 +139,7 @@ class Library:
                 if file.settled and file.finding is None and not file.due:
                     await self._recall(file)
             self._looked = True
-            self._publish()
+            self._publish(self._images | self._files)
             self._start_worker()
 
     async def watch(self, interval_s: float) -> None:
@@ -220,16 +221,17 @@ class Library:
 
     async def _work(self) -> None:
         """Reads what is due, one file at a time: two would only share the disk's speed."""
-        while due := next((file for file in self._files.values() if file.due), None):
+        while due := next((item for item in self._files.items() if item[1].due), None):
+            image_id, file = due
             try:
-                await self._read(due)
+                await self._read(image_id, file)
             except ImageNotReadyError:  # it changed: as good as new
-                due.settled, due.finding, due.since_s = False, None, time.monotonic()
+                file.settled, file.finding, file.since_s = False, None, time.monotonic()
             finally:
-                due.due = False
-            self._publish()
+                file.due = False
+            self._publish([image_id])
 
-    async def _read(self, file: _LibraryFile) -> None:
+    async def _read(self, image_id: str, file: _LibraryFile) -> None:
         """Inspects and hashes one file and keeps the finding."""
         path, version = file.found.path, file.found.version
         file.unreadable = False
@@ -237,7 +239,7 @@ class Library:
             facts = await asyncio.to_thread(inspect_iso, path)
             if not file.sha256:
                 file.finding = Finding("", facts)  # what it is need not wait for the digest
-                self._publish()
+                self._publish([image_id])
                 file.sha256 = await self._hash(file)
             finding = Finding(file.sha256, facts)
         except ImageNotReadyError:
@@ -267,22 +269,16 @@ class Library:
         log.info("image.hashed", file=path.name, size_bytes=version.size_bytes, sha256=sha256)
         return sha256
 
-    def _publish(self) -> None:
-        """Renews the listing and logs new problems; an unchanged image stays the same object."""
-        images = {
-            image_id: _image(image_id, file)
-            for image_id, file in self._files.items()
-            if file.settled
-        }
-        before = self._images
-        self._images = {
-            image_id: before[image_id] if before.get(image_id) == image else image
-            for image_id, image in images.items()
-        }
-        for image_id, image in images.items():
-            if image.problem and (
-                image_id not in before or before[image_id].problem != image.problem
-            ):
+    def _publish(self, image_ids: Iterable[str]) -> None:
+        """Renews these in the listing and logs new problems; an unchanged image stays the same."""
+        for image_id in image_ids:
+            before = self._images.pop(image_id, None)
+            file = self._files.get(image_id)
+            if file is None or not file.settled:
+                continue
+            image = _image(image_id, file)
+            self._images[image_id] = before if before == image else image
+            if image.problem and (before is None or before.problem != image.problem):
                 log.warning("image.problem", image=image_id, problem=image.problem)
 
 

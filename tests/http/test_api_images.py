@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -13,6 +15,8 @@ from aiohttp import web
 from bootserver.config import Config
 from bootserver.http.api import jobs as jobs_module
 from bootserver.http.api.problems import PROBLEM_TYPE
+from bootserver.images import explain as explain_module
+from bootserver.images.decide import decide
 from bootserver.model import BootPhase
 from tests.fixtures.admin import EVENT_S, PC, Admin, event_of, running_admin
 from tests.fixtures.isos import make_iso
@@ -64,6 +68,31 @@ class Mirror:
         await self.go_on.wait()
         await response.write(self.iso[half:])
         return response
+
+
+async def test_1500_images_are_explained_once_and_listed_from_memory(
+    admin: Admin, monkeypatch: pytest.MonkeyPatch
+):
+    library = admin.services.library
+    [image] = library.images()
+    many = [dataclasses.replace(image, id=f"rescue-{number}") for number in range(1500)]
+    monkeypatch.setattr(library, "images", lambda: many)
+    decided = 0
+
+    def counting(*arguments: Any) -> Any:
+        nonlocal decided
+        decided += 1
+        return decide(*arguments)
+
+    monkeypatch.setattr(explain_module, "decide", counting)
+    counts = []
+    for _ in range(2):
+        listed = (await admin.ask("/images"))["images"]
+        counts.append(decided)
+
+    assert [entry["id"] for entry in listed] == [image.id for image in many]
+    first, second = counts
+    assert second == first >= len(many)
 
 
 def in_library(admin: Admin) -> list[str]:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -69,6 +70,30 @@ async def _until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
         while not condition():
             await asyncio.sleep(0.01)
+
+
+async def test_reading_many_new_files_builds_each_image_a_few_times_only(
+    directory: Path, engine: DatabaseEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once at each look, and twice as its file is read: not all of them for each file."""
+    files = 40
+    first = _put(directory / "0.iso")
+    for number in range(1, files):
+        (directory / f"{number}.iso").hardlink_to(first)
+    built: list[str] = []
+    image_of = library_module._image
+
+    def counting(image_id: str, *arguments: Any) -> Image:
+        built.append(image_id)
+        return image_of(image_id, *arguments)
+
+    monkeypatch.setattr(library_module, "_image", counting)
+
+    images = await _images(directory, engine)
+
+    assert len(images) == files
+    assert all(image.sha256 for image in images.values())
+    assert len(built) == 3 * files
 
 
 async def test_file_becomes_an_image_with_facts_and_digest(
