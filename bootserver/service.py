@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -67,84 +67,80 @@ async def run(config: Config, announce: Announce) -> None:
     `announce` gets what a person wants to know once all is up: what -> where.
     Raises ServiceError when no machine could be served.
     """
+    _ignore_what_is_no_end()
     _make_library(config.images.path)
     limits = ServerLimits.for_process(config.limits, config.tftp.max_transfers)
     for problem in problems(config.stub):
         log.warning("loader.missing", problem=problem)
     for warning in config.warnings:
         log.warning("config.warning", problem=warning)
-    signals: asyncio.Queue[str] = asyncio.Queue()
-    with _signals_into(signals):
-        async with AsyncExitStack() as parts:
-            parts.enter_context(held_state(config.state.path))
-            if swept := await asyncio.to_thread(sweep_library, config.images.path):
-                log.info("images.swept", files=[path.name for path in swept])
-            engine = await parts.enter_async_context(
-                open_database(config.state.database_url, looked_after=True)
-            )
-            sessions = SessionStore(engine)
-            bus = Bus()
-            expire_after = timedelta(hours=config.boot.expire_h)
-            ledger = Ledger(sessions, expire_after=expire_after, bus=bus)
-            await ledger.load()
-            parts.push_async_callback(ledger.flush)
+    async with AsyncExitStack() as parts:
+        parts.enter_context(held_state(config.state.path))
+        if swept := await asyncio.to_thread(sweep_library, config.images.path):
+            log.info("images.swept", files=[path.name for path in swept])
+        engine = await parts.enter_async_context(
+            open_database(config.state.database_url, looked_after=True)
+        )
+        sessions = SessionStore(engine)
+        bus = Bus()
+        expire_after = timedelta(hours=config.boot.expire_h)
+        ledger = Ledger(sessions, expire_after=expire_after, bus=bus)
+        await ledger.load()
+        parts.push_async_callback(ledger.flush)
 
-            stubs = StubRegistry(engine, config.state.path)
-            engine.on_new += [stubs.write_anew, ledger.write_anew]
-            library = await parts.enter_async_context(Library(config.images.path, engine))
-            await library.scan()
+        stubs = StubRegistry(engine, config.state.path)
+        engine.on_new += [stubs.write_anew, ledger.write_anew]
+        library = await parts.enter_async_context(Library(config.images.path, engine))
+        await library.scan()
 
-            trees = ImageTrees()
-            parts.callback(trees.close)
-            profiles = ProfileStore(engine)
-            address = _own_address(config)
-            open_stub = None
-            if config.boot.open_menu:  # its machines go on calling where they have called already
-                open_stub = await stubs.issue(stub_spec(config, servers=[address or NOWHERE]))
-            winpe = WinPeFindings()
-            boot_service = BootService(
-                config, library, trees, stubs, ledger, profiles, winpe, open_stub
+        trees = ImageTrees()
+        parts.callback(trees.close)
+        profiles = ProfileStore(engine)
+        address = _own_address(config)
+        open_stub = None
+        if config.boot.open_menu:  # its machines go on calling where they have called already
+            open_stub = await stubs.issue(stub_spec(config, servers=[address or NOWHERE]))
+        winpe = WinPeFindings()
+        boot_service = BootService(
+            config, library, trees, stubs, ledger, profiles, winpe, open_stub
+        )
+        authority = SiteAuthority(config)
+        hosts = AmtHosts(config, engine)
+        remote = BootServices(config, Site.of(config), library, stubs, ledger, hosts, authority)
+        admin_app = make_admin_app(
+            AdminServices(
+                config,
+                library,
+                ledger,
+                bus,
+                profiles,
+                stubs,
+                hosts,
+                AmtBoots(remote, bus),
+                limits,
+                winpe,
             )
-            authority = SiteAuthority(config)
-            hosts = AmtHosts(config, engine)
-            remote = BootServices(config, Site.of(config), library, stubs, ledger, hosts, authority)
-            admin_app = make_admin_app(
-                AdminServices(
-                    config,
-                    library,
-                    ledger,
-                    bus,
-                    profiles,
-                    stubs,
-                    hosts,
-                    AmtBoots(remote, bus),
-                    limits,
-                    winpe,
-                )
-            )
-            stops = await _start_planes(config, boot_service, authority, admin_app, limits)
-            async with asyncio.TaskGroup() as tasks:
-                background = [
-                    tasks.create_task(library.watch(config.images.scan_interval_s)),
-                    tasks.create_task(keep_looking_into(library, winpe)),
-                    tasks.create_task(ledger.run()),
-                    tasks.create_task(engine.keep()),
-                    tasks.create_task(profiles.keep_consumed()),
-                    tasks.create_task(authority.keep_current()),
-                    tasks.create_task(hosts.keep_taking_back()),
-                    tasks.create_task(
-                        keep_pruned(
-                            sessions, ledger, config.state.keep_boots, config.state.keep_days
-                        )
-                    ),
-                ]
-                with suppress(TimeoutError):  # what takes longer is announced in the log
-                    async with asyncio.timeout(FIRST_LOOK_S):
-                        await library.settled()
-                announce(_places(config, address, authority, stops))
-                await _serve_until_told(signals, stops, config.server.grace_s)
-                for task in background:
-                    task.cancel()
+        )
+        stops = await _start_planes(config, boot_service, authority, admin_app, limits)
+        signals = _ends()
+        async with asyncio.TaskGroup() as tasks:
+            places = _places(config, address, authority, stops)
+            background = [
+                tasks.create_task(_announce_settled(library, announce, places)),
+                tasks.create_task(library.watch(config.images.scan_interval_s)),
+                tasks.create_task(keep_looking_into(library, winpe)),
+                tasks.create_task(ledger.run()),
+                tasks.create_task(engine.keep()),
+                tasks.create_task(profiles.keep_consumed()),
+                tasks.create_task(authority.keep_current()),
+                tasks.create_task(hosts.keep_taking_back()),
+                tasks.create_task(
+                    keep_pruned(sessions, ledger, config.state.keep_boots, config.state.keep_days)
+                ),
+            ]
+            await _serve_until_told(signals, stops, config.server.grace_s)
+            for task in background:
+                task.cancel()
 
 
 async def _start_planes(
@@ -232,6 +228,15 @@ async def _serve_tftp(config: Config, boot_service: BootService, limits: ServerL
     return partial(server.stop, config.server.grace_s)
 
 
+async def _announce_settled(
+    library: Library, announce: Announce, places: Mapping[str, str]
+) -> None:
+    with suppress(TimeoutError):  # what takes longer is announced in the log
+        async with asyncio.timeout(FIRST_LOOK_S):
+            await library.settled()
+    announce(places)
+
+
 async def _serve_until_told(
     signals: asyncio.Queue[str], stops: Mapping[str, Stop], grace_s: float
 ) -> None:
@@ -285,23 +290,24 @@ def _make_library(directory: Path) -> None:
         ) from err
 
 
-@contextmanager
-def _signals_into(queue: asyncio.Queue[str]) -> Iterator[None]:
-    """SIGTERM and SIGINT become names in `queue`.
+def _ignore_what_is_no_end() -> None:
+    """What a closed terminal or a log rotation sends is a line in the log, and no end.
 
-    What a closed terminal or a log rotation sends is a line in the log, and no end. (Python itself
-    ignores SIGPIPE and SIGXFSZ; SIGQUIT stays the way to end a process that hangs.)
+    It was held back until now (bootserver.__main__). Python itself ignores SIGPIPE and SIGXFSZ;
+    SIGQUIT stays the way to end a process that hangs.
     """
     loop = asyncio.get_running_loop()
-    for number in ENDING:
-        loop.add_signal_handler(number, queue.put_nowait, number.name)
     for number in IGNORED:
         loop.add_signal_handler(number, _ignore, number.name)
-    try:
-        yield
-    finally:
-        for number in (*ENDING, *IGNORED):
-            loop.remove_signal_handler(number)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED)
+
+
+def _ends() -> asyncio.Queue[str]:
+    """The names of SIGTERM and SIGINT as they come; until then they cancelled the start."""
+    queue: asyncio.Queue[str] = asyncio.Queue()
+    for number in ENDING:
+        asyncio.get_running_loop().add_signal_handler(number, queue.put_nowait, number.name)
+    return queue
 
 
 def _ignore(name: str) -> None:

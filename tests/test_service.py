@@ -295,6 +295,80 @@ async def test_a_signal_that_is_no_end_cuts_no_download(site: Site):
     assert digest.hexdigest() == hashlib.sha256(iso.read_bytes()).hexdigest()
 
 
+async def until_held(process_id: int) -> None:
+    """Returns at the program's first moment: SIGHUP no longer ends it."""
+    bit = 1 << signal.SIGHUP - 1
+    async with asyncio.timeout(EVENT_S):
+        while True:
+            status = Path(f"/proc/{process_id}/status").read_text()
+            masks = re.findall(r"Sig(?:Blk|Ign|Cgt):\s+(\S+)", status)
+            if any(int(mask, 16) & bit for mask in masks):
+                return
+            await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
+async def test_a_signal_that_is_no_end_does_not_end_the_start(site: Site, number: signal.Signals):
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        "serve",
+        cwd=site.path,
+        env=site.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert process.stdout is not None
+    try:
+        await until_held(process.pid)
+        output = b""
+        async with asyncio.timeout(EVENT_S):
+            while b"bootserver is up" not in output:  # it ends, if the signal was its end
+                process.send_signal(number)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(0.01):
+                        piece = await process.stdout.read(65536)
+                        assert piece, output
+                        output += piece
+            process.terminate()
+            rest, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+
+    assert process.returncode == 0
+    assert b"server.signal_ignored" in output
+    assert b"Traceback" not in output + rest
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("moment", ["first", "library"])
+async def test_a_server_that_is_not_up_yet_ends_at_once(
+    site: Site, number: signal.Signals, moment: str
+):
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        "serve",
+        cwd=site.path,
+        env=site.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        await until_held(process.pid)
+        async with asyncio.timeout(EVENT_S):
+            while moment == "library" and not (site.path / "var" / "bootserver.db").exists():
+                await asyncio.sleep(0.02)
+            process.send_signal(number)
+            output, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+
+    assert b"Traceback" not in output
+    assert b"bootserver is up" not in output
+    assert process.returncode in ((-number, 1) if moment == "first" else (0,)), output
+
+
 async def test_a_log_that_nobody_reads_any_more_stops_nothing(site: Site):
     """The terminal is closed, or the program at the other end of the pipe has gone."""
     reader, writer = os.pipe()

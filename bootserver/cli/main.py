@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +55,10 @@ class _Commands(click.Group):
 def main(ctx: click.Context, config_path: Path | None) -> None:
     """Boot PCs from a recovery ISO in RAM, started by a tiny stub."""
     ctx.obj = config_path
+    # bootserver.__main__ held them back; the server lets the others come once it can ignore them.
+    ends = {signal.SIGINT} if ctx.invoked_subcommand == serve.name else signal.valid_signals()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ends)
 
 
 for command in (serve, doctor, config, images, drivers, stub, machines, amt, boots, bench, demo):
     main.add_command(command)
-
-if __name__ == "__main__":
-    sys.exit(main())

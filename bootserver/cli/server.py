@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import sys
@@ -22,7 +23,8 @@ async def serve(config: Config) -> None:
     """Serve stubs, boot scripts and images until told to stop."""
     from bootserver.service import run
 
-    await run(config, _announce)
+    with suppress(asyncio.CancelledError):  # SIGTERM or Ctrl-C before it was up
+        await run(config, _announce)
     # A thread may still pack a loader, or wait for a dead NFS server. Python would wait for it, and
     # nothing is lost with it.
     for stream in (sys.stdout, sys.stderr):
