@@ -271,13 +271,21 @@ def test_seven_zip_and_xorriso_find_no_fault(tmp_path: Path, shape: WindowsShape
     assert found.returncode == 0, found.stderr
 
 
+def by_grub(disc: Path, name: str) -> bytes | None:
+    """What GRUB reads of a file; None where it refuses."""
+    copy = disc.with_suffix(".copy")
+    command = ("grub-fstest", disc, "cp", f"(loop0){name}", copy)
+    done = subprocess.run(command, check=False, capture_output=True, timeout=60)
+    return None if done.returncode else copy.read_bytes()
+
+
 @pytest.mark.parametrize("chained", [False, True])
 @pytest.mark.parametrize("extended", [False, True])
 @pytest.mark.parametrize("allocation", [SHORT, LONG, EMBEDDED])
 def test_udf_without_iso9660_is_read_by_grub_and_by_seven_zip(
     tmp_path: Path, allocation: int, extended: bool, chained: bool
 ) -> None:
-    """7-Zip reads no file whose allocation descriptors go on in another block; GRUB does."""
+    """7-Zip reads no file whose allocation descriptors go on in another block; GRUB 2.06 does."""
     before = udf_volume(
         tmp_path / "disc.iso", FILES, allocation=allocation, extended=extended, chained=chained
     )
@@ -287,13 +295,10 @@ def test_udf_without_iso9660_is_read_by_grub_and_by_seven_zip(
     after = changed(before, changes, tmp_path / "new.iso")
 
     assert by_us(after) == wanted
-    for name, data in wanted.items():
-        subprocess.run(
-            ("grub-fstest", after, "cp", f"(loop0){name}", tmp_path / "copy"),
-            check=True,
-            timeout=60,
-        )
-        assert (tmp_path / "copy").read_bytes() == data
+    if all(by_grub(before, f"/{name}") == data for name, data in FILES.items()):
+        assert {name: by_grub(after, name) for name in wanted} == wanted
+    else:
+        assert chained  # GRUB 2.14 takes no such file, whoever has made it
     if not chained:
         assert by_7zip(after, "udf") == wanted
 
