@@ -405,10 +405,10 @@ def _only_writing(transport: asyncio.Transport) -> Iterator[None]:
 
 def _reset(transport: asyncio.Transport) -> None:
     """Drop the connection and all that is queued on it: the client sees a short body, at once."""
-    with suppress(OSError):  # it is gone already
-        transport.get_extra_info("socket").setsockopt(
-            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-        )
+    connection = transport.get_extra_info("socket")
+    if connection is not None:  # else TLS has let go of it
+        with suppress(OSError):  # it is gone already
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
 
 

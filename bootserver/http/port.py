@@ -129,13 +129,18 @@ class HttpPort:
 
     def _request(self, make: Any, message: Any, *of_connection: Any) -> web.BaseRequest:
         """The request as the client meant it."""
+        changes: dict[str, Any] = {}
+        if message.url.absolute:  # as proxies get it; its host is the one meant (RFC 9112 §3.2.2)
+            if is_host(authority := message.url.authority):
+                changes["host"] = authority
+            message = message._replace(url=message.url.relative())
         request: web.BaseRequest = make(message, *of_connection)
         if isinstance(request.headers, dict):
             return request  # aiohttp's own, in place of what is no HTTP
-        changes: dict[str, Any] = {}
         if not all(value.isascii() for _, value in message.raw_headers):
             changes["headers"] = readable(request.headers)
-        if hdrs.HOST not in request.headers and request.transport:  # or aiohttp asks the DNS
+        named = "host" in changes or hdrs.HOST in request.headers
+        if not named and request.transport:  # or aiohttp asks the DNS
             address, number = request.transport.get_extra_info("sockname")[:2]
             changes["host"] = f"{url_host(address)}:{number}"
         path = request.rel_url.raw_path

@@ -1228,6 +1228,23 @@ async def test_a_tls_reader_that_takes_nothing_does_not_fill_the_memory(
 
 
 @pytest.mark.usefixtures("quiet")
+async def test_over_tls_a_client_that_leaves_is_no_error(
+    tmp_path: Path, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    with await opened(make_file(tmp_path / "a.iso", content_of(64 * MIB))) as file:
+        async with plane_for(file, tls=server_tls) as plane:
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", plane.port, ssl=client_tls, limit=1024
+            )
+            writer.write(b"GET /image.iso HTTP/1.1\r\nHost: x\r\n\r\n")
+            await reader.readuntil(b"\r\n\r\n")
+            writer.transport.abort()
+            outcome = await plane.outcome()
+
+    assert outcome.end is TransferEnd.CLIENT_LEFT
+
+
+@pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("size_bytes", SIZES)
 async def test_over_tls_the_length_is_told_and_every_byte_comes_and_is_counted(
     tmp_path: Path, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext, size_bytes: int

@@ -82,6 +82,21 @@ async def test_bytes_that_are_no_text_fail_nothing(admin: Admin, header: bytes):
     assert status.split()[1].startswith(b"4")
 
 
+@pytest.mark.parametrize("target", [b"http://localhost:9/healthz", b"http://[::1]/healthz"])
+@pytest.mark.parametrize("host", [b"", b"Host: localhost\r\n", b"Host: other.example\r\n"])
+@pytest.mark.parametrize("plane", ["boot", "admin"])
+async def test_a_target_that_names_the_host_is_answered_like_any_other(
+    admin: Admin, plane: str, target: bytes, host: bytes
+):
+    """The admin plane wants the header, which no page of another site can forge."""
+    request = b"GET %b HTTP/1.0\r\n%b\r\n" % (target, host)
+    async with connection(admin, request, plane) as (reader, _), asyncio.timeout(EVENT_S):
+        status = await reader.readline()
+
+    refused = plane == "admin" and b"localhost" not in host
+    assert status.split()[1] == (b"421" if refused else b"200")
+
+
 async def test_a_client_that_leaves_with_half_a_body_is_one_line(admin: Admin):
     with capture_logs() as logs:
         async with connection(admin, JSON_HEAD + b"{") as (_, writer):
