@@ -46,7 +46,7 @@ async def bytes_until_the_first_request(machine: QemuMachine, site: Site) -> int
     ("firmware", "nic", "most"),
     [
         (Firmware.BIOS, NATIVE, 560_000),
-        (Firmware.UEFI, NATIVE, 530_000),  # sid's OVMF reads 526,336
+        (Firmware.UEFI, NATIVE, 530_000),  # 526,336 with iPXE 2.0
         (Firmware.UEFI, DRIVEN, 235_000),
     ],
 )
