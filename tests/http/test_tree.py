@@ -171,7 +171,7 @@ async def test_a_damaged_disc_is_a_sentence_and_the_server_lives(boots: Boots, c
     await boots.look_again()
     base = f"/b/{await boots.token('broken')}/tree"
 
-    assert await boots.status(f"{base}/live/initrd.img") == 500
+    assert await boots.status(f"{base}/live/initrd.img") == 422
     assert await boots.body(f"{base}/live/filesystem.squashfs") == SQUASHFS
 
 
@@ -317,7 +317,7 @@ async def test_a_file_of_the_sites_that_has_gone_is_a_sentence(boots: Boots):
     base = await tree(boots)
     (boots.iso.parent / "other").unlink()
     async with boots.http.get(f"{boots.url}{base}/live/vmlinuz") as answer:
-        assert answer.status == 500
+        assert answer.status == 422
         assert "side-car" in await answer.text()
 
 
