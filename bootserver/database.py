@@ -8,9 +8,11 @@ import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import aiosqlite
 import structlog
 from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
@@ -267,6 +269,7 @@ async def open_database(url: str, *, looked_after: bool = False) -> AsyncIterato
             hint="write it like sqlite+aiosqlite:///var/bootserver.db",
         ) from err
     if engine.dialect.name == "sqlite":
+        event.listen(engine.sync_engine, "do_connect", _connect_to_sqlite)
         event.listen(engine.sync_engine, "connect", _tune_sqlite)
     database = DatabaseEngine(engine, looked_after=looked_after)
     try:
@@ -280,6 +283,29 @@ def _make_private(path: Path) -> None:
     """Make SQLite's file its owner's only if there is none; those beside it get the same rights."""
     with suppress(OSError):  # it is there, or SQLite will say what is wrong
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
+class _StopsOnce(aiosqlite.Connection):
+    """A connection that may be stopped twice: of aiosqlite's own, that waits for ever (0.22).
+
+    SQLAlchemy does so where a task that uses the connection is cancelled twice, as at the end of an
+    event loop. Then the program would never end.
+    """
+
+    def stop(self) -> asyncio.Future[Any] | None:
+        """Has the thread close the connection and end, unless that is on its way."""
+        return super().stop() if self._running else None
+
+
+def _connect_to_sqlite(
+    _dialect: Any, _record: Any, _arguments: Any, options: dict[str, Any]
+) -> None:
+    def connect(*arguments: Any, **more: Any) -> aiosqlite.Connection:
+        connection = _StopsOnce(partial(sqlite3.connect, *arguments, **more), 64)
+        connection._thread.daemon = True  # as SQLAlchemy has its own
+        return connection
+
+    options["async_creator_fn"] = connect
 
 
 def _tune_sqlite(connection: Any, _record: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import resource
@@ -270,3 +271,30 @@ async def test_a_profile_used_while_the_database_is_locked_is_used_once(
 
     await profiles.consume("another")  # as the next does, and keep_consumed()
     assert on_disk(path) == []
+
+
+async def test_connection_whose_task_is_cancelled_twice_is_closed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As at a server's end. SQLAlchemy tells such a connection to close, and to stop."""
+    monkeypatch.setattr(database_module, "BUSY_TIMEOUT_MS", 300)
+    path.parent.mkdir()
+    async with open_database(url(path)) as engine:
+
+        async def write() -> None:
+            async with engine.begin() as connection:
+                await connection.exec_driver_sql("DELETE FROM profiles")
+
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            writing = asyncio.create_task(write())
+            await asyncio.sleep(0.1)
+            for _ in range(2):
+                writing.cancel()
+                await asyncio.sleep(0.01)
+            await asyncio.wait({writing})
+
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        _, waiting = await asyncio.wait(left, timeout=10) if left else (set(), set())
+
+    assert waiting == set()
