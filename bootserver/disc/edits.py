@@ -6,7 +6,6 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from pathlib import Path
 from typing import Protocol
 
 from bootserver.disc.source import Damage, Source
@@ -62,20 +61,6 @@ class Edits:
         return ByteRange(min(start * CD_SECTOR_BYTES, end), end)
 
 
-@dataclass(frozen=True, slots=True)
-class OwnFile:
-    """The whole of a file that is not the disc's."""
-
-    path: Path
-    size_bytes: int
-
-    def __len__(self) -> int:
-        return self.size_bytes
-
-
-Part = Piece | OwnFile  # of a new disc: a range of the old one, bytes, or a file
-
-
 @dataclass(slots=True, eq=False)
 class DiscFile:
     """A file of one of the disc's file systems."""
@@ -88,7 +73,7 @@ class DiscFile:
 class NewContent:
     """What a file is to consist of; it is another DiscFile in each of the disc's file systems."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[Piece, ...]
     files: list[DiscFile]
 
     @property
@@ -140,7 +125,7 @@ class Order:
                 yield content, lba
                 lba += sectors_of(content.size_bytes)
 
-    def parts(self, edits: Edits) -> Iterator[Part]:
+    def parts(self, edits: Edits) -> Iterator[Piece]:
         """The whole of the new disc."""
         at = 0
         for cut in self._cuts:

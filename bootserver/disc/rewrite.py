@@ -31,7 +31,6 @@ from bootserver.disc.edits import (
     Moved,
     NewContent,
     Order,
-    Part,
     sectors_of,
 )
 from bootserver.disc.iso9660_edits import IsoEdits
@@ -39,7 +38,7 @@ from bootserver.disc.source import Damage, Source
 from bootserver.disc.udf import UdfTree
 from bootserver.disc.udf_edits import UdfEdits
 from bootserver.errors import ImageError, ImageNotFoundError
-from bootserver.model import CD_SECTOR_BYTES, ByteRange
+from bootserver.model import CD_SECTOR_BYTES, ByteRange, Piece
 
 _FILE_LIMIT_BYTES = 4 * 1024**3  # ISO 9660 and FAT have a size in 32 bits
 
@@ -57,7 +56,7 @@ def has_partition_table(source: Source) -> bool:
     return has_mbr or head[512:520] == b"EFI PART" or head[512:514] == b"PM"
 
 
-def rewritten(source: Source, changes: Mapping[str, Sequence[Part] | None]) -> tuple[Part, ...]:
+def rewritten(source: Source, changes: Mapping[str, Sequence[Piece] | None]) -> tuple[Piece, ...]:
     """What the new disc consists of. `changes` has the new content of a path, None to remove it.
 
     A file keeps its dates. Of a directory that is removed all files go, and it stays empty. A boot
@@ -116,7 +115,7 @@ def _file_systems(edits: Edits) -> tuple[list[FileSystem], list[int]]:
 
 
 def _matched(
-    systems: Sequence[FileSystem], changes: Mapping[str, Sequence[Part] | None]
+    systems: Sequence[FileSystem], changes: Mapping[str, Sequence[Piece] | None]
 ) -> tuple[list[NewContent], list[set[str]]]:
     """New contents with their files, and the names that each file system is to lose."""
     contents = []

@@ -10,7 +10,6 @@ from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from bootserver.disc.descriptors import Descriptors, read_boot_catalog, read_descriptors
-from bootserver.disc.edits import Part
 from bootserver.disc.entry import Entry, Node, Tree
 from bootserver.disc.iso9660 import IsoTree
 from bootserver.disc.listings import Listing, Listings
@@ -19,7 +18,7 @@ from bootserver.disc.source import Compressed, Damage, Source
 from bootserver.disc.udf import UdfTree
 from bootserver.errors import ImageError, ImageNotFoundError
 from bootserver.files.layout import Layout
-from bootserver.model import CD_SECTOR_BYTES, ByteRange
+from bootserver.model import CD_SECTOR_BYTES, ByteRange, Piece
 
 __all__ = ["COPY_AGAIN", "NoVolumeError", "Node", "Volume", "open_volume"]
 
@@ -201,7 +200,7 @@ class Volume:
                 for piece in Layout(node.pieces).cut(part)
             )
 
-    def rewritten(self, changes: Mapping[str, Sequence[Part] | None]) -> tuple[Part, ...]:
+    def rewritten(self, changes: Mapping[str, Sequence[Piece] | None]) -> tuple[Piece, ...]:
         """The disc with other content at some paths, None to remove them; see `rewrite`.
 
         Raises ImageError for what cannot be done.

@@ -20,7 +20,7 @@ from bootserver import clock, units
 from bootserver.amt.errors import AmtError
 from bootserver.errors import BootServerError, ImageError
 from bootserver.http import amt_view_data, labels, view_data
-from bootserver.http.api.drivers import DeviceQuery, driver_list, find_driver
+from bootserver.http.api.drivers import DeviceQuery, find_driver, list_drivers
 from bootserver.http.api.machines import configured_machines
 from bootserver.http.api.requests import read_query
 from bootserver.http.api.services import services_of
@@ -196,13 +196,7 @@ async def _inspected(request: web.Request) -> web.Response:
         services = services_of(request)
         winpe = await services.winpe.of(services.library.get(image_id).content)
     except ImageError as err:
-        return await _page(
-            request,
-            "not_found.html",
-            status_code=status_of(type(err), API_STATUS),
-            heading=f"{image_id} cannot be looked into",
-            sentence=f"{err.message}: {err.hint}." if err.hint else f"{err.message}.",
-        )
+        return await _refusal(request, f"{image_id} cannot be looked into", err)
     return await _page(request, "winpe.html", image_id=image_id, winpe=winpe, trims=TRIMS)
 
 
@@ -233,7 +227,7 @@ async def _drivers(request: web.Request) -> web.Response:
     return await _page(
         request,
         "drivers.html",
-        drivers=(await driver_list(request)).drivers,
+        drivers=(await list_drivers(request)).drivers,
         drivers_path=services_of(request).config.drivers.path,
         archs=list(WindowsArch),
         query={"device": "", "windows": DEFAULT_VERSION, "arch": WindowsArch.AMD64}
@@ -260,16 +254,21 @@ async def _console(request: web.Request) -> web.Response:
     try:
         host = await services_of(request).amt_hosts.resolve(request.match_info["host"])
     except AmtError as err:
-        return await _page(
-            request,
-            "not_found.html",
-            status_code=404,
-            heading="No such machine",
-            sentence=f"{err.message}: {err.hint}.",
-        )
+        return await _refusal(request, "No such machine", err)
     known = {known["host"]: known for known in await amt_view_data.hosts(request)}
     return await _page(
         request, "console.html", host=host, title=known[host]["title"] if host in known else host
+    )
+
+
+async def _refusal(request: web.Request, heading: str, err: BootServerError) -> web.Response:
+    """A page that says why there is no other, with the status that the API answers with."""
+    return await _page(
+        request,
+        "not_found.html",
+        status_code=status_of(type(err), API_STATUS),
+        heading=heading,
+        sentence=f"{err.message}: {err.hint}." if err.hint else f"{err.message}.",
     )
 
 

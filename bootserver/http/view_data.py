@@ -14,12 +14,12 @@ from bootserver.http.api.machines import machine_for_api
 from bootserver.http.api.profiles import profile_for_api
 from bootserver.http.api.services import services_of
 from bootserver.http.api.status import get_status
+from bootserver.images.winpe import is_winpe
 from bootserver.json_values import Json, to_json
 from bootserver.model import BootPhase, BootSession, Method
 from bootserver.sessions.export import boots_json
 from bootserver.sessions.shape import BootJson
 from bootserver.sessions.tracker import ORDER, STARTING
-from bootserver.windows.inspect import BOOT_WIM
 
 LIVE_MAX = 200
 MACHINES_SHOWN = 200
@@ -128,7 +128,7 @@ def images(request: web.Request) -> list[Json]:
             {
                 "image": to_json(image_for_api(services, image)),
                 "explanation": to_json(explanation) if explanation else None,
-                "has_wim": bool(image.facts and BOOT_WIM in image.facts.markers),
+                "is_winpe": is_winpe(image),
             }
         )
     return shown

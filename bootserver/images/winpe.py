@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from bootserver.errors import ImageError
-from bootserver.images.recipes import recipe_of
-from bootserver.images.recipes.windows import WINDOWS
+from bootserver.images.library import Library
 from bootserver.model import Content, Image, Machine
-from bootserver.windows.inspect import WinPe, WinPeFindings
-
-if TYPE_CHECKING:
-    from bootserver.images.library import Library
+from bootserver.windows.inspect import BOOT_WIM, WinPe, WinPeFindings
 
 LOOK_INTERVAL_S = 2.0  # between looks for images that have come
 
 
 def is_winpe(image: Image) -> bool:
     """True for a disc of Windows PE, or of what is built on it."""
-    return recipe_of(image).recipe in WINDOWS
+    return image.facts is not None and BOOT_WIM in image.facts.markers
 
 
 async def keep_looking_into(library: Library, findings: WinPeFindings) -> None:

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bootserver.disc.edits import OwnFile
 from bootserver.disc.volume import open_volume
 from bootserver.files.layout import Layout
 from bootserver.files.open_version import open_version
@@ -52,9 +51,9 @@ def with_drivers(
         new_wim = wim.with_files(index, {**driver_files, **startup})
     with open_version(content) as disc:
         volume = open_volume(disc.fd, disc.size_bytes, Path(content.path).name)
-        parts = volume.rewritten({BOOT_WIM: new_wim.pieces})
+        pieces = volume.rewritten({BOOT_WIM: new_wim.pieces})
         disc.check_unchanged()
-    return Layout(tuple(part for part in parts if not isinstance(part, OwnFile)))  # none is one
+    return Layout(pieces)
 
 
 def _driver_files(drivers: Sequence[FoundDriver]) -> dict[str, bytes]:

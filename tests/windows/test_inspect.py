@@ -23,8 +23,8 @@ from tests.fixtures.winpe import (
     disc_content,
     make_wim,
     make_winpe,
+    solid_wim,
     store_folder,
-    wimlib,
     winpe_disc,
     winpe_wim,
 )
@@ -181,16 +181,7 @@ def test_an_inf_that_cannot_be_read_is_told_and_stops_nothing():
 
 
 def test_a_solid_wim_is_read_and_said_to_be_unchangeable(tmp_path: Path):
-    wimlib(
-        "export",
-        winpe_wim(),
-        "1",
-        tmp_path / "solid.wim",
-        "--boot",
-        "--solid",
-        "--solid-compress=LZMS:10",
-    )
-    disc = make_winpe(tmp_path / "solid.iso", boot_wim=tmp_path / "solid.wim")
+    disc = make_winpe(tmp_path / "solid.iso", boot_wim=solid_wim(tmp_path / "solid.wim"))
 
     winpe = inspect_winpe(disc_content(disc))
 

@@ -24,6 +24,7 @@ from tests.fixtures.winpe import (
     disc_content,
     in_wim,
     make_winpe,
+    solid_wim,
     wim_from_disc,
     wim_hashes,
     wimlib,
@@ -105,8 +106,7 @@ def test_of_a_wim_on_a_disc_only_what_is_read_is_copied():
 
 @pytest.mark.interop
 def test_a_solid_wim_is_read_and_said_to_be_solid(tmp_path: Path):
-    solid = tmp_path / "solid.wim"
-    wimlib("export", winpe_wim(), "1", solid, "--boot", "--solid", "--solid-compress=LZMS:10")
+    solid = solid_wim(tmp_path / "solid.wim")
     disc = with_wim(tmp_path, solid)
 
     with wim_on_disc(disc, PATH) as wim:
@@ -364,15 +364,7 @@ def test_for_adding_files_only_tables_are_copied(tmp_path: Path):
 
 
 def test_nothing_is_added_to_a_wim_that_windows_would_not_start_then(tmp_path: Path):
-    wimlib(
-        "export",
-        winpe_wim(),
-        "1",
-        tmp_path / "solid.wim",
-        "--boot",
-        "--solid",
-        "--solid-compress=LZMS:10",
-    )
+    solid_wim(tmp_path / "solid.wim")
     wimlib(
         "export",
         winpe_wim(),

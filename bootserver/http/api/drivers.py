@@ -47,20 +47,14 @@ class DriverList:
     drivers: list[DriverPackage]
 
 
-def drivers_of(request: web.Request) -> DriverLibrary:
-    """The library of this site."""
+def _library(request: web.Request) -> DriverLibrary:
     return DriverLibrary.of(services_of(request).config)
-
-
-async def driver_list(request: web.Request) -> DriverList:
-    """The library, as API and page have it."""
-    return DriverList(await asyncio.to_thread(drivers_of(request).packages))
 
 
 @operations.add("GET", "/drivers", DriverError)
 async def list_drivers(request: web.Request) -> DriverList:
     """The library of drivers for Windows PE."""
-    return await driver_list(request)
+    return DriverList(await asyncio.to_thread(_library(request).packages))
 
 
 def _archive_name(text: str) -> str:
@@ -87,9 +81,9 @@ async def add_drivers(request: web.Request) -> DriverList:
     with TemporaryDirectory(dir=services_of(request).config.state.path, prefix="upload-") as folder:
         archive = Path(folder, name)
         await _save(upload_of(request), archive)
-        await asyncio.to_thread(drivers_of(request).add, archive)
+        await asyncio.to_thread(_library(request).add, archive)
     log.info("drivers.added", name=name)
-    there = await driver_list(request)
+    there = await list_drivers(request)
     return DriverList([driver for driver in there.drivers if driver.name == name])
 
 
@@ -136,12 +130,12 @@ async def find_driver(request: web.Request, query: DeviceQuery) -> FoundDriver:
     """The driver that a device gets."""
     target = WindowsTarget.parse(query.windows, query.arch)
     device = PciId.parse(query.device)
-    return await asyncio.to_thread(drivers_of(request).find, device, target)
+    return await asyncio.to_thread(_library(request).find, device, target)
 
 
 @operations.add("DELETE", "/drivers/{name}", DriverError, NoDriverError, statuses=(204,))
 async def delete_drivers(request: web.Request) -> None:
     """Delete an archive or folder of drivers."""
     name = request.match_info["name"]
-    await asyncio.to_thread(drivers_of(request).remove, name)
+    await asyncio.to_thread(_library(request).remove, name)
     log.info("drivers.removed", name=name)
