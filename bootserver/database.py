@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import aiosqlite
@@ -302,10 +303,18 @@ def _connect_to_sqlite(
 ) -> None:
     def connect(*arguments: Any, **more: Any) -> aiosqlite.Connection:
         connection = _StopsOnce(partial(sqlite3.connect, *arguments, **more), 64)
-        connection._thread.daemon = True  # as SQLAlchemy has its own
+        connection._thread = Thread(  # a daemon, as SQLAlchemy has it
+            target=_until_the_loop_ends, args=(connection._thread.run,), daemon=True
+        )
         return connection
 
     options["async_creator_fn"] = connect
+
+
+def _until_the_loop_ends(run: Callable[[], None]) -> None:
+    """Answer an event loop with what SQLite says; once that loop has ended, no one."""
+    with suppress(RuntimeError):
+        run()
 
 
 def _tune_sqlite(connection: Any, _record: Any) -> None:

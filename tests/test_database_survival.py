@@ -7,6 +7,7 @@ import errno
 import os
 import resource
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from pathlib import Path
@@ -273,28 +274,54 @@ async def test_a_profile_used_while_the_database_is_locked_is_used_once(
     assert on_disk(path) == []
 
 
+async def cancel_a_write_twice(engine: DatabaseEngine, other: sqlite3.Connection) -> None:
+    """As at a server's end, while another program has the database locked."""
+
+    async def write() -> None:
+        async with engine.begin() as connection:
+            await connection.exec_driver_sql("DELETE FROM profiles")
+
+    other.execute("BEGIN IMMEDIATE")
+    writing = asyncio.create_task(write())
+    await asyncio.sleep(0.1)
+    for _ in range(2):
+        writing.cancel()
+        await asyncio.sleep(0.01)
+    await asyncio.wait({writing})
+
+
 async def test_connection_whose_task_is_cancelled_twice_is_closed(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """As at a server's end. SQLAlchemy tells such a connection to close, and to stop."""
+    """SQLAlchemy tells such a connection to close, and to stop."""
     monkeypatch.setattr(database_module, "BUSY_TIMEOUT_MS", 300)
     path.parent.mkdir()
     async with open_database(url(path)) as engine:
-
-        async def write() -> None:
-            async with engine.begin() as connection:
-                await connection.exec_driver_sql("DELETE FROM profiles")
-
         with closing(sqlite3.connect(path)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            writing = asyncio.create_task(write())
-            await asyncio.sleep(0.1)
-            for _ in range(2):
-                writing.cancel()
-                await asyncio.sleep(0.01)
-            await asyncio.wait({writing})
+            await cancel_a_write_twice(engine, other)
 
         left = asyncio.all_tasks() - {asyncio.current_task()}
         _, waiting = await asyncio.wait(left, timeout=10) if left else (set(), set())
 
     assert waiting == set()
+
+
+def test_event_loop_that_ends_before_sqlite_has_answered_leaves_no_traceback(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(database_module, "BUSY_TIMEOUT_MS", 300)
+    tracebacks: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", tracebacks.append)
+    path.parent.mkdir()
+    threads = set(threading.enumerate())
+
+    async def leave() -> None:
+        async with open_database(url(path)) as engine:
+            await cancel_a_write_twice(engine, other)
+
+    with closing(sqlite3.connect(path)) as other:
+        asyncio.run(leave())
+        for thread in set(threading.enumerate()) - threads:
+            thread.join(10)
+
+    assert tracebacks == []
