@@ -132,6 +132,7 @@ async def test_an_address_that_is_known_beforehand_is_tried_before_dhcp(qemu: Qe
     assert boot["machine"]["mac"] == nic_mac(1)  # DHCP would have begun with the first card
 
 
+@pytest.mark.reach
 async def test_a_known_address_that_is_wrong_is_followed_by_dhcp(qemu: Qemu, site: Site):
     # The user-mode network has no 192.0.2.0/24: no machine answers there.
     known = ("--static-ip", "192.0.2.77/24", "--gateway", "192.0.2.1", "--mac", nic_mac(1))

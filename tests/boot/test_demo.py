@@ -28,7 +28,7 @@ def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield Path(directory)
 
 
-@pytest.mark.parametrize("firmware", ["bios", "uefi"])
+@pytest.mark.parametrize("firmware", ["bios", pytest.param("uefi", marks=pytest.mark.reach)])
 async def test_the_demonstration_shows_one_boot_from_beginning_to_end(
     tmp_path: Path, firmware: str
 ):

@@ -22,7 +22,9 @@ MENU_IS_UP = "A shell; exit comes back"  # its last line
 Qemu = Callable[[QemuSpec], Awaitable[QemuMachine]]
 
 
-@pytest.mark.parametrize("firmware", Firmware)
+@pytest.mark.parametrize(
+    "firmware", [pytest.param(Firmware.BIOS, marks=pytest.mark.reach), Firmware.UEFI]
+)
 async def test_what_is_chosen_by_keys_is_booted(qemu: Qemu, tmp_path: Path, firmware: Firmware):
     site = Site(tmp_path / "site")
     site.add(packaged(MEMTEST), "a-memory-test.iso")

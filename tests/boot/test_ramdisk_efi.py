@@ -159,7 +159,7 @@ def last_bytes_as_disk(iso: Path) -> bytes:
     return (content + bytes(-len(content) % PAGE_BYTES))[-TAIL_BYTES:]
 
 
-@pytest.mark.parametrize("mode", ["auto", "own"])
+@pytest.mark.parametrize("mode", [pytest.param("auto", marks=pytest.mark.reach), "own"])
 async def test_linux_finds_the_whole_iso_in_memory(
     qemu: Qemu, served: Served, tmp_path: Path, linux: LinuxIso, mode: str
 ):

@@ -25,14 +25,25 @@ def site(tmp_path: Path) -> Site:
     return Site(tmp_path / "site")
 
 
-@pytest.mark.parametrize("firmware", Firmware)
-@pytest.mark.parametrize(
-    ("format", "door"),
-    [("iso", Door.USB_CD), ("iso", Door.USB_STICK), ("img", Door.USB_STICK)],
-    ids=["iso-on-a-cd", "iso-on-a-stick", "img-on-a-stick"],
-)
+# Each medium with one firmware; a stick with the ISO and a BIOS is in test_bios_boot.py.
+MEDIA = [
+    pytest.param("iso", Door.USB_CD, Firmware.UEFI, id="iso-on-a-cd-uefi"),
+    pytest.param("iso", Door.USB_STICK, Firmware.UEFI, id="iso-on-a-stick-uefi"),
+    pytest.param("img", Door.USB_STICK, Firmware.BIOS, id="img-on-a-stick-bios"),
+    *(
+        pytest.param(format, door, firmware, id=name, marks=pytest.mark.reach)
+        for format, door, firmware, name in (
+            ("iso", Door.USB_CD, Firmware.BIOS, "iso-on-a-cd-bios"),
+            ("iso", Door.USB_STICK, Firmware.BIOS, "iso-on-a-stick-bios"),
+            ("img", Door.USB_STICK, Firmware.UEFI, "img-on-a-stick-uefi"),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("format", "door", "firmware"), MEDIA)
 async def test_the_same_stub_starts_every_machine_from_every_medium(
-    qemu: Qemu, site: Site, proven: Proven, firmware: Firmware, door: Door, format: str
+    qemu: Qemu, site: Site, proven: Proven, format: str, door: Door, firmware: Firmware
 ):
     """Other than a CD on the IDE bus, from which all other tests boot."""
     image = site.add(packaged(MEMTEST), side_car=ON_SERIAL)
@@ -53,7 +64,13 @@ async def test_the_same_stub_starts_every_machine_from_every_medium(
     assert boot["sent_bytes"] == boot["image_bytes"]
 
 
-@pytest.mark.parametrize("pack", [True, False], ids=["packed", "plain"])
+@pytest.mark.parametrize(
+    "pack",
+    [
+        pytest.param(True, id="packed"),
+        pytest.param(False, id="plain", marks=pytest.mark.reach),  # see test_uefi_exits.py
+    ],
+)
 async def test_a_linux_disc_runs_from_memory_and_finds_itself(
     qemu: Qemu, tmp_path: Path, pack: bool
 ):
