@@ -17,7 +17,7 @@ from bootserver.model import Content
 from bootserver.units import megabytes
 from bootserver.windows.drivers import FoundDriver
 from bootserver.windows.inspect import BOOT_WIM
-from bootserver.windows.startup import DRIVERS, SETUP, STARTNET, WINPESHL, startup_files
+from bootserver.windows.startup import DRIVERS, SETUP, STARTNET, UP, WINPESHL, startup_files
 from bootserver.windows.unpack import DriverError
 from bootserver.windows.wim import Wim, WimFile, wim_on_disc
 
@@ -44,6 +44,7 @@ def with_drivers(
         startup = startup_files(
             _content(wim, index, there, STARTNET),
             _content(wim, index, there, WINPESHL),
+            _content(wim, index, there, UP),
             has_setup=SETUP in there,
             lines=lines,
             up_url=up_url,

@@ -39,8 +39,17 @@ _LINE = re.compile(
 _HEADER = re.compile(r"[ \t]*\[[ \t]*(?P<name>[^\]\r\n]*?)[ \t]*\]")
 _APP_PATH = re.compile(r"[ \t]*AppPath[ \t]*=[ \t]*(?P<path>[^\r\n]*)", re.IGNORECASE)
 
+_START = (
+    "@echo off",
+    r'for /r %SYSTEMDRIVE%\bootserver\drivers %%i in (*.inf) do drvload "%%i"',
+    r"if exist %SYSTEMDRIVE%\bootserver\up.cmd "
+    r'start "bootserver" /min cmd.exe /c %SYSTEMDRIVE%\bootserver\up.cmd',
+)
+_CURL = r"%SYSTEMROOT%\System32\curl.exe"
+_CALL = f'if exist {_CURL} start "bootserver" /b {_CURL} '
 # ping is the one program to wait with that every Windows PE has.
 _WAIT = (
+    "@echo off",
     ":wait",
     "ping -n 4 127.0.0.1 >nul",
     'ipconfig | find "IPv4" | find /v "169.254." >nul || goto wait',
@@ -50,6 +59,7 @@ _WAIT = (
 def startup_files(
     startnet: bytes | None,
     winpeshl: bytes | None,
+    up: bytes | None = None,
     *,
     has_setup: bool,
     lines: Sequence[str] = (),
@@ -57,13 +67,14 @@ def startup_files(
 ) -> dict[str, bytes]:
     """The files to put into the image, by their paths in it, for an image that has these.
 
-    When the network is up, `lines` are run as a batch file has them, and `up_url` is asked for
-    until it answers, by curl.exe if the image has that. Raises ImageError for a winpeshl.ini that
-    starts nothing, and for lines that a batch file cannot have in every code page.
+    When the network is up, `lines` are run as a batch file has them, after those of an earlier
+    edit, and `up_url` is asked for until it answers, by curl.exe if the image has that. Raises
+    ImageError for a winpeshl.ini that starts nothing, and for lines that a batch file cannot have
+    in every code page.
     """
-    files = {START: _batch(_start(has_more=bool(lines or up_url)))}
+    files = {START: _batch(_START)}
     if lines or up_url:
-        files[UP] = _batch((*_WAIT, *_call(up_url), *map(_checked, lines)))
+        files[UP] = _up(up or b"", lines, up_url)
     if winpeshl is not None:
         files[WINPESHL] = _edited_winpeshl(winpeshl)
     elif has_setup:
@@ -75,19 +86,21 @@ def startup_files(
     return files
 
 
-def _start(*, has_more: bool) -> tuple[str, ...]:
-    load = r'for /r %SYSTEMDRIVE%\bootserver\drivers %%i in (*.inf) do drvload "%%i"'
-    more = r'start "bootserver" /min cmd.exe /c %SYSTEMDRIVE%\bootserver\up.cmd'
-    return (load, more) if has_more else (load,)
+def _up(own: bytes, lines: Sequence[str], url: str) -> bytes:
+    """up.cmd with these lines too; a call of the URL takes the place of another URL's."""
+    kept = [
+        line
+        for line in own.decode("latin-1").splitlines()
+        if line not in _WAIT and not (url and line.startswith(_CALL))
+    ]
+    more = [line for line in map(_checked, lines) if line not in kept]
+    return _batch((*_WAIT, *_call(url), *kept, *more))
 
 
 def _call(url: str) -> tuple[str, ...]:
     """Ask for the URL beside all else, for five minutes: lines to run do not wait for it."""
-    if not url:
-        return ()
-    curl = r"%SYSTEMROOT%\System32\curl.exe"
     options = "-fso NUL -m 10 --retry 60 --retry-delay 5 --retry-max-time 300 --retry-connrefused"
-    return (f'if exist {curl} start "bootserver" /b {curl} {options} {batch_word(url)}',)
+    return (f"{_CALL}{options} {batch_word(url)}",) if url else ()
 
 
 def _checked(line: str) -> str:
@@ -100,7 +113,7 @@ def _checked(line: str) -> str:
 
 
 def _batch(lines: Sequence[str]) -> bytes:
-    return "".join(f"{line}\r\n" for line in ("@echo off", *lines)).encode("ascii")
+    return "".join(f"{line}\r\n" for line in lines).encode("latin-1")
 
 
 def _edited_winpeshl(data: bytes) -> bytes:

@@ -11,7 +11,11 @@ from bootserver.windows.startup import START, STARTNET, UP, WINPESHL, startup_fi
 
 CALL = b"@call %SYSTEMDRIVE%\\bootserver\\start.cmd\r\n"
 PROGRAM = r"%SYSTEMROOT%\System32\cmd.exe, /c %SYSTEMDRIVE%\bootserver\start.cmd"
-LOAD = b'for /r %SYSTEMDRIVE%\\bootserver\\drivers %%i in (*.inf) do drvload "%%i"\r\n'
+LOAD = b'@echo off\r\nfor /r %SYSTEMDRIVE%\\bootserver\\drivers %%i in (*.inf) do drvload "%%i"\r\n'
+RUN = (
+    b"if exist %SYSTEMDRIVE%\\bootserver\\up.cmd "
+    b'start "bootserver" /min cmd.exe /c %SYSTEMDRIVE%\\bootserver\\up.cmd\r\n'
+)
 
 
 def edited(winpeshl: bytes) -> bytes:
@@ -23,7 +27,7 @@ def test_drivers_are_loaded_before_the_lines_of_startnet() -> None:
 
     files = startup_files(own, None, has_setup=False)
 
-    assert files == {STARTNET: CALL + own, START: b"@echo off\r\n" + LOAD}
+    assert files == {STARTNET: CALL + own, START: LOAD + RUN}
 
 
 def test_image_without_any_script_starts_its_network() -> None:
@@ -98,7 +102,11 @@ def test_second_edit_changes_nothing(
     files = startup_files(startnet, winpeshl, has_setup=has_setup, lines=lines)
 
     again = startup_files(
-        files.get(STARTNET, startnet), files.get(WINPESHL), has_setup=has_setup, lines=lines
+        files.get(STARTNET, startnet),
+        files.get(WINPESHL),
+        files[UP],
+        has_setup=has_setup,
+        lines=lines,
     )
 
     assert again == files
@@ -113,11 +121,7 @@ def test_lines_run_and_the_server_is_called_when_there_is_an_address() -> None:
         up_url="http://192.0.2.1:8080/b/a%20b/phase/up?a&b",
     )
 
-    assert files[START].decode() == (
-        "@echo off\r\n"
-        + LOAD.decode()
-        + 'start "bootserver" /min cmd.exe /c %SYSTEMDRIVE%\\bootserver\\up.cmd\r\n'
-    )
+    assert files[START] == LOAD + RUN
     assert files[UP].decode() == (
         "@echo off\r\n"
         ":wait\r\n"
@@ -130,6 +134,22 @@ def test_lines_run_and_the_server_is_called_when_there_is_an_address() -> None:
         "wpeutil DisableFirewall\r\n"
         "start X:\\vnc\\winvnc.exe\r\n"
     )
+
+
+def test_lines_of_an_earlier_edit_stay_and_another_call_takes_the_place_of_its_call() -> None:
+    first = startup_files(None, None, has_setup=False, lines=("a.exe",), up_url="http://a/up")
+
+    kept = startup_files(b"", None, first[UP], has_setup=False)
+    more = startup_files(
+        b"", None, first[UP], has_setup=False, lines=("b.exe", "a.exe"), up_url="http://b/up"
+    )[UP].decode()
+
+    assert UP not in kept
+    assert kept[START] == first[START]
+    assert more.endswith("a.exe\r\nb.exe\r\n")
+    assert more.count("a.exe") == more.count(":wait") == more.count("@echo off") == 1
+    assert '"http://b/up"' in more
+    assert "http://a/up" not in more
 
 
 @pytest.mark.parametrize("line", ["a\r\nb", "menü.exe", "a\tb", "\x1a"])
