@@ -7,7 +7,7 @@ longer, so that what is served is a whole disc of the same shape.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from bootserver.disc.volume import open_volume
@@ -37,24 +37,40 @@ def with_drivers(
     For `lines` and `up_url` see `startup_files`. Equal arguments give equal bytes. Blocks. Raises
     DriverError, WimError or ImageError for what cannot be done.
     """
-    driver_files = _driver_files(drivers)
     with wim_on_disc(content, BOOT_WIM, cancelled) as wim:
         index = wim.info().booted.index
-        there = {file.path.lower(): file for file in wim.files(index)}
-        startup = startup_files(
-            _content(wim, index, there, STARTNET),
-            _content(wim, index, there, WINPESHL),
-            _content(wim, index, there, UP),
-            has_setup=SETUP in there,
-            lines=lines,
-            up_url=up_url,
+        there = wim.files(index)
+        new_wim = wim.with_files(
+            index, files_to_put_in(wim, index, there, drivers, lines=lines, up_url=up_url)
         )
-        new_wim = wim.with_files(index, {**driver_files, **startup})
     with open_version(content) as disc:
         volume = open_volume(disc.fd, disc.size_bytes, Path(content.path).name)
         pieces = volume.rewritten({BOOT_WIM: new_wim.pieces})
         disc.check_unchanged()
     return Layout(pieces)
+
+
+def files_to_put_in(
+    wim: Wim,
+    index: int,
+    files: Iterable[WimFile],
+    drivers: Sequence[FoundDriver],
+    *,
+    lines: Sequence[str] = (),
+    up_url: str = "",
+) -> dict[str, bytes]:
+    """What an image, which has those files, gets for the drivers and lines, by paths in it.
+
+    Raises as `with_drivers`.
+    """
+    there = {file.path.lower(): file for file in files}
+    startup = startup_files(
+        *(_content(wim, index, there, path) for path in (STARTNET, WINPESHL, UP)),
+        has_setup=SETUP in there,
+        lines=lines,
+        up_url=up_url,
+    )
+    return {**_driver_files(drivers), **startup}
 
 
 def _driver_files(drivers: Sequence[FoundDriver]) -> dict[str, bytes]:
