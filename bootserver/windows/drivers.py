@@ -22,7 +22,7 @@ from bootserver.files.locks import waiting_lock
 from bootserver.json_values import adapter_of
 from bootserver.model import FileVersion
 from bootserver.pci import PciId
-from bootserver.windows.inf import Inf, read_inf
+from bootserver.windows.inf import INTEL, DriverRank, Inf, read_inf
 from bootserver.windows.inf_text import LIMIT_BYTES, InfError
 from bootserver.windows.target import WindowsTarget
 from bootserver.windows.unpack import DriverError, unpack
@@ -101,9 +101,28 @@ class DriverLibrary:
                 hint="get another one, and: bootserver drivers add PATH",
             )
         _, package = max(ranked, key=lambda item: item[0])
-        inf = Path(package.path)
-        needed = (_on_disk(inf.parent, name) for name in _read(package.path).files(target))
-        return FoundDriver(**asdict(package), files=[package.path, *map(str, needed)])
+        return _found(package, target)
+
+    def find_intel(self, target: WindowsTarget) -> list[FoundDriver]:
+        """The drivers that Windows would take for Intel's wired network cards, by path.
+
+        Raises NoDriverError where there is none, DriverError that a file is missing.
+        """
+        best: dict[PciId, tuple[DriverRank, DriverPackage]] = {}
+        for package in self.packages():
+            if not package.network or package.problem or (inf := _read(package.path)).is_wifi:
+                continue
+            for pci in (pci for pci in inf.pci_ids if pci.vendor == INTEL):
+                rank = inf.rank(pci, target)
+                if rank and (pci not in best or rank > best[pci][0]):
+                    best[pci] = rank, package
+        if not best:
+            raise NoDriverError(
+                f"no driver in the library is for Intel's wired cards under {target}",
+                hint="get Intel's drivers, and: bootserver drivers add PATH",
+            )
+        packages = {package.path: package for _, package in best.values()}
+        return [_found(packages[path], target) for path in sorted(packages)]
 
     def add(self, source: Path) -> str:
         """Copy a folder or archive into the library; returns its name. Raises DriverError."""
@@ -229,6 +248,12 @@ class DriverLibrary:
     def _remember(self, drivers: dict[str, DriverPackage]) -> None:
         data = adapter_of(_Index).dump_json(_Index(_FORMAT, drivers))
         write_atomically(self._state / "index.json", data)
+
+
+def _found(package: DriverPackage, target: WindowsTarget) -> FoundDriver:
+    inf = Path(package.path)
+    needed = (_on_disk(inf.parent, name) for name in _read(package.path).files(target))
+    return FoundDriver(**asdict(package), files=[package.path, *map(str, needed)])
 
 
 def _why_none(packages: list[DriverPackage], pci: PciId, target: WindowsTarget) -> str:

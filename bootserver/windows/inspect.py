@@ -7,7 +7,7 @@ import re
 import struct
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from textwrap import wrap
@@ -29,6 +29,7 @@ LINE_WIDTH = 100
 
 _STORE = "/windows/system32/driverstore/filerepository/"
 _INF_FOLDER = "/windows/inf/"
+_PRECOMPILED = ".pnf"
 _PUT_IN = f"{DRIVERS}/"  # which startup loads
 _KERNEL = "/windows/system32/ntoskrnl.exe"
 _KERNEL_LIMIT_BYTES = 64_000_000
@@ -181,18 +182,9 @@ def inspect_winpe(content: Content, cancelled: threading.Event | None = None) ->
     ImageNotReadyError if the image is another version by now.
     """
     with wim_on_disc(content, BOOT_WIM, cancelled) as wim:
-        info = wim.info()
-        files = wim.files(info.booted.index)
-        windows = info.booted.windows or _windows_of_kernel(wim, info.booted.index, files)
-        caveats = list(_caveats(info))
-        infs = list(_network_infs(wim, info.booted.index, files, caveats))
+        image = look_into(wim)
         wim_bytes = wim.size_bytes
-    store = _store(files)
-    drivers = [
-        (_driver(file, inf, package, windows), package)
-        for file, inf in infs
-        if (package := _package(file, inf, windows, files, store))
-    ]
+    info, windows = image.info, image.windows
     return WinPe(
         wim=BOOT_WIM,
         wim_bytes=wim_bytes,
@@ -202,15 +194,66 @@ def inspect_winpe(content: Content, cancelled: threading.Event | None = None) ->
         windows=str(windows) if windows else "",
         version=".".join(map(str, windows.version)) if windows else "",
         architecture=windows.arch if windows else "",
-        drivers=tuple(driver for driver, _ in drivers),
+        drivers=tuple(image.drivers),
         remote_desktop=tuple(
             RemoteDesktop(tool, file.path)
-            for file in files
+            for file in image.files
             if (tool := _REMOTE_DESKTOP.get(PurePosixPath(file.path.lower()).name))
         ),
-        gains=tuple(_gains(drivers, store)),
-        caveats=tuple(caveats[:CAVEATS_LIMIT]),
+        gains=tuple(_gains(image)),
+        caveats=tuple(image.caveats[:CAVEATS_LIMIT]),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class BootImage:
+    """The image that a disc boots, with the files of each of its network drivers."""
+
+    info: WimInfo
+    windows: WindowsTarget | None
+    files: Sequence[WimFile]
+    drivers: Mapping[NetworkDriver, Sequence[WimFile]]
+    caveats: Sequence[str]
+
+    def files_of(self, dropped: Collection[NetworkDriver]) -> list[WimFile]:
+        """What goes with these drivers: under all its names what no other driver has too.
+
+        Windows keeps a driver in its store, and links to it where it runs.
+        """
+        gone = {file for driver in dropped for file in self.drivers[driver]}
+        folders = {_package_folder(file.path) for file in gone} - {""}
+        kept = {f for driver in self.drivers.keys() - dropped for f in self.drivers[driver]}
+        kept.update(f for f in self.files if _package_folder(f.path) not in {"", *folders})
+        # All precompiled INF files of a size may be alike, and all empty files are.
+        known = {f.sha1 for f in gone if f.size_bytes and not f.path.lower().endswith(_PRECOMPILED)}
+        known -= {file.sha1 for file in kept}
+        gone = {f for f in self.files if f.sha1 in known or f in gone} - kept
+        precompiled = {
+            f.path.lower().removesuffix(".inf") + _PRECOMPILED
+            for f in gone
+            if f.path.lower().endswith(".inf")
+        }
+        return [f for f in self.files if f in gone or f.path.lower() in precompiled]
+
+    def packed_bytes(self, dropped: Collection[WimFile]) -> int:
+        """What the WIM has less without these files: a content goes with its last name."""
+        packed = _packed(dropped)
+        return sum(packed[sha1] for sha1 in packed.keys() - _packed({*self.files} - {*dropped}))
+
+
+def look_into(wim: Wim) -> BootImage:
+    """The image in it that is booted; raises WimError."""
+    info = wim.info()
+    files = wim.files(info.booted.index)
+    windows = info.booted.windows or _windows_of_kernel(wim, info.booted.index, files)
+    caveats = list(_caveats(info))
+    store = _store(files)
+    drivers = {
+        _driver(file, inf, package, windows): package
+        for file, inf in _network_infs(wim, info.booted.index, files, caveats)
+        if (package := _package(file, inf, windows, files, store))
+    }
+    return BootImage(info, windows, files, drivers, caveats)
 
 
 def _caveats(info: WimInfo) -> Iterator[str]:
@@ -285,7 +328,7 @@ def _package(
         for packed in content
     ]
     folder, _, name = file.path.lower().rpartition("/")
-    wanted = {f"{folder}/{name}", f"{_INF_FOLDER}{name.removesuffix('.inf')}.pnf"}
+    wanted = {f"{folder}/{name}", f"{_INF_FOLDER}{name.removesuffix('.inf')}{_PRECOMPILED}"}
     if not package and windows:
         wanted |= {f"{folder}/{name.lower()}" for name in inf.files(windows)}
     return [*package, *(other for other in files if other.path.lower() in wanted)]
@@ -326,20 +369,14 @@ def _packed(files: Iterable[WimFile]) -> dict[str, int]:
     return {file.sha1: file.packed_bytes for file in files}
 
 
-def _gains(
-    drivers: Sequence[tuple[NetworkDriver, list[WimFile]]], store: Mapping[str, list[WimFile]]
-) -> Iterator[TrimGain]:
+def _gains(image: BootImage) -> Iterator[TrimGain]:
     for trim, ways in (
         ("foreign_nics", {"foreign_nics"}),
         ("wifi", {"wifi"}),
         ("both", {"foreign_nics", "wifi"}),
     ):
-        dropped = [package for driver, package in drivers if ways.intersection(driver.dropped_by)]
-        gone = [file for package in dropped for file in package]
-        folders = {_package_folder(file.path) for file in gone}
-        kept = [file for folder in store.keys() - folders for file in store[folder]]
-        packed = _packed(gone)
-        saved_bytes = sum(packed[sha1] for sha1 in packed.keys() - _packed(kept).keys())
+        dropped = [driver for driver in image.drivers if ways.intersection(driver.dropped_by)]
+        saved_bytes = image.packed_bytes(image.files_of(dropped))
         yield TrimGain(
             trim,
             len(dropped),

@@ -19,11 +19,13 @@ places, and then those files' contents that are to be read: 0.3 MB of a WIM of 2
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
 import resource
 import shutil
+import signal
 import struct
 import subprocess
 import tempfile
@@ -43,6 +45,7 @@ from bootserver.units import megabytes
 from bootserver.windows.target import WindowsArch, WindowsTarget
 
 TIMEOUT_S = 300.0
+SLOW_BYTES_PER_S = 5_000_000  # at which a WIM is copied or verified on a machine that is busy
 # What one command may print: a line for each of Windows' 20,000 files and 20 more come to 20 MB.
 OUTPUT_LIMIT_BYTES = 200_000_000
 # Of wimlib: a tree of names may be packed a thousandfold. Solid LZMS takes some 200 MB.
@@ -60,9 +63,11 @@ _SOLID_MARK = 1 << 32  # the unpacked size of a solid resource; its header has t
 _SOLID_HEADER_BYTES = 16
 _DIRECTORY = 0x10  # FILE_ATTRIBUTE_DIRECTORY
 _CHUNK_BYTES = 1 << 20
+_FULL = os.strerror(errno.ENOSPC)
 _CHUNK_OF_WINDOWS = 32768  # what Windows' loader unpacks at a time
 _PIECES_MIN_BYTES, _PIECES_MAX_BYTES = 4096, 128 << 20  # that wimlib takes from another's table
 _ADDED_FOLDER = "added"
+_ADD = f"add {_ADDED_FOLDER} /"  # a command of `wimlib-imagex update`
 # All that is added has one date, 2000-01-01, so that equal files give equal bytes: as seconds, and
 # as wimlib writes it into the description of an image, in units of 100 ns since 1601.
 _ADDED_AT = 946_684_800
@@ -192,23 +197,10 @@ class Wim:
         wimlib appends what is new, with new tables, and changes the header. Equal files give equal
         bytes. A file replaces one whose path differs in case alone. Call nothing else afterwards.
         """
-        info = self.info()
-        if info.is_solid or info.chunk_bytes != _CHUNK_OF_WINDOWS:
-            raise WimError(
-                f"{self._name} is packed as {info.compression} in a way that Windows does not "
-                "start from with files added",
-                hint="export it with LZX first: wimlib-imagex export boot.wim all new.wim "
-                "--compress=LZX --boot",
-            )
+        self._require_changeable()
         self._fill_for_integrity()
-        folder = self._path.with_name(_ADDED_FOLDER)
-        for path, data in files.items():
-            file = folder / path.lstrip("/")
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(data)
-        for file in (folder, *folder.rglob("*")):
-            os.utime(file, (_ADDED_AT, _ADDED_AT))
-        self._run("update", str(image), "--threads=1", f"--command=add {_ADDED_FOLDER} /")
+        self._write_added(files)
+        self._run("update", str(image), "--threads=1", f"--command={_ADD}")
         with self._path.open("rb") as written:
             header = written.read(_HEADER_BYTES)
             written.seek(self.size_bytes)
@@ -216,10 +208,64 @@ class Wim:
         size, start, _ = _RESOURCE.unpack_from(header, _XML)
         start -= self.size_bytes
         stop = start + _size(size)
-        xml = tail[start:stop].decode("utf-16-le")
-        xml = re.sub(_MODIFIED.format(image), rf"\g<1>{_ADDED}", xml, count=1, flags=re.DOTALL)
         kept = self._source.layout.cut(ByteRange(_HEADER_BYTES, self.size_bytes))
-        return Layout((header, *kept, tail[:start] + xml.encode("utf-16-le") + tail[stop:]))
+        return Layout((header, *kept, tail[:start] + _dated(tail[start:stop], image) + tail[stop:]))
+
+    def rebuilt(
+        self,
+        image: int,
+        files: Mapping[str, bytes | Path],
+        dropped: Iterable[str],
+        *,
+        alone: bool = False,
+    ) -> Path:
+        """The whole WIM as a new file, with these files put into an image and those paths dropped.
+
+        Contents that no image names any more are not in it; all others stay packed as they are.
+        With `alone` the other images go. Equal arguments give equal bytes. The file is verified,
+        and lasts as long as this does. Call nothing else afterwards.
+        """
+        self._require_changeable()
+        self._fill([ByteRange(0, self.size_bytes)])
+        for other in reversed(self.info().images if alone else ()):
+            if other.index != image:
+                self._run("delete", str(other.index), "--soft")
+        image = 1 if alone else image
+        commands = [f"delete --force --recursive {_quoted(path)}" for path in dropped]
+        if files:
+            self._write_added(files)
+            commands.append(_ADD)
+        stdin = "".join(f"{command}\n" for command in commands)
+        self._run("update", str(image), "--rebuild", "--threads=1", stdin=stdin)
+        with self._path.open("r+b") as written:
+            size, start, _ = _RESOURCE.unpack_from(written.read(_HEADER_BYTES), _XML)
+            xml = os.pread(written.fileno(), _size(size), start)
+            os.pwrite(written.fileno(), _dated(xml, image), start)
+        self._run("verify")
+        return self._path
+
+    def _require_changeable(self) -> None:
+        info = self.info()
+        if info.is_solid or info.chunk_bytes != _CHUNK_OF_WINDOWS:
+            raise WimError(
+                f"{self._name} is packed as {info.compression} in a way that Windows does not "
+                "start from once it is changed",
+                hint="export it with LZX first: wimlib-imagex export boot.wim all new.wim "
+                "--compress=LZX --boot",
+            )
+
+    def _write_added(self, files: Mapping[str, bytes | Path]) -> None:
+        """Have the files in a folder, of one date, for wimlib to add."""
+        folder = self._path.with_name(_ADDED_FOLDER)
+        for path, data in files.items():
+            file = folder / path.lstrip("/")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(data, Path):
+                shutil.copyfile(data, file)
+            else:
+                file.write_bytes(data)
+        for file in (folder, *folder.rglob("*")):
+            os.utime(file, (_ADDED_AT, _ADDED_AT))
 
     def _fill_for_integrity(self) -> None:
         """Have all that wimlib hashes anew for the table of integrity, if there is one.
@@ -300,14 +346,15 @@ class Wim:
 
     def _wait(self, process: subprocess.Popen[bytes], output_fd: int) -> None:
         """Wait for wimlib's end; one that takes or prints too much is killed."""
-        deadline_s = time.monotonic() + TIMEOUT_S
+        timeout_s = TIMEOUT_S + self.size_bytes / SLOW_BYTES_PER_S
+        deadline_s = time.monotonic() + timeout_s
         reason = ""
         try:
             while process.poll() is None and not reason:
                 if self._cancelled.wait(0.01):
                     reason = "that was cancelled"
                 elif time.monotonic() > deadline_s:
-                    reason = f"wimlib has not ended within {TIMEOUT_S:.0f} seconds"
+                    reason = f"wimlib has not ended within {timeout_s:.0f} seconds"
                 elif os.fstat(output_fd).st_size > OUTPUT_LIMIT_BYTES:
                     reason = "it has too many files"
         finally:
@@ -318,10 +365,13 @@ class Wim:
 
     def _error(self, status: int, stderr: str) -> WimError:
         """wimlib ends with its reason in a line of its own."""
-        if shutil.disk_usage(self._path.parent).free < _CHUNK_BYTES:  # it cannot even say so
+        free_bytes = shutil.disk_usage(self._path.parent).free
+        is_full = free_bytes < _CHUNK_BYTES or _FULL in stderr  # it may not even be able to say so
+        if is_full or status == -signal.SIGXFSZ:
+            folder = self._path.parents[1]
             return WimError(
                 f"{self._name} cannot be read: there is no room for temporary files",
-                hint=f"make room in {tempfile.gettempdir()}, or set TMPDIR",
+                hint=f"make room in {folder}, or give this process a larger limit of file sizes",
             )
         lines = stderr.strip().splitlines()
         reason = lines[-1].strip().rstrip(".") if lines else f"wimlib has ended with {status}"
@@ -330,12 +380,15 @@ class Wim:
 
 @contextmanager
 def wim_on_disc(
-    content: Content, path: str, cancelled: threading.Event | None = None
+    content: Content,
+    path: str,
+    cancelled: threading.Event | None = None,
+    folder: Path | None = None,
 ) -> Iterator[Wim]:
     """The WIM at that path of a disc image, open until the end of the block.
 
-    Raises ImageError if the disc has none, or a part of one, ImageNotReadyError if the image is
-    another version by now.
+    Temporary files go into `folder`, or else where the system has them. Raises ImageError if the
+    disc has none, or a part of one, ImageNotReadyError if the image is another version by now.
     """
     disc_name = Path(content.path).name
     name = f"{Path(path).name} of {disc_name}"
@@ -350,9 +403,9 @@ def wim_on_disc(
     try:
         with (
             open_version(content, Layout(node.pieces)) as source,
-            tempfile.TemporaryDirectory(prefix="bootserver-wim-") as folder,
+            tempfile.TemporaryDirectory(prefix="bootserver-wim-", dir=folder) as own_folder,
         ):
-            sparse = Path(folder, "sparse.wim")
+            sparse = Path(own_folder, "sparse.wim")
             with sparse.open("wb") as file:
                 file.truncate(source.size_bytes)
                 for part, data in _tables(source, name):
@@ -362,7 +415,8 @@ def wim_on_disc(
     except OSError as err:
         raise WimError(
             f"{name} cannot be read: {err.strerror or err}",
-            hint="check the disk that it is on, and the room for temporary files (TMPDIR)",
+            hint="check the disk that it is on, and the room for temporary files in "
+            f"{folder or 'TMPDIR'}",
         ) from err
 
 
@@ -408,6 +462,21 @@ def _tables(source: OpenFile, name: str) -> Iterator[tuple[ByteRange, bytes]]:
 
 def _size(size_and_flags: int) -> int:
     return size_and_flags & (1 << 56) - 1
+
+
+def _dated(xml: bytes, image: int) -> bytes:
+    """The description of the images with the date of all that is added, at that image."""
+    text = xml.decode("utf-16-le")
+    text = re.sub(_MODIFIED.format(image), rf"\g<1>{_ADDED}", text, count=1, flags=re.DOTALL)
+    return text.encode("utf-16-le")
+
+
+def _quoted(path: str) -> str:
+    """The path as a word of a command of wimlib's, which knows no escapes."""
+    mark = "'" if '"' in path else '"'
+    if mark in path:
+        raise WimError(f"the name {path} has both kinds of quotes", hint="leave that file in")
+    return f"{mark}{path}{mark}"
 
 
 def _image(index: int, text: str) -> WimImage:
