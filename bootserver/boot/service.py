@@ -225,6 +225,11 @@ class BootService:
         """The machine says how far it is; raises UnknownTokenError for what we do not know."""
         phase = BEACONS.get(name)
         session = self._ledger.find(token_or_key, address)
+        if session is None and phase is BootPhase.OS_UP:
+            # What an image has in it is the URL of one of its stubs, whichever has booted it.
+            stub = await self._stubs.find(token_or_key)
+            if stub and stub.spec.image:
+                session = self._ledger.find_by_image(stub.spec.image, address)
         if phase is None or session is None:
             raise UnknownTokenError("no such beacon here")
         if session.phase is BootPhase.FETCHING:  # it has all that it asked for, or it would not say

@@ -165,6 +165,11 @@ class Ledger:
         boot = self._live.get(token_or_key) or self._live.newest_at(token_or_key, address)
         return boot.settle() if boot else None
 
+    def find_by_image(self, image: str, address: str) -> BootSession | None:
+        """The newest live session of that image at that address."""
+        boot = self._live.newest_of(image, address)
+        return boot.settle() if boot else None
+
     async def latest(self, session: BootSession) -> BootSession:
         """The session as it is now, also when it has ended; as it was, if it is not known."""
         if boot := self._live.get(session.key) or self._ended.get(session.key):

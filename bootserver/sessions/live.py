@@ -23,7 +23,8 @@ RECENT_S = 5.0  # what the speed of now is one over: steady, and soon right when
 TRANSFERS_MAX = 1000
 
 AskTcp = Callable[[], TcpFacts | None]
-Place = tuple[str, str, str]  # a stub's token, what tells its boots apart, and the value of that
+# A stub's token, or an image's id; what tells its boots apart; and the value of that.
+Place = tuple[str, str, str]
 
 
 @dataclass(eq=False, slots=True)
@@ -91,6 +92,10 @@ class LiveBoots(dict[str, LiveBoot]):
         """The newest boot of that stub at that address."""
         return next(reversed(self._at.get((token, "address", address), {}).values()), None)
 
+    def newest_of(self, image: str, address: str) -> LiveBoot | None:
+        """The newest boot of that image at that address."""
+        return next(reversed(self._at.get((image, "image at", address), {}).values()), None)
+
     def _unfile(self, boot: LiveBoot) -> None:
         for place in boot.places:
             del self._at[place][boot.session.key]
@@ -110,7 +115,8 @@ def _places(session: BootSession) -> tuple[Place, ...]:
         own = (token, "any", "")
     else:
         own = (token, "nameless", session.address)
-    return own, (token, "address", session.address)
+    address = session.address
+    return own, (token, "address", address), (session.image, "image at", address)
 
 
 class Fetch:

@@ -39,6 +39,11 @@ class IssuedStub:
     token: str
     spec: StubSpec
 
+    @property
+    def up_url(self) -> str:
+        """What a system asks for when it is up, if its image has that in it."""
+        return f"{self.spec.servers[0]}/b/{self.token}/phase/up"
+
 
 class StubRegistry:
     """The stubs that this server has issued; tokens are made with the secret in `state`."""

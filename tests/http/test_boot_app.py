@@ -10,12 +10,14 @@ from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from structlog.testing import capture_logs
 
 from bootserver.config import Config
 from bootserver.model import BootPhase
+from bootserver.stub.spec import stub_spec
 from tests.conftest import STAND_INS
 from tests.fixtures.boots import Boots, running_boots
 from tests.fixtures.isos import make_iso
@@ -71,6 +73,21 @@ async def test_the_beacon_is_the_last_fetch_and_is_freed_before_the_boot(boots: 
     assert "imgfree beacon" in lines[beacon]
     assert lines[beacon + 1].startswith("boot")
     assert lines[beacon - 1].startswith("initrd")
+
+
+async def test_a_system_calls_home_by_a_stub_of_its_image_whichever_has_booted_it(boots: Boots):
+    key = session_key(await boots.script(await boots.token(""), picked="rescue"))
+    await boots.status(f"/b/{key}/phase/handoff")
+    own, other = [
+        await boots.stubs.issue(stub_spec(boots.config, name)) for name in ("rescue", "other")
+    ]
+    place = urlsplit(own.up_url).path
+
+    assert await boots.status(place.replace(own.token, other.token)) == 404
+    assert await boots.status(f"/b/{own.token}/phase/handoff") == 404
+    assert BootPhase.OS_UP not in await boots.phases()
+    assert await boots.status(place) == 200
+    assert (await boots.phases())[-1] is BootPhase.OS_UP
 
 
 async def test_every_label_that_a_script_goes_to_exists(boots: Boots):
