@@ -41,7 +41,7 @@ def images() -> None:
 async def list_images(config: Config, as_json: bool) -> None:
     """List the images; digests that are not known yet are computed first."""
     async with open_state(config) as engine, open_library(config, engine) as library:
-        await _wait_for(library)
+        await wait_for(library)
         found, ignored = library.images(), library.ignored
     if as_json:
         print_json([_summary(image, config) for image in found])
@@ -64,7 +64,7 @@ async def list_images(config: Config, as_json: bool) -> None:
 async def show_image(config: Config, image_id: str, as_json: bool) -> None:
     """Show all that is known of an image."""
     async with open_state(config) as engine, open_library(config, engine) as library:
-        image = await _whole_image(library, image_id)
+        image = await whole_image(library, image_id)
     if as_json:
         print_json(_details(image, config))
         return
@@ -89,8 +89,8 @@ async def explain_image(config: Config, image_id: str, client: str | None, as_js
     from bootserver.windows.inspect import inspect_winpe
 
     async with open_state(config) as engine, open_library(config, engine) as library:
-        image = await _whole_image(library, image_id)
-        machine = await _client(engine, client) if client else None
+        image = await whole_image(library, image_id)
+        machine = await last_seen(engine, client, "--client") if client else None
     if image.problem:
         raise ImageError(f"{image.id} cannot be booted: {image.problem}")
     winpe = None
@@ -116,7 +116,7 @@ async def inspect_image(config: Config, image_id: str, drivers: bool, as_json: b
     from bootserver.windows.inspect import inspect_winpe
 
     async with open_state(config) as engine, open_library(config, engine) as library:
-        image = await _whole_image(library, image_id)
+        image = await whole_image(library, image_id)
     winpe = await cancellable(inspect_winpe, image.content)
     if as_json:
         print_json(to_json(winpe))
@@ -147,7 +147,7 @@ async def add(
             source, config.images.path, name=name, sha256=sha256, progress=progress
         )
     async with open_state(config) as engine, open_library(config, engine) as library:
-        await _wait_for(library)
+        await wait_for(library)
         image = library.get(image_id_of(path, config.images.path))
     if as_json:
         print_json(_summary(image, config))
@@ -170,16 +170,16 @@ async def remove(config: Config, image_id: str) -> None:
     echo(f"removed {path}")
 
 
-async def _client(engine: DatabaseEngine, text: str) -> Machine:
+async def last_seen(engine: DatabaseEngine, text: str, option: str) -> Machine:
     """The machine as it described itself when it last booted from here."""
     from bootserver.sessions.store import SessionStore
 
     try:
         names = Selector.parse([text])
     except ValueError as err:
-        raise click.BadParameter(str(err), param_hint="--client") from err
+        raise click.BadParameter(str(err), param_hint=option) from err
     if not (names.mac or names.uuid):
-        raise click.BadParameter("give a MAC address or a UUID", param_hint="--client")
+        raise click.BadParameter("give a MAC address or a UUID", param_hint=option)
     session = await SessionStore(engine).last_of(names.mac or names.uuid)
     if session is None:
         raise BootServerError(
@@ -188,15 +188,15 @@ async def _client(engine: DatabaseEngine, text: str) -> Machine:
     return session.machine
 
 
-async def _whole_image(library: Library, image_id: str) -> Image:
+async def whole_image(library: Library, image_id: str) -> Image:
     """The image once it is read, even if it is just being copied; an unknown id fails at once."""
     with suppress(ImageNotReadyError):
         library.get(image_id)
-    await _wait_for(library)
+    await wait_for(library)
     return library.get(image_id)
 
 
-async def _wait_for(library: Library) -> None:
+async def wait_for(library: Library) -> None:
     """Wait for digests that are not known yet, with a progress bar when there are any."""
     import asyncio
 

@@ -15,6 +15,7 @@ from bootserver.cli.demo import demo
 from bootserver.cli.drivers import drivers
 from bootserver.cli.images import images
 from bootserver.cli.machines import machines
+from bootserver.cli.optimize import optimize_image
 from bootserver.cli.server import config, doctor, serve
 from bootserver.cli.shared import echo
 from bootserver.cli.stub import stub
@@ -60,5 +61,6 @@ def main(ctx: click.Context, config_path: Path | None) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ends)
 
 
+images.add_command(optimize_image)
 for command in (serve, doctor, config, images, drivers, stub, machines, amt, boots, bench, demo):
     main.add_command(command)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable
 from pathlib import Path, PurePath
 from urllib.parse import unquote, urlsplit
 
@@ -79,12 +79,14 @@ async def add_upload(
     name: str,
     size_bytes: int | None = None,
     sha256: str | None = None,
+    check: Callable[[Path], None] | None = None,
     progress: Progress = lambda done_bytes, total_bytes: None,
 ) -> Path:
     """The image's file in `directory`, made of the bytes that `body` brings; raises as add_image.
 
     `size_bytes` is how many are to come, where that is known: what cannot fit is refused before
-    the first byte. An upload that was cut leaves nothing.
+    the first byte. `check` looks at the whole file in a thread before it gets its name. An upload
+    that was cut leaves nothing.
     """
     expected = _expected_digest(sha256)
     target = directory / _file_name(name, name)
@@ -103,6 +105,8 @@ async def add_upload(
             )
         await in_thread(part.finish)
         await cancellable(_check, part, expected)
+        if check:
+            await in_thread(check, part.path)
         return await cancellable(_publish, part)
 
 

@@ -381,9 +381,14 @@ def _gains(image: BootImage) -> Iterator[TrimGain]:
             trim,
             len(dropped),
             saved_bytes,
-            round(saved_bytes / (100 * _BYTES_PER_S_OF_MBIT), 2),
-            round(saved_bytes / (1000 * _BYTES_PER_S_OF_MBIT), 2),
+            seconds_at(100, saved_bytes),
+            seconds_at(1000, saved_bytes),
         )
+
+
+def seconds_at(mbit: int, size_bytes: int) -> float:
+    """How long so many bytes take over a line of that speed."""
+    return round(size_bytes / (mbit * _BYTES_PER_S_OF_MBIT), 2)
 
 
 def _windows_of_kernel(wim: Wim, image: int, files: Iterable[WimFile]) -> WindowsTarget | None:
