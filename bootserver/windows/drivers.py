@@ -186,11 +186,12 @@ class DriverLibrary:
         index: dict[str, DriverPackage] = {}
         for name, root in self._roots():
             if isinstance(root, DriverError):
-                path = str(self._directory / name)
-                index[path] = DriverPackage(name, path, problem=f"{root.message} ({root.hint})")
+                path = _utf8(str(self._directory / name))
+                problem = _utf8(f"{root.message} ({root.hint})")
+                index[path] = DriverPackage(_utf8(name), path, problem=problem)
                 continue
             for inf in _inf_files(root):
-                key = f"{inf} {FileVersion.of(inf.stat())}"
+                key = _utf8(f"{inf} {FileVersion.of(inf.stat())}")
                 index[key] = known.get(key) or _described(name, inf)
         if index != known:
             self._remember(index)
@@ -278,7 +279,15 @@ def _inf_files(root: Path) -> Iterator[Path]:
                 yield path
 
 
+def _utf8(text: str) -> str:
+    """A path's text as JSON can have it: what is no UTF-8 in it becomes question marks."""
+    return os.fsencode(text).decode(errors="replace")
+
+
 def _described(name: str, path: Path) -> DriverPackage:
+    if _utf8(str(path)) != str(path):
+        problem = "its path is not UTF-8: rename it"
+        return DriverPackage(_utf8(name), _utf8(str(path)), problem=problem)
     try:
         inf = _read(str(path))
     except DriverError as err:

@@ -167,3 +167,14 @@ def test_missing_cabextract_is_named_with_its_package(tmp_path, library, monkeyp
 
     with pytest.raises(DriverError, match="apt-get install cabextract"):
         library.add(cab(tmp_path / "nic.cab", driver_files()))
+
+
+def test_path_that_is_not_utf_8_is_a_problem_of_that_driver_alone(tmp_path, library):
+    write_folder(tmp_path / "drivers" / "nic", driver_files())
+    odd = write_folder(tmp_path / "drivers" / "caf\udce9", driver_files())
+
+    [bad, good] = library.packages()
+
+    assert (bad.name, bad.problem) == ("caf\ufffd", "its path is not UTF-8: rename it")
+    assert library.find(DEVICE, WINDOWS_10).path == good.path
+    assert odd.name not in good.path
