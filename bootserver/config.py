@@ -30,7 +30,7 @@ from bootserver.fields import (
     ServerUrl,
     Uuid,
 )
-from bootserver.model import Architecture, Machine
+from bootserver.model import Architecture, Machine, Prepare
 from bootserver.selector import Selector
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -163,6 +163,7 @@ class BootConfig(Section):
     menu_default: ImageId = ""
     menu_timeout_s: int = Field(default=60, ge=0, le=3600)
     expire_h: float = Field(default=12, gt=0)
+    prepare: Prepare = Prepare.AUTO
 
 
 class AmtConfig(Section):

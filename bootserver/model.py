@@ -284,6 +284,14 @@ class Way:
     hook: str = ""  # the make of initramfs into which a script goes that says when the system is up
 
 
+class Prepare(StrEnum):
+    """What is done for a machine whose network Windows PE has no driver for; see config.toml."""
+
+    AUTO = "auto"  # the driver is put in
+    ASK = "ask"  # the machine's screen offers that
+    OFF = "off"  # the machine is warned
+
+
 @dataclass(frozen=True, slots=True)
 class BootPlan:
     """How one boot goes: decided when its script is rendered, and read by all that serves it."""
@@ -299,6 +307,8 @@ class BootPlan:
     entry: str = ""  # of the disc's menu, where a person chose one for this boot
     profile: str = ""  # the id of the run-time profile that the script follows
     warning: str = ""  # what the system will lack on this machine, in a sentence
+    variant: str = ""  # what was put into the disc for this machine, and why, in a sentence
+    variant_etag: str = ""  # that disc's, as it is served; "" = the disc as it is
 
 
 class BootPhase(StrEnum):
@@ -371,6 +381,11 @@ class BootSession:
     def warning(self) -> str:
         """What the system will lack on the machine, in a sentence, or ""."""
         return self.plan.warning if self.plan else ""
+
+    @property
+    def variant(self) -> str:
+        """What was put into the disc for the machine, and why, in a sentence, or ""."""
+        return self.plan.variant if self.plan else ""
 
 
 REDIRECTION = "redirection"  # the protocol of what goes over AMT's virtual drive

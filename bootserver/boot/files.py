@@ -11,6 +11,8 @@ from bootserver.errors import ImageError
 from bootserver.images.overlay import Served, served_file, served_image
 from bootserver.images.tree import ImageTrees
 from bootserver.model import Image, Way
+from bootserver.windows.inspect import BOOT_WIM
+from bootserver.windows.overlay import PreparedDisc
 
 WHOLE_IMAGE = "image.iso"  # below a boot's URL; the files in it are below "tree/"
 
@@ -22,6 +24,8 @@ class BootFiles:
     `url` is the boot's on this server, as it reached us: `http://HOST/b/KEY`. Only to a boot
     (`is_boot`) goes the script by which its system calls home.
 
+    Of a disc that was `prepared` for the boot, the whole and boot.wim are that disc's.
+
     Its methods raise ImageNotFoundError, ImageNotReadyError, or ImageError for a damaged disc.
     """
 
@@ -30,6 +34,7 @@ class BootFiles:
     way: Way | None
     url: str
     is_boot: bool = False
+    prepared: PreparedDisc | None = None
 
     @property
     def tree_url(self) -> str:
@@ -52,10 +57,13 @@ class BootFiles:
 
     async def whole(self) -> Served:
         """The whole image."""
-        return await served_image(self.trees, self.image)
+        layout = self.prepared.layout if self.prepared else None
+        return await served_image(self.trees, self.image, layout)
 
     async def file(self, path: str) -> Served | None:
         """A file of the image by its path from `/`; None for a directory."""
+        if self.prepared and path.lower() == BOOT_WIM:
+            return Served(self.image.content, self.prepared.boot_wim)
         return await served_file(
             self.trees, self.image, path, way=self.way, tree_url=self.tree_url, hooks=self.hooks
         )

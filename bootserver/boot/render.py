@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -41,11 +41,17 @@ class BootScript:
     memdisk: str = ""
     sha256: str = ""  # of the whole image as it is served; "" where that is not known
     warning: str = ""  # shown for a while, before anything is fetched
+    variant: str = ""  # shown
+    offer: str = ""  # the drivers that a key puts into the disc, by the script at `offer_place`
+    offer_place: str = ""
 
     def render(self) -> str:
         """The script as text."""
         fields = {name: getattr(self, name) for name in self.__slots__}
-        fields |= {"warning": _on_screen([self.warning]), "warning_s": WARNING_S}
+        fields |= {
+            "notes": _on_screen(filter(None, [self.warning, self.variant])),
+            "warning_s": WARNING_S,
+        }
         return template(f"{self.way.method}.ipxe").render(fields)
 
 
@@ -127,5 +133,5 @@ def render_message(lines: Sequence[str], *, retry_s: int) -> str:
     return template("message.ipxe").render(lines=_on_screen(lines), retry_s=retry_s)
 
 
-def _on_screen(lines: Sequence[str]) -> list[str]:
+def _on_screen(lines: Iterable[str]) -> list[str]:
     return [short for line in lines for short in textwrap.wrap(ascii_text(line), SCREEN_COLUMNS)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from bootserver.boot.files import BootFiles
@@ -21,16 +21,15 @@ from bootserver.errors import BootServerError, ImageError, ImageNotReadyError
 from bootserver.images.arguments import fill
 from bootserver.images.decide import Decision, Site, chosen, decide
 from bootserver.images.library import Library
+from bootserver.images.prepared import PreparedDiscs
 from bootserver.images.recipes import recipe_of
 from bootserver.images.tree import ImageTrees
-from bootserver.images.winpe import without_network
-from bootserver.model import BootPhase, BootPlan, Image, Machine, Method
+from bootserver.model import BootPhase, BootPlan, Image, Machine, Method, Prepare
 from bootserver.quoting import ipxe_arguments
 from bootserver.sessions.ledger import Ledger
 from bootserver.sessions.profiles import MachineProfile, ProfileStore, effective
 from bootserver.stub.registry import IssuedStub
 from bootserver.units import megabytes
-from bootserver.windows.inspect import WinPeFindings
 
 RETRY_SOON_S = 5  # what the machine waits for comes by itself
 RETRY_LATER_S = 30  # a person has to do something first
@@ -38,20 +37,30 @@ RETRY_LATER_S = 30  # a person has to do something first
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """What was chosen on a machine's screen: an image, and an entry of its disc's menu."""
+    """What was chosen on a machine's screen: an image, an entry of its disc's menu, drivers."""
 
     image: str = ""
     entry: str = ""
+    drivers: bool = False  # the drivers that its Windows PE lacks are to be put in
 
     @classmethod
     def parse(cls, path: str) -> Pick:
-        """The choice in a script's URL: `pick/IMAGE`, `entry/NUMBER`, or both in the other order.
+        """The choice in a script's URL: `drivers`, `entry/NUMBER`, `pick/IMAGE`, in that order.
 
         An image's id comes last, for it may have slashes and any words between them.
         """
-        match = re.fullmatch(r"(?:entry/(\d{1,3})(?:/|$))?(?:pick/(.+))?", path)
-        number, image = match.groups() if match else (None, path)
-        return cls(image or "", f"#{number}" if number else "")
+        parts = r"(?:(drivers)(?:/|$))?(?:entry/(\d{1,3})(?:/|$))?(?:pick/(.+))?"
+        match = re.fullmatch(parts, path)
+        drivers, number, image = match.groups() if match else (None, None, path)
+        return cls(image or "", f"#{number}" if number else "", bool(drivers))
+
+    @property
+    def path(self) -> str:
+        """The same as part of a URL, with a `/` before it; "" where nothing was chosen."""
+        parts = ["drivers"] if self.drivers else []
+        parts += ["entry", self.entry.removeprefix("#")] if self.entry else []
+        parts += ["pick", quote(self.image, safe="")] if self.image else []
+        return "".join(f"/{part}" for part in parts)
 
 
 NOTHING_PICKED = Pick()
@@ -67,7 +76,7 @@ class BootScripts:
         trees: ImageTrees,
         ledger: Ledger,
         profiles: ProfileStore,
-        winpe: WinPeFindings,
+        prepared: PreparedDiscs,
     ) -> None:
         self._config = config
         self._site = Site.of(config)
@@ -75,7 +84,7 @@ class BootScripts:
         self._trees = trees
         self._ledger = ledger
         self._profiles = profiles
-        self._winpe = winpe
+        self._prepared = prepared
 
     async def answer(
         self, stub: IssuedStub, picked: Pick, query: Mapping[str, str], address: str, origin: str
@@ -104,8 +113,15 @@ class BootScripts:
             if decision.offer is None:
                 raise ImageError(decision.refusal)
             base = f"/b/{session.key}"
+            prepare = Prepare.AUTO if picked.drivers else self._config.boot.prepare
+            outlook = await self._prepared.outlook(image, machine, prepare)
             files = BootFiles(
-                self._trees, image, decision.offer.way, f"{origin}{base}", is_boot=True
+                self._trees,
+                image,
+                decision.offer.way,
+                f"{origin}{base}",
+                is_boot=True,
+                prepared=outlook.disc,
             )
             fetched = await files.fetched_by_script()
         except ImageNotReadyError as err:
@@ -113,7 +129,6 @@ class BootScripts:
         except ImageError as err:
             self._ledger.complain(session.key, err.message)
             return message(err, RETRY_LATER_S)
-        winpe = self._winpe.known(image.content)
         plan = BootPlan(
             recipe_of(image).recipe.name,
             decision.offer.way,
@@ -123,7 +138,9 @@ class BootScripts:
             calls_home=bool(files.hooks),
             entry=entry,
             profile=stored.id if stored and stored.image in ("", image_id) else "",
-            warning=without_network(winpe, machine) if winpe else "",
+            warning=outlook.warning,
+            variant=outlook.variant,
+            variant_etag=outlook.disc.layout.etag(image.content) if outlook.disc else "",
         )
         self._ledger.complain(session.key, "")
         self._ledger.set_plan(session.key, plan)
@@ -141,6 +158,9 @@ class BootScripts:
             or self._config.boot.memdisk,
             sha256=image.sha256 if is_as_hashed else "",
             warning=plan.warning,
+            variant=plan.variant,
+            offer=outlook.offer,
+            offer_place=f"/b/{stub.token}{replace(picked, drivers=True).path}",
         ).render()
 
     def _menu(self, machine: Machine) -> str:
@@ -178,9 +198,7 @@ def _entry_menu(image: Image, decision: Decision, token: str, picked: Pick) -> s
         for number in decision.choice.numbers
         for entry in [menu.entries[number]]
     ]
-    place = f"/b/{token}/entry/${{picked}}"
-    if picked.image:
-        place += f"/pick/{quote(picked.image, safe='')}"
+    place = f"/b/{token}{replace(picked, entry='${picked}').path}"
     return render_menu(f"{image.title}: which entry?", place, entries, [decision.refusal])
 
 

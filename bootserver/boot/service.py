@@ -33,6 +33,7 @@ from bootserver.errors import (
 )
 from bootserver.images.decide import Site, ways_of
 from bootserver.images.library import Library
+from bootserver.images.prepared import PreparedDiscs
 from bootserver.images.tree import ImageTrees
 from bootserver.model import (
     BootPhase,
@@ -52,6 +53,7 @@ from bootserver.stub.registry import IssuedStub, StubRegistry
 from bootserver.stub.site import plan_for_site, served_loader
 from bootserver.stub.spec import own_url
 from bootserver.stub.write import shelve
+from bootserver.windows.drivers import DriverLibrary
 from bootserver.windows.inspect import WinPeFindings
 
 log = structlog.get_logger(__name__)
@@ -96,7 +98,8 @@ class BootService:
         self._stubs = stubs
         self._ledger = ledger
         self._profiles = profiles
-        self._scripts = BootScripts(config, library, trees, ledger, profiles, winpe)
+        self._prepared = PreparedDiscs(DriverLibrary.of(config), winpe)
+        self._scripts = BootScripts(config, library, trees, ledger, profiles, self._prepared)
         self._open_stub = open_stub
 
     def http_url(self, local_address: str = "") -> str:
@@ -167,8 +170,12 @@ class BootService:
                 f"{image.id} was replaced since this boot's script", hint="start the machine again"
             )
         way = plan.way if plan else next(iter(ways_of(image, self._site)), None)
+        prepared = None
+        if session and plan:
+            prepared = await self._prepared.planned(image, session.machine, plan)
         url = f"{origin}/b/{token_or_key}"
-        return BootFiles(self._trees, image, way, url, is_boot=session is not None), session
+        is_boot = session is not None
+        return BootFiles(self._trees, image, way, url, is_boot, prepared), session
 
     @contextmanager
     def delivery(

@@ -162,6 +162,8 @@ def _show(boot: BootJson) -> None:
         )
     for trouble in filter(None, (boot["error"], boot["stalled"], boot["warning"])):
         echo(f"  {trouble}", fg="red")
+    if boot["variant"]:
+        echo(f"  prepared: {boot['variant']}")
 
 
 def _local(at: str) -> datetime:

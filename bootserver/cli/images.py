@@ -82,22 +82,26 @@ async def show_image(config: Config, image_id: str, as_json: bool) -> None:
 @with_config
 async def explain_image(config: Config, image_id: str, client: str | None, as_json: bool) -> None:
     """Say what an image is, and why; what happens on BIOS and UEFI; what will not work."""
-    from bootserver.files.threads import cancellable
     from bootserver.images.decide import Site
     from bootserver.images.explain import explain
+    from bootserver.images.prepared import NOTHING_LACKING, PreparedDiscs
     from bootserver.images.winpe import is_winpe
-    from bootserver.windows.inspect import inspect_winpe
+    from bootserver.windows.drivers import DriverLibrary
+    from bootserver.windows.inspect import WinPeFindings
 
     async with open_state(config) as engine, open_library(config, engine) as library:
         image = await whole_image(library, image_id)
         machine = await last_seen(engine, client, "--client") if client else None
     if image.problem:
         raise ImageError(f"{image.id} cannot be booted: {image.problem}")
-    winpe = None
+    outlook = NOTHING_LACKING
     if machine and is_winpe(image):
+        findings = WinPeFindings()
+        discs = PreparedDiscs(DriverLibrary.of(config), findings)
         with suppress(ImageError):  # `images inspect` says why
-            winpe = await cancellable(inspect_winpe, image.content)
-    explanation = explain(image, Site.of(config), machine, winpe)
+            await findings.of(image.content)
+            outlook = await discs.outlook(image, machine, config.boot.prepare)
+    explanation = explain(image, Site.of(config), machine, outlook)
     if as_json:
         print_json(to_json(explanation))
         return

@@ -26,6 +26,7 @@ class Layout:
 
     pieces: tuple[Piece, ...]
     _offsets: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    _tags: dict[str, str] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         pieces = _joined(self.pieces)
@@ -62,6 +63,13 @@ class Layout:
         begin = _sliced(self.pieces[first], start, len(self.pieces[first]))
         return (begin, *self.pieces[first + 1 : last], _sliced(self.pieces[last], 0, stop))
 
+    def place_of(self, offset: int) -> int | None:
+        """Where the byte at `offset` of the file on disk is served; None if it is not."""
+        for piece, place in zip(self.pieces, self._offsets, strict=False):
+            if isinstance(piece, ByteRange) and piece.start <= offset < piece.stop:
+                return place + offset - piece.start
+        return None
+
     def replaced(self, offset: int, data: bytes) -> Layout:
         """The same with `data` in place of what is at `offset`; ValueError if it sticks out."""
         stop = offset + len(data)
@@ -75,19 +83,22 @@ class Layout:
         return Layout((*self.pieces, data))
 
     def etag(self, content: Content) -> str:
-        """The entity tag, strong and quoted: other bytes have another. Hashes the bytes of ours."""
+        """The entity tag, strong and quoted: other bytes have another. Ours are hashed once."""
         if self == Layout.whole(content.version.size_bytes):
             return f'"{content.sha256}"'
         match self.pieces:
             case (ByteRange(start, stop),):
                 return f'"{content.sha256}-{start}-{stop}"'
+        if tag := self._tags.get(content.sha256):
+            return tag
         digest = hashlib.sha256(content.sha256.encode())
         for piece in self.pieces:
             if isinstance(piece, bytes):
                 digest.update(f"\n{hashlib.sha256(piece).hexdigest()}".encode())
             else:
                 digest.update(f"\n{piece.start}-{piece.stop}".encode())
-        return f'"layout-{digest.hexdigest()}"'
+        self._tags[content.sha256] = f'"layout-{digest.hexdigest()}"'
+        return self._tags[content.sha256]
 
 
 def _joined(pieces: Iterable[Piece]) -> tuple[Piece, ...]:

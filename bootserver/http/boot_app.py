@@ -52,7 +52,7 @@ def make_boot_app(service: BootService) -> web.Application:
     app[SERVICE] = service
     routes = {
         "/b/{token}/boot.ipxe": _script,
-        "/b/{token}/{picked:(?:pick|entry)/.+}/boot.ipxe": _script,
+        "/b/{token}/{picked:drivers|(?:drivers/)?(?:pick|entry)/.+}/boot.ipxe": _script,
         "/b/{boot}/image.iso": _image,
         "/b/{boot}/tree/{path:.*}": _tree,
         "/b/{token}/stub.iso": _stub_iso,

@@ -10,13 +10,12 @@ from typing import Annotated
 from pydantic import Field, computed_field
 
 from bootserver.images.decide import Site, decide, is_for_arm64
+from bootserver.images.prepared import NOTHING_LACKING, NetworkOutlook
 from bootserver.images.recipes import REMEMBERED, Recipe, recipe_of
 from bootserver.images.recipes.booted import is_booted
 from bootserver.images.recipes.offers import Offer
-from bootserver.images.winpe import without_network
 from bootserver.model import DiscMenu, Firmware, Image, Machine, MenuEntry, Method
 from bootserver.units import megabytes
-from bootserver.windows.inspect import WinPe
 
 CHOOSE = "choose"
 ENTRY_FIELDS = tuple(field.name for field in fields(MenuEntry))
@@ -70,6 +69,7 @@ class Explanation:
     uefi: BootOutlook
     machine: BootOutlook | None
     warning: str  # what the system will lack on the client, or ""
+    variant: str  # what is put into the disc for the client, and why; or what its screen offers
     caveats: tuple[str, ...]
     menus: tuple[ShownMenu, ...]
 
@@ -93,17 +93,21 @@ class Explanation:
         outlooks = (self.bios, self.uefi, *filter(None, [self.machine]))
         lines += [outlook.sentence for outlook in outlooks]
         lines += [f"Beware: {self.warning}."] if self.warning else []
+        lines += [f"Prepared: {self.variant}."] if self.variant else []
         lines += [f"Note: {caveat}." for caveat in self.caveats]
         return [*lines, *(line for menu in self.menus for line in _menu_lines(menu))]
 
 
 @lru_cache(REMEMBERED)  # the dashboard, the API and its events ask for it again and again
 def explain(
-    image: Image, site: Site, machine: Machine | None = None, winpe: WinPe | None = None
+    image: Image,
+    site: Site,
+    machine: Machine | None = None,
+    outlook: NetworkOutlook = NOTHING_LACKING,
 ) -> Explanation:
     """What the image is and what will come of it, on `machine` too if one is given.
 
-    `winpe` is what is in the Windows PE of the image, where that is known.
+    `outlook` is that of the image's Windows PE on the machine, where that is known.
     """
     known = recipe_of(image)
     recipe = known.recipe
@@ -116,7 +120,8 @@ def explain(
         bios=bios,
         uefi=uefi,
         machine=_outlook(image, site, recipe, machine, "This machine") if machine else None,
-        warning=without_network(winpe, machine) if winpe and machine else "",
+        warning=outlook.warning,
+        variant=outlook.variant or outlook.on_screen,
         caveats=(*recipe.caveats, *_caveats(image)),
         menus=_shown_menus(image.facts.menus if image.facts else ()),
     )

@@ -20,7 +20,7 @@ from bootserver.files.layout import Layout
 from bootserver.files.open_version import open_file
 from bootserver.images.esxi import rewrite_boot_cfg
 from bootserver.images.tree import ImageTrees
-from bootserver.model import ByteRange, Content, FileVersion, Image, Way
+from bootserver.model import ByteRange, Content, FileVersion, Image, Piece, Way
 
 log = structlog.get_logger(__name__)
 
@@ -48,14 +48,16 @@ class Served:
         return self.layout == Layout.whole(self.content.version.size_bytes)
 
 
-async def served_image(trees: ImageTrees, image: Image) -> Served:
-    """The whole image; files that the side-car replaces are changed where they lie on it.
+async def served_image(trees: ImageTrees, image: Image, layout: Layout | None = None) -> Served:
+    """The whole image, or the `layout` of a disc that was made of it.
+
+    Files that the side-car replaces are changed where they lie on it.
 
     A replacement is padded with line ends to the size of what it replaces. It finds no place if it
     is longer, or if the disc's file has no sectors of its own (UDF's small and sparse ones). Then
     the disc keeps its file, and only the tree has the replacement.
     """
-    layout = Layout.whole(image.size_bytes)
+    layout = disc = layout or Layout.whole(image.size_bytes)
     for path, own in image.settings.replace.items():
         try:
             node = await trees.find(image.content, path)
@@ -65,11 +67,12 @@ async def served_image(trees: ImageTrees, image: Image) -> Served:
         if len(data) > node.size_bytes:
             log.warning("image.replacement_too_long", image=image.id, path=path)
             continue
-        extents = [piece for piece in node.pieces if isinstance(piece, ByteRange)]
-        if len(extents) < len(node.pieces):
+        places = [_place(disc, piece) for piece in node.pieces]
+        if None in places:
             log.warning("image.replacement_has_no_place", image=image.id, path=path)
             continue
-        layout = _written_over(layout, extents, data.ljust(node.size_bytes, b"\n"))
+        data = data.ljust(node.size_bytes, b"\n")
+        layout = _written_over(layout, filter(None, places), data)
     return Served(image.content, layout)
 
 
@@ -158,10 +161,16 @@ def _missing(path: str, err: OSError) -> ImageError:
     )
 
 
-def _written_over(layout: Layout, extents: Iterable[ByteRange], data: bytes) -> Layout:
-    """The layout with `data` where these extents of the file lie."""
+def _place(layout: Layout, extent: Piece) -> ByteRange | None:
+    """Where an extent of the file lies in the layout, which may move it and does not tear it."""
+    start = layout.place_of(extent.start) if isinstance(extent, ByteRange) else None
+    return None if start is None else ByteRange(start, start + len(extent))
+
+
+def _written_over(layout: Layout, places: Iterable[ByteRange], data: bytes) -> Layout:
+    """The layout with `data` in these places."""
     done = 0
-    for extent in extents:
-        layout = layout.replaced(extent.start, data[done : done + len(extent)])
-        done += len(extent)
+    for place in places:
+        layout = layout.replaced(place.start, data[done : done + len(place)])
+        done += len(place)
     return layout

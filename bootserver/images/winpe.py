@@ -14,8 +14,10 @@ LOOK_INTERVAL_S = 2.0  # between looks for images that have come
 
 
 def is_winpe(image: Image) -> bool:
-    """True for a disc of Windows PE, or of what is built on it."""
-    return image.facts is not None and BOOT_WIM in image.facts.markers
+    """True for a disc of Windows PE, or of what is built on it; not if its side-car has another."""
+    if image.facts is None or BOOT_WIM not in image.facts.markers:
+        return False
+    return all(path.lower() != BOOT_WIM for path in image.settings.replace)
 
 
 async def keep_looking_into(library: Library, findings: WinPeFindings) -> None:

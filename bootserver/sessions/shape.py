@@ -104,6 +104,7 @@ class BootJson(TypedDict):
     error: str
     stalled: str
     warning: str
+    variant: str
     phases: list[PhaseJson]
     transfers: list[TransferJson]
     total_seconds: float
@@ -147,6 +148,7 @@ def boot_json(
         "error": session.error,
         "stalled": session.stalled,
         "warning": session.warning,
+        "variant": session.variant,
         "phases": [
             {
                 "phase": event.phase,

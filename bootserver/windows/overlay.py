@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from bootserver.disc.volume import open_volume
@@ -24,6 +25,14 @@ from bootserver.windows.wim import Wim, WimFile, wim_on_disc
 LIMIT_BYTES = 64_000_000  # of all drivers: they are kept in memory; one has less than a megabyte
 
 
+@dataclass(frozen=True, slots=True)
+class PreparedDisc:
+    """A disc with drivers put in, and its boot.wim: both as pieces of the disc without them."""
+
+    layout: Layout
+    boot_wim: Layout
+
+
 def with_drivers(
     content: Content,
     drivers: Sequence[FoundDriver],
@@ -31,7 +40,7 @@ def with_drivers(
     lines: Sequence[str] = (),
     up_url: str = "",
     cancelled: threading.Event | None = None,
-) -> Layout:
+) -> PreparedDisc:
     """The disc with these drivers, which its Windows PE loads when it starts.
 
     For `lines` and `up_url` see `startup_files`. Equal arguments give equal bytes. Blocks. Raises
@@ -47,7 +56,7 @@ def with_drivers(
         volume = open_volume(disc.fd, disc.size_bytes, Path(content.path).name)
         pieces = volume.rewritten({BOOT_WIM: new_wim.pieces})
         disc.check_unchanged()
-    return Layout(pieces)
+    return PreparedDisc(Layout(pieces), new_wim)
 
 
 def files_to_put_in(

@@ -11,7 +11,9 @@ from bootserver.boot.machine_query import parse_machine
 from bootserver.config import Config
 from bootserver.images.decide import Site
 from bootserver.images.explain import explain
+from bootserver.images.prepared import PreparedDiscs
 from bootserver.images.winpe import keep_looking_into
+from bootserver.windows.drivers import DriverLibrary
 from tests.fixtures.admin import EVENT_S, Admin, running_admin
 from tests.fixtures.boots import QUERY
 from tests.fixtures.isos import make_iso
@@ -91,9 +93,9 @@ async def test_it_is_said_beforehand_of_a_known_machine(looked: Admin):
     image = services.library.get("pe")
     machine = parse_machine({"nics": NOT_SERVED})
 
-    explanation = explain(
-        image, Site.of(services.config), machine, await services.winpe.of(image.content)
-    )
+    discs = PreparedDiscs(DriverLibrary.of(services.config), services.winpe)
+    outlook = await discs.outlook(image, machine, services.config.boot.prepare)
+    explanation = explain(image, Site.of(services.config), machine, outlook)
 
     assert f"Beware: {SENTENCE}." in explanation.lines()
 

@@ -55,7 +55,7 @@ def test_the_shape_has_the_fields_that_others_build_on():
     assert list(boot) == [
         *("id", "image", "recipe", "method", "machine", "address", "created_at", "phase"),
         *("phase_at", "image_bytes", "sent_bytes", "bytes_per_s", "seconds_left", "error"),
-        *("stalled", "warning", "phases", "transfers", "total_seconds"),
+        *("stalled", "warning", "variant", "phases", "transfers", "total_seconds"),
     ]
     assert boot["machine"]["name"] == "52:54:00:00:00:01"
     assert boot["phases"][1] == {

@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,6 +57,10 @@ def drivers_for(tmp_path: Path, *drivers: FakeDriver) -> Sequence[FoundDriver]:
     return [library.find(PciId.parse(driver.ids[0]), WINDOWS) for driver in drivers]
 
 
+def prepared(disc: Content, drivers: Sequence[FoundDriver], **more: Any) -> Layout:
+    return with_drivers(disc, drivers, **more).layout
+
+
 def written(disc: Content, layout: Layout, path: Path) -> Path:
     with open_version(disc, layout) as file:
         path.write_bytes(file.read(ByteRange(0, file.size_bytes)))
@@ -68,7 +73,7 @@ def test_drivers_are_put_in_and_all_else_stays(spec: WinPeSpec, tmp_path: Path):
     disc, index = winpe_disc(spec), spec.images
     content = disc_content(disc)
 
-    layout = with_drivers(content, drivers_for(tmp_path, NEW, OTHER))
+    layout = prepared(content, drivers_for(tmp_path, NEW, OTHER))
 
     own_bytes = sum(len(piece) for piece in layout.pieces if isinstance(piece, bytes))
     new = written(content, layout, tmp_path / "new.iso")
@@ -117,7 +122,7 @@ def test_the_own_start_of_the_image_is_kept_and_lines_are_run_when_it_is_up(tmp_
     disc = disc_content(winpe_disc())
     url = "http://192.0.2.1:8080/b/0/phase/up"
 
-    layout = with_drivers(disc, drivers_for(tmp_path, NEW), lines=["x:\\vnc.exe"], up_url=url)
+    layout = prepared(disc, drivers_for(tmp_path, NEW), lines=["x:\\vnc.exe"], up_url=url)
 
     wim = wim_from_disc(written(disc, layout, tmp_path / "new.iso"), tmp_path)
     startnet = in_wim(wim, STARTNET)
@@ -130,9 +135,9 @@ def test_the_own_start_of_the_image_is_kept_and_lines_are_run_when_it_is_up(tmp_
 
 def test_equal_drivers_give_the_same_disc_with_the_same_tag(tmp_path: Path):
     disc, drivers = disc_content(winpe_disc()), drivers_for(tmp_path, NEW, OTHER)
-    first, again = (with_drivers(disc, drivers) for _ in range(2))
-    twice = with_drivers(disc, [*drivers, drivers[0]])
-    other = with_drivers(disc, drivers[:1])
+    first, again = (prepared(disc, drivers) for _ in range(2))
+    twice = prepared(disc, [*drivers, drivers[0]])
+    other = prepared(disc, drivers[:1])
 
     assert first.etag(disc) == again.etag(disc)
     assert first == again == twice
@@ -141,9 +146,9 @@ def test_equal_drivers_give_the_same_disc_with_the_same_tag(tmp_path: Path):
 
 def test_a_disc_with_drivers_takes_more_of_them(tmp_path: Path):
     disc, drivers = disc_content(winpe_disc()), drivers_for(tmp_path, NEW, OTHER)
-    once = written(disc, with_drivers(disc, drivers[:1]), tmp_path / "once.iso")
+    once = written(disc, prepared(disc, drivers[:1]), tmp_path / "once.iso")
 
-    twice = with_drivers(disc_content(once), drivers)
+    twice = prepared(disc_content(once), drivers)
 
     wim = wim_from_disc(written(disc_content(once), twice, tmp_path / "twice.iso"), tmp_path)
     wimlib("verify", wim)
@@ -160,10 +165,10 @@ def test_too_many_drivers_and_lost_files_are_refused(
     disc, drivers = disc_content(winpe_disc()), drivers_for(tmp_path, NEW)
     monkeypatch.setattr(overlay, "LIMIT_BYTES", 300_000)
     with pytest.raises(DriverError, match=r"the drivers have 0\.4 MB; the limit is 0\.3 MB"):
-        with_drivers(disc, drivers)
+        prepared(disc, drivers)
     (tmp_path / "drivers" / NEW.name / f"{NEW.name}.sys").unlink()
     with pytest.raises(DriverError, match=r"e1r68x64\.sys cannot be read: No such file"):
-        with_drivers(disc, drivers)
+        prepared(disc, drivers)
 
 
 def test_the_disc_itself_is_not_touched(tmp_path: Path):
@@ -171,7 +176,7 @@ def test_the_disc_itself_is_not_touched(tmp_path: Path):
     before, status = disc.read_bytes(), disc.stat()
     disc.chmod(0o444)
 
-    with_drivers(disc_content(disc), drivers_for(tmp_path, NEW))
+    prepared(disc_content(disc), drivers_for(tmp_path, NEW))
 
     assert disc.read_bytes() == before
     assert disc.stat().st_mtime_ns == status.st_mtime_ns
