@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import random
+import resource
+import shutil
+import signal
 import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bootserver.errors import ImageError, ImageNotReadyError
+from bootserver.images import optimize as optimize_module
 from bootserver.images.iso import inspect_iso
-from bootserver.images.optimize import optimize
+from bootserver.images.optimize import optimize, preview
 from bootserver.model import FileVersion, Image
 from bootserver.pci import PciId
-from bootserver.windows.changes import OptimizeReport, WinPeWishes
-from bootserver.windows.drivers import DriverLibrary
+from bootserver.windows.changes import OptimizeReport, WinPeWishes, parse_addition
+from bootserver.windows.drivers import DriverLibrary, NoDriverError
+from bootserver.windows.inspect import inspect_winpe
 from bootserver.windows.startup import START, STARTNET, WINPESHL
+from bootserver.windows.wim import Wim, WimError
 from tests.fixtures.drivers import write_folder
+from tests.fixtures.isos import make_iso
 from tests.fixtures.winpe import (
     FOREIGN,
+    INTEL,
     PLAIN,
     WIFI,
     FakeDriver,
     WinPeSpec,
+    disc_content,
     in_wim,
+    make_winpe,
+    solid_wim,
     wim_from_disc,
     wim_hashes,
     wimlib,
@@ -47,13 +65,13 @@ GONE = {f"{driver.name}." for driver in (*FOREIGN, *WIFI)}
 class Site:
     """A library of images, one of drivers, and a state directory."""
 
-    def __init__(self, root: Path, spec: WinPeSpec = PLAIN) -> None:
+    def __init__(self, root: Path, spec: WinPeSpec = PLAIN, disc: Path | None = None) -> None:
         self.images, self.state = root / "images", root / "state"
         self.images.mkdir(parents=True)
         for driver in (NEW, REALTEK):
             write_folder(root / "drivers" / driver.name, driver.files("amd64"))
         self.drivers = DriverLibrary(root / "drivers", self.state / "drivers")
-        (self.images / "pe.iso").hardlink_to(winpe_disc(spec))
+        (self.images / "pe.iso").hardlink_to(disc or winpe_disc(spec))
 
     def image(self, name: str = "pe") -> Image:
         path = self.images / f"{name}.iso"
@@ -74,6 +92,11 @@ class Site:
     @property
     def new(self) -> Path:
         return self.images / "new.iso"
+
+    @property
+    def left(self) -> list[str]:
+        """What is left of temporary files."""
+        return sorted(path.name for path in (self.state / "optimize").iterdir())
 
     @property
     def names(self) -> list[str]:
@@ -150,3 +173,346 @@ async def test_what_was_wanted_is_different_and_all_else_stays(
     assert again.result == ""
     assert (again.added, again.removed) == ((), ())
     assert site.names == ["new.iso", "pe.iso"]
+
+
+async def test_a_preview_tells_the_same_and_writes_nothing(tmp_path: Path):
+    site = Site(tmp_path)
+
+    planned = await preview(site.image(), BOTH, site.drivers, name="new.iso")
+
+    assert site.names == ["pe.iso"]
+    done = await site.optimize(BOTH)
+    assert planned.size_bytes == pytest.approx(done.size_bytes, abs=20_000)
+    assert (
+        replace(
+            planned,
+            **{
+                name: getattr(done, name)
+                for name in (
+                    *("size_bytes", "saved_bytes"),
+                    *("seconds_at_100_mbit", "seconds_at_1_gbit"),
+                )
+            },
+        )
+        == done
+    )
+
+
+async def test_equal_wishes_give_equal_bytes(tmp_path: Path):
+    site = Site(tmp_path, SPECS["bridge"])
+    wishes = replace(BOTH, drop_unused_images=True, lines=("a.exe",))
+
+    await site.optimize(wishes)
+    await site.optimize(wishes, name="again")
+
+    assert site.new.read_bytes() == (site.images / "again.iso").read_bytes()
+
+
+@pytest.mark.interop
+async def test_images_that_are_not_booted_go(tmp_path: Path):
+    site = Site(tmp_path, SPECS["bridge"])
+
+    report = await site.optimize(WinPeWishes(drop_unused_images=True))
+
+    assert report.images_removed == ("Microsoft Windows PE",)
+    assert report.saved_bytes > 0
+    wim = wim_from_disc(site.new, tmp_path)
+    wimlib("verify", wim)
+    info = wimlib("info", wim).decode()
+    assert "Image Count:    1" in info
+    assert "Boot Index:     1" in info
+    assert wim_hashes(wim, 1) == wim_hashes(winpe_wim(SPECS["bridge"]), 2)
+
+
+async def test_a_disc_of_which_no_image_is_marked_keeps_the_one_that_is_booted(tmp_path: Path):
+    wim = tmp_path / "unmarked.wim"
+    wim.write_bytes(winpe_wim(SPECS["bridge"]).read_bytes())
+    wimlib("info", wim, "0", "--boot")
+    site = Site(tmp_path, disc=make_winpe(tmp_path / "pe.iso", boot_wim=wim))
+
+    await site.optimize(replace(TRIM, drop_unused_images=True))
+
+    found = inspect_winpe(disc_content(site.new))
+    assert found.images == ("Microsoft Windows Setup",)
+
+
+@pytest.mark.interop
+async def test_paths_go_out_of_the_image_or_else_off_the_disc(tmp_path: Path):
+    files = {"support/deep/a.txt": b"a" * 5000, "support/b.txt": b"b", "Windows/c.txt": b"c"}
+    own = {"Windows/Fonts/arial.ttf": b"arial" * 999, "Windows/c.txt": b"other"}
+    site = Site(tmp_path, WinPeSpec(disc_files=files, wim_files=own))
+
+    report = await site.optimize(
+        WinPeWishes(drop_paths=("/windows/fonts", "/SUPPORT", "disc:/Windows"))
+    )
+
+    wim = wim_from_disc(site.new, tmp_path)
+    assert "/Windows/Fonts/arial.ttf" not in wim_hashes(wim)
+    assert in_wim(wim, "/Windows/c.txt") == b"other"
+    left = disc_hashes(site.new, tmp_path / "n")
+    assert not [path for path in left if path.startswith(("support", "windows"))]
+    assert [(file.path, file.size_bytes) for file in report.removed[1:]] == [
+        ("disc:/SUPPORT", 5001),
+        ("disc:/Windows", 1),
+    ]
+
+
+async def test_what_is_on_the_disc_alone_goes_without_a_new_wim(tmp_path: Path):
+    site = Site(tmp_path, WinPeSpec(extra_disc_bytes=50_000))
+
+    report = await site.optimize(WinPeWishes(drop_paths=("/support",)))
+
+    assert report.saved_bytes >= 50_000
+    new, old = wim_from_disc(site.new, tmp_path), winpe_wim(WinPeSpec(extra_disc_bytes=50_000))
+    assert new.read_bytes() == old.read_bytes()
+
+
+@pytest.mark.interop
+async def test_files_and_folders_are_put_in_by_their_paths_in_windows(tmp_path: Path):
+    site = Site(tmp_path)
+    folder = write_folder(tmp_path / "vnc", {"tvnserver.exe": b"MZ", "empty.txt": b""})
+    (folder / "deep er").mkdir()
+    (folder / "deep er" / "it's.txt").write_bytes(b"deep")
+    texts = (
+        f"{folder}:X:\\tools\\vnc",
+        f"{folder}/tvnserver.exe:/WINDOWS/System32/",
+        f"{folder}:/",
+    )
+
+    await site.optimize(WinPeWishes(added=tuple(map(parse_addition, texts))))
+
+    wim = wim_from_disc(site.new, tmp_path)
+    assert in_wim(wim, "/tools/vnc/deep er/it's.txt") == b"deep"
+    assert in_wim(wim, "/Windows/System32/tvnserver.exe") == b"MZ"
+    assert in_wim(wim, "/empty.txt") == b""
+    assert in_wim(wim, STARTNET) == b"wpeinit\r\n"  # nothing is to be started
+
+
+async def test_links_and_names_that_windows_does_not_know_are_refused(tmp_path: Path):
+    site = Site(tmp_path)
+    folder = write_folder(tmp_path / "vnc", {"a:b.txt": b""})
+    with pytest.raises(ImageError, match=r"Windows knows no name such as .*a:b"):
+        await site.optimize(WinPeWishes(added=((folder, "/vnc"),)))
+    (folder / "a:b.txt").unlink()
+    (folder / "link").symlink_to("/etc/hostname")
+    with pytest.raises(ImageError, match="is a link"):
+        await site.optimize(WinPeWishes(added=((folder, "/vnc"),)))
+    assert site.names == ["pe.iso"]
+
+
+async def test_all_wired_cards_of_intel_get_their_drivers(tmp_path: Path):
+    site = Site(tmp_path)
+    for driver in (WIFI[0], INTEL, replace(INTEL, name="older", version="01/01/2010,1.0.0.0")):
+        write_folder(tmp_path / "drivers" / driver.name, driver.files("amd64"))
+
+    report = await preview(site.image(), WinPeWishes(vpro=True), site.drivers)
+
+    assert report.drivers_added == ("e1d68x64.inf 12.15.31.4", "e1r68x64.inf 12.15.31.4")
+
+
+async def test_a_card_that_is_wanted_keeps_the_driver_that_the_image_has(tmp_path: Path):
+    site = Site(tmp_path)
+    wishes = WinPeWishes(machine=(PciId(0x10EC, 0x8168),), drop_foreign_nics=True)
+
+    report = await preview(site.image(), wishes, site.drivers)
+
+    assert "rt640x64.inf" not in report.drivers_removed
+    assert "b57nd60a.inf" in report.drivers_removed
+    assert report.notes == ("no driver in the library is for the device 10ec:8168",)
+
+
+async def test_a_machine_that_no_driver_is_for_is_refused(tmp_path: Path):
+    site = Site(tmp_path)
+    with pytest.raises(NoDriverError, match="is for the device 1af4:1000"):
+        await preview(site.image(), WinPeWishes(machine=(PciId(0x1AF4, 0x1000),)), site.drivers)
+
+
+async def test_drivers_for_an_unknown_windows_are_refused(tmp_path: Path):
+    files = {"Windows/System32/ntoskrnl.exe": b"MZ no kernel"}
+    site = Site(tmp_path, WinPeSpec(version_in_xml=False, wim_files=files))
+    with pytest.raises(ImageError, match="which Windows the image has is not known"):
+        await site.optimize(INJECT)
+
+
+def damaged_wim(path: Path) -> Path:
+    """One with another byte in the middle of a file's content."""
+    data = bytearray(winpe_wim().read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+    return path
+
+
+def split_wim(path: Path) -> Path:
+    wimlib("split", winpe_wim(), path, "1")
+    return path
+
+
+@pytest.mark.interop
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (damaged_wim, "boot.wim of pe.iso cannot be read"),
+        (solid_wim, "boot.wim of pe.iso is packed as LZMS"),
+        (split_wim, "boot.wim of pe.iso is part 1 of"),
+    ],
+)
+async def test_a_wim_that_cannot_be_changed_is_refused_in_a_sentence(
+    make, sentence, tmp_path: Path
+):
+    wim = make(tmp_path / "boot.swm")
+    site = Site(tmp_path, disc=make_winpe(tmp_path / "pe.iso", boot_wim=wim))
+    before = (site.images / "pe.iso").read_bytes()
+
+    with pytest.raises(WimError) as caught:
+        await site.optimize(INJECT)
+
+    assert sentence in caught.value.message
+    assert site.names == ["pe.iso"]
+    assert site.left == ["lock"]
+    assert (site.images / "pe.iso").read_bytes() == before
+
+
+@contextmanager
+def largest_file(size_bytes: int) -> Iterator[None]:
+    """No file may become larger: what a full disk does at a known place."""
+    old, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (old, hard))
+
+
+@pytest.mark.parametrize(
+    ("room_bytes", "sentence"),
+    [
+        (-1000, "boot.wim of pe.iso cannot be read: File too large"),
+        (20_000, "boot.wim of pe.iso cannot be read: there is no room for temporary files"),
+        (250_000, "new.iso is larger than the file system of"),
+    ],
+    ids=["the copy of the WIM", "the new WIM", "the new image"],
+)
+async def test_where_there_is_no_room_that_is_said_and_nothing_left(
+    room_bytes: int, sentence: str, tmp_path: Path
+):
+    site = Site(tmp_path)
+    (tmp_path / "tool.exe").write_bytes(random.Random(0).randbytes(100_000))
+    wishes = WinPeWishes(added=((tmp_path / "tool.exe", "/tool.exe"),))
+
+    with (
+        largest_file(winpe_wim().stat().st_size + room_bytes),
+        pytest.raises(ImageError) as caught,
+    ):
+        await site.optimize(wishes)
+
+    assert sentence in caught.value.message
+    assert site.names == ["pe.iso"]
+    assert site.left == ["lock"]
+
+
+async def test_an_image_with_other_files_than_planned_gets_no_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    site = Site(tmp_path)
+    monkeypatch.setattr(optimize_module, "content_of", lambda wim: {"/other": "ab"})
+
+    with pytest.raises(ImageError, match="other files than it should"):
+        await site.optimize(TRIM)
+
+    assert site.names == ["pe.iso"]
+
+
+async def test_an_image_of_that_name_is_not_replaced(tmp_path: Path):
+    site = Site(tmp_path)
+    make_iso(site.new)
+    before = site.new.read_bytes()
+
+    with pytest.raises(ImageError, match=r"new\.iso already exists, with other content"):
+        await site.optimize(TRIM)
+
+    assert site.new.read_bytes() == before
+
+
+async def test_an_original_that_changes_meanwhile_is_not_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    site = Site(tmp_path, disc=make_winpe(tmp_path / "pe.iso"))
+    monkeypatch.setattr(optimize_module, "CHUNK_BYTES", 100_000)
+
+    def progress(done_bytes: int, total_bytes: int | None) -> None:
+        os.utime(site.images / "pe.iso", (1, 1))
+
+    with pytest.raises(ImageNotReadyError):
+        await optimize(
+            site.image(),
+            TRIM,
+            site.drivers,
+            directory=site.images,
+            state=site.state,
+            name="new",
+            progress=progress,
+        )
+
+    assert site.names == ["pe.iso"]
+
+
+async def test_two_wait_for_each_other_and_one_that_is_cancelled_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    site, begun = Site(tmp_path), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def endless(wim, *args, **options):
+        loop.call_soon_threadsafe(begun.set)
+        wim._cancelled.wait()
+        raise WimError("that was cancelled")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Wim, "rebuilt", endless)
+        first = asyncio.create_task(site.optimize(TRIM, name="first"))
+        await begun.wait()
+    second = asyncio.create_task(site.optimize(TRIM))
+    await asyncio.sleep(0)
+    assert not second.done()
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+
+    assert (await second).result == "new"
+    assert site.names == ["new.iso", "pe.iso"]
+    assert site.left == ["lock"]
+
+
+SLOW_WIMLIB = """#!/bin/sh
+[ "$1" = update ] && { : > "$BEGUN"; exec sleep 600; }
+exec PROGRAM "$@"
+"""
+
+
+async def test_after_kill_nine_nothing_is_listed_and_the_next_one_sweeps(tmp_path: Path):
+    site, begun = Site(tmp_path), tmp_path / "begun"
+    stand_in = tmp_path / "bin" / "wimlib-imagex"
+    stand_in.parent.mkdir()
+    stand_in.write_text(SLOW_WIMLIB.replace("PROGRAM", shutil.which("wimlib-imagex") or ""))
+    stand_in.chmod(0o755)
+    (tmp_path / "config.toml").write_text(f'[state]\npath = "{site.state}"\n')
+    words = ("--config", tmp_path / "config.toml", "images", "optimize", "pe", "--drop-wifi")
+    environment = os.environ | {
+        "PATH": f"{stand_in.parent}:{os.environ['PATH']}",
+        "BEGUN": str(begun),
+    }
+    process = subprocess.Popen(
+        (sys.executable, "-m", "bootserver", *words), env=environment, start_new_session=True
+    )
+    try:
+        while not begun.exists():
+            assert process.poll() is None
+            await asyncio.sleep(0.05)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    assert site.names == ["pe.iso"]
+    assert site.left == ["lock", "work"]
+    await site.optimize(TRIM)
+    assert site.left == ["lock"]
