@@ -157,7 +157,7 @@ def _memtest(rate_kb_s: int = 0) -> tuple[Case, Case]:
             f"memtest-bios-{way}-{_speed(rate_kb_s)}",
             *("memtest86+x64", way),
             firmware=Firmware.BIOS,
-            marker=r"Memtest86\+ v\d",
+            marker="L1 Cache",  # its boot loader says "Memtest86+ v8" before
             rate_kb_s=rate_kb_s,
         )
         for way in BootWay

@@ -8,7 +8,7 @@ import pytest
 
 from bootserver.bench.cases import Case
 from bootserver.bench.results import BenchRun, read_report
-from tests.fixtures.packaged import MEMTEST, packaged
+from tests.fixtures.packaged import MEMTEST, MEMTEST_SAYS, packaged
 from tests.fixtures.server import Site
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
@@ -37,7 +37,7 @@ def site(tmp_path: Path) -> Site:
 
 
 async def test_both_ways_are_measured_and_what_they_read_is_known(site: Site):
-    up = {"marker": r"Memtest86\+ v\d"}
+    up = {"marker": MEMTEST_SAYS}
     (site.path / "cases.toml").write_text(
         case("direct", way="direct", **up)
         + case("throttled", way="direct", rate_kb_s=2000, **up)

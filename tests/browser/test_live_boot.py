@@ -13,7 +13,7 @@ from bootserver.bench.qemu import launch
 from bootserver.bench.qemu_command import QemuSpec
 from bootserver.model import Firmware
 from tests.browser.conftest import Open, Shoot
-from tests.fixtures.packaged import MEMTEST, packaged
+from tests.fixtures.packaged import MEMTEST, MEMTEST_SAYS, packaged
 from tests.fixtures.server import BOOT_S, Site, boot_record, serving
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
@@ -59,7 +59,7 @@ async def test_a_machine_is_seen_booting(tmp_path: Path, open_page: Open, shoot:
             await page.wait_for_selector("#live .badge:has-text('Fetching')", timeout=BOOT_S * 1000)
             await until(page, "document.querySelector('#live progress').value > 25")
             await shoot(page, "booting")
-            await machine.wait_for(r"Memtest86\+ v\d", timeout_s=BOOT_S)
+            await machine.wait_for(MEMTEST_SAYS, timeout_s=BOOT_S)
             await page.wait_for_selector("#live .badge:has-text('Handed off')")
             await until(page, "document.querySelector('#live progress').value === 100")
         boot = await boot_record(site, "handed_off")
