@@ -18,7 +18,6 @@ from bootserver.cli.shared import (
     with_config,
 )
 from bootserver.config import Config
-from bootserver.errors import BootServerError
 from bootserver.json_values import to_json
 from bootserver.pci import PciId
 from bootserver.quoting import shell_command
@@ -92,6 +91,7 @@ async def optimize_image(
     before Windows PE starts its network.
     """
     from bootserver.images.optimize import optimize, preview, result_id
+    from bootserver.images.winpe import cards_of
     from bootserver.stub.registry import StubRegistry
     from bootserver.stub.spec import stub_spec
     from bootserver.windows.changes import WinPeWishes, dropped_path, parse_addition
@@ -112,13 +112,7 @@ async def optimize_image(
     async with open_state(config) as engine, open_library(config, engine) as library:
         image = await whole_image(library, image_id)
         if machine:
-            seen = await last_seen(engine, machine, "--machine")
-            cards = tuple(nic.pci for nic in seen.nics if nic.pci)
-            if not cards:
-                raise BootServerError(
-                    f"the machine {machine} has told no network card on the PCI bus",
-                    hint="name its card with --nic: bootserver drivers find shows how",
-                )
+            cards = cards_of(await last_seen(engine, machine, "--machine"))
             wishes = replace(wishes, machine=cards)
         if call_home:
             stubs = StubRegistry(engine, config.state.path)

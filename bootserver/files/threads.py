@@ -34,4 +34,6 @@ async def _run(
     except asyncio.CancelledError:
         cancelled.set()
         await asyncio.wait([job])
+        if not job.cancelled():
+            job.exception()  # it ended because it was told to: asyncio is not to log that
         raise

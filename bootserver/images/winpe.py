@@ -8,6 +8,7 @@ from contextlib import suppress
 from bootserver.errors import ImageError
 from bootserver.images.library import Library
 from bootserver.model import Content, Image, Machine
+from bootserver.pci import PciId
 from bootserver.windows.inspect import BOOT_WIM, WinPe, WinPeFindings
 
 LOOK_INTERVAL_S = 2.0  # between looks for images that have come
@@ -30,6 +31,17 @@ async def keep_looking_into(library: Library, findings: WinPeFindings) -> None:
                 with suppress(ImageError):  # told to those who ask for it
                     await findings.of(image.content)
         await asyncio.sleep(LOOK_INTERVAL_S)
+
+
+def cards_of(machine: Machine) -> tuple[PciId, ...]:
+    """The network cards that the machine told; ImageError if there is none."""
+    cards = tuple(nic.pci for nic in machine.nics if nic.pci)
+    if not cards:
+        raise ImageError(
+            f"the machine {machine.name} has told no network card on the PCI bus",
+            hint="name the card itself, as in 8086:15bc",
+        )
+    return cards
 
 
 def without_network(winpe: WinPe, machine: Machine) -> str:

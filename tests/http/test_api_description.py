@@ -27,6 +27,7 @@ from bootserver.http.api import (
     jobs,
     machines,
     openapi,
+    optimize,
     profiles,
     status,
     stubs,
@@ -161,6 +162,12 @@ async def test_images_and_jobs_are_answered_as_described(call: Caller):
         "POST", "/images", 201, "/images?name=second.iso", data=iso.read_bytes(), headers=upload
     )
     _, job = await call("POST", "/images", 202, json={"url": "http://127.0.0.1:1/x.iso"})
+    trim = {"drop_wifi": True}
+    await call(
+        "POST", "/images/{id}/optimize/preview", 200, "/images/pe/optimize/preview", json=trim
+    )
+    await call("POST", "/images/{id}/optimize", 202, "/images/pe/optimize", json=trim)
+    await call("POST", "/images/{id}/optimize", 422, "/images/pe/optimize", json={})
     await call("GET", "/jobs", 200)
     await call("GET", "/jobs/{id}", 200, f"/jobs/{job['id']}")
     await call("GET", "/jobs/{id}", 404, "/jobs/none")
@@ -175,6 +182,7 @@ async def test_images_and_jobs_are_answered_as_described(call: Caller):
 
     assert call.has_called(images.operations)
     assert call.has_called(jobs.operations)
+    assert call.has_called(optimize.operations)
 
 
 async def test_stubs_are_answered_as_described(call: Caller):

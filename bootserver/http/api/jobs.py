@@ -1,4 +1,4 @@
-"""Images on their way into the library: downloads and uploads, some at once, each with progress."""
+"""Images on their way into the library, some at once, each with progress."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ from bootserver.images.part import Progress
 from bootserver.json_values import MayFail, Timestamp, to_json
 from bootserver.limits import Limit
 from bootserver.sessions.bus import Bus
+from bootserver.windows.changes import OptimizeReport
 
 RUNNING_MAX = 4  # more would only share the disk and the line
 ENDED_KEPT = 50
@@ -46,7 +47,8 @@ PROGRESS_INTERVAL_S = 0.5
 
 log = structlog.get_logger(__name__)
 
-Work = Callable[[Progress], Awaitable[str]]  # adds the image and returns its id
+# Adds the image and returns its id, or what is different in it.
+Work = Callable[[Progress], Awaitable[str | OptimizeReport]]
 
 
 class JobKind(StrEnum):
@@ -54,6 +56,7 @@ class JobKind(StrEnum):
 
     DOWNLOAD = "download"
     UPLOAD = "upload"
+    OPTIMIZE = "optimize"  # it is made of another one
 
 
 class JobState(StrEnum):
@@ -72,15 +75,16 @@ class ImageJob(MayFail):
 
     id: str
     kind: JobKind
-    source: str  # the URL without its secrets, or the name of the uploaded file
+    source: str  # the URL without its secrets, the uploaded file's name, or the original's id
     created_at: Timestamp
-    image: str = ""  # its id; "" for a download until it is done
+    image: str = ""  # its id; "" until it is done, but for an upload
     state: JobState = JobState.WAITING
     done_bytes: int = 0
     total_bytes: int | None = None
     bytes_per_s: float | None = None
     problem: Annotated[InstanceOf[BootServerError] | None, Field(exclude=True)] = None
     ended_at: Timestamp | None = None
+    report: OptimizeReport | None = None  # of one that was made of another one
 
     @property
     def is_active(self) -> bool:
@@ -142,11 +146,13 @@ class ImageJobs:
             await self.cancel(job_id)
 
     async def _run(self, job_id: str, work: Work) -> None:
-        state, image, problem = JobState.FAILED, self._jobs[job_id].image, None
+        state, image, problem, report = JobState.FAILED, self._jobs[job_id].image, None, None
         try:
             async with self._turns:
                 self._update(replace(self._jobs[job_id], state=JobState.RUNNING))
-                image = await work(self._meter(job_id))
+                added = await work(self._meter(job_id))
+            report = added if isinstance(added, OptimizeReport) else None
+            image = report.result if report else str(added)
             state = JobState.DONE
         except asyncio.CancelledError:
             state = JobState.CANCELLED
@@ -159,7 +165,7 @@ class ImageJobs:
         self._limit.give_back()
         log.info("job.ended", job=job_id, state=state, image=image)
         ended = replace(self._jobs[job_id], state=state, image=image, problem=problem)
-        self._update(replace(ended, ended_at=clock.now()))
+        self._update(replace(ended, ended_at=clock.now(), report=report))
 
     def _meter(self, job_id: str) -> Progress:
         """Notes how far the job is; publishes it twice a second."""
@@ -210,7 +216,7 @@ class JobList:
 
 @operations.add("GET", "/jobs")
 async def list_jobs(request: web.Request) -> JobList:
-    """Downloads and uploads."""
+    """Images on their way into the library."""
     return JobList(request.config_dict[JOBS].list())
 
 
