@@ -7,7 +7,6 @@ them. The driver is put in only where the image has none for any of the machine'
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import structlog
 
-from bootserver.errors import BootServerError, ImageNotFoundError, ImageNotReadyError
+from bootserver.errors import BootServerError, ImageError, ImageNotFoundError, ImageNotReadyError
 from bootserver.files.threads import cancellable, in_thread
 from bootserver.images.winpe import is_winpe, without_network
 from bootserver.model import BootPlan, Content, FileVersion, Image, Machine, Prepare
@@ -31,6 +30,8 @@ log = structlog.get_logger(__name__)
 
 KEPT_BYTES = 128_000_000  # of ours, in all discs that are kept; one has a megabyte or two
 FOUND_S = 2.0  # how long the library of drivers is not asked again for machines of one kind
+LOOK_S = 5.0  # how long a boot waits until its disc was looked into
+PASSED_OVER_S = 60.0  # how long a disc that could not be looked into is not tried again
 
 _Versions = tuple[tuple[str, FileVersion], ...]  # of the drivers' files
 
@@ -68,6 +69,7 @@ class PreparedDiscs:
     def __init__(self, drivers: DriverLibrary, findings: WinPeFindings) -> None:
         self._drivers = drivers
         self._findings = findings
+        self._passed_over: dict[Content, float] = {}  # until when
         self._found: dict[tuple[Content, tuple[str, ...]], tuple[float, _Found]] = {}
         self._kept: OrderedDict[tuple[Content, _Versions], PreparedDisc] = OrderedDict()
         # Machines of one kind come together, and need one disc; and all share the disk's speed.
@@ -76,11 +78,11 @@ class PreparedDiscs:
     async def outlook(self, image: Image, machine: Machine, prepare: Prepare) -> NetworkOutlook:
         """What the machine gets, with the disc if one is prepared for it.
 
-        A disc that was not looked into yet has no outlook. What cannot be prepared boots as it is,
-        and the warning says why. Raises ImageNotFoundError or ImageNotReadyError if the image is
-        gone, or another version by now.
+        What cannot be prepared boots as it is, and the warning says why. Raises ImageNotFoundError
+        or ImageNotReadyError if the image is gone, or another version by now.
         """
-        winpe = self._findings.known(image.content) if is_winpe(image) else None
+        cards = any(nic.pci for nic in machine.nics)
+        winpe = await self._look(image.content) if cards and is_winpe(image) else None
         lack = without_network(winpe, machine) if winpe else ""
         if winpe is None or not lack or prepare is Prepare.OFF:
             return NetworkOutlook(lack)
@@ -111,7 +113,6 @@ class PreparedDiscs:
         for (content, _), disc in reversed(self._kept.items()):
             if content == image.content and disc.layout.etag(content) == plan.variant_etag:
                 return disc
-        await self._findings.of(image.content)
         made = (await self.outlook(image, machine, Prepare.AUTO)).disc
         if made is None or made.layout.etag(image.content) != plan.variant_etag:
             raise ImageNotReadyError(
@@ -119,6 +120,18 @@ class PreparedDiscs:
                 hint="start the machine again",
             )
         return made
+
+    async def _look(self, content: Content) -> WinPe | None:
+        """What is in the disc; None where that cannot be told soon."""
+        known = self._findings.known(content)
+        if known or time.monotonic() < self._passed_over.get(content, 0.0):
+            return known
+        try:
+            async with asyncio.timeout(LOOK_S):
+                return await self._findings.of(content)
+        except (ImageError, TimeoutError):
+            self._passed_over[content] = time.monotonic() + PASSED_OVER_S
+            return None
 
     async def _search(self, content: Content, winpe: WinPe, machine: Machine) -> _Found:
         """What the library has for the machine's cards."""
@@ -134,7 +147,7 @@ class PreparedDiscs:
         key = content, found.versions
         if key not in self._kept:
             began_s = time.monotonic()
-            disc = await cancellable(_prepared, content, found.drivers)
+            disc = await cancellable(with_drivers, content, found.drivers)
             self._kept[key] = disc
             log.info(
                 "image.prepared",
@@ -170,12 +183,6 @@ def _search(library: DriverLibrary, winpe: WinPe, machine: Machine) -> _Found:
     except OSError as err:
         return _Found(problem=f"a driver in the library cannot be used: {err}")
     return _Found(tuple(drivers.values()), versions, problem)
-
-
-def _prepared(
-    content: Content, drivers: tuple[FoundDriver, ...], cancelled: threading.Event
-) -> PreparedDisc:
-    return with_drivers(content, drivers, cancelled=cancelled)
 
 
 def _name(driver: FoundDriver) -> str:

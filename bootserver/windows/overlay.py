@@ -36,22 +36,17 @@ class PreparedDisc:
 def with_drivers(
     content: Content,
     drivers: Sequence[FoundDriver],
-    *,
-    lines: Sequence[str] = (),
-    up_url: str = "",
     cancelled: threading.Event | None = None,
 ) -> PreparedDisc:
     """The disc with these drivers, which its Windows PE loads when it starts.
 
-    For `lines` and `up_url` see `startup_files`. Equal arguments give equal bytes. Blocks. Raises
-    DriverError, WimError or ImageError for what cannot be done.
+    Equal arguments give equal bytes. Blocks. Raises DriverError, WimError or ImageError for what
+    cannot be done.
     """
     with wim_on_disc(content, BOOT_WIM, cancelled) as wim:
         index = wim.info().booted.index
-        there = wim.files(index)
-        new_wim = wim.with_files(
-            index, files_to_put_in(wim, index, there, drivers, lines=lines, up_url=up_url)
-        )
+        files = files_to_put_in(wim, index, wim.files(index), drivers)
+        new_wim = wim.with_files(index, files)
     with open_version(content) as disc:
         volume = open_volume(disc.fd, disc.size_bytes, Path(content.path).name)
         pieces = volume.rewritten({BOOT_WIM: new_wim.pieces})

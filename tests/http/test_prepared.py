@@ -56,12 +56,11 @@ def put_into_library(config: Config, driver: FakeDriver, folder: str = "") -> Pa
 
 @asynccontextmanager
 async def booting(config: Config) -> AsyncIterator[Boots]:
-    """A server that has looked into its disc `pe`."""
+    """A server with a disc `pe`."""
     disc = config.images.path / "pe.iso"
     if not disc.exists():
         shutil.copyfile(winpe_disc(SPEC), disc)
     async with running_boots(config) as boots:
-        await boots.winpe.of(boots.library.get("pe").content)
         yield boots
 
 
@@ -343,7 +342,6 @@ async def test_what_was_put_in_is_on_the_pages_of_the_boot(config: Config):
     put_into_library(config, REALTEK)
     shutil.copyfile(winpe_disc(SPEC), config.images.path / "pe.iso")
     async with running_admin(config) as admin:
-        await admin.services.winpe.of(admin.services.library.get("pe").content)
         stub = await admin.ask("/stubs", "POST", expect=201, json={"image": "pe"})
         url = f"{admin.boot_url}/b/{stub['token']}/boot.ipxe"
         await admin.raw(url, params=QUERY | {"nics": NICS})

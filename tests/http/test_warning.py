@@ -9,6 +9,7 @@ import pytest
 
 from bootserver.boot.machine_query import parse_machine
 from bootserver.config import Config
+from bootserver.images import prepared
 from bootserver.images.decide import Site
 from bootserver.images.explain import explain
 from bootserver.images.prepared import PreparedDiscs
@@ -81,7 +82,14 @@ async def test_other_images_have_no_warning(looked: Admin):
     assert (await booted(looked, NOT_SERVED, "rescue"))[1] == ""
 
 
-async def test_disc_that_was_not_looked_into_yet_boots_all_the_same(admin: Admin):
+async def test_disc_that_was_not_looked_into_yet_is_looked_into_now(admin: Admin):
+    assert (await booted(admin, NOT_SERVED))[1] == SENTENCE
+
+
+async def test_disc_that_takes_long_to_look_into_boots_all_the_same(
+    admin: Admin, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(prepared, "LOOK_S", 0)
     script, warning = await booted(admin, NOT_SERVED)
 
     assert warning == ""

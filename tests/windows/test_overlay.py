@@ -3,7 +3,6 @@
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,7 +15,7 @@ from bootserver.windows import overlay
 from bootserver.windows.drivers import DriverLibrary, FoundDriver
 from bootserver.windows.inspect import inspect_winpe
 from bootserver.windows.overlay import with_drivers
-from bootserver.windows.startup import START, STARTNET, UP, WINPESHL
+from bootserver.windows.startup import START, STARTNET, WINPESHL
 from bootserver.windows.target import WindowsTarget
 from bootserver.windows.unpack import DriverError
 from tests.fixtures.winpe import (
@@ -57,8 +56,8 @@ def drivers_for(tmp_path: Path, *drivers: FakeDriver) -> Sequence[FoundDriver]:
     return [library.find(PciId.parse(driver.ids[0]), WINDOWS) for driver in drivers]
 
 
-def prepared(disc: Content, drivers: Sequence[FoundDriver], **more: Any) -> Layout:
-    return with_drivers(disc, drivers, **more).layout
+def prepared(disc: Content, drivers: Sequence[FoundDriver]) -> Layout:
+    return with_drivers(disc, drivers).layout
 
 
 def written(disc: Content, layout: Layout, path: Path) -> Path:
@@ -118,19 +117,16 @@ def disc_files(disc: Path, work: Path) -> dict[str, bytes]:
     }
 
 
-def test_the_own_start_of_the_image_is_kept_and_lines_are_run_when_it_is_up(tmp_path: Path):
+def test_the_own_start_of_the_image_is_kept(tmp_path: Path):
     disc = disc_content(winpe_disc())
-    url = "http://192.0.2.1:8080/b/0/phase/up"
 
-    layout = prepared(disc, drivers_for(tmp_path, NEW), lines=["x:\\vnc.exe"], up_url=url)
+    layout = prepared(disc, drivers_for(tmp_path, NEW))
 
     wim = wim_from_disc(written(disc, layout, tmp_path / "new.iso"), tmp_path)
     startnet = in_wim(wim, STARTNET)
     assert startnet.endswith(OWN_STARTNET)
     assert startnet != OWN_STARTNET
     assert b"drvload" in in_wim(wim, START)
-    assert b"x:\\vnc.exe\r\n" in in_wim(wim, UP)
-    assert url.encode() in in_wim(wim, UP)
 
 
 def test_equal_drivers_give_the_same_disc_with_the_same_tag(tmp_path: Path):
