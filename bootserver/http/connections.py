@@ -152,13 +152,16 @@ class Connections:
             one.used = max(one.used, len(self._by_address[connection.address].open))
 
     def leave(self, connection: Connection) -> None:
-        """A connection is gone; a second call does nothing."""
-        if connection not in self._all.open:
+        """A connection is gone; its place is free, or will be once its request is dealt with.
+
+        A second call does nothing.
+        """
+        if connection not in self._all.waiting:
             return
         mine = self._by_address[connection.address]
         for crowd in (self._all, mine):
             del crowd.open[connection]
-            crowd.waiting.pop(connection, None)
+            del crowd.waiting[connection]
         if not mine.open:
             del self._by_address[connection.address]
         self._limit.used = len(self._all.open)
@@ -176,9 +179,11 @@ class Connections:
 
         Raises ServerFullError if that client has too many requests under way.
         """
-        crowds = (self._all, self._by_address.get(connection.address, self._all))
+        if connection not in self._all.open:  # its client has left before the answer began
+            self.enter(connection)
+        crowds = (self._all, self._by_address[connection.address])
         for crowd in crowds:
-            crowd.waiting.pop(connection, None)
+            del crowd.waiting[connection]
         try:
             if client == connection.address or self._per_address is None:
                 yield
@@ -194,10 +199,11 @@ class Connections:
                 if not self._forwarded[client]:
                     del self._forwarded[client]
         finally:
-            if connection in self._all.open:
-                for crowd in crowds:
-                    crowd.waiting[connection] = None
-                self._resume()
+            for crowd in crowds:
+                crowd.waiting[connection] = None
+            if connection.has_gone:
+                self.leave(connection)
+            self._resume()
 
     def _most_waiting(self) -> _Crowd:
         """The address that has the most connections waiting."""
@@ -263,6 +269,11 @@ class Connection(web.RequestHandler):
         if accepting.cancelled() or accepting.exception() is not None:  # no TLS, or gone
             self._pool.leave(self)
 
+    @property
+    def has_gone(self) -> bool:
+        """True once it is neither there nor on its way."""
+        return self._wire is None and self._accepting is None
+
     def drop(self) -> None:
         """End the connection now, whatever is unsent."""
         self._pool.leave(self)
@@ -301,6 +312,7 @@ class Connection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The connection is gone."""
+        self._wire = None
         self._pool.leave(self)
         super().connection_lost(exc)
 

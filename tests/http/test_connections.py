@@ -263,6 +263,24 @@ async def test_while_all_are_busy_a_new_one_waits_for_its_turn():
     assert [line["event"] for line in logs] == ["connections.full"]
 
 
+async def test_a_client_that_has_left_has_its_place_until_its_request_is_dealt_with():
+    slow = REQUEST.replace(b"/", b"/slow", 1)
+    async with plane_with(connections=1) as plane:
+        async with plane.client(slow):
+            async with asyncio.timeout(LONG_S):
+                await plane.asked.acquire()
+        await asyncio.sleep(0.1)  # the server notices
+        with capture_logs() as logs:
+            async with plane.client(REQUEST) as (late, _):
+                answering = asyncio.create_task(answer(late))
+                while not logs and not answering.done():
+                    await asyncio.sleep(0.01)
+                assert not answering.done()
+                plane.go_on.set()
+                assert await answering == b"here"
+        await plane.until_used(0)
+
+
 async def test_one_address_cannot_take_what_is_there_for_others():
     slow = REQUEST.replace(b"/", b"/slow", 1)
     async with plane_with(connections=10, connections_per_address=1) as plane:
