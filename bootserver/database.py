@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -17,13 +18,13 @@ import aiosqlite
 import structlog
 from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as NoConnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from bootserver.errors import DatabaseError, ServiceError
 from bootserver.schema import bring_up_to_date
 
-QUEUE_S = 300.0  # for a free connection: in a storm of machines all have one in turn
+TURNS = 14  # of those who use it at once: SQLAlchemy has 15 connections, and one is the keeper
+QUEUE_S = 300.0  # for a turn: in a storm of machines all have one
 BUSY_TIMEOUT_MS = 5000  # how long SQLite tries again while another process writes
 LOOK_INTERVAL_S = 2.0  # at SQLite's file, while it is not used
 RENEWAL_WAIT_S = 10.0  # longer than a transaction waits for another's lock
@@ -39,6 +40,9 @@ _HINTS = {
 
 log = structlog.get_logger(__name__)
 
+# Of a task: False once nobody waits for what it reads. It has no turn any more.
+is_awaited: ContextVar[Callable[[], bool]] = ContextVar("is_awaited", default=lambda: True)
+
 
 class DatabaseEngine:
     """The database: its connections, whose errors are for people, and SQLite's file.
@@ -48,6 +52,9 @@ class DatabaseEngine:
     connection that is never given away still has its content, which is then written to the path
     again. A damaged file is moved aside, and `on_new` tells those who remember what was in it. What
     fails in the middle of that is gone on with at the next use or look.
+
+    Those who use it have turns. A task that waits for one of SQLAlchemy's connections would hold
+    100 KB.
     """
 
     def __init__(self, engine: AsyncEngine, *, looked_after: bool = False) -> None:
@@ -61,14 +68,15 @@ class DatabaseEngine:
         self._is_damaged = False
         self._untold: list[Callable[[], Awaitable[None]]] = []  # of on_new, about this database
         self._renewing = asyncio.Lock()
+        self._turns = asyncio.Semaphore(TURNS)
         self._users = 0
         self._unused = asyncio.Event()
         self._unused.set()
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[AsyncConnection]:
-        """A connection, for reading; raises DatabaseError."""
-        async with self._in_use(), self.engine.connect() as connection:
+        """A connection, for reading; raises DatabaseError, or ConnectionError (see is_awaited)."""
+        async with self._in_use(for_reading=True), self.engine.connect() as connection:
             yield connection
 
     @asynccontextmanager
@@ -121,18 +129,39 @@ class DatabaseEngine:
                 self._file = self._file_there()
 
     @asynccontextmanager
-    async def _in_use(self) -> AsyncIterator[None]:
-        if not self._is_good():
+    async def _turn(self) -> AsyncIterator[None]:
+        """A turn at the database, whose file is good when it begins; raises DatabaseError."""
+        while True:
+            try:
+                async with asyncio.timeout(QUEUE_S):
+                    await self._turns.acquire()
+            except TimeoutError:
+                raise DatabaseError(
+                    f"the database is busy: no connection was free for {QUEUE_S:g} seconds",
+                    hint="try again; if that goes on, the machine is too slow for so many",
+                ) from None
+            try:
+                if self._is_good():
+                    yield
+                    return
+            finally:
+                self._turns.release()
             await self._renew()
-        self._users += 1
-        self._unused.clear()
-        try:
-            with self._errors_for_people():
-                yield
-        finally:
-            self._users -= 1
-            if not self._users:
-                self._unused.set()
+
+    @asynccontextmanager
+    async def _in_use(self, *, for_reading: bool = False) -> AsyncIterator[None]:
+        async with self._turn():
+            if for_reading and not is_awaited.get()():
+                raise ConnectionResetError("the client has left")
+            self._users += 1
+            self._unused.clear()
+            try:
+                with self._errors_for_people():
+                    yield
+            finally:
+                self._users -= 1
+                if not self._users:
+                    self._unused.set()
 
     @contextmanager
     def _errors_for_people(self) -> Iterator[None]:
@@ -140,11 +169,6 @@ class DatabaseEngine:
             yield
         except IntegrityError:  # what a statement asks, and gets
             raise
-        except NoConnectionError as err:
-            raise DatabaseError(
-                f"the database is busy: no connection was free for {QUEUE_S:g} seconds",
-                hint="try again; if that goes on, the machine is too slow for so many",
-            ) from err
         except SQLAlchemyError as err:
             cause = getattr(err, "orig", None)
             code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
@@ -263,7 +287,7 @@ async def open_database(url: str, *, looked_after: bool = False) -> AsyncIterato
     Raises ServiceError if the database cannot be opened or written.
     """
     try:
-        engine = create_async_engine(url, pool_timeout=QUEUE_S)
+        engine = create_async_engine(url)
     except (SQLAlchemyError, ImportError) as err:
         raise ServiceError(
             f"[state] database is no database URL that can be used: {err}",

@@ -17,6 +17,7 @@ from typing import Any
 from aiohttp import hdrs, web
 from yarl import URL
 
+from bootserver.database import is_awaited
 from bootserver.errors import ServerFullError
 from bootserver.http.connections import Connection, Connections
 from bootserver.http.incoming import (
@@ -31,6 +32,7 @@ from bootserver.quoting import url_host
 
 BACKLOG = 1024  # a whole site that powers on at once
 TLS_READ_BYTES = 16 << 10  # at a time; a record has no more (RFC 8446 §5.1)
+READING = (hdrs.METH_GET, hdrs.METH_HEAD)
 ACCEPTS_AT_ONCE = 16  # others are to have their turn
 
 
@@ -162,6 +164,8 @@ class HttpPort:
         """The application's answer, while the connection counts as busy."""
         connection = request.protocol
         assert isinstance(connection, Connection)
+        if request.method in READING:
+            is_awaited.set(lambda: request.transport is not None)
         try:
             with connection.answering(request):
                 if not all(map(is_host, request.headers.getall(hdrs.HOST, ()))):

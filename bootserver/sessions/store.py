@@ -192,11 +192,13 @@ class SessionStore:
             found, condition = await self._found(search, newest, before)
             conditions.append(condition)
             alike = found or alike
-        if limit is None or not alike:
-            query = select(SESSIONS).where(*conditions).limit(limit)
-        else:
-            query = _newest_of_each(alike, conditions, limit)
-        return await self._sessions(query.order_by(SESSIONS.c.created_at.desc()))
+        async with self._engine.connect() as connection:  # what waits has no large query yet
+            if limit is None or not alike:
+                query = select(SESSIONS).where(*conditions).limit(limit)
+            else:
+                query = _newest_of_each(alike, conditions, limit)
+            newest_first = query.order_by(SESSIONS.c.created_at.desc())
+            return [session_of(row) for row in await connection.execute(newest_first)]
 
     async def machines(
         self, limit: int | None = None, *, before: datetime | None = None

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, closing, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 
 import pytest
+from sqlalchemy import event
 from structlog.testing import capture_logs
 
 from bootserver import database as database_module
 from bootserver.config import Config
-from tests.fixtures.admin import Admin, running_admin
+from tests.fixtures.admin import EVENT_S, Admin, running_admin
 from tests.fixtures.isos import make_iso
 
 PROFILE = {"mac": "52:54:00:00:00:01", "image": "rescue"}
@@ -44,6 +45,15 @@ def unreadable(config: Config) -> Iterator[None]:
         yield
         for table in tables:
             other.execute(f"ALTER TABLE {table}_gone RENAME TO {table}")
+
+
+@asynccontextmanager
+async def all_taken(admin: Admin) -> AsyncIterator[None]:
+    """Others use the database, as many as can at once."""
+    async with AsyncExitStack() as held:
+        for _ in range(database_module.TURNS):
+            await held.enter_async_context(admin.services.profiles._engine.connect())
+        yield
 
 
 async def test_a_write_is_refused_with_a_problem_and_taken_later(admin: Admin, config: Config):
@@ -91,12 +101,9 @@ async def test_a_machine_is_told_and_asks_again_and_a_boot_goes_on(admin: Admin,
 
 
 async def test_more_than_there_are_connections_wait_for_one(admin: Admin):
-    """As machines do that all call at once; far more than SQLAlchemy's 15."""
+    """As machines do that all call at once."""
     stub = await admin.ask("/stubs", "POST", expect=201, json={"image": "rescue"})
-    engine = admin.services.profiles._engine.engine
-    async with AsyncExitStack() as held:
-        for _ in range(15):
-            await held.enter_async_context(engine.connect())
+    async with all_taken(admin):
         asked = asyncio.create_task(admin.raw(f"{admin.boot_url}/b/{stub['token']}/boot.ipxe"))
         await asyncio.wait({asked}, timeout=0.2)
         assert not asked.done()
@@ -111,11 +118,32 @@ async def test_waiting_without_end_is_said_in_words(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(database_module, "QUEUE_S", 0.1)
-    async with running_admin(config) as admin, AsyncExitStack() as held:
-        engine = admin.services.profiles._engine.engine
-        for _ in range(15):
-            await held.enter_async_context(engine.connect())
-
+    async with running_admin(config) as admin, all_taken(admin):
         problem = await admin.ask("/profiles", expect=503)
 
     assert problem["detail"] == "the database is busy: no connection was free for 0.1 seconds"
+
+
+@pytest.mark.parametrize("path", ["/", "/api/v1/boots", "/b/{token}/boot.ipxe"])
+async def test_nothing_is_read_for_clients_that_have_left(admin: Admin, path: str):
+    """Or clients that ask and leave, again and again, have the server read for hours."""
+    token = (await admin.ask("/stubs", "POST", expect=201, json={"image": "rescue"}))["token"]
+    path, url = path.format(token=token), admin.boot_url if "token" in path else admin.url
+    limits, reads = admin.services.limits, []
+    sync_engine = admin.services.profiles._engine.engine.sync_engine
+    event.listen(sync_engine, "before_cursor_execute", lambda *said: reads.append(said[2]))
+    async with all_taken(admin):
+        for _ in range(50):
+            host, port = url.removeprefix("http://").split(":")
+            _, writer = await asyncio.open_connection(host, int(port))
+            writer.write(b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path.encode())
+            await admin.raw(f"{url}/healthz")  # the server has the request before it
+            writer.close()
+            await writer.wait_closed()
+        await admin.raw(f"{url}/healthz")  # and has noticed
+        reads.clear()
+    async with asyncio.timeout(EVENT_S):
+        while limits.connections.used + limits.admin_connections.used > 2:  # of `admin` itself
+            await asyncio.sleep(0.01)
+
+    assert reads == []
