@@ -28,6 +28,7 @@ from bootserver.http.connections import Connections
 from bootserver.http.port import HttpPort
 from bootserver.images.decide import Site
 from bootserver.images.library import Library
+from bootserver.images.optimize import sweep_workshop
 from bootserver.images.part import sweep_library
 from bootserver.images.tree import ImageTrees
 from bootserver.images.winpe import keep_looking_into
@@ -78,6 +79,7 @@ async def run(config: Config, announce: Announce) -> None:
         parts.enter_context(held_state(config.state.path))
         if swept := await asyncio.to_thread(sweep_library, config.images.path):
             log.info("images.swept", files=[path.name for path in swept])
+        await asyncio.to_thread(sweep_workshop, config.state.path)
         engine = await parts.enter_async_context(
             open_database(config.state.database_url, looked_after=True)
         )

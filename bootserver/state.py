@@ -9,6 +9,8 @@
 | `shelf/`         | stubs; in `stubs/` those of an older bootserver   |
 | `packed/`        | loaders packed, and in `signed/` those signed     |
 | `amt-armed/`     | machines that are told to boot otherwise          |
+| `drivers/`       | the index of drivers, and their archives unpacked |
+| `optimize/`      | the image that is being optimised                 |
 
 All of it lets who reads it boot images, or be this server: so no other user may read it.
 """

@@ -197,7 +197,10 @@ async def _inspected(request: web.Request) -> web.Response:
         winpe = await services.winpe.of(services.library.get(image_id).content)
     except ImageError as err:
         return await _refusal(request, f"{image_id} cannot be looked into", err)
-    return await _page(request, "winpe.html", image_id=image_id, winpe=winpe, trims=TRIMS)
+    machines, _ = await view_data.machines(request)
+    return await _page(
+        request, "winpe.html", image_id=image_id, winpe=winpe, trims=TRIMS, machines=machines
+    )
 
 
 async def _machines(request: web.Request) -> web.Response:

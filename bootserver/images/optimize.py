@@ -26,6 +26,7 @@ from bootserver.files.threads import cancellable, in_thread
 from bootserver.images.add import add_upload
 from bootserver.images.directory import is_image
 from bootserver.images.part import Progress
+from bootserver.images.settings import change_settings, settings_of
 from bootserver.model import ByteRange, Content, FileVersion, Image, Piece
 from bootserver.windows.changes import (
     OptimizeReport,
@@ -38,6 +39,8 @@ from bootserver.windows.drivers import DriverLibrary
 from bootserver.windows.inspect import BOOT_WIM
 from bootserver.windows.wim import wim_on_disc
 
+FOLDER = "optimize"  # in the state directory
+WORK = "work"  # in that
 WAIT_S = 0.5  # between looks whether another one has ended
 CHUNK_BYTES = 4 << 20
 
@@ -76,12 +79,12 @@ async def optimize(
     done, and leaves nothing then. `progress` is called on the event loop.
     """
     result = result_id(image, name)
-    async with _workshop(state / "optimize") as folder:
+    async with _workshop(state / FOLDER) as folder:
         plan, wim = await cancellable(_prepare, image.content, wishes, library, folder)
         if plan.is_empty:
             return plan.report(image.id, "", image.size_bytes, 0)
         disc = await cancellable(_disc, image.content, plan, wim)
-        await add_upload(
+        path = await add_upload(
             disc.chunks(),
             directory,
             name=f"{result}{Path(image.path).suffix}",
@@ -89,7 +92,21 @@ async def optimize(
             check=lambda path: _check(path, plan),
             progress=progress,
         )
+    await in_thread(_copy_settings, Path(image.path), path)
     return plan.report(image.id, result, disc.size_bytes, image.size_bytes - disc.size_bytes)
+
+
+def sweep_workshop(state: Path) -> None:
+    """Remove what a killed process has left in the state directory; blocks."""
+    folder = state / FOLDER
+    if (folder / WORK).is_dir():
+        fd = _open_lock(folder)
+        try:
+            with suppress(BlockingIOError):  # one is at work
+                lock(fd)
+                shutil.rmtree(folder / WORK, ignore_errors=True)
+        finally:
+            os.close(fd)
 
 
 @asynccontextmanager
@@ -105,7 +122,7 @@ async def _workshop(folder: Path) -> AsyncIterator[Path]:
                 lock(fd)
                 break
             await asyncio.sleep(WAIT_S)
-        work = folder / "work"
+        work = folder / WORK
         await in_thread(_empty, work)
         try:
             yield work
@@ -144,6 +161,7 @@ def _prepare(
     ):
         volume = open_volume(disc.fd, disc.size_bytes, Path(content.path).name)
         plan = plan_changes(wim, volume, wishes, library)
+        volume.rewritten(_changes(plan, disc.size_bytes, wim.size_bytes))  # or it says why not
         if folder is None or not plan.changes_wim:
             return plan, None
         rebuilt = wim.rebuilt(plan.index, plan.files, plan.dropped, alone=plan.alone)
@@ -186,13 +204,18 @@ class _NewDisc:
 def _disc(
     content: Content, plan: WinPePlan, wim: Path | None, _cancelled: threading.Event
 ) -> _NewDisc:
-    changes: dict[str, Sequence[Piece] | None] = dict.fromkeys(plan.dropped_on_disc)
-    if wim:
-        end = content.version.size_bytes
-        changes[BOOT_WIM] = [ByteRange(end, end + wim.stat().st_size)]
     with open_version(content) as disc:
+        changes = _changes(plan, disc.size_bytes, wim.stat().st_size if wim else 0)
         volume = open_volume(disc.fd, disc.size_bytes, Path(content.path).name)
         return _NewDisc(content, wim, volume.rewritten(changes))
+
+
+def _changes(plan: WinPePlan, disc_bytes: int, wim_bytes: int) -> dict[str, Sequence[Piece] | None]:
+    """The changes of the disc, for a new boot.wim of that size, as `_NewDisc` has its ranges."""
+    changes: dict[str, Sequence[Piece] | None] = dict.fromkeys(plan.dropped_on_disc)
+    if plan.changes_wim:
+        changes[BOOT_WIM] = [ByteRange(disc_bytes, disc_bytes + wim_bytes)]
+    return changes
 
 
 def _check(path: Path, plan: WinPePlan) -> None:
@@ -204,3 +227,12 @@ def _check(path: Path, plan: WinPePlan) -> None:
                 "the new image has other files than it should",
                 hint="check the original: bootserver images inspect ID; and report it",
             )
+
+
+def _copy_settings(original: Path, new: Path) -> None:
+    """Have the new image's side-car say the same, but for the title."""
+    values, _ = settings_of(original)
+    _, version = settings_of(new)
+    values["title"] = ""
+    if any(values.values()):
+        change_settings(new, values, version)

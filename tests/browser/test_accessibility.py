@@ -77,6 +77,7 @@ async def test_axe_finds_no_serious_fault(
         ("/images", "#image-memtest >> text=Edit", "edit-dialog"),
         ("/images", "#image-memtest >> text=Delete", "delete-dialog"),
         ("/images", "#image-memtest button[data-stub]", "stub-dialog"),
+        ("/images/pe/inspect", "#optimize", "optimize-dialog"),
         ("/machines", "#machines >> text=Set", "set-dialog"),
         ("/drivers", "text=Add drivers", "add-dialog"),
     ):

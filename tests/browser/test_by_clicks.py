@@ -12,9 +12,10 @@ from aiohttp import web
 
 from tests.browser.conftest import Open, Shoot
 from tests.browser.visits import whole_boot
-from tests.fixtures.drivers import driver_files, zipped
+from tests.fixtures.drivers import driver_files, write_folder, zipped
 from tests.fixtures.packaged import GRUB, MEMTEST, packaged
 from tests.fixtures.server import RunningServer, Site, serving
+from tests.fixtures.winpe import winpe_disc
 
 pytestmark = [pytest.mark.slow, pytest.mark.interop]
 
@@ -100,6 +101,46 @@ async def test_drivers_are_added_found_and_deleted(
     await page.locator("#drivers").filter(has_text="No drivers yet").wait_for()
 
     assert not list((server.site.path / "drivers").iterdir())
+
+
+async def test_a_new_image_of_windows_pe_is_looked_at_and_made(
+    server: RunningServer, open_page: Open, shoot: Shoot
+) -> None:
+    site = server.site
+    write_folder(site.path / "drivers" / "nic", driver_files())
+    site.add(winpe_disc(), "pe.iso")
+    page = await open_page(server, "/images")
+    await page.wait_for_selector("#image-pe details")
+    await page.goto(f"http://127.0.0.1:{site.admin_port}/images/pe/inspect")
+
+    await page.click("#optimize")
+    await page.fill("input[name=nics]", "8086:15bc")
+    await page.check("input[name=drop_wifi]")
+    await page.fill("textarea[name=run]", "start X:\\menu.exe")
+    await page.click("#look")
+    await page.locator("#preview").filter(has_text="Drivers put in: nic.inf 1.2.3.4").wait_for()
+    assert "netwtw08.inf" in await page.inner_text("#preview")
+    await shoot(page, "optimize")
+    await page.click("#optimize-form button.primary")
+    await page.wait_for_selector("#image-pe-optimized details")
+
+    assert {i["id"] for i in await site.query("images", "list")} > {"pe", "pe-optimized"}
+
+
+async def test_a_new_image_that_cannot_be_made_is_refused_in_the_dialog(
+    server: RunningServer, open_page: Open
+) -> None:
+    server.site.add(winpe_disc(), "pe.iso")
+    page = await open_page(server, "/images", allow="4(04|22)")
+    await page.wait_for_selector("#image-pe details")
+    await page.goto(f"http://127.0.0.1:{server.site.admin_port}/images/pe/inspect")
+
+    await page.click("#optimize")
+    await page.fill("input[name=nics]", "8086:15bc")
+    for button in ("#look", "#optimize-form button.primary"):
+        await page.click(button)
+        failure = page.locator("#optimize-form .failure")
+        await failure.filter(has_text="no driver in the library is for").wait_for()
 
 
 async def test_an_image_is_added_by_upload(

@@ -18,9 +18,10 @@ from pathlib import Path
 import pytest
 
 from bootserver.errors import ImageError, ImageNotReadyError
+from bootserver.files.locks import lock
 from bootserver.images import optimize as optimize_module
 from bootserver.images.iso import inspect_iso
-from bootserver.images.optimize import optimize, preview
+from bootserver.images.optimize import optimize, preview, sweep_workshop
 from bootserver.model import FileVersion, Image
 from bootserver.pci import PciId
 from bootserver.windows.changes import OptimizeReport, WinPeWishes, parse_addition
@@ -196,6 +197,26 @@ async def test_a_preview_tells_the_same_and_writes_nothing(tmp_path: Path):
         )
         == done
     )
+
+
+async def test_settings_of_the_original_hold_for_the_new_one_but_for_its_title(tmp_path: Path):
+    site = Site(tmp_path)
+    (site.images / "pe.toml").write_text('title = "Ghost"\nmemdisk = "iso"\n')
+
+    await site.optimize(TRIM)
+
+    assert (site.images / "new.toml").read_text() == 'memdisk = "iso"\n'
+
+
+async def test_a_disc_that_cannot_be_rewritten_is_refused_beforehand(tmp_path: Path):
+    disc = make_winpe(tmp_path / "pe.iso")
+    with disc.open("r+b") as file:
+        file.seek(446)
+        file.write(b"\x80".ljust(64, b"\0") + b"\x55\xaa")
+    site = Site(tmp_path, disc=disc)
+
+    with pytest.raises(ImageError, match="has a partition table"):
+        await preview(site.image(), TRIM, site.drivers)
 
 
 async def test_equal_wishes_give_equal_bytes(tmp_path: Path):
@@ -514,5 +535,19 @@ async def test_after_kill_nine_nothing_is_listed_and_the_next_one_sweeps(tmp_pat
 
     assert site.names == ["pe.iso"]
     assert site.left == ["lock", "work"]
+    work = site.state / "optimize" / "work"
     await site.optimize(TRIM)
     assert site.left == ["lock"]
+    work.mkdir()
+    sweep_workshop(site.state)
+    assert site.left == ["lock"]
+
+
+async def test_a_server_that_starts_leaves_alone_what_is_at_work(tmp_path: Path):
+    folder = tmp_path / "optimize"
+    (folder / "work").mkdir(parents=True)
+    with (folder / "lock").open("wb") as file:
+        lock(file.fileno())
+        sweep_workshop(tmp_path)
+
+    assert (folder / "work").is_dir()

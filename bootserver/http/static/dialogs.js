@@ -19,7 +19,7 @@ export function onSend(form, action) {
   const dialog = form.closest("dialog");
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const button = form.querySelector(".buttons button:not([data-close])");
+    const button = form.querySelector(".buttons button:not([type=button])");
     if (button.disabled) return;
     fail(form, "");
     button.disabled = true;
@@ -37,7 +37,8 @@ export function onSend(form, action) {
   }
 }
 
-function fail(form, sentence) {
+/** Show in the form why something was refused; "" for nothing. */
+export function fail(form, sentence) {
   form.querySelector(".failure").textContent = sentence;
 }
 

@@ -12,10 +12,15 @@ const deleteForm = document.getElementById("delete-form");
 
 on("images", refresh);
 on("job", (job) => {
-  if (job.state === "done") announce(`${job.image} is added`);
-  if (job.state === "failed") announce(`${job.image || job.source} could not be added`);
+  const { image, source, state } = job;
+  if (state === "done") announce(image ? `${image} is added` : `${source} has all of that already`);
+  if (state === "failed") announce(`${name(job)} could not be added`);
   refresh();
 });
+
+function name({ kind, image, source }) {
+  return kind === "optimize" ? `a new image of ${source}` : image || source;
+}
 
 document.addEventListener(
   "click",
