@@ -422,6 +422,10 @@ class Transfer:
     retransmits: int = 0  # segments that TCP sent again
     link: str = ""  # what the connection tells of itself: "the link is at 100 Mb/s"
     recent_bytes_per_s: float | None = None  # over its last seconds; None until that is known
+    requests: int = 1  # for the whole file, or for ranges of it
+    first_byte: int | None = None  # the lowest position that went out; None if that is not known
+    last_byte: int | None = None  # the highest one
+    holes: int | None = 0  # gaps in what the machine has of the file; None: too many to follow
 
     @property
     def is_redirected(self) -> bool:

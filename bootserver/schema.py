@@ -128,6 +128,10 @@ TRANSFERS = Table(
     Column("retransmits", Integer, nullable=False),
     Column("link", String, nullable=False),
     Column("recent_bytes_per_s", Double),
+    Column("requests", Integer, nullable=False, server_default="1"),
+    Column("first_byte", BigInteger),
+    Column("last_byte", BigInteger),
+    Column("holes", Integer, server_default="0"),
 )
 
 # The machines and the images that are in the ledger, with their newest boot: what a search looks

@@ -8,7 +8,7 @@ called `token_or_key`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -64,17 +64,20 @@ UNKNOWN_STUB = UnknownTokenError(
 )
 
 
-def _uncounted(_sent_bytes: int) -> None:
-    """Bytes that belong to no boot's image."""
-
-
 @dataclass(slots=True)
 class Delivery:
     """How a file goes out: its sender calls `sent` with the bytes, and says how it ended."""
 
-    sent: Callable[[int], None] = _uncounted
+    fetch: Fetch | None = None  # in the ledger, if it is a boot's
     end: TransferEnd = TransferEnd.SERVER_LEFT
     start: int | None = None  # where in the file the bytes begin, if they follow one another
+    sent_bytes: int = 0
+
+    def sent(self, sent_bytes: int) -> None:
+        """So many more bytes of the file went out."""
+        self.sent_bytes += sent_bytes
+        if self.fetch:
+            self.fetch.sent(sent_bytes)
 
 
 class BootService:
@@ -209,7 +212,7 @@ class BootService:
             is_range=is_range,
             ask_tcp=ask_tcp,
         )
-        delivery = Delivery(fetch.sent) if fetch else Delivery()
+        delivery = Delivery(fetch)
         try:
             yield delivery
         finally:
@@ -218,15 +221,21 @@ class BootService:
 
     def _delivered(self, session: BootSession, fetch: Fetch, delivery: Delivery) -> None:
         """A file is no longer on its way; a machine whose download broke off may ask again."""
+        if delivery.start is not None:
+            fetch.note_part(delivery.start, delivery.start + delivery.sent_bytes)
         self._ledger.fetched(session.key, fetch, delivery.end)
-        phase, detail = _phase_after(session, fetch)
-        has_all = phase is not None and fetch.note_reached(delivery.start)
         if delivery.end is TransferEnd.COMPLETE:
-            if phase and has_all:
-                self._ledger.advance(session.key, phase, detail)
-        elif fetch.counts and fetch.sent_bytes:
-            reason = f"the download broke off after {fetch.sent_bytes:,} bytes ({delivery.end})"
+            if fetch.has_all:
+                self.fetched(session, fetch)
+        elif fetch.counts and delivery.sent_bytes:
+            reason = f"the download broke off after {delivery.sent_bytes:,} bytes ({delivery.end})"
             self._ledger.complain(session.key, reason)
+
+    def fetched(self, session: BootSession, fetch: Fetch) -> None:
+        """The machine has all of a file."""
+        phase, detail = _phase_after(session, fetch)
+        if phase:
+            self._ledger.advance(session.key, phase, detail)
 
     async def beacon(self, token_or_key: str, name: str, address: str) -> None:
         """The machine says how far it is; raises UnknownTokenError for what we do not know."""

@@ -38,7 +38,7 @@ from bootserver.model import (
 )
 from bootserver.sessions.bus import Bus
 from bootserver.sessions.diagnosis import Cause, diagnose
-from bootserver.sessions.live import AskTcp, Fetch, LiveBoot, LiveBoots
+from bootserver.sessions.live import TRANSFERS_MAX, AskTcp, Fetch, LiveBoot, LiveBoots
 from bootserver.sessions.shape import BootJson, boot_json
 from bootserver.sessions.store import SessionStore
 from bootserver.sessions.summary import is_over, summary
@@ -109,8 +109,8 @@ class Ledger:
             ended_at=transfer.progress_at or transfer.started_at,
             outcome=TransferEnd.SERVER_LEFT.value,
         )
-        boot.transfers[transfer.number] = ended
-        self._transfers[(transfer.session, transfer.number)] = ended
+        boot.note(ended)
+        self._changed.add(boot.session.key)
 
     def open(
         self, token: str, image: str, machine: Machine = UNKNOWN_MACHINE, address: str = ""
@@ -198,8 +198,9 @@ class Ledger:
         self._note(key, event)
         if phase in BAD_ENDS:  # a system that is up may still fetch from its image
             for fetch in list(boot.under_way.values()):
-                if transfer := fetch.end(TransferEnd.CLIENT_LEFT):
-                    self._transfers[(transfer.session, transfer.number)] = transfer
+                if fetch.requests_under_way:
+                    fetch.outcome = TransferEnd.CLIENT_LEFT
+                fetch.finish()
             self._ended[key] = self._live.remove(key)
         self._sum_up(boot)
 
@@ -230,22 +231,31 @@ class Ledger:
     ) -> Fetch | None:
         """A file that begins to go to a session's machine; None if there is no such session.
 
-        Its sender calls its `sent` with the bytes, and hands it to `fetched` in the end.
+        Its sender calls its `sent` with the bytes, and hands it to `fetched` in the end. A range
+        goes on with what was fetched of the same file before, if nothing whole is on its way.
         """
         boot = self._live.get(key)
         if boot is None:
             return None
-        return Fetch(
-            boot, name, protocol, size_bytes, counts=counts, is_range=is_range, ask_tcp=ask_tcp
-        )
+        fetch = boot.newest.get(name) if is_range else None
+        if (
+            fetch is None
+            or (fetch.protocol, fetch.counts) != (protocol, counts)
+            or (fetch.requests_under_way and not fetch.is_run)
+        ):
+            fetch = Fetch(boot, name, protocol, size_bytes, counts=counts)
+            if len(boot.newest) < TRANSFERS_MAX or name in boot.newest:
+                boot.newest[name] = fetch
+        fetch.begin(ask_tcp, is_range=is_range)
+        return fetch
 
     def fetched(self, key: str, fetch: Fetch, outcome: TransferEnd) -> None:
         """A file is no longer on its way."""
-        transfer = fetch.end(outcome)
-        if transfer and (boot := self._live.get(key)):
-            self._transfers[(transfer.session, transfer.number)] = transfer
+        fetch.ended(outcome)
+        if fetch.sent_bytes and (boot := self._live.get(key)):
             self._changed.add(key)
-            self._publish(boot)
+            if not fetch.is_run:  # of that, watchers see enough once a second
+                self._publish(boot)
 
     # ---- Once a second ----
 
@@ -275,11 +285,12 @@ class Ledger:
                 await asyncio.sleep(0)  # so that those who watch can read what was published
             if key not in self._live:
                 continue
+            for fetch in list(boot.under_way.values()):
+                if fetch.has_paused:
+                    fetch.finish()
             looks = {place: fetch.look() for place, fetch in boot.under_way.items()}
-            for place in looks:
-                self._transfers[(boot.session.id, place)] = boot.transfers[place]
             if looks or key in self._causes or is_before(boot.session, BootPhase.HANDED_OFF):
-                transfers = list(boot.transfers.values())
+                transfers = boot.settled_transfers()
                 known = self._causes.get(key)
                 stall = diagnose(boot.session, boot.events, transfers, looks, now, known)
                 cause = stall.cause if stall else None
@@ -287,7 +298,7 @@ class Ledger:
                     self._stalled(key, boot, cause, stall.sentence if stall else "")
             if not looks:
                 self._sum_up(boot)
-            if looks or boot.new_bytes:
+            if looks or boot.new_bytes or boot.unwritten:
                 self._changed.add(key)
                 self._publish(boot)
 
@@ -324,11 +335,12 @@ class Ledger:
         """The one line about a boot, once it is over."""
         if not boot.summed_up and is_over(boot.session, _now()):
             boot.summed_up = True
-            log.info("boot.summary", **summary(boot.settle(), boot.events, boot.transfers.values()))
+            transfers = boot.settled_transfers()
+            log.info("boot.summary", **summary(boot.settle(), boot.events, transfers))
 
     def _publish(self, boot: LiveBoot) -> None:
         if self._bus.is_watched:
-            newest = list(boot.transfers.values())[-PUBLISHED_TRANSFERS:]
+            newest = boot.settled_transfers()[-PUBLISHED_TRANSFERS:]
             shape = boot_json(boot.settle(), boot.events, newest)
             self._bus.publish({"type": "boot", "boot": shape})
 
@@ -342,7 +354,7 @@ class Ledger:
     def live_boots(self) -> list[BootJson]:
         """The boots that go on, as they stand now."""
         return [
-            boot_json(boot.settle(), boot.events, list(boot.transfers.values()))
+            boot_json(boot.settle(), boot.events, boot.settled_transfers())
             for boot in self._live.values()
         ]
 
@@ -378,8 +390,12 @@ class Ledger:
         if not (self._new or self._changed or self._events or self._transfers):
             return
         new, changed = self._new, self._changed - self._new
-        events, transfers = list(self._events), self._transfers
         known = self._live | self._ended
+        for boot in [known[key] for key in new | changed]:
+            boot.settled_transfers()
+            self._transfers |= {(t.session, t.number): t for t in boot.unwritten.values()}
+            boot.unwritten.clear()
+        events, transfers = list(self._events), self._transfers
         ended = list(self._ended)
         self._new, self._changed, self._transfers = set(), set(), {}
         self._events.clear()

@@ -14,6 +14,7 @@ from time import monotonic
 
 from bootserver import clock
 from bootserver.model import BootEvent, BootPhase, BootSession, Machine, Transfer, TransferEnd
+from bootserver.sessions.coverage import Coverage
 from bootserver.sessions.diagnosis import STILL_S, Look, TcpFacts, link_sentence
 from bootserver.sessions.tracker import is_before
 
@@ -38,7 +39,9 @@ class LiveBoot:
     new_bytes: int = 0
     summed_up: bool = False  # its line is in the log
     places: tuple[Place, ...] = ()  # where LiveBoots keeps it
-    reached: dict[str, int] = field(default_factory=dict)  # name: how much of a file's beginning
+    newest: dict[str, Fetch] = field(default_factory=dict)  # the newest try of each file, by name
+    unwritten: dict[int, Transfer] = field(default_factory=dict)  # by number
+    _covered: dict[str, Coverage] = field(default_factory=dict)  # of each file, by name
 
     def settle(self) -> BootSession:
         """The session with all its bytes."""
@@ -47,6 +50,22 @@ class LiveBoot:
             self.session = replace(self.session, sent_bytes=sent_bytes)
             self.new_bytes = 0
         return self.session
+
+    def settled_transfers(self) -> list[Transfer]:
+        """Its transfers with all their bytes, the newest last."""
+        for fetch in self.under_way.values():
+            fetch.settle()
+        return list(self.transfers.values())
+
+    def note(self, transfer: Transfer) -> None:
+        """A transfer has begun, or changed."""
+        self.transfers[transfer.number] = self.unwritten[transfer.number] = transfer
+
+    def coverage(self, name: str) -> Coverage:
+        """How much of that file the machine has."""
+        if len(self._covered) >= TRANSFERS_MAX and name not in self._covered:
+            return Coverage()
+        return self._covered.setdefault(name, Coverage())
 
 
 class LiveBoots(dict[str, LiveBoot]):
@@ -120,39 +139,60 @@ def _places(session: BootSession) -> tuple[Place, ...]:
 
 
 class Fetch:
-    """One file on its way to a machine. It is in the ledger from its first bytes on.
+    """One file on its way to a machine: whole, or in a run of ranges.
 
-    `counts` says whether its bytes are those of the image that the boot waits for. A range goes on
-    with the transfer of the same file before it, if there is one.
+    It is in the ledger from its first bytes on. `counts` says whether its bytes are those of the
+    image that the boot waits for. A machine that reads here and there asks thousands of times, and
+    all of that is one transfer: it is under way until nothing has come of it for PAUSE_S.
     """
 
     def __init__(
-        self,
-        boot: LiveBoot,
-        name: str,
-        protocol: str,
-        size_bytes: int,
-        *,
-        counts: bool,
-        is_range: bool = False,
-        ask_tcp: AskTcp | None = None,
+        self, boot: LiveBoot, name: str, protocol: str, size_bytes: int, *, counts: bool
     ) -> None:
         self._boot = boot
         self.name = name
+        self.protocol = protocol
         self._began = Transfer(boot.session.id, 0, name, protocol, clock.now(), size_bytes)
         self.counts = counts
-        self._is_range = is_range
-        self._ask_tcp = ask_tcp or _told_nothing
-        self._asked_at = self._moved_at = monotonic()
-        self._retransmits_before = 0
+        self.is_run = False
+        self.requests_under_way = 0
+        self._requests = 0
+        self.outcome = TransferEnd.COMPLETE  # of the request that ended last
+        self._covered = boot.coverage(name)
+        self._span: tuple[int, int] | None = None  # the first byte that went out, and the last
+        self._ask_tcp: AskTcp = _told_nothing
+        self._resent: dict[AskTcp, tuple[int, int]] = {}  # at first, and now; by connection
+        self._resent_before = 0  # on those that are gone
+        self._moved_at = monotonic()
         self._looks: deque[tuple[float, int]] = deque()  # of the last STILL_S: when, bytes
         self._stalled_s = 0.0
         self.sent_bytes = 0
 
+    @property
+    def has_all(self) -> bool:
+        """True if the machine has the whole file, by this and all that it fetched of it before."""
+        return self._covered.has_all(self._began.size_bytes)
+
+    @property
+    def has_paused(self) -> bool:
+        """True for a run of which nothing has come for a while."""
+        return not self.requests_under_way and monotonic() - self._moved_at >= PAUSE_S
+
+    def begin(self, ask_tcp: AskTcp | None = None, *, is_range: bool = False) -> None:
+        """A request for the file, or for a range of it; `ended` is to follow."""
+        self.is_run = self.is_run or is_range
+        self._requests += 1
+        self.requests_under_way += 1
+        self._ask_tcp = ask_tcp or _told_nothing
+        if self._ask_tcp not in self._resent and (facts := self._ask_tcp()):
+            self._resent[self._ask_tcp] = facts.retransmits, facts.retransmits
+        if self.requests_under_way == 1:
+            self._moved_at = monotonic()  # what lay between two ranges was no pause of ours
+
     def sent(self, sent_bytes: int) -> None:
         """So many more bytes of the file went out."""
         now = monotonic()
-        if not self.sent_bytes:
+        if self._began.number not in self._boot.under_way:
             self._enter()
         elif now - self._moved_at >= PAUSE_S:
             self._stalled_s += now - self._moved_at
@@ -160,6 +200,19 @@ class Fetch:
         self.sent_bytes += sent_bytes
         if self.counts:
             self._boot.new_bytes += sent_bytes
+
+    def note_part(self, start: int, stop: int) -> None:
+        """What went out were the bytes [start, stop) of the file."""
+        first, last = self._span or (start, stop - 1)
+        self._span = min(start, first), max(stop - 1, last)
+        self._covered.add(start, stop)
+
+    def ended(self, outcome: TransferEnd) -> None:
+        """A request for it is over."""
+        self.requests_under_way -= 1
+        self.outcome = outcome
+        if not self.is_run or (self.has_all and not self.requests_under_way):
+            self.finish()
 
     def look(self) -> Look:
         """How it goes, now; brings its transfer up to date. To be called about once a second."""
@@ -171,7 +224,7 @@ class Fetch:
         lately = next((seen for seen in self._looks if now - seen[0] <= RECENT_S), None)
         recent_bytes_per_s = self._rate(now, lately) if lately else None
         self._looks.append((now, self.sent_bytes))
-        self._record(now, look, link_sentence(self._began, look), recent_bytes_per_s)
+        self._record(now, link_sentence(self._began, look), recent_bytes_per_s)
         return look
 
     def _rate(self, now: float, since: tuple[float, int]) -> float | None:
@@ -179,70 +232,65 @@ class Fetch:
         at, bytes_then = since
         return (self.sent_bytes - bytes_then) / (now - at) if now > at else None
 
-    def end(self, outcome: TransferEnd) -> Transfer | None:
-        """It is over; its transfer as it stays in the ledger, None if there never were bytes."""
+    def finish(self) -> None:
+        """It is over: its transfer is as it stays in the ledger; none if there never were bytes."""
         number = self._began.number
-        if not number or self._boot.under_way.pop(number, None) is None:
-            return None
+        if self._boot.under_way.pop(number, None) is None:
+            return
         now = monotonic()
-        self._record(now, Look(self._ask_tcp()), self._boot.transfers[number].link)
-        transfer = replace(
-            self._boot.transfers[number], ended_at=self._time(now), outcome=outcome.value
-        )
-        self._boot.transfers[number] = transfer
-        return transfer
+        self._record(now, self._boot.transfers[number].link)
+        transfer = self._boot.transfers[number]
+        ended_at = transfer.progress_at if self.is_run else self._time(now)
+        self._boot.note(replace(transfer, ended_at=ended_at, outcome=self.outcome.value))
 
-    def note_reached(self, start: int | None) -> bool:
-        """Note how far the machine has the file, once this is over; True if it has all now.
-
-        What went out began at `start`. A range counts if nothing is missing before it.
-        """
-        reached = self._boot.reached.get(self.name, 0)
-        if start is not None and start <= reached:
-            reached = self._boot.reached[self.name] = max(reached, start + self.sent_bytes)
-        return reached >= self._began.size_bytes
+    def settle(self) -> None:
+        """Bring its transfer up to date, between two looks."""
+        before = self._boot.transfers[self._began.number]
+        if before.sent_bytes != self.sent_bytes:
+            self._record(monotonic(), before.link, before.recent_bytes_per_s)
 
     def _enter(self) -> None:
-        """Take its place among the transfers of the boot."""
+        """Take its place among the transfers of the boot, or take it again."""
         transfers = self._boot.transfers
-        facts = self._ask_tcp()
-        self._retransmits_before = facts.retransmits if facts else 0
-        earlier = self._earlier() if self._is_range else None
-        if earlier is not None:
-            self._began = replace(earlier, ended_at=None, outcome="")
-        elif len(transfers) < TRANSFERS_MAX:
+        if not self._began.number:
+            if len(transfers) >= TRANSFERS_MAX:
+                return
             self._began = replace(self._began, number=len(transfers) + 1)
-        else:
-            return
+            self._boot.note(self._began)
         self._boot.under_way[self._began.number] = self
-        transfers[self._began.number] = self._began
 
-    def _earlier(self) -> Transfer | None:
-        """The newest transfer of the same file that is over."""
-        same = (
-            transfer
-            for transfer in reversed(self._boot.transfers.values())
-            if transfer.name == self._began.name and transfer.number not in self._boot.under_way
-        )
-        return next(same, None)
-
-    def _record(
-        self, now: float, look: Look, link: str, recent_bytes_per_s: float | None = None
-    ) -> None:
-        pause_s = now - self._moved_at
-        retransmits = look.tcp.retransmits - self._retransmits_before if look.tcp else 0
-        before = self._boot.transfers[self._began.number]
+    def _record(self, now: float, link: str, recent_bytes_per_s: float | None = None) -> None:
+        is_asked = self.requests_under_way or not self.is_run
+        pause_s = now - self._moved_at if is_asked else 0.0
         stalled_s = self._stalled_s + (pause_s if pause_s >= PAUSE_S else 0.0)
-        self._boot.transfers[self._began.number] = replace(
-            self._began,
-            progress_at=self._time(self._moved_at),
-            sent_bytes=self._began.sent_bytes + self.sent_bytes,
-            # A machine reads a redirected disc when it has a reason to; it waits for nothing.
-            stalled_s=0.0 if self._began.is_redirected else self._began.stalled_s + stalled_s,
-            retransmits=max(self._began.retransmits + retransmits, before.retransmits),
-            link=link,
-            recent_bytes_per_s=recent_bytes_per_s,
+        first_byte, last_byte = self._span or (None, None)
+        self._boot.note(
+            replace(
+                self._began,
+                progress_at=self._time(self._moved_at),
+                sent_bytes=self.sent_bytes,
+                # A machine reads a redirected disc when it has a reason to; it waits for nothing.
+                stalled_s=0.0 if self._began.is_redirected else stalled_s,
+                retransmits=self._count_resent(),
+                link=link,
+                recent_bytes_per_s=recent_bytes_per_s,
+                requests=self._requests,
+                first_byte=first_byte,
+                last_byte=last_byte,
+                holes=self._covered.holes,
+            )
         )
+
+    def _count_resent(self) -> int:
+        """How many segments TCP has sent again since this began, on all its connections."""
+        for ask_tcp, (at_first, latest) in list(self._resent.items()):
+            if facts := ask_tcp():
+                self._resent[ask_tcp] = at_first, facts.retransmits
+            else:
+                del self._resent[ask_tcp]
+                self._resent_before += latest - at_first
+        resent = (latest - at_first for at_first, latest in self._resent.values())
+        return self._resent_before + sum(resent)
 
     def _time(self, at: float) -> datetime:
         return clock.now() - timedelta(seconds=monotonic() - at)

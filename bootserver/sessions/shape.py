@@ -83,6 +83,10 @@ class TransferJson(TypedDict):
     stalled_s: float
     retransmits: int
     link: str
+    requests: int
+    first_byte: int | None
+    last_byte: int | None
+    holes: int | None
 
 
 class BootJson(TypedDict):
@@ -250,4 +254,8 @@ def _transfer_json(transfer: Transfer, now: datetime) -> TransferJson:
         "stalled_s": round(transfer.stalled_s, 3),
         "retransmits": transfer.retransmits,
         "link": transfer.link,
+        "requests": transfer.requests,
+        "first_byte": transfer.first_byte,
+        "last_byte": transfer.last_byte,
+        "holes": transfer.holes,
     }

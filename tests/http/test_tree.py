@@ -425,11 +425,11 @@ async def test_a_casper_system_has_its_root_when_it_has_the_whole_image(
 
 async def test_a_root_that_is_fetched_in_ranges_is_there_with_its_last_missing_byte(boots: Boots):
     root = f"{await boot_to_hand_off(boots)}/tree/live/filesystem.squashfs"
-    for part in ("0-0", "100000-", "0-99999", "50000-149999", "50000-149999", "200000-", "-1"):
+    for part in ("0-0", "200000-", "0-99999", "50000-149999", "50000-149999", "-1"):
         await boots.body(root, Range=f"bytes={part}")
     await boots.body(root, Range="bytes=0-1,150000-299999")  # in several parts, which is rare
     assert (await boots.phases())[-1] == BootPhase.HANDED_OFF
-    await boots.body(root, Range="bytes=140000-")
+    await boots.body(root, Range="bytes=140000-199999")
 
     assert (await boots.phases())[-1] == BootPhase.ROOT_FETCHED
 

@@ -110,15 +110,75 @@ async def test_ranges_of_a_file_are_one_transfer_and_a_new_try_is_another(
     assert ledger.find(session.key, "").sent_bytes == 40
 
 
-async def test_two_ranges_at_once_are_two_transfers(ledger: Ledger, store: SessionStore):
+async def test_ranges_side_by_side_are_one_transfer_with_what_they_left_out(
+    ledger: Ledger, store: SessionStore
+):
     session = begin(ledger)
-    both = [ledger.fetch(session.key, "a", "http", 9, is_range=True) for _ in range(2)]
-    for fetch in both:
-        fetch.sent(1)
-    for fetch in both:
+    for start in (4000, 0, 8000):
+        both = [ledger.fetch(session.key, "a", "http", 9999, is_range=True) for _ in range(2)]
+        for place, fetch in enumerate(both):
+            fetch.sent(100)
+            fetch.note_part(start + 100 * place, start + 100 * place + 100)
+        for fetch in both:
+            ledger.fetched(session.key, fetch, TransferEnd.COMPLETE)
+
+    [transfer] = await transfers(ledger, store, session)
+
+    assert (transfer.requests, transfer.sent_bytes) == (6, 600)
+    assert (transfer.first_byte, transfer.last_byte, transfer.holes) == (0, 8199, 2)
+    assert transfer.ended_at is None
+
+
+async def test_a_run_of_ranges_ends_when_nothing_comes_of_it_for_a_while(
+    ledger: Ledger, store: SessionStore, monkeypatch: pytest.MonkeyPatch
+):
+    clock = [100.0]
+    monkeypatch.setattr(live, "monotonic", lambda: clock[0])
+    session = begin(ledger)
+    for pause_s in (0.5, 60, 0.5):
+        fetch = ledger.fetch(session.key, "a", "http", 100, is_range=True)
+        fetch.sent(10)
+        ledger.fetched(session.key, fetch, TransferEnd.COMPLETE)
+        clock[0] += pause_s
+        await ledger.look()
+    [under_way] = await transfers(ledger, store, session)
+    clock[0] += live.PAUSE_S
+    await ledger.look()
+
+    [ended] = await transfers(ledger, store, session)
+
+    assert (under_way.outcome, under_way.sent_bytes) == ("", 30)
+    assert (ended.outcome, ended.requests, ended.stalled_s) == ("complete", 3, 0.0)
+    assert ended.ended_at == ended.progress_at
+
+
+async def test_a_run_of_ranges_is_over_once_the_machine_has_it_all(
+    ledger: Ledger, store: SessionStore
+):
+    session = begin(ledger)
+    for start in (50, 0):
+        fetch = ledger.fetch(session.key, "a", "http", 100, is_range=True)
+        fetch.sent(50)
+        fetch.note_part(start, start + 50)
         ledger.fetched(session.key, fetch, TransferEnd.COMPLETE)
 
-    assert [t.sent_bytes for t in await transfers(ledger, store, session)] == [1, 1]
+    [transfer] = await transfers(ledger, store, session)
+
+    assert (transfer.outcome, transfer.requests, transfer.holes) == ("complete", 2, 0)
+
+
+async def test_a_range_beside_a_whole_download_is_a_transfer_of_its_own(
+    ledger: Ledger, store: SessionStore
+):
+    session = begin(ledger)
+    whole = ledger.fetch(session.key, "a", "http", 100)
+    whole.sent(10)
+    part = ledger.fetch(session.key, "a", "http", 100, is_range=True)
+    part.sent(1)
+    for fetch in (whole, part):
+        ledger.fetched(session.key, fetch, TransferEnd.COMPLETE)
+
+    assert [t.sent_bytes for t in await transfers(ledger, store, session)] == [10, 1]
 
 
 async def test_a_boot_keeps_so_many_transfers_and_counts_all_bytes(

@@ -43,9 +43,10 @@ INSERT INTO sessions (id, key, token, image, created_at, machine, address, phase
 INSERT INTO events (session, phase, at, detail)
     SELECT id, 'created', created_at, '' FROM sessions
     UNION ALL SELECT id, 'os_up', phase_at, '' FROM sessions;
-INSERT INTO transfers
+INSERT INTO transfers (session, number, name, protocol, started_at, size_bytes, progress_at,
+                       ended_at, sent_bytes, outcome, stalled_s, retransmits, link)
     SELECT id, 1, 'image.iso', 'http', created_at, 281000000, phase_at, phase_at, 281000000,
-        'complete', 0.0, 0, '', NULL FROM sessions;
+        'complete', 0.0, 0, '' FROM sessions;
 INSERT INTO machines (name, uuid, machine, address, words, seen_at, session, image)
     SELECT machine_name, '', machine, address, machine_name || ' acme box uefi x64 192.0.2.9',
         max(created_at), id, image FROM sessions GROUP BY machine_name;

@@ -46,6 +46,9 @@ MOVING = Transfer(
     progress_at=NOW,
     sent_bytes=200_000_000,
     retransmits=3,
+    requests=2,
+    first_byte=0,
+    last_byte=199_999_999,
 )
 
 
@@ -77,6 +80,10 @@ def test_the_shape_has_the_fields_that_others_build_on():
             "stalled_s": 0.0,
             "retransmits": 3,
             "link": "",
+            "requests": 2,
+            "first_byte": 0,
+            "last_byte": 199_999_999,
+            "holes": 0,
         }
     ]
     assert boot["total_seconds"] == 10.0
