@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
@@ -27,6 +28,7 @@ TURNS = 14  # of those who use it at once: SQLAlchemy has 15 connections, and on
 QUEUE_S = 300.0  # for a turn: in a storm of machines all have one
 BUSY_TIMEOUT_MS = 5000  # how long SQLite tries again while another process writes
 LOOK_INTERVAL_S = 2.0  # at SQLite's file, while it is not used
+TICK_S = 0.05  # longer than any kernel's clock of time stamps takes to move on
 RENEWAL_WAIT_S = 10.0  # longer than a transaction waits for another's lock
 
 # What to do, by SQLite's result code (sqlite.org/rescode.html).
@@ -84,6 +86,26 @@ class DatabaseEngine:
         """A connection in one transaction; raises DatabaseError, or IntegrityError."""
         async with self._in_use(), self.engine.begin() as connection:
             yield connection
+
+    def content(self) -> tuple[tuple[int, int, int], ...] | None:
+        """What tells this content of the database from every later one, without a statement.
+
+        Each process's transactions change the size or the time of SQLite's file, or of the log
+        beside it. None where that cannot be told: of another database, and just after a write, for
+        the next one may get the same time.
+        """
+        if self._path is None:
+            return None
+        found = []
+        for path in (self._path, Path(f"{self._path}-wal")):
+            try:
+                status = path.stat()
+            except OSError:  # without a log all is in the file
+                continue
+            if abs(time.time() - status.st_mtime) < TICK_S:
+                return None
+            found.append((status.st_ino, status.st_size, status.st_mtime_ns))
+        return tuple(found)
 
     async def keep(self) -> None:
         """Look after the file while it is not used, for ever."""

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import hmac
 import json
+import re
 import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,7 +30,10 @@ from bootserver.stub.spec import StubSpec
 
 SECRET_BYTES = 32
 TOKEN_BYTES = 16
-REMEMBERED = 10_000  # stubs, for a database that is lost
+REMEMBERED = 10_000  # stubs: all that a site's machines have, and for a database that is lost
+UNKNOWN_MAX = 1_000  # tokens that are known to be no stub's
+
+_TOKEN = re.compile(f"[0-9a-f]{{{2 * TOKEN_BYTES}}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +50,19 @@ class IssuedStub:
 
 
 class StubRegistry:
-    """The stubs that this server has issued; tokens are made with the secret in `state`."""
+    """The stubs that this server has issued; tokens are made with the secret in `state`.
+
+    A token never stands for another stub, and no stub is ever taken back. So what was found once is
+    true for good. A token that no stub has is one until the database changes: the command line
+    issues stubs as well.
+    """
 
     def __init__(self, engine: DatabaseEngine, state: Path) -> None:
         self._engine = engine
         self._state = state
-        self._used: dict[str, dict[str, Any]] = {}  # rows of STUBS by token, the latest last
+        self._rows: dict[str, dict[str, Any]] = {}  # of STUBS by token, the latest last
+        self._stubs: dict[str, IssuedStub] = {}  # the same
+        self._unknown: dict[str, object] = {}  # by token, with the database's content then
 
     async def issue(self, spec: StubSpec) -> IssuedStub:
         """The stub for `spec`, written down if it is new."""
@@ -67,35 +78,42 @@ class StubRegistry:
         with contextlib.suppress(IntegrityError):  # issued before
             async with self._engine.begin() as connection:
                 await connection.execute(STUBS.insert(), row)
-        self._remember(row)
+        self._remember(row, stub)
         return stub
 
     async def find(self, token: str) -> IssuedStub | None:
         """The stub of that token, if it was issued here."""
-        row = self._used.get(token)
-        if row is None:
-            query = select(STUBS).where(STUBS.c.token == token)
-            async with self._engine.connect() as connection:
-                found = (await connection.execute(query)).one_or_none()
-            if found is None:
-                return None
-            row = found._asdict()
-        self._remember(row)
-        return IssuedStub(token, _spec(json.loads(row["spec"])))
+        if (stub := self._stubs.get(token)) or not _TOKEN.fullmatch(token):
+            return stub
+        content = self._engine.content()  # before it is asked
+        if content is not None and self._unknown.get(token) == content:
+            return None
+        query = select(STUBS).where(STUBS.c.token == token)
+        async with self._engine.connect() as connection:
+            found = (await connection.execute(query)).one_or_none()
+        if found is None:
+            self._unknown[token] = content
+            if len(self._unknown) > UNKNOWN_MAX:
+                del self._unknown[next(iter(self._unknown))]
+            return None
+        stub = IssuedStub(token, _spec(json.loads(found.spec)))
+        self._remember(found._asdict(), stub)
+        return stub
 
     async def write_anew(self) -> None:
         """Write down again those that this run has seen: the database is a new one, and empty."""
-        rows = list(self._used.values())
+        rows = list(self._rows.values())
         async with self._engine.begin() as connection:
             if rows:  # some may have been issued again since
-                await connection.execute(STUBS.delete().where(STUBS.c.token.in_(list(self._used))))
+                await connection.execute(STUBS.delete().where(STUBS.c.token.in_(list(self._rows))))
                 await connection.execute(STUBS.insert(), rows)
 
-    def _remember(self, row: dict[str, Any]) -> None:
-        self._used.pop(row["token"], None)
-        self._used[row["token"]] = row
-        if len(self._used) > REMEMBERED:
-            del self._used[next(iter(self._used))]
+    def _remember(self, row: dict[str, Any], stub: IssuedStub) -> None:
+        self._rows.pop(stub.token, None)
+        self._rows[stub.token], self._stubs[stub.token] = row, stub
+        if len(self._rows) > REMEMBERED:
+            oldest = next(iter(self._rows))
+            del self._rows[oldest], self._stubs[oldest]
 
     def _secret(self) -> bytes:
         """The server's secret, made at first use and readable by its owner only."""

@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
+from bootserver import database
 from bootserver.database import DatabaseEngine, open_database
 from bootserver.errors import StubError
 from bootserver.model import Architecture
@@ -122,6 +124,46 @@ async def test_a_stub_that_has_called_is_found_without_the_database(
 
 async def test_unknown_tokens_are_unknown(engine: DatabaseEngine, tmp_path: Path):
     assert await StubRegistry(engine, tmp_path).find("0" * 32) is None
+
+
+async def test_a_token_is_looked_up_once_until_the_database_changes(
+    engine: DatabaseEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(database, "TICK_S", 0.0)  # no two writes within one here
+    elsewhere = StubRegistry(engine, tmp_path)
+    await elsewhere.issue(SPEC)
+    statements: list[str] = []
+    event.listen(
+        engine.engine.sync_engine,
+        "before_cursor_execute",
+        lambda *arguments: statements.append(arguments[2]),
+    )
+    stubs = StubRegistry(engine, tmp_path)
+    for token in ("no token", "0" * 32, "0" * 32):
+        assert await stubs.find(token) is None
+    looked_up = len(statements)
+
+    issued = await elsewhere.issue(replace(SPEC, image="other"))  # as the command line does
+
+    assert looked_up == 1
+    assert await stubs.find(issued.token) == issued
+
+
+async def test_a_token_that_is_issued_within_a_tick_of_the_clock_is_found(
+    engine: DatabaseEngine, tmp_path: Path
+):
+    stubs, elsewhere = StubRegistry(engine, tmp_path), StubRegistry(engine, tmp_path)
+    await elsewhere.issue(SPEC)
+    later = replace(SPEC, image="other")
+    token = (await StubRegistry(engine, tmp_path).issue(later)).token
+    async with engine.begin() as connection:
+        await connection.execute(STUBS.delete().where(STUBS.c.token == token))
+
+    before = await stubs.find(token)
+    await elsewhere.issue(later)
+
+    assert before is None
+    assert await stubs.find(token) is not None
 
 
 async def test_a_cut_secret_is_one_sentence(engine: DatabaseEngine, tmp_path: Path):
