@@ -6,6 +6,7 @@ import asyncio
 import os
 import stat
 import time
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,10 @@ from typing import BinaryIO, Self
 from bootserver.errors import ImageError, ImageNotFoundError, ImageNotReadyError
 from bootserver.files.layout import Layout
 from bootserver.model import ByteRange, Content, FileVersion
+
+OPEN_FILES = 32  # images, and files in them: a site boots from a handful
+LOOK_S = 2.0
+IDLE_LOOKS = 30  # after so many without an answer a file is closed
 
 
 class OpenFile:
@@ -34,6 +39,7 @@ class OpenFile:
         if not layout.has_own_bytes:
             # RFC 9110 §8.8.2.1: never later than the Date of the answer.
             self.last_modified_s = min(content.version.mtime_ns // 10**9, int(time.time()))
+        self.uses = 0  # answers so far
         self._answers = 0
         self._closing = False
 
@@ -55,6 +61,7 @@ class OpenFile:
         """The descriptor stays open until the end of the block."""
         if self._closing:
             raise ImageNotReadyError(f"{self.path} is no longer open", hint="try again")
+        self.uses += 1
         self._answers += 1
         try:
             yield
@@ -62,6 +69,15 @@ class OpenFile:
             self._answers -= 1
             if self._closing:
                 self.close()
+
+    def is_current(self) -> bool:
+        """True if the path still leads to this version, and this is not being closed."""
+        if self._closing:
+            return False
+        try:
+            return FileVersion.of(os.stat(self.path)) == self.version  # noqa: PTH116 - quicker
+        except OSError:
+            return False
 
     def check_unchanged(self) -> None:
         """Raise ImageNotReadyError if the file was overwritten since it was opened."""
@@ -90,6 +106,59 @@ class OpenFile:
             if isinstance(piece, ByteRange):
                 with suppress(OSError):  # advice
                     os.posix_fadvise(self.fd, piece.start, len(piece), os.POSIX_FADV_WILLNEED)
+
+
+class OpenFiles:
+    """The files that were asked for last, which stay open for the next answer.
+
+    Bounded in number. One whose path leads to another version, or that nothing has asked for in a
+    while, is closed: a deleted image is to give its disk space back.
+    """
+
+    def __init__(self, most: int = OPEN_FILES) -> None:
+        self._most = most
+        self._files: OrderedDict[tuple[Content, Layout], OpenFile] = OrderedDict()
+
+    async def open(self, content: Content, layout: Layout | None = None) -> OpenFile:
+        """As `open_file` opens it; to be used `in_use`, and not closed by the caller."""
+        key = (content, layout or Layout.whole(content.version.size_bytes))
+        file = self._files.get(key)
+        if file is None or not file.is_current():
+            file = await open_file(*key)
+            self._drop(key)  # another answer may have opened it meanwhile
+            self._files[key] = file
+            if len(self._files) > self._most:
+                self._drop(next(iter(self._files)))
+        self._files.move_to_end(key)
+        return file
+
+    async def keep_current(self) -> None:
+        """Close what is no longer to stay open, for ever."""
+        uses: dict[OpenFile, int] = {}  # at the last look of those that were idle
+        while True:
+            for _ in range(IDLE_LOOKS):
+                await asyncio.sleep(LOOK_S)
+                await self._drop_replaced()
+            for key, file in list(self._files.items()):
+                if uses.get(file) == file.uses:
+                    self._drop(key)
+            uses = {file: file.uses for file in self._files.values()}
+
+    def close(self) -> None:
+        """Close all; what is in use is closed when its answers have ended."""
+        for key in list(self._files):
+            self._drop(key)
+
+    async def _drop_replaced(self) -> None:
+        files = list(self._files.items())
+        current = await asyncio.to_thread(lambda: [file.is_current() for _, file in files])
+        for (key, file), is_current in zip(files, current, strict=True):
+            if not is_current and self._files.get(key) is file:
+                self._drop(key)
+
+    def _drop(self, key: tuple[Content, Layout]) -> None:
+        if file := self._files.pop(key, None):
+            file.close()
 
 
 async def open_file(content: Content, layout: Layout | None = None) -> OpenFile:

@@ -19,6 +19,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from urllib.parse import quote
 
 from aiohttp import hdrs, web
@@ -28,7 +31,7 @@ from bootserver.boot.script import Pick
 from bootserver.boot.service import BootService, Delivery
 from bootserver.fields import parse_server_url
 from bootserver.files.layout import Layout
-from bootserver.files.open_version import open_file
+from bootserver.files.open_version import OpenFiles
 from bootserver.http.errors import plain_errors
 from bootserver.http.files import send_file
 from bootserver.http.health import healthz
@@ -39,6 +42,7 @@ from bootserver.images.overlay import Served
 from bootserver.model import BootSession, Content, StubFormat
 
 SERVICE = web.AppKey("boot_service", BootService)
+FILES = web.AppKey("open_files", OpenFiles)
 
 SCRIPT_TYPE = "text/plain"
 ISO_TYPE = "application/x-iso9660-image"
@@ -50,6 +54,8 @@ def make_boot_app(service: BootService) -> web.Application:
     """The boot plane's aiohttp application."""
     app = web.Application(middlewares=[plain_errors])
     app[SERVICE] = service
+    app[FILES] = OpenFiles()
+    app.cleanup_ctx.append(_open_files)
     routes = {
         "/b/{token}/boot.ipxe": _script,
         "/b/{token}/{picked:drivers|(?:drivers/)?(?:pick|entry)/.+}/boot.ipxe": _script,
@@ -66,6 +72,15 @@ def make_boot_app(service: BootService) -> web.Application:
     # web.get answers HEAD too: with the same headers, no body, and nothing told to the ledger.
     app.add_routes([web.get(route(path), handler) for path, handler in routes.items()])
     return app
+
+
+async def _open_files(app: web.Application) -> AsyncIterator[None]:
+    keeping = asyncio.create_task(app[FILES].keep_current(), name="open-files")
+    yield
+    keeping.cancel()
+    with suppress(asyncio.CancelledError):
+        await keeping
+    app[FILES].close()
 
 
 async def _script(request: web.Request) -> web.StreamResponse:
@@ -162,14 +177,14 @@ async def _send(
     content_type: str,
     delivery: Delivery,
 ) -> web.StreamResponse:
-    with await open_file(content, layout) as file:
-        sent = await send_file(
-            request,
-            file,
-            content_type=content_type,
-            on_sent=delivery.sent,
-            stalled_s=request.app[SERVICE].stalled_s,
-        )
+    file = await request.app[FILES].open(content, layout)
+    sent = await send_file(
+        request,
+        file,
+        content_type=content_type,
+        on_sent=delivery.sent,
+        stalled_s=request.app[SERVICE].stalled_s,
+    )
     delivery.end = sent.end
     delivery.start = sent.start
     return sent.response
