@@ -33,6 +33,7 @@ FOUND_S = 2.0  # how long the library of drivers is not asked again for machines
 LOOK_S = 5.0  # how long a boot waits until its disc was looked into
 PASSED_OVER_S = 60.0  # how long a disc that could not be looked into is not tried again
 
+_Cards = tuple[Content, tuple[str, ...]]  # of one kind of machine, under one disc's Windows
 _Versions = tuple[tuple[str, FileVersion], ...]  # of the drivers' files
 
 
@@ -70,7 +71,7 @@ class PreparedDiscs:
         self._drivers = drivers
         self._findings = findings
         self._passed_over: dict[Content, float] = {}  # until when
-        self._found: dict[tuple[Content, tuple[str, ...]], tuple[float, _Found]] = {}
+        self._found: dict[_Cards, tuple[float, _Found]] = {}  # since when
         self._kept: OrderedDict[tuple[Content, _Versions], PreparedDisc] = OrderedDict()
         # Machines of one kind come together, and need one disc; and all share the disk's speed.
         self._turn = asyncio.Lock()
@@ -81,13 +82,14 @@ class PreparedDiscs:
         What cannot be prepared boots as it is, and the warning says why. Raises ImageNotFoundError
         or ImageNotReadyError if the image is gone, or another version by now.
         """
-        cards = any(nic.pci for nic in machine.nics)
-        winpe = await self._look(image.content) if cards and is_winpe(image) else None
+        has_told = any(nic.pci for nic in machine.nics)
+        winpe = await self._look(image.content) if has_told and is_winpe(image) else None
         lack = without_network(winpe, machine) if winpe else ""
         if winpe is None or not lack or prepare is Prepare.OFF:
             return NetworkOutlook(lack)
         async with self._turn:
-            found = await self._search(image.content, winpe, machine)
+            cards = image.content, tuple(str(nic.pci) for nic in machine.nics if nic.pci)
+            found = await self._search(cards, winpe, machine)
             names = " and ".join(map(_name, found.drivers))
             if not found.drivers:
                 return NetworkOutlook(f"{lack}; {found.problem}" if found.problem else lack)
@@ -98,7 +100,9 @@ class PreparedDiscs:
             except (ImageNotFoundError, ImageNotReadyError):
                 raise
             except BootServerError as err:
-                return NetworkOutlook(f"{lack}; {names} cannot be put in: {err.message}")
+                problem = f"{names} cannot be put in: {err.message}"
+                self._found[cards] = time.monotonic(), _Found(problem=problem)
+                return NetworkOutlook(f"{lack}; {problem}")
         verb = "is" if len(found.drivers) == 1 else "are"
         return NetworkOutlook("", variant=f"{names} {verb} put into the disc: {lack}", disc=disc)
 
@@ -113,6 +117,7 @@ class PreparedDiscs:
         for (content, _), disc in reversed(self._kept.items()):
             if content == image.content and disc.layout.etag(content) == plan.variant_etag:
                 return disc
+        await self._findings.of(image.content)
         made = (await self.outlook(image, machine, Prepare.AUTO)).disc
         if made is None or made.layout.etag(image.content) != plan.variant_etag:
             raise ImageNotReadyError(
@@ -133,15 +138,14 @@ class PreparedDiscs:
             self._passed_over[content] = time.monotonic() + PASSED_OVER_S
             return None
 
-    async def _search(self, content: Content, winpe: WinPe, machine: Machine) -> _Found:
+    async def _search(self, cards: _Cards, winpe: WinPe, machine: Machine) -> _Found:
         """What the library has for the machine's cards."""
         now_s = time.monotonic()
-        recent = {key: kept for key, kept in self._found.items() if now_s - kept[0] < FOUND_S}
-        key = content, tuple(str(nic.pci) for nic in machine.nics if nic.pci)
-        if key not in recent:
-            recent[key] = now_s, await in_thread(_search, self._drivers, winpe, machine)
+        recent = {key: found for key, found in self._found.items() if now_s - found[0] < FOUND_S}
+        if cards not in recent:
+            recent[cards] = now_s, await in_thread(_search, self._drivers, winpe, machine)
         self._found = recent
-        return recent[key][1]
+        return recent[cards][1]
 
     async def _made(self, content: Content, found: _Found) -> PreparedDisc:
         key = content, found.versions
