@@ -64,8 +64,9 @@ demo: setup ## boot an emulated machine from a stub, and watch where its time go
 	@tools/setup-system demo
 	@$(BIN)/bootserver demo --stay
 
-bench: setup-test ## measure redirected drives, then boots, direct and in two stages; RUNS=1 takes 40 minutes
+bench: setup-test ## measure redirected drives and Windows PE discs, then boots, direct and in two stages; RUNS=1 takes 40 minutes
 	@$(BIN)/python -m tests.bench.redirection_rate --rounds $(RUNS)
+	@$(BIN)/python -m tests.bench.winpe_rate --rounds $(RUNS)
 	@$(BIN)/python -m tests.bench.images tests/isos/bench
 	@BOOTSERVER_IMAGES__PATH=$(CURDIR)/tests/isos/bench $(BIN)/bootserver bench run founding --runs $(RUNS)
 
