@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bootserver.bench.qemu import QemuMachine
-from bootserver.bench.qemu_command import QemuSpec
+from bootserver.bench.qemu_command import QemuSpec, nic_mac
 from bootserver.model import Firmware, Prepare
 from bootserver.windows.inspect import inspect_winpe
 from tests.fixtures.server import BOOT_S, Site, boot_record, serving
@@ -54,8 +54,16 @@ async def test_the_guest_finds_the_driver_in_its_own_boot_wim(
         await machine.wait_for("e1g6032e.inf 12.15.31.4 is put into the disc", timeout_s=BOOT_S)
         shown = await machine.wait_for(GUEST_DONE, timeout_s=BOOT_S)
         boot = await boot_record(site, "handed_off")
+        told = await site.command("boots", "show", boot["id"])
+        beforehand = await site.command("images", "explain", "pe", "--client", nic_mac(0))
 
     assert boot["variant"] == f"e1g6032e.inf 12.15.31.4 is put into the disc: {LACK}"
+    assert f"  prepared: {boot['variant']}\n" in told
+    if prepare is Prepare.AUTO:
+        assert f"Prepared: {boot['variant']}.\n" in beforehand
+    else:
+        offer = "a key on its screen puts e1g6032e.inf 12.15.31.4 into the disc"
+        assert f"Prepared: {offer}.\n" in beforehand
     assert boot["sent_bytes"] == boot["image_bytes"] > disc.stat().st_size
     report = guest_report(shown.serial)
     assert report.wim_bytes > report.table_start > old_wim_bytes
