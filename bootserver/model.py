@@ -1,4 +1,4 @@
-"""The nouns that every part shares, as frozen data.
+"""The types that every part shares, as frozen data.
 
 A sector is 2,048 bytes on a CD and 512 bytes in an El Torito load count.
 """

@@ -34,10 +34,10 @@ def parse_machine(query: Mapping[str, str]) -> Machine:
     return Machine(
         mac=_or_nothing(parse_mac, query.get("mac", "")),
         uuid=_or_nothing(parse_uuid, query.get("uuid", "")),
-        serial=_told(query, "serial"),
-        asset=_told(query, "asset"),
-        manufacturer=_told(query, "manufacturer"),
-        product=_told(query, "product"),
+        serial=_value(query, "serial"),
+        asset=_value(query, "asset"),
+        manufacturer=_value(query, "manufacturer"),
+        product=_value(query, "product"),
         firmware=PLATFORMS.get(query.get("platform", "")),
         architecture=_text(query.get("buildarch", "")),
         memory_mib=_number(query.get("memsize", "")) or _installed_mib(query.get("dimms", "")),
@@ -88,7 +88,7 @@ def _number(text: str) -> int | None:
     return int(text) if re.fullmatch(r"[0-9]{1,9}", text) and int(text) else None
 
 
-def _told(query: Mapping[str, str], name: str) -> str:
+def _value(query: Mapping[str, str], name: str) -> str:
     """What a maker or a site wrote into the machine: in hex, or plain from the stubs of before."""
     in_hex = query.get(f"{name}.hex", "")
     if re.fullmatch(r"([0-9a-fA-F]{2})+", in_hex):

@@ -1,4 +1,4 @@
-"""The ledger's nouns as rows of the database, and back."""
+"""The ledger's types as rows of the database, and back."""
 
 from __future__ import annotations
 

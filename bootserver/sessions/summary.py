@@ -33,7 +33,7 @@ def summary(
     machine = session.machine
     seconds = seconds_per_phase(events)
     phases = zip(events, seconds, strict=True)
-    words = {"error": session.error, "stalled": session.stalled}
+    problems = {"error": session.error, "stalled": session.stalled}
     return {
         "session": session.id,
         "machine": session.machine_name,
@@ -49,5 +49,5 @@ def summary(
         "transfers": len(transfers),
         "stalled_s": round(sum(transfer.stalled_s for transfer in transfers), 3),
         "retransmits": sum(transfer.retransmits for transfer in transfers),
-        **{name: word for name, word in words.items() if word},
+        **{name: problem for name, problem in problems.items() if problem},
     }

@@ -99,18 +99,18 @@ class PackageSource:
 
 def _host_release() -> tuple[str, str]:
     """The distribution family and release code name of this host, from os-release(5)."""
-    words: dict[str, str] = {}
+    fields: dict[str, str] = {}
     for line in OS_RELEASE.read_text().splitlines():
         key, _, value = line.partition("=")
-        words[key] = value.strip('"')
+        fields[key] = value.strip('"')
     # Nearest first: Ubuntu's also says that it is like Debian.
-    for distribution in (words.get("ID", ""), *words.get("ID_LIKE", "").split()):
+    for distribution in (fields.get("ID", ""), *fields.get("ID_LIKE", "").split()):
         if distribution in COMPONENTS:
             # What is built upon another distribution names that one's release as well.
-            own = words.get("VERSION_CODENAME", "")
-            return distribution, words.get(f"{distribution.upper()}_CODENAME", own)
+            own = fields.get("VERSION_CODENAME", "")
+            return distribution, fields.get(f"{distribution.upper()}_CODENAME", own)
     raise StubError(
-        f"loaders are collected on Debian and Ubuntu, not on {words.get('PRETTY_NAME', 'this')}",
+        f"loaders are collected on Debian and Ubuntu, not on {fields.get('PRETTY_NAME', 'this')}",
         hint="copy the loaders from such a machine and name them in [stub.loaders]",
     )
 

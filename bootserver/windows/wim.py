@@ -309,16 +309,16 @@ class Wim:
     def _run(self, command: str, *words: str, stdin: str = "") -> str:
         """What wimlib prints."""
         with (
-            tempfile.TemporaryFile() as given,
+            tempfile.TemporaryFile() as commands,
             tempfile.TemporaryFile() as printed,
             tempfile.TemporaryFile() as errors,
         ):
-            given.write(stdin.encode())
-            given.seek(0)
+            commands.write(stdin.encode())
+            commands.seek(0)
             try:
                 process = subprocess.Popen(
                     ("wimlib-imagex", command, str(self._path), *words),
-                    stdin=given,
+                    stdin=commands,
                     stdout=printed,
                     stderr=errors,
                     cwd=self._path.parent,

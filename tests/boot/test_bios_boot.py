@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from bootserver.bench.ports import free_port
 from bootserver.bench.qemu import QemuMachine
 from bootserver.bench.qemu_command import BootDevice, NicModel, QemuNic, QemuSpec, nic_mac
 from bootserver.model import Firmware
@@ -108,8 +107,10 @@ async def test_grub_rescue_boots_from_the_stub_on_a_usb_stick(
     assert boot["sent_bytes"] == boot["image_bytes"]
 
 
-async def test_a_second_server_is_tried_and_a_static_address_needs_no_dhcp(qemu: Qemu, site: Site):
-    servers = [f"http://10.0.2.2:{port}" for port in (free_port(), site.boot_port)]
+async def test_a_second_server_is_tried_and_a_static_address_needs_no_dhcp(
+    qemu: Qemu, site: Site, closed_port: int
+):
+    servers = [f"http://10.0.2.2:{port}" for port in (closed_port, site.boot_port)]
     network = ("--static-ip", "10.0.2.77/24", "--gateway", "10.0.2.2", "--mac", nic_mac(1))
     stub = await site.build_stub(
         site.add(packaged(MEMTEST)), "--server", servers[0], "--server", servers[1], *network
@@ -167,9 +168,11 @@ async def test_the_stub_waits_for_its_server_and_says_so(qemu: Qemu, site: Site)
         await machine.wait_for(MEMTEST_SAYS, timeout_s=BOOT_S)
 
 
-async def test_a_key_opens_a_shell_and_exit_comes_back_to_the_way_over_tftp(qemu: Qemu, site: Site):
+async def test_a_key_opens_a_shell_and_exit_comes_back_to_the_way_over_tftp(
+    qemu: Qemu, site: Site, closed_port: int
+):
     image = site.add(packaged(MEMTEST))
-    stub = await site.build_stub(image, "--server", f"http://10.0.2.2:{free_port()}")
+    stub = await site.build_stub(image, "--server", f"http://10.0.2.2:{closed_port}")
     machine = await qemu(cd(stub))
     await machine.wait_for("s opens a shell", timeout_s=BOOT_S)
     await machine.send_keys("s")

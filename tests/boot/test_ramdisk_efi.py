@@ -18,7 +18,6 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from bootserver.bench.ports import free_port
 from bootserver.bench.qemu import QemuMachine
 from bootserver.bench.qemu_command import HOST_ADDRESS, BootDevice, QemuSpec
 from bootserver.config import PROJECT
@@ -210,7 +209,7 @@ async def test_memtest_runs_though_its_efi_image_lies_outside_the_volume(
 
 
 async def test_each_failure_comes_back_in_a_sentence_and_the_next_boot_works(
-    qemu: Qemu, served: Served, tmp_path: Path, linux: LinuxIso
+    qemu: Qemu, served: Served, tmp_path: Path, linux: LinuxIso, closed_port: int
 ):
     plain = tmp_path / "plain.iso"
     plain.write_bytes(os.urandom(20_000_000))
@@ -229,7 +228,7 @@ async def test_each_failure_comes_back_in_a_sentence_and_the_next_boot_works(
         f"url=/b/KEY/image.iso sha256={'0' * 64}": "the image is not the one it should be",
         "url=/b/KEY/image.iso size=4096": r"the image has \d+ bytes, and should have 4096",
         "url=/b/KEY/missing.iso": "the download of /b/KEY/missing.iso failed: not found",
-        f"url=http://{HOST_ADDRESS}:{free_port()}/x.iso": "the download .* connection refused",
+        f"url=http://{HOST_ADDRESS}:{closed_port}/x.iso": "the download .* connection refused",
         "url=/b/KEY/truncated.iso": "the download broke off after 3000000 of 9000000 bytes",
         "url=/b/KEY/stalled.iso": r"the download broke off after 2000000 of .* \(no answer",
         "url=/b/KEY/unmeasured.iso": "the server does not say how long the image is",

@@ -273,8 +273,8 @@ def _get_event_status(drive: ScsiDrive, command: ScsiCommand) -> ScsiAnswer:
     code = _NEW_MEDIA if news else 0
     present = 0 if drive.size_blocks is None else 2
     event = struct.pack(">HBB4B", 6, _MEDIA_CLASS, _MEDIA_CLASS_BIT, code, present, 0, 0)
-    told = news and size >= 5  # the code is byte 4: it has not been told to those who cut it off
-    return ScsiAnswer(event[:size], event=DriveEvent.NEW_MEDIUM_TOLD if told else None)
+    code_is_sent = news and size >= 5  # it is byte 4
+    return ScsiAnswer(event[:size], event=DriveEvent.NEW_MEDIUM_TOLD if code_is_sent else None)
 
 
 def _get_performance(drive: ScsiDrive, command: ScsiCommand) -> ScsiAnswer:

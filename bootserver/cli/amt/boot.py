@@ -102,10 +102,10 @@ async def boot_into_target(
     async def ask(hosts: AmtHosts, client: WsmanClient, access: AmtAccess) -> dict[str, Any]:
         from bootserver.amt.boot.targets import boot_into
 
-        def told(sentence: str) -> None:
+        def on_progress(sentence: str) -> None:
             echo(f"{access.host}: {sentence}", err=True)
 
-        change = await boot_into(hosts, client, target, told)
+        change = await boot_into(hosts, client, target, on_progress)
         return {"before": change.before.value, "asked": change.asked.value, "to": target.value}
 
     answers = await ask_each(config, named, login, ask, consents=True)

@@ -1,13 +1,13 @@
 """Which boot menu a disc shows: where its loaders look for one, and in which order.
 
 A loader for one kind of firmware comes first on it, but a menu for the other will do: its kernels
-are the same. loopback.cfg is for loaders that boot a disc from a file; it comes last, for who made
-the disc shows the others to people.
+are the same. loopback.cfg comes last: it is for loaders that boot a disc from a file, and makers
+show the other menus.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from bootserver.disc.volume import Volume
 from bootserver.errors import ImageError
@@ -54,23 +54,24 @@ def find_menus(files: MenuFiles) -> tuple[DiscMenu, ...]:
 def _menus(files: MenuFiles, firmware: Firmware) -> Iterator[DiscMenu]:
     """All menus there are, the most likely first."""
     if firmware is Firmware.BIOS:
-        yield from _syslinux(files, ISOLINUX_CONFIGS, firmware)
-    yield from _grub(files, GRUB_CONFIGS, firmware)
+        yield from _read_all(files, ISOLINUX_CONFIGS, read_syslinux, firmware)
+    yield from _read_all(files, GRUB_CONFIGS, read_grub, firmware)
     if menu := read_systemd_boot(files, firmware):
         yield menu
     if firmware is Firmware.UEFI:
-        yield from _syslinux(files, (*SYSLINUX_EFI_CONFIGS, *ISOLINUX_CONFIGS), firmware)
-    yield from _grub(files, LOOPBACK_CONFIGS, firmware)
+        configs = (*SYSLINUX_EFI_CONFIGS, *ISOLINUX_CONFIGS)
+        yield from _read_all(files, configs, read_syslinux, firmware)
+    yield from _read_all(files, LOOPBACK_CONFIGS, read_grub, firmware)
 
 
-def _grub(files: MenuFiles, places: tuple[str, ...], firmware: Firmware) -> Iterator[DiscMenu]:
+def _read_all(
+    files: MenuFiles,
+    places: tuple[str, ...],
+    read: Callable[[MenuFiles, str, Firmware], DiscMenu],
+    firmware: Firmware,
+) -> Iterator[DiscMenu]:
     for path in _paths(files, places):
-        yield read_grub(files, path, firmware)
-
-
-def _syslinux(files: MenuFiles, places: tuple[str, ...], firmware: Firmware) -> Iterator[DiscMenu]:
-    for path in _paths(files, places):
-        yield read_syslinux(files, path, firmware)
+        yield read(files, path, firmware)
 
 
 def _paths(files: MenuFiles, places: tuple[str, ...]) -> Iterator[str]:
