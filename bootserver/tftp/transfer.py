@@ -1,5 +1,18 @@
 """One file on its way to one client: datagrams in, datagrams out; no sockets, no clock.
 
+The client has spoken first: its request made the terms. A transfer has three states:
+
+- *offered*: `start` has sent the OACK, and ACK 0 is awaited. Without options it is left out.
+- *sending*: one window is under way, and its ACKs are awaited.
+- *ended*: `outcome` says how. Nothing is sent any more.
+
+Kept are the last block acknowledged, the last one sent, the retries since the last progress, and
+the round trips seen. The file's bytes are not: `read` gets them anew for each sending.
+
+It ends well with the last block's ACK. It fails by an ERROR of the client, by too many retries
+without progress, or when the client's port is closed. If the file became shorter, sending raises
+`TftpRefusal`. Old ACKs, and datagrams that are neither ACK nor ERROR, change nothing.
+
 Five rules keep a transfer both alive and quiet:
 
 - An ACK that moves the transfer forward sends one window, from the block after it (RFC 7440 §4).

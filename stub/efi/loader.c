@@ -1,8 +1,22 @@
 /*
  * bootserver's UEFI loader, BOOTX64.EFI of a stub: starts iPXE from memory, so that few bytes are
- * read over a slow redirected CD. Two packed builds of iPXE are beside it: where the firmware
- * drives a network card the small one, which borrows the firmware's driver, and otherwise, or when
- * that has not led to a boot, the full one with drivers of its own.
+ * read over a slow redirected CD.
+ *
+ * Three parts belong to it: a small and a full iPXE, both packed, and iPXE's script. They lie
+ * beside it on its volume, or inside it if the stub is one program.
+ *
+ * The states, and how each fails:
+ *
+ *   small   if the firmware drives a card with a cable in. This iPXE uses the firmware's driver.
+ *           Its script makes one round over all servers. If it ends, or cannot start: full.
+ *   full    This iPXE has its own drivers, and its script tries for ever. If it ends, or cannot
+ *           start, the firmware goes on to its next boot option.
+ *
+ * Starting one reads its part, unpacks it, and has the firmware load it. Fails: the medium reads
+ * wrong, too little memory, damaged bytes, Secure Boot refuses it. `exit 2` in the small one's
+ * script ends both states: its user has chosen the next boot option.
+ *
+ * Nothing is kept from one state to the next: buffers are freed once iPXE is loaded, or has ended.
  */
 #include <efi.h>
 

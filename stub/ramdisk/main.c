@@ -3,9 +3,26 @@
  *
  * iPXE starts it:  imgexec http://SERVER/nbp/ramdisk.efi url=/b/KEY/image.iso sha256=HEX
  *
- * It streams the image into reserved memory, checks it, publishes it as a RAM disk that the
- * operating system can find again, and starts the image's own boot file. When something fails it
- * says so, takes everything back, and returns an error to iPXE's script.
+ * The states, each with what it keeps and how it fails:
+ *
+ *   options    the command line. A wrong word ends it.
+ *   download   We speak first, through iPXE's download protocol. The server's size comes before
+ *              any byte: only then the memory is reserved. Fails: no iPXE, another size, too
+ *              little memory in one piece, bytes out of order, a minute without a byte, a wrong
+ *              SHA-256. The memory is then free again.
+ *   published  the image as a RAM disk: the firmware's, or one of our own. Fails: the firmware
+ *              takes no disk. A machine with an NFIT of its own gets none from us: its operating
+ *              system does not find the image.
+ *   found      the boot file, loaded: from the disk's file systems, El Torito's first, then from
+ *              what the firmware overlooks. Fails: there is none, or Secure Boot refuses it. If
+ *              the firmware's disk has none, a disk of our own is published in its place, once.
+ *   started    The server is told first (notify=). If it does not answer within five seconds, the
+ *              boot goes on. A boot does not come back.
+ *
+ * Kept until the machine is switched off: the image's memory, of the type "reserved", and the
+ * tables that name it to the operating system. Each failure says why, takes back what came before,
+ * and returns an error to iPXE's script, which tries again. Only a disk that the firmware does not
+ * let go of keeps its memory.
  */
 
 #include "boot.h"
