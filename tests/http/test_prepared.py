@@ -290,17 +290,16 @@ async def test_an_image_that_goes_while_it_is_prepared_is_asked_for_again(
 
 async def test_a_sites_own_files_are_in_the_prepared_disc_too(config: Config, tmp_path: Path):
     put_into_library(config, REALTEK)
-    (config.images.path / "bcd").write_bytes(b"BCD of the site")
-    spec = WinPeSpec(drivers=(INTEL,), disc_files={"zzz.txt": b"old" * 1000})
-    shutil.copyfile(winpe_disc(spec), config.images.path / "pe.iso")
-    (config.images.path / "pe.toml").write_text('[replace]\n"/zzz.txt" = "bcd"\n')
+    (config.images.path / "tools").write_bytes(b"tools of the site")
+    path = "support/tools.bin"  # lies behind boot.wim, which is longer now
+    (config.images.path / "pe.toml").write_text(f'[replace]\n"/{path}" = "tools"\n')
     async with booting(config) as boots:
-        _, session, path = await begun(boots)
-        (tmp_path / "got.iso").write_bytes(await boots.body(path))
+        _, session, place = await begun(boots)
+        (tmp_path / "got.iso").write_bytes(await boots.body(place))
 
     assert session.variant == PUT_IN
-    own = wim_from_disc(tmp_path / "got.iso", tmp_path, "zzz.txt").read_bytes()
-    assert own.rstrip(b"\n") == b"BCD of the site"
+    own = wim_from_disc(tmp_path / "got.iso", tmp_path, path).read_bytes()
+    assert own.rstrip(b"\n") == b"tools of the site"
     assert in_wim(wim_from_disc(tmp_path / "got.iso", tmp_path), IN_WIM)
 
 
