@@ -26,9 +26,9 @@ from bootserver.model import FileVersion, Image
 from bootserver.pci import PciId
 from bootserver.windows.changes import OptimizeReport, WinPeWishes, parse_addition
 from bootserver.windows.drivers import DriverLibrary, NoDriverError
-from bootserver.windows.inspect import inspect_winpe
+from bootserver.windows.inspect import BOOT_WIM, inspect_winpe
 from bootserver.windows.startup import START, STARTNET, WINPESHL
-from bootserver.windows.wim import Wim, WimError
+from bootserver.windows.wim import Wim, WimError, wim_on_disc
 from tests.fixtures.drivers import write_folder
 from tests.fixtures.isos import make_iso
 from tests.fixtures.winpe import (
@@ -42,6 +42,7 @@ from tests.fixtures.winpe import (
     in_wim,
     make_winpe,
     solid_wim,
+    store_folder,
     wim_from_disc,
     wim_hashes,
     wimlib,
@@ -342,6 +343,17 @@ async def test_a_card_that_is_wanted_keeps_the_driver_that_the_image_has(tmp_pat
     assert report.notes == ("no driver in the library is for the device 10ec:8168",)
 
 
+async def test_what_another_driver_has_too_stays_under_all_its_names(tmp_path: Path):
+    own = f"{store_folder(FOREIGN[0])}/common.dll"
+    others = (f"{store_folder(INTEL)}/common.dll", "Windows/System32/common.dll")
+    site = Site(tmp_path, WinPeSpec(wim_files=dict.fromkeys((own, *others), b"common" * 999)))
+
+    report = await preview(site.image(), TRIM, site.drivers)
+
+    common = {file.path for file in report.removed if file.path.endswith("common.dll")}
+    assert common == {f"/{own}"}
+
+
 async def test_a_machine_that_no_driver_is_for_is_refused(tmp_path: Path):
     site = Site(tmp_path)
     with pytest.raises(NoDriverError, match="is for the device 1af4:1000"):
@@ -356,9 +368,13 @@ async def test_drivers_for_an_unknown_windows_are_refused(tmp_path: Path):
 
 
 def damaged_wim(path: Path) -> Path:
-    """One with another byte in the middle of a file's content."""
+    """One with another byte in a file that planning does not read."""
+    with wim_on_disc(disc_content(winpe_disc()), BOOT_WIM) as wim:
+        [stored] = {
+            file.stored for file in wim.files(1) if file.path.endswith(f"/{INTEL.name}.sys")
+        }
     data = bytearray(winpe_wim().read_bytes())
-    data[len(data) // 2] ^= 0xFF
+    data[stored.start + len(stored) // 2] ^= 0xFF
     path.write_bytes(data)
     return path
 
@@ -480,21 +496,29 @@ async def test_an_original_that_changes_meanwhile_is_not_ready(
 async def test_two_wait_for_each_other_and_one_that_is_cancelled_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    site, begun = Site(tmp_path), asyncio.Event()
+    site, begun, refused = Site(tmp_path), asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def noted_lock(fd: int) -> OSError | None:
+        try:
+            return lock(fd)
+        except BlockingIOError:
+            refused.set()
+            raise
 
     def endless(wim, *args, **options):
         loop.call_soon_threadsafe(begun.set)
         wim._cancelled.wait()
         raise WimError("that was cancelled")
 
+    monkeypatch.setattr(optimize_module, "lock", noted_lock)
     with monkeypatch.context() as patch:
         patch.setattr(Wim, "rebuilt", endless)
         first = asyncio.create_task(site.optimize(TRIM, name="first"))
         await begun.wait()
     second = asyncio.create_task(site.optimize(TRIM))
-    await asyncio.sleep(0)
-    assert not second.done()
+    async with asyncio.timeout(60):
+        await refused.wait()
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first
