@@ -368,12 +368,12 @@ async def test_drivers_for_an_unknown_windows_are_refused(tmp_path: Path):
 
 
 def damaged_wim(path: Path) -> Path:
-    """One with another byte in a file that planning does not read."""
-    with wim_on_disc(disc_content(winpe_disc()), BOOT_WIM) as wim:
-        [stored] = {
-            file.stored for file in wim.files(1) if file.path.endswith(f"/{INTEL.name}.sys")
-        }
-    data = bytearray(winpe_wim().read_bytes())
+    """One with another byte in a large file, which wimlib copies as it is packed."""
+    text = " ".join(map(str, range(100_000))).encode()
+    spec = WinPeSpec(wim_files={"Windows/numbers.txt": text})
+    with wim_on_disc(disc_content(winpe_disc(spec)), BOOT_WIM) as wim:
+        [stored] = {file.stored for file in wim.files(1) if file.path.endswith("/numbers.txt")}
+    data = bytearray(winpe_wim(spec).read_bytes())
     data[stored.start + len(stored) // 2] ^= 0xFF
     path.write_bytes(data)
     return path
