@@ -17,6 +17,8 @@ from tests.fixtures.packaged import GRUB, MEMTEST, packaged
 from tests.fixtures.server import RunningServer, Site, serving
 from tests.fixtures.winpe import winpe_disc
 
+LONG_MS = 180_000  # for what a busy machine reads or writes
+
 pytestmark = [pytest.mark.slow, pytest.mark.interop]
 
 
@@ -110,7 +112,7 @@ async def test_a_new_image_of_windows_pe_is_looked_at_and_made(
     write_folder(site.path / "drivers" / "nic", driver_files())
     site.add(winpe_disc(), "pe.iso")
     page = await open_page(server, "/images")
-    await page.wait_for_selector("#image-pe details")
+    await page.wait_for_selector("#image-pe details", timeout=LONG_MS)
     await page.goto(f"http://127.0.0.1:{site.admin_port}/images/pe/inspect")
 
     await page.click("#optimize")
@@ -122,7 +124,7 @@ async def test_a_new_image_of_windows_pe_is_looked_at_and_made(
     assert "netwtw08.inf" in await page.inner_text("#preview")
     await shoot(page, "optimize")
     await page.click("#optimize-form button.primary")
-    await page.wait_for_selector("#image-pe-optimized details")
+    await page.wait_for_selector("#image-pe-optimized details", timeout=LONG_MS)
 
     assert {i["id"] for i in await site.query("images", "list")} > {"pe", "pe-optimized"}
 
@@ -132,7 +134,7 @@ async def test_a_new_image_that_cannot_be_made_is_refused_in_the_dialog(
 ) -> None:
     server.site.add(winpe_disc(), "pe.iso")
     page = await open_page(server, "/images", allow="4(04|22)")
-    await page.wait_for_selector("#image-pe details")
+    await page.wait_for_selector("#image-pe details", timeout=LONG_MS)
     await page.goto(f"http://127.0.0.1:{server.site.admin_port}/images/pe/inspect")
 
     await page.click("#optimize")

@@ -81,6 +81,10 @@ async def test_an_image_that_has_it_all_makes_no_other(admin: Admin):
 
     assert report["result"] == ""
     assert report["added"] == report["removed"] == []
+    problem = await admin.ask(
+        "/images/first/optimize", "POST", json={"drop_wifi": True}, expect=409
+    )
+    assert problem["detail"] == "first has all of that already"
 
 
 async def test_a_machine_gets_the_drivers_of_its_cards(admin: Admin):
@@ -118,9 +122,21 @@ async def test_what_cannot_be_done_is_said(admin: Admin, order, status: int, sen
     assert sentence in problem["detail"]
 
 
-async def test_a_job_that_fails_leaves_nothing(admin: Admin):
-    job = await made(admin, nics=["10ec:8168"])
+async def test_what_cannot_be_done_makes_no_job(admin: Admin):
+    order = {"nics": ["10ec:8168"]}
+    problem = await admin.ask("/images/pe/optimize", "POST", json=order, expect=404)
+
+    assert problem["detail"] == "no driver in the library is for the device 10ec:8168"
+    assert await admin.ask("/jobs") == {"jobs": []}
+
+
+async def test_a_job_that_fails_says_why_and_leaves_nothing(
+    admin: Admin, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("bootserver.images.optimize.content_of", lambda wim: {})
+
+    job = await made(admin, drop_wifi=True)
 
     assert (job["state"], job["image"], job["report"]) == ("failed", "", None)
-    assert job["error"] == "no driver in the library is for the device 10ec:8168"
+    assert job["error"] == "the new image has other files than it should"
     assert [name for name in names(admin) if "optimized" in name] == []

@@ -24,7 +24,7 @@ from bootserver.http.api.jobs import JOBS, ImageJob, JobKind
 from bootserver.http.api.operations import ApiAnswer, Operations
 from bootserver.http.api.requests import JsonBody, OneLine
 from bootserver.http.api.services import AdminServices, services_of
-from bootserver.http.errors import MistakeError
+from bootserver.http.errors import ConflictError, MistakeError
 from bootserver.images.optimize import optimize, preview, result_id
 from bootserver.images.part import Progress
 from bootserver.images.winpe import cards_of
@@ -119,12 +119,18 @@ async def preview_optimized(request: web.Request, body: OptimizeOrder) -> Optimi
     "POST",
     "/images/{id}/optimize",
     *ERRORS,
+    ConflictError,
     ServerFullError,
     statuses=(202,),
     headers=("Location",),
 )
 async def add_optimized(request: web.Request, body: OptimizeOrder) -> ApiAnswer[ImageJob]:
     """Make a new image of it, with drivers put in and ballast left out."""
+    # What can be known beforehand is answered, and no job.
+    if not (await preview_optimized(request, body)).result:
+        raise ConflictError(
+            f"{request.match_info['id']} has all of that already", hint="ask for something else"
+        )
     image, wishes = await _asked(request, body)
     services = services_of(request)
     config = services.config

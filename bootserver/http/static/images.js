@@ -12,9 +12,8 @@ const deleteForm = document.getElementById("delete-form");
 
 on("images", refresh);
 on("job", (job) => {
-  const { image, source, state } = job;
-  if (state === "done") announce(image ? `${image} is added` : `${source} has all of that already`);
-  if (state === "failed") announce(`${name(job)} could not be added`);
+  if (job.state === "done") announce(`${job.image} is added`);
+  if (job.state === "failed") announce(`${name(job)} could not be added`);
   refresh();
 });
 
