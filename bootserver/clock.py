@@ -1,9 +1,9 @@
 """The time as this process tells it: it never jumps, so that durations are differences of it.
 
-People and NTP set the wall clock, also in the middle of a boot. So that clock is read once, and
-from then on the time that passes is counted, in which the host slept as well. `set_right` takes the
-wall clock up again while nothing is being measured. What is about dates outside of this process
-(certificates, files) asks the wall clock.
+People and NTP set the wall clock, also in the middle of a boot. So that clock is read once. From
+then on the time that passes is counted, the host's sleep included. `set_right` takes the wall clock
+up again while nothing is being measured. What is about dates outside of this process (certificates,
+files) asks the wall clock.
 """
 
 from __future__ import annotations

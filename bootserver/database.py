@@ -49,11 +49,11 @@ is_awaited: ContextVar[Callable[[], bool]] = ContextVar("is_awaited", default=la
 class DatabaseEngine:
     """The database: its connections, whose errors are for people, and SQLite's file.
 
-    A server looks after that file. Before each use it looks whether the path still leads to it: in
-    one that was deleted or replaced SQLite would go on writing, and all of that would be lost. A
-    connection that is never given away still has its content, which is then written to the path
-    again. A damaged file is moved aside, and `on_new` tells those who remember what was in it. What
-    fails in the middle of that is gone on with at the next use or look.
+    A server looks after that file. Before each use it looks whether the path still leads to it.
+    SQLite would go on writing to a file that was deleted or replaced, and all of that would be
+    lost. A connection that is never given away still has its content, which is then written to the
+    path again. A damaged file is moved aside, and `on_new` tells those who remember what was in it.
+    What fails in the middle of that is gone on with at the next use or look.
 
     Those who use it have turns. A task that waits for one of SQLAlchemy's connections would hold
     100 KB.
@@ -335,8 +335,8 @@ def _make_private(path: Path) -> None:
 class _StopsOnce(aiosqlite.Connection):
     """A connection that may be stopped twice: of aiosqlite's own, that waits for ever (0.22).
 
-    SQLAlchemy does so where a task that uses the connection is cancelled twice, as at the end of an
-    event loop. Then the program would never end.
+    SQLAlchemy does so if a task with the connection is cancelled twice, as at the end of an event
+    loop. Then the program would never end.
     """
 
     def stop(self) -> asyncio.Future[Any] | None:

@@ -1,9 +1,9 @@
 """What one server takes on at once: each limit, how much of it is in use, how much was refused.
 
-A thousand machines need more file descriptors than many systems give a process at first: two for
-each download, the connection and the file. So the soft limit is raised to the hard one. Where even
-that is too little, all limits are lowered to what it allows, and some descriptors stay apart: for
-the admin plane, which has to answer when the boot plane is full, and for all else that opens files.
+A thousand machines need more file descriptors than many systems give a process at first. Each
+download needs two: the connection and the file. So the soft limit is raised to the hard one. Where
+even that is too little, all limits are lowered to what it allows. Some descriptors stay apart for
+other files and the admin plane, which must answer when the boot plane is full.
 """
 
 from __future__ import annotations

@@ -271,7 +271,7 @@ class Way:
     """How an image boots on one kind of firmware, with the paths that are on this very disc.
 
     Paths are lower case from `/`. In `arguments`, `{tree}` stands for the URL of the disc's tree,
-    which ends in `/`, and `{iso}` for that of the whole image, which ends in `.iso`.
+    which ends in `/`. `{iso}` stands for that of the whole image, which ends in `.iso`.
     """
 
     method: Method

@@ -1,8 +1,8 @@
 r"""Text from outside, written so that its reader takes it for text: one function per language.
 
-Where a library has the function, the library's own is used: jinja2's autoescape for HTML,
-`xml.sax.saxutils.escape` for XML, `urllib.parse.quote` for URLs, `tomli_w` for TOML,
-`json`, whose texts are ASCII, prometheus_client for labels.
+Where a library has the function, the library's own is used. HTML has jinja2's autoescape, XML
+`xml.sax.saxutils.escape`, URLs `urllib.parse.quote`, TOML `tomli_w`. JSON has `json`, whose texts
+are ASCII, and labels prometheus_client.
 
 How iPXE reads a script (seen in QEMU with 1.21.1):
 
@@ -13,9 +13,8 @@ How iPXE reads a script (seen in QEMU with 1.21.1):
    what a setting holds is neither split nor does it end a command.
 5. A command takes words that begin with `-` for options, up to the first that does not or `--`.
 
-A setting without a name is always empty. So `${}` before a word keeps it from meaning what it
-means by 3, and leaves it as it is by 4. Text is not safe from 5: a script puts `--` or a word of
-its own before it.
+A setting without a name is always empty. So `${}` before a word takes its meaning by 3 from it, and
+leaves it as it is by 4. Text is not safe from 5: a script puts `--` or a word of its own before it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The schema of the database: digests, stubs, the ledger, AMT hosts and profiles.
 
 A database of an older bootserver gets what it lacks when it is opened: tables, indices, and
-columns, which therefore have a server default. Nothing is ever renamed or taken away.
+columns. So a column that is added has a server default. Nothing is ever renamed or taken away.
 """
 
 from __future__ import annotations

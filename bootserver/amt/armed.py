@@ -2,7 +2,7 @@
 
 There is a file per host in the state directory. It is made before the machine is armed, and deleted
 once that has been used or taken back. The process that made it holds a lock on it, which ends with
-the process however that ends: a record that no process holds is left over.
+the process, however that ends. So a record that no process holds is left over.
 """
 
 from __future__ import annotations

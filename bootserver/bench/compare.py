@@ -1,8 +1,8 @@
 """Two benchmarks against each other: ratios of medians, and how far chance alone could move them.
 
-The interval is a percentile bootstrap: both sides' runs are drawn again, with replacement,
-`RESAMPLES` times, and 95 of 100 ratios of their medians lie in it. The draws are seeded, so that
-equal reports give equal answers.
+The interval is a percentile bootstrap. Both sides' runs are drawn again, with replacement,
+`RESAMPLES` times. 95 of 100 ratios of their medians lie in it. The draws are seeded, so that equal
+reports give equal answers.
 """
 
 from __future__ import annotations

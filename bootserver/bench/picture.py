@@ -1,7 +1,7 @@
 """A benchmark's picture: a bar for each case, stacked of its phases' medians, as SVG. Pure.
 
-Text stays text, colours follow the viewer's light or dark mode, and every part of a bar says what
-it is when it is pointed at.
+Text stays text. Colours follow the viewer's light or dark mode. Each part of a bar says what it is
+when it is pointed at.
 """
 
 from __future__ import annotations

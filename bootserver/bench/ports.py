@@ -1,8 +1,8 @@
 """Free ports of 127.0.0.1 for servers that are to start soon, without races between processes.
 
-Each process owns a block of ports until it ends. The kernel arbitrates: a block is an abstract Unix
-socket's name (unix(7)), which one process can have, and which goes with the process. The blocks lie
-below the ports that the kernel gives to sockets without one (ip_local_port_range: 32768 and up).
+Each process owns a block of ports until it ends. The kernel arbitrates. A block is an abstract Unix
+socket's name (unix(7)): one process can have it, and it goes with the process. The blocks lie below
+the ports that the kernel gives to sockets without one (ip_local_port_range: 32768 and up).
 """
 
 from __future__ import annotations

@@ -71,12 +71,11 @@ class QemuSpec:
     """Everything that makes one emulated PC different from another.
 
     `usb_disk` is a stick with that file's bytes on it, write-protected. A slow CD is one that QEMU
-    itself throttles, or one that comes from an NBD server at `cdrom_socket`
-    (bootserver.bench.nbd). `empty_cd_drive` waits for a disc that is put in while the machine
-    runs. With `secure_boot_vars`, UEFI variables with keys enrolled and Secure Boot on, a UEFI
-    machine enforces it; such firmware runs on the Q35 board only. A tap device in another network
-    namespace is reached from there: `entering` is the command that enters it, such as `nsenter`,
-    to be put before QEMU's own.
+    itself throttles, or one that comes from an NBD server at `cdrom_socket` (bootserver.bench.nbd).
+    `empty_cd_drive` waits for a disc that is put in while the machine runs. `secure_boot_vars` are
+    UEFI variables with keys enrolled and Secure Boot on. A UEFI machine with them enforces it; such
+    firmware runs on the Q35 board only. A tap device in another network namespace is reached from
+    there. `entering` is the command that enters it, such as `nsenter`, to be put before QEMU's own.
     """
 
     firmware: Firmware

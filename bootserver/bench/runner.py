@@ -1,7 +1,7 @@
 """Boots the machines of benchmark cases, one at a time, and tells when each reached what.
 
-The times of a two-stage boot are the ledger's own; what the ledger cannot know is added: power-on,
-and the moment when the machine shows the case's marker. All are by one host's clock.
+The times of a two-stage boot are the ledger's own. Added is what the ledger cannot know: power-on,
+and when the machine shows the case's marker. All are by one host's clock.
 """
 
 from __future__ import annotations

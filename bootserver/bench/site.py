@@ -1,7 +1,7 @@
 """A site for one benchmark run: a directory, a configuration, and `bootserver serve` in it.
 
-The server is a process of its own, as it is in production: it shares neither event loop nor GIL
-with what measures it.
+The server is a process of its own, as in production. It shares neither event loop nor GIL with what
+measures it.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """A disc at the end of a slow line: an NBD server in which every READ takes its time.
 
-A redirected CD (IDE-R, USB-R) carries one SCSI command at a time: the READ goes there, its data
+A redirected CD (IDE-R, USB-R) carries one SCSI command at a time. The READ goes there, its data
 comes back, and only then the drive asks for more. A READ therefore takes
 
     latency + size / rate
 
-and READs never overlap. QEMU's own throttling cannot say that: its limits on operations and on
-bytes wait side by side, so that the longer one counts instead of the sum.
+and READs never overlap. QEMU's own throttling cannot say that. Its limits on operations and on
+bytes wait side by side, so the longer wait counts instead of the sum.
 """
 
 from __future__ import annotations

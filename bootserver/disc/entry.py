@@ -13,8 +13,8 @@ from bootserver.model import Piece
 class Node:
     """A file or directory on a disc.
 
-    `pieces` is where a file's content lies: ranges of the image file, and bytes where the disc
-    keeps it inside its directories or not at all. They add up to `size_bytes`.
+    `pieces` is where a file's content lies: ranges of the image file. It is bytes where the disc
+    keeps the content inside its directories, or not at all. They add up to `size_bytes`.
     """
 
     name: str

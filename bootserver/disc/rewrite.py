@@ -1,9 +1,9 @@
 """A disc with some of its files replaced or removed, in its own shape: ISO 9660, Joliet, UDF.
 
 Sectors with contents that go are cut out of the disc, and new contents are put in their places. All
-other sectors stay as they are and in their order; so nothing is lost that this module does not
-know, dates included. Then every number that points to a sector is corrected: in descriptors, path
-tables, directories, file entries, and in the boot catalog.
+other sectors stay as they are and in their order. So what this module does not know is kept, dates
+included. Then each number that points to a sector is corrected: in descriptors, path tables,
+directories, file entries, boot catalog.
 
 Equal discs and changes give equal bytes.
 """

@@ -56,9 +56,9 @@ def open_volume(fd: int, size_bytes: int, name: str) -> Volume:
 class Volume:
     """The file systems of a disc image, read as they are asked for; threads may share it.
 
-    It reads from the file descriptor it was opened with, and does not close it. What is wrong with
-    the disc is an ImageError when something is asked for that cannot be told without it; what is
-    wrong with the disk beneath is an OSError.
+    It reads from the file descriptor it was opened with, and does not close it. A fault of the disc
+    is an ImageError, once something is asked for that depends on it. A fault of the disk beneath is
+    an OSError.
     """
 
     def __init__(self, source: Source, name: str, descriptors: Descriptors) -> None:

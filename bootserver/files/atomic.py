@@ -1,7 +1,7 @@
 """The one writer of small files: they are there whole or not at all, also with several writers.
 
-A file gets its bytes under a hidden name of its own, is forced to the disk, and then takes its
-place. What a killed writer has left is told from what is being written by its lock.
+A file gets its bytes under its own hidden name, is forced to the disk, and then takes its place.
+What a killed writer has left is told from what is being written by its lock.
 """
 
 from __future__ import annotations

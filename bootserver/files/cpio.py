@@ -1,7 +1,7 @@
 """Files for a Linux initramfs, as an archive that is appended to an initrd.
 
 The kernel unpacks one archive after the other over the same tree ("initramfs buffer format" in its
-documentation, driver-api/early-userspace), so what is appended adds files and replaces them.
+documentation, driver-api/early-userspace). So what is appended adds files and replaces them.
 
 An entry is a header, a name and data; name and data end at multiples of 4. The header:
 

@@ -1,7 +1,7 @@
 """What a served file consists of, as data.
 
-A file inside a disc image is ranges of that image; an image with some of its files replaced, or an
-initrd with files added, is ranges and bytes of ours. Nothing is copied on disk for it.
+A file inside a disc image is ranges of that image. An image with some files replaced, or an initrd
+with files added, is ranges and bytes of ours. Nothing is copied on disk for it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from bootserver.model import ByteRange, Content, Piece
 class Layout:
     """Ranges of one file on disk and bytes of ours, in order.
 
-    The pieces are kept in one form, however they were given: none is empty, and what lies side by
-    side, on disk or in memory, is one piece.
+    The pieces are kept in one form, however they were given. None is empty; what lies side by side,
+    on disk or in memory, is one piece.
     """
 
     pieces: tuple[Piece, ...]

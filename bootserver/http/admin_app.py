@@ -1,7 +1,7 @@
 """The admin plane over HTTP: the dashboard, the REST API, /metrics, and a health check.
 
-It has no login: config.py lets it listen on loopback only, and http/loopback.py keeps the pages of
-other sites away from it.
+It has no login. config.py lets it listen on loopback only, and http/loopback.py keeps the pages of
+other sites away.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 A connection is busy with a request, or it waits for one: its first, or the next.
 
-- *At the limit*, a waiting connection is closed for the new one: the one that has waited longest,
-  of the address that has the most of them. So a crowd from one address displaces itself. An honest
-  client has sent its request by then, and one that rests between two requests can connect again.
+- *At the limit*, a waiting connection is closed for the new one: the oldest of the address with the
+  most. So a crowd from one address displaces itself. An honest client has sent its request by then,
+  and one that rests between two requests can connect again.
 - *While all are busy*, new ones wait in the kernel until one is free. A machine that waits boots
   later; one whose connection is refused gives up.
 - *At the limit of one address*, a new one is closed if all of that address are busy. It cannot wait

@@ -1,7 +1,7 @@
 """The dashboard: pages that are rendered with their first state, and the files that move them.
 
-A page reads complete without JavaScript. With it, the same page is fetched again and merged in
-when something has happened (static/merge.js): markup is written in one place, the templates.
+A page reads complete without JavaScript. With it, the same page is fetched again and merged in when
+something has happened (static/merge.js). So markup is written in one place, the templates.
 """
 
 from __future__ import annotations

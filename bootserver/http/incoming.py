@@ -2,8 +2,9 @@
 
 Slashes that are doubled count as one: firmware and DHCP servers put paths together carelessly.
 
-A trusted proxy (`[server] trusted_proxies`) tells for whom it asks, and by which URL, in Forwarded
-(RFC 7239) or in X-Forwarded-For, -Proto and -Host. What anybody else says there is not read.
+A trusted proxy (`[server] trusted_proxies`) tells for which client it asks, and by which URL. It
+does so in Forwarded (RFC 7239) or in X-Forwarded-For, -Proto and -Host. What anybody else says
+there is not read.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """What keeps other sites' pages away from the admin plane, which has no login.
 
 A browser lets any page send requests to 127.0.0.1. Two things stop them here. The Host header must
-be a loopback name: a site that has its own name resolve to 127.0.0.1 (DNS rebinding) still sends
-that name. And what changes something must come from our own pages, or from no browser: browsers say
-in Origin (RFC 6454) and Sec-Fetch-Site (W3C Fetch Metadata) where a request comes from. A WebSocket
-counts as a change: it begins with a GET, and any page may read what comes (RFC 6455 §10.2).
+be a loopback name. A site whose name resolves to 127.0.0.1 (DNS rebinding) still sends that name.
+And what changes something must come from our own pages, or from no browser. Browsers say where a
+request comes from in Origin (RFC 6454) and Sec-Fetch-Site (W3C Fetch Metadata). A WebSocket counts
+as a change: it begins with a GET, and any page may read it (RFC 6455 §10.2).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """An application on one port: connections are accepted here, and requests read as they are meant.
 
-aiohttp speaks HTTP. asyncio's own loop around accept() is not used: it logs a traceback for each
-connection that there is no descriptor for, and cannot be made to wait while the server is full.
+aiohttp speaks HTTP. asyncio's own loop around accept() is not used. It logs a traceback for each
+connection without a descriptor, and cannot wait while the server is full.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class Bar:
 class Waterfall:
     """A boot's bars and the axis under them; ticks are percent and label.
 
-    `length_s` is from the first bar's beginning to the last one's end, or to now if that grows; the
+    `length_s` is from the first bar's beginning to the last one's end, or to now if that grows. The
     axis is no shorter than SCALE_MIN_S.
     """
 

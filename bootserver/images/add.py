@@ -1,7 +1,7 @@
 """Adds an image to the library's directory: a file, a URL, or bytes that are being sent to us.
 
-A half-arrived one is never seen: everything goes into a part file first, is checked there, and only
-then gets its name. What is packed is unpacked on its way there.
+A half-arrived one is never seen. It goes into a part file first, is checked there, and only then
+gets its name. What is packed is unpacked on its way there.
 """
 
 from __future__ import annotations

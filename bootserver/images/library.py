@@ -46,7 +46,7 @@ class _LibraryFile:
 class Library:
     """The images of a directory: `scan` looks once, `watch` for ever, a worker reads what is new.
 
-    Looking is a poll on purpose: inotify tells nothing about what another NFS client writes, and a
+    Looking is a poll on purpose. inotify tells nothing about what another NFS client writes, and a
     stat of a few dozen files costs nothing. Use it as an async context manager, or `close` it.
     """
 

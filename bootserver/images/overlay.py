@@ -1,7 +1,7 @@
-"""What is served of an image: its own bytes, with a site's files in place of some or added to them.
+"""What is served of an image: its own bytes, with a site's files in place of some, or added.
 
-Everything is known by exact offsets (`Layout`), so every range of the result is right, and its
-ETag is the result's.
+Everything is known by exact offsets (`Layout`). So each range of the result is right, and its ETag
+is the result's.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """The file that is still arriving: hidden, locked, and with a record of how to go on after a cut.
 
 `.NAME.iso.part` becomes `NAME.iso` once it is whole. A record beside it says which version of which
-URL its bytes are from: `.NAME.iso.part.open` while they come, `.NAME.iso.part.json` once they have
-stopped in good order. What was killed has no such record and is swept away: it is unknown which of
-its bytes have come to the disk. What arrives packed is unpacked on its way, and never kept: no call
-can go on in the middle of it.
+URL its bytes are from. It is `.NAME.iso.part.open` while they come, `.NAME.iso.part.json` once they
+have stopped in good order. What was killed has no such record and is swept away: nothing tells
+which bytes are on the disk. What arrives packed is unpacked on its way, and never kept: no call can
+go on in its middle.
 """
 
 from __future__ import annotations

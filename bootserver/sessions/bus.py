@@ -48,7 +48,7 @@ class Bus:
 class Subscription:
     """An asynchronous iterator of messages, in the order they were published.
 
-    It ends when it is closed, and at once when its reader is too slow: what was unread is gone
+    It ends when it is closed, and at once when its reader is too slow. What was unread is gone
     then, and `was_dropped` is true. Close it when done, or use it as a context manager.
     """
 

@@ -1,7 +1,7 @@
 """The boots going on now: kept in memory, written to the store once a second and at every event.
 
 - *Who speaks first.* A machine's request, or the program that powers it on, opens a session
-  (`start`, `open`). All that the machine does then is told here by what serves it: `advance` for a
+  (`start`, `open`). What serves the machine tells the ledger all that it does. `advance` is for a
   phase, `set_plan` for how it boots, `fetch` and `fetched` for a file.
 - *What is kept.* Each boot under way is a `LiveBoot` in memory: session, events, transfers. What
   has changed since the last write is marked, and `run` writes it. A boot that has ended is kept
@@ -10,7 +10,7 @@
   for a watcher.
 - *Where it can fail.* The database may take nothing (a full disk, a lost server). Boots go on then,
   and what is unwritten waits in memory, up to MAX_WAITING. After a crash `load` takes up the
-  sessions as they were written; a transfer that was under way has ended with the server.
+  sessions as they were written. A transfer that was under way has ended with the server.
 """
 
 from __future__ import annotations

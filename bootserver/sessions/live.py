@@ -1,6 +1,6 @@
 """A boot that goes on, in memory: its session, its events, and the files on their way to it.
 
-Bytes are counted thousands of times a second, so what counts them is mutable and small; the frozen
+Bytes are counted thousands of times a second, so what counts them is mutable and small. The frozen
 values are made of it when they are read.
 """
 

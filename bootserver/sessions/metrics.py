@@ -1,7 +1,7 @@
 """Boots as counters and histograms, for Prometheus and for the export: each thing counted once.
 
-Labels are bounded: the caller says what an image and a recipe are called, and gives
-"other" for what is one too many.
+Labels are bounded. The caller says what an image and a recipe are called, and gives "other" for one
+too many.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A single-file stub: the UEFI loader with iPXE and its script inside it.
 
-For UEFI HTTP boot and AMT One-Click Recovery, where the firmware fetches one .efi and there is no
-volume beside it. The parts go into a section of their own, since firmware loads sections and
-nothing that is merely appended to the file.
+For UEFI HTTP boot and AMT One-Click Recovery: the firmware fetches one .efi, and there is no volume
+beside it. The parts go into their own section: firmware loads sections, and nothing that is merely
+appended to the file.
 """
 
 from __future__ import annotations

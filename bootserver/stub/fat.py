@@ -1,7 +1,7 @@
 """A FAT image with a few files in it: what UEFI firmware reads a stub's loaders from.
 
-Written here and not by mkfs so that equal files give equal bytes, and so that firmware reads
-little: directories first, then every file in one piece and in the order given, all of it on the
+Written here and not by mkfs so that equal files give equal bytes, and firmware reads little.
+Directories come first, then each file in one piece, in the order given. All of it lies on the
 boundaries of CD sectors. The format is Microsoft's "FAT: General Overview of On-Disk Format" 1.03,
 which UEFI 2.10 §13.3 refers to.
 """

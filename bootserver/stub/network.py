@@ -16,7 +16,7 @@ class NetworkSpec:
     """How the stub gets on the network; all empty means DHCP on every card in turn.
 
     An address is the only one that is tried, on every card or on that of `mac`. With `then_dhcp` it
-    is a guess for the card of `mac`: whatever comes of it, DHCP on every card goes after it.
+    is a guess for the card of `mac`. In any case, DHCP on every card goes after it.
     """
 
     address: str = ""

@@ -1,6 +1,6 @@
 """Files out of the distribution's packages, downloaded and unpacked without installing them.
 
-apt is run with a configuration of its own in a working directory: the host's mirror and archive
+apt is run with its own configuration in a working directory. That has the host's mirror and archive
 keyring, but neither its lists, its cache nor its installed packages. So it needs no root, changes
 nothing on the host, and can reach a newer release than the host's own.
 """

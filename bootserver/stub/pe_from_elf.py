@@ -1,11 +1,11 @@
 """UEFI programs out of the ELF files that stub/Makefile links.
 
-gcc and clang put addresses into initialised data as they see fit: for a table of functions, or to
-store two of them at once. In a position-independent ELF file the linker notes each of them as an
+gcc and clang put addresses into initialised data as they see fit: a table of functions, or two
+stored at once. In a position-independent ELF file the linker notes each of them as an
 R_X86_64_RELATIVE, or gives up. Here it becomes a base relocation, by which the firmware puts the
 address right wherever it loads the program.
 
-What is read is in the ELF-64 specification and its x86-64 supplement; what is written in
+What is read is in the ELF-64 specification and its x86-64 supplement. What is written is in
 Microsoft's PE format, under "COFF File Header" to "Section Table" and "The .reloc Section".
 """
 

@@ -1,6 +1,6 @@
 """The registry of stubs: which token stands for what, and the secret that tokens come from.
 
-A token is a keyed hash of the stub's spec: it cannot be guessed, and the same stub built twice is
+A token is a keyed hash of the stub's spec. It cannot be guessed, and the same stub built twice is
 the same stub, to the byte.
 """
 

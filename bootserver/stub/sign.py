@@ -1,7 +1,7 @@
 """UEFI programs signed with a site's own key, for machines that enforce Secure Boot.
 
-A signature carries the time of signing, and equal stubs have equal bytes: so every program is
-signed once, and kept by the digest of program and certificate. Signing is sbsign's work.
+A signature carries the time of signing, and equal stubs have equal bytes. So each program is signed
+once, and kept by the digest of program and certificate. Signing is sbsign's work.
 """
 
 from __future__ import annotations

@@ -1,17 +1,17 @@
 """How many bytes go to an address that has never answered: a request's sender may be forged.
 
 An answer of up to 8 times its request always goes out: an OACK, an ERROR, a short file. One answer
-is larger: to a request without options goes the first block, 516 bytes for perhaps 20, and RFC 1350
-has no smaller beginning. Firmware that knows no options must boot at once all the same, so such a
-block is sent on credit. Credit is limited for each address, and for all of them together:
+is larger: to a request without options goes the first block, 516 bytes for perhaps 20. RFC 1350 has
+no smaller beginning. Firmware that knows no options must boot at once all the same, so such a block
+is sent on credit. Credit is limited for each address, and for all of them together:
 
-- in bytes: beyond 8 times what came, no more than 2 blocks in ten minutes for an address, 128 for
-  all. Requests that have waited for credit leave half of it to those that come after them;
-- in time: 4 blocks a second for an address, 128 for all, so that a flood leaves credit to those
-  who come behind it.
+- in bytes: beyond 8 times what came, at most 2 blocks in ten minutes for an address, 128 for all.
+  Requests that have waited for credit leave half of it to those that come after them;
+- in time: 4 blocks a second for an address, 128 for all. So a flood leaves credit to those behind
+  it.
 
-An address becomes known when it answers at the port of a transfer: only the real one was told that
-port. What it owed is then forgotten, and for ten minutes it gets what it asks for.
+An address becomes known when it answers at a transfer's port: only the real one was told that port.
+What it owed is then forgotten, and for ten minutes it gets what it asks for.
 """
 
 from __future__ import annotations

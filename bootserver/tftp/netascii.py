@@ -1,4 +1,4 @@
-"""A file as netascii: a line ends in CR LF, and a CR of the file is CR NUL (RFC 764, RFC 1350 §1).
+"""A file as netascii: lines end in CR LF, a CR is CR NUL (RFC 764, RFC 1350 §1).
 
 The client translates back, so that a loader arrives unchanged. tftp-hpa's client does so by
 default: of plain octets it would lose a byte at every CR LF.

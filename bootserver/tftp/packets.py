@@ -7,8 +7,8 @@ r"""The TFTP packets on the wire: what a request asks for, and the bytes of our 
     ...     value, 0, ...
 
 What we send is exact: OACK and ERROR go through tftpy's codec. Cisco switches refuse an OACK with a
-byte too many (uftpd#43). tftpy is kept away from the rest: it refuses what old firmware sends, logs
-every ERROR it sees, and takes several microseconds for each of very many DATA packets and ACKs.
+byte too many (uftpd#43). tftpy is kept away from the rest. It refuses what old firmware sends, and
+logs every ERROR it sees. It takes several microseconds for each of very many DATA packets and ACKs.
 
 What we read need not be. This is what firmware sends, who sends it, and how it is read:
 

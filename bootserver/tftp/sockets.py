@@ -1,7 +1,7 @@
 """UDP sockets that know at which of our addresses a request came in.
 
-A host with two networks must answer from the address that the client wrote to: firmware drops
-what comes from another. Linux tells it with each datagram (ip(7) IP_PKTINFO, RFC 3542 §6).
+A host with two networks must answer from the address that the client wrote to. Firmware drops what
+comes from another. Linux tells it with each datagram (ip(7) IP_PKTINFO, RFC 3542 §6).
 """
 
 from __future__ import annotations

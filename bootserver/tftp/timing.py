@@ -10,10 +10,10 @@ REPEATED_WAIT_MIN_S = 0.01
 class RoundTrips:
     """The wait, learnt from the round trips seen: RFC 1123 §4.2.3.2 wants it adaptive.
 
-    The arithmetic is TCP's (RFC 6298 §2): the smoothed round trip and four times its variation.
-    A client that negotiated `timeout` gets exactly that (RFC 2349), but for a wait after one in
-    vain: atftp takes nothing more of a window with a gap until its own equal wait is over, which
-    each packet begins anew.
+    The arithmetic is TCP's (RFC 6298 §2): the smoothed round trip and four times its variation. A
+    client that negotiated `timeout` gets exactly that (RFC 2349), but for a wait after one in vain.
+    atftp takes nothing more of a window with a gap until its own equal wait is over. Each packet
+    begins that wait anew.
     """
 
     __slots__ = ("_agreed_s", "_smoothed_s", "_variation_s", "wait_s")

@@ -6,23 +6,23 @@ The client has spoken first: its request made the terms. A transfer has three st
 - *sending*: one window is under way, and its ACKs are awaited.
 - *ended*: `outcome` says how. Nothing is sent any more.
 
-Kept are the last block acknowledged, the last one sent, the retries since the last progress, and
-the round trips seen. The file's bytes are not: `read` gets them anew for each sending.
+Kept are the last block acknowledged, the last one sent, the retries since then, and the round trips
+seen. The file's bytes are not: `read` gets them anew for each sending.
 
-It ends well with the last block's ACK. It fails by an ERROR of the client, by too many retries
-without progress, or when the client's port is closed. If the file became shorter, sending raises
+It ends well with the last block's ACK. It fails by an ERROR of the client, too many retries without
+progress, or the client's port being closed. If the file became shorter, sending raises
 `TftpRefusal`. Old ACKs, and datagrams that are neither ACK nor ERROR, change nothing.
 
 Five rules keep a transfer both alive and quiet:
 
 - An ACK that moves the transfer forward sends one window, from the block after it (RFC 7440 §4).
-- Where that repeats blocks that were under way, it is done once in half a round trip: ACKs that
+- Where that repeats blocks that were under way, it is done once in half a round trip. ACKs that
   come sooner still answer the blocks sent before. They add what is new in the window, no more.
 - An ACK that does not move it forward sends nothing (RFC 1123 §4.2.3.1, Sorcerer's Apprentice).
-  With windows it may tell of a gap right at the window's start, so it brings the
-  next retransmission nearer, once: two round trips after the window was sent, not a time-out.
-- To a client whose address has never answered, the first answer goes once for each of its requests:
-  it may know nothing of them. The client repeats a request whose answer was lost.
+  With windows it may tell of a gap right at the window's start. So it brings the next
+  retransmission nearer, once: two round trips after the window was sent, not a time-out.
+- To a client whose address has never answered, the first answer goes once for each request. It may
+  know nothing of them. The client repeats a request whose answer was lost.
 - Only progress renews the number of retries: a client that repeats itself cannot hold on for ever.
 """
 
@@ -52,7 +52,7 @@ class Outcome(StrEnum):
 class TftpTransfer:
     """Sends `size_bytes` bytes, got through `read(offset, length)`, under the agreed terms.
 
-    Each of `start`, `receive`, `repeat` and `tick` returns the datagrams to send now; times are
+    Each of `start`, `receive`, `repeat` and `tick` returns the datagrams to send now. Times are
     seconds on any clock that never goes back. `tick` is due at `deadline`. What these calls may
     read lies in `span`, so that the caller can have it at hand.
     """

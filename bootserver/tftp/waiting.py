@@ -1,7 +1,8 @@
 """Requests that wait for their turn: each address in turn, and of each the newest.
 
-In a flood not every request can be served. The oldest are given up, for a client that still waits
-has asked last; and those of the address that floods, for it is served no more often than others.
+In a flood not every request can be served. The oldest are given up, because a client that still
+waits has asked last. So are those of the address that floods: it is served no more often than
+others.
 """
 
 from __future__ import annotations

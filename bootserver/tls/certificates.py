@@ -5,8 +5,8 @@
 | root        | this server's CA and no other's | ten years, renewed in time   | itself    |
 | server      | the host that machines call     | some thirteen months, likewise | root    |
 
-RSA with 2,048 bits and SHA-256, although elliptic curves are faster: for years EDK II, from which
-PCs' firmware is made, had an OpenSSL without elliptic curves, and such firmware cannot read them.
+RSA with 2,048 bits and SHA-256, although elliptic curves are faster. For years EDK II, from which
+PCs' firmware is made, had an OpenSSL without elliptic curves. Such firmware cannot read them.
 """
 
 from __future__ import annotations

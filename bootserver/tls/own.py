@@ -7,8 +7,8 @@
 | `server.key`      | this server's private key                           |
 | `server.crt`      | this server's certificate                           |
 
-Keys are made once and stay. Certificates are made again when they near their end, when the server
-is called by another name, and when its key is missing.
+Keys are made once and stay. Certificates are made again near their end, when the server's name
+changes, or when its key is missing.
 """
 
 from __future__ import annotations

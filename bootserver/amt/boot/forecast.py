@@ -1,7 +1,7 @@
 """How long a boot over redirection will take, directly and in two stages: an estimate, beforehand.
 
-A disc that reads little of itself boots faster when it is redirected as it is; a disc that reads
-much of itself, faster when a stub fetches it. The shares below were counted in QEMU
+A disc that reads little of itself boots faster when it is redirected as it is. A disc that reads
+much of itself boots faster when a stub fetches it. The shares below were counted in QEMU
 (docs/benchmarks.md); what a machine of yours reads may differ.
 """
 

@@ -92,8 +92,8 @@ class BootServices:
 class RemoteBoot:
     """One boot over AMT; `on_progress` gets its progress whenever that changes.
 
-    `run` ends when the machine needs us no more. If the boot fails, `run` takes back what it had
-    set at the machine, as far as it can, and raises BootServerError.
+    `run` ends when the machine needs us no more. If the boot fails, `run` takes back what it can of
+    what it had set, and raises BootServerError.
     """
 
     def __init__(

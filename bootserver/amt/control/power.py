@@ -1,7 +1,7 @@
 """A machine's power: what state it is in, and how AMT is asked to change it.
 
 A power request is sent once. When no answer comes, the state is read again. Where even that does
-not tell, the caller gets AmtInDoubtError: a reset leaves a machine as on as it was before.
+not tell, the caller gets AmtInDoubtError: after a reset a machine is on, as before.
 
 A redirection session belongs to a machine that is on (S0). One that begins while the machine
 sleeps, or is off, may hold the network card at 10 Mb/s (MeshCommander #16).

@@ -1,13 +1,13 @@
 """A connection with AMT's redirection port, and the session on it, from first byte to last.
 
 Theory of operation. The session decides and the link carries. The link connects, compares the
-certificate, and starts the session; whatever the session wants to say goes out in one write after
-each call. A timer pings. It gives the device up when for `silence_s`
-nothing comes from it, or it takes nothing of ours.
+certificate, and starts the session. What the session wants to say goes out in one write after each
+call. A timer pings. It gives the device up when for `silence_s` nothing comes from it, or it takes
+nothing of ours.
 
 What is unsent is bounded twice. Long answers wait while 256 KiB are unsent. Past 1 MiB nothing more
-is read, so that no further question needs an answer. `ended` holds how the session ended, and
-is set exactly once: by the session, by the connection's end, or by `close`.
+is read, so that no further question needs an answer. `ended` holds how the session ended. It is set
+exactly once: by the session, the connection's end, or `close`.
 """
 
 from __future__ import annotations

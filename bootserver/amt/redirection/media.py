@@ -53,8 +53,8 @@ class MemoryMedium:
 class FileMedium:
     """A medium with the image in an open file, which stays the caller's.
 
-    What the kernel has in memory is read at once, the rest is for a thread: a file may lie on a
-    disk that sleeps or a server that is far. mmap would not do: a page fault stops all threads.
+    What the kernel has in memory is read at once. The rest is for a thread: the file's disk may
+    sleep, or its server may be far. mmap would not do: a page fault stops all threads.
     """
 
     def __init__(self, kind: DriveKind, fd: int, size_bytes: int) -> None:

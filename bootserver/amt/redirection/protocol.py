@@ -4,9 +4,9 @@ Theory of operation. A console connects to port 16994 (16995 with TLS) and speak
 for a service by its tag. The firmware admits it, or refuses with a status. The login follows, by
 digest (`session` has it), and then the messages of the service (`ider`, `sol`).
 
-There is no framing on the wire: the first byte of a message implies its length, and so one unknown
-byte ends the session. Integers are little-endian. After the login, each direction numbers its
-messages from 0.
+There is no framing on the wire: the first byte of a message implies its length. So one unknown byte
+ends the session. Integers are little-endian. After the login, each direction numbers its messages
+from 0.
 
 `FirmwareMessages` cuts what the firmware sends into messages. It keeps the bytes of one unfinished
 message, never more than that message may have. It fails for good on an unknown first byte, and on

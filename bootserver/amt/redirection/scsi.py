@@ -2,13 +2,13 @@
 
 AMT firmware plays the IDE or USB device to its host. It answers INQUIRY and REQUEST SENSE by
 itself, and forwards the other commands to us, 12 bytes each. Nothing of the redirection protocol is
-known here, and nothing is kept or read: `answer` tells what to send, or which blocks, and
+known here, and nothing is kept or read. `answer` tells what to send, or which blocks.
 `ScsiDrive.after` is the drive that the next command finds.
 
 Commands are those of MMC-5 and SPC-3 (for the floppy, SFF-8070i). Answers have the bytes that
-consoles in the field give, which firmware and hosts are known to take; where those consoles say
-GOOD to what they have not done, ours has the sense data of the standard. A command that is not in
-COMMANDS is one that hosts do without.
+consoles in the field give, which firmware and hosts are known to take. Those consoles say GOOD to
+what they have not done; ours has the standard's sense data. A command that is not in COMMANDS is
+one that hosts do without.
 """
 
 from __future__ import annotations

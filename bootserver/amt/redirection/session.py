@@ -17,7 +17,7 @@ Theory of operation. The console speaks first in every state up to OPEN:
 A session keeps its state, the number of messages sent, and one unfinished message. It keeps the
 password until the proof of it is out. A message that its state does not have, a refusal, and a lost
 connection end it in FAILED. `Failed` has the reason for programs, and a sentence for people. It has
-no socket and no clock: `link` carries it, pings for it, and finds out when the firmware is silent.
+no socket and no clock. `link` carries it, pings for it, and finds out when the firmware is silent.
 """
 
 from __future__ import annotations
@@ -212,7 +212,7 @@ def digest_response(
 class Session(ABC):
     """One redirection session from its first byte to its last; no sockets, no clock.
 
-    The caller writes what `data_to_send` returns after each call, in one write: sequence numbers
+    After each call the caller writes what `data_to_send` returns, in one write. Sequence numbers
     are given in the order of the calls. It pings every few seconds, or the firmware gives it up. It
     gives the firmware up when nothing comes for three heartbeats. The `cnonce` is 10 to 32 random
     hex digits.

@@ -1,12 +1,12 @@
 """Intel AMT's Serial over LAN (SOL): its messages, and the console's session.
 
 Theory of operation. After the login the console sends the settings of the line. The firmware
-answers that the line is there, or refuses. From then on both sides speak when they have something:
-the console what the host is to read, the firmware what the host has written. Neither acknowledges
-anything. Each shows by heartbeats that it lives, and the firmware may ping as well. Either side
-ends the line.
+answers that the line is there, or refuses. From then on both sides speak when they have something.
+The console sends what the host is to read, the firmware what the host has written. Neither
+acknowledges anything. Each shows by heartbeats that it lives, and the firmware may ping as well.
+Either side ends the line.
 
-The session keeps nothing but its state. The firmware's numbers are not checked: no console in the
+The session keeps nothing but its state. The firmware's numbers are not checked. No console in the
 field does, so it is unknown whether all firmware has them right. The session fails if the line is
 refused (`Failure.REJECTED`), or at a message that its state does not have.
 

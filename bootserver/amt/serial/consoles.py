@@ -1,7 +1,7 @@
 """The serial lines that people watch here: one session per machine, however many watch.
 
-AMT has one Serial over LAN session per machine. It is opened for the first who watches and closed
-after the last; in between all see one terminal, and the keys of all go to the machine.
+AMT has one Serial over LAN session per machine. It is opened for the first watcher and closed after
+the last. In between all see one terminal, and the keys of all go to the machine.
 """
 
 from __future__ import annotations

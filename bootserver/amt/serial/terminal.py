@@ -56,8 +56,8 @@ _PALETTE = (  # to find the nearest of; static/console.css draws its own
 class StyledRun:
     """A text in one style: words such as `f1` (red), `b4` (on blue), `bold`, `under`, `italic`.
 
-    `f0` to `f15` and `b0` to `b15` are the colours of ANSI; `fb` and `bi` what reverse video makes
-    of a terminal's own two: its background as ink, and its ink as background.
+    `f0` to `f15` and `b0` to `b15` are the colours of ANSI. `fb` and `bi` are reverse video of a
+    terminal's own two: its background as ink, its ink as background.
     """
 
     text: str

@@ -1,12 +1,12 @@
 """A client for Intel AMT's WS-MAN: one request at a time, with a digest login.
 
-Theory of operation. The client speaks first, always: one POST, one answer. The first POST carries
-no login and gets 401 with a challenge; the same envelope goes out again with the proof. A nonce is
+Theory of operation. The client speaks first, always: one POST, one answer. The first POST has no
+login and gets 401 with a challenge. The same envelope goes out again with the proof. A nonce is
 used on until AMT calls it stale, which costs one more round. After any other 401 the password is
 wrong. AMT closes the connection after a 401, and may after each answer.
 
 Two connections are kept apart. Reads share one, where AMT keeps it open. What changes something has
-a new one each time: on one that died while it was idle, it is unknown whether a power action was
+a new one each time. On one that died while it was idle, a power action may or may not have been
 heard.
 
 Reads that are lost on the way, or find AMT overloaded, go out again. A change goes out with
@@ -14,8 +14,8 @@ credentials once. When no answer comes, the caller gets AmtInDoubtError and read
 state. (After a 401 there is no doubt: AMT did nothing.)
 
 The client keeps the challenge with its count, the certificate to insist on, and AMT's version of
-the Server header. A host that does not answer costs FIRST_ANSWER_S in all, in which AMT's other
-port is tried as well: a silent or closed port may be the wrong one of the two.
+the Server header. A host that does not answer costs FIRST_ANSWER_S in all. AMT's other port is
+tried in that time: a silent or closed port may be the wrong one.
 """
 
 import asyncio

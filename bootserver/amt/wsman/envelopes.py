@@ -1,7 +1,7 @@
 """WS-MAN as data: requests to Intel AMT as bytes, and its answers as instances.
 
-Theory of operation. A request is one SOAP envelope: its header names the action, the class, perhaps
-selectors, and a number of its own; its body has the instance to Put or the input of a method. The
+Theory of operation. A request is one SOAP envelope. Its header names the action, the class, perhaps
+selectors, and a number of its own. Its body has the instance to Put or the input of a method. The
 answer is an envelope with an instance, the output of a method, or a fault. A method's ReturnValue
 says whether it was done. Enumerate gives a context; Pull takes the next instances with it, until
 EndOfSequence.
@@ -11,7 +11,7 @@ have no DTD. An answer that is none is an AmtAnswerError, a fault an AmtFaultErr
 value than success an AmtRefusedError.
 
 Names of classes are those of the CIM schemas (`CIM_BootService`, `AMT_BootSettingData`,
-`IPS_OptInService`); the prefix tells the schema, so callers write no URIs.
+`IPS_OptInService`). The prefix tells the schema, so callers write no URIs.
 """
 
 import re

@@ -1,8 +1,8 @@
 """A fake Intel AMT device: the firmware's side of WS-MAN and redirection, before a QEMU machine.
 
-It shares no code with our console (bootserver.amt), and import-linter sees to it: the two are
-written from the facts apart, so that they can judge each other. It is strict where firmware is
-known to be, and where nothing is known: a console that gets through here has done nothing by luck.
+It shares no code with our console (bootserver.amt); import-linter checks that. The two are written
+from the facts apart, so that they can judge each other. It is strict where firmware is known to be,
+and where nothing is known. So a console passes here by no luck.
 """
 
 from bootserver.bench.fake_amt.boot import BootFrom, ConfiguredBoot, RecoveryRequest

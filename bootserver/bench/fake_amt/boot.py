@@ -1,9 +1,9 @@
 """What the next boot starts from, as WS-MAN has set it up step by step. Pure state, no I/O.
 
-The order that is known to work on machines of all ages is the only one that works here: clear
-the boot order, put the settings, choose the boot configuration for the next boot, give the order.
-A source of the machine's own (network, disk, CD) may also be ordered first and then chosen.
-What comes too early or too late is taken, and has no effect; that is how a wrong order shows.
+Only the order that is known to work on machines of all ages works here. Clear the boot order, put
+the settings, choose the boot configuration for the next boot, give the order. A source of the
+machine's own (network, disk, CD) may also be ordered first and then chosen. What comes too early or
+too late is taken, and has no effect; that is how a wrong order shows.
 """
 
 from __future__ import annotations

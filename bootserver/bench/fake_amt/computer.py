@@ -38,7 +38,7 @@ class Computer:
     """A PC that is switched off at first; `machine` is QEMU while it is on.
 
     What its serial line prints goes to `printed`. The redirected CD is an IDE drive under BIOS and
-    a USB drive under UEFI; the disc is in it during boots that start from it, until its session
+    a USB drive under UEFI. The disc is in it during boots that start from it, until its session
     ends. `was_reset` is called when its own software has reset it, `ended` when that has switched
     it off.
     """

@@ -1,9 +1,9 @@
 """A console's drives, as the host sees them for as long as the console's session lasts.
 
 Theory of operation. The console opens IDE-R and switches the drives on, at once or at the next
-reset. From then on the host speaks first, through `scsi`: one command at a time, which the console
-answers within a minute. A reset voids the command that is open; the next one waits until the
-console has noted the reset. Heartbeats and pings go out by themselves.
+reset. From then on the host speaks first, through `scsi`. It sends one command at a time, which the
+console answers within a minute. A reset voids the command that is open; the next one waits until
+the console has noted the reset. Heartbeats and pings go out by themselves.
 
 The session keeps whether the drives are on, the open command, and the reset that is not noted yet.
 A console that breaks the protocol gets its connection cut (ViolationError), and one that is silent

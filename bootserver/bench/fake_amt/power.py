@@ -30,8 +30,8 @@ _STATUS_OK, _STATUS_FAILED = 0, 0xFFFF  # AMT_BootSettingData.BIOSLastStatus
 class Power:
     """Power over the machine, which is `computer`, or only a state without one.
 
-    `boots` has every boot, with what it really started from: settings for the redirected CD do
-    not help when there is none. `fetched` is what One-Click Recovery has fetched.
+    `boots` has every boot, with what it really started from. Without a redirected CD, settings for
+    it do not help. `fetched` is what One-Click Recovery has fetched.
     """
 
     def __init__(

@@ -1,9 +1,9 @@
 """One-Click Recovery: the BIOS fetches the image over HTTPS and boots it from memory.
 
-Here the device itself fetches it, as the BIOS would: with the CA certificates that were pushed to
-AMT and no others, one whole GET, exact Content-Length. What was fetched then lies in the machine's
-CD drive, an .efi program on a CD around it. OVMF's own HTTP boot would need the URL in its
-variables, which cannot be set while QEMU runs.
+Here the device itself fetches it, as the BIOS would: one whole GET, exact Content-Length. It trusts
+the CA certificates that were pushed to AMT and no others. What was fetched then lies in the
+machine's CD drive, an .efi program on a CD around it. OVMF's own HTTP boot would need the URL in
+its variables, which cannot be set while QEMU runs.
 """
 
 from __future__ import annotations

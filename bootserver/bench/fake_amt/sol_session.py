@@ -1,9 +1,9 @@
 """A console on the host's serial line (Serial over LAN).
 
 Theory of operation. The console starts SOL with its settings, and the device repeats them. Then
-both speak when they have something, without acknowledgements. The session keeps what the host
-printed and the console has not taken, up to 64 KiB; the oldest is lost. It ends with END_SESSION,
-with the connection, at a message that SOL does not have, and after `rx_timeout` of silence.
+both speak when they have something, without acknowledgements. The session keeps up to 64 KiB that
+the host printed and the console has not taken. The oldest is lost. It ends with END_SESSION, with
+the connection, at a message that SOL does not have, and after `rx_timeout` of silence.
 
 Every message has the header of IDE-R: id, three bytes 0, sequence number (4). The console's numbers
 are not checked: of those in the field amtterm sends zeros, and MeshCentral counts from 1.

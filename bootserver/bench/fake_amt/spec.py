@@ -94,8 +94,8 @@ class Network:
     """What AMT knows of its own network (AMT_EthernetPortSettings).
 
     As delivered: the addresses that QEMU's user-mode network gives its guest. `slow_from_sleep` is
-    a known trap of I217 and I219: while a redirection session lives that began outside S0, the
-    link has 10 Mb/s (Intel: start the session in S0; MeshCommander#16).
+    a known trap of I217 and I219. While a redirection session lives that began outside S0, the link
+    has 10 Mb/s. (Intel: start the session in S0; MeshCommander#16.)
     """
 
     mac: str = "52:54:00:12:34:56"
@@ -112,11 +112,10 @@ class Network:
 class WsmanManners:
     """How the WS-MAN side speaks.
 
-    `stays_open` keeps connections that AMT would close; `power_gap_s` is how long after a power
-    action the next is refused as too early; `lost_answers` are actions ("ChangeBootOrder",
-    "Get AMT_BootSettingData") that are done, but whose answer never goes out; every
-    `unavailable_every`th request is answered by 503, and not done. `ider` and
-    `secure_boot_control` are of AMT_BootCapabilities.
+    `stays_open` keeps connections that AMT would close. `power_gap_s` is how long after a power
+    action the next is refused as too early. `lost_answers` are actions ("ChangeBootOrder", "Get
+    AMT_BootSettingData") that are done, but not answered. Every `unavailable_every`th request is
+    answered by 503, and not done. `ider` and `secure_boot_control` are of AMT_BootCapabilities.
     """
 
     chunked: bool = True
@@ -141,10 +140,10 @@ class RedirectionManners:
     """How the redirection side speaks.
 
     `busy`: another console has the drives. `rejects_features`: the drives are never switched on.
-    `heartbeat_s` and `rx_timeout_s` win over what the console asks for; `ping_s` is how often
-    we ask whether it is alive. `reset_in_read` and `cut_after_reads` count the READs of the
-    device, all its sessions together: in that one the host is reset, or after it the connection is
-    cut. `lenient` forgives sequence numbers, registers and the malformed OPEN_SESSION of amtider.
+    `heartbeat_s` and `rx_timeout_s` win over what the console asks for; `ping_s` is how often we
+    ask whether it is alive. `reset_in_read` and `cut_after_reads` count the READs of the device,
+    all its sessions together. In that one the host is reset, or after it the connection is cut.
+    `lenient` forgives sequence numbers, registers and the malformed OPEN_SESSION of amtider.
     """
 
     auth_types: tuple[int, ...] = (3, 4)
@@ -167,9 +166,9 @@ class FakeSpec:
     """Everything that makes one fake device different from another.
 
     `workdir` takes the files of the device and of its machine. Without `machine` power is only a
-    state, and a boot from the redirected CD reads `first_lbas` of it. `machine` says what the PC
-    is made of and what its BIOS boots by itself; the redirected CD drive comes on top, and reads
-    no faster than `line`. What `mebx` leaves out of redirection is off in the firmware's setup, and
+    state, and a boot from the redirected CD reads `first_lbas` of it. `machine` says what the PC is
+    made of, and what its BIOS boots by itself. The redirected CD drive comes on top, and reads no
+    faster than `line`. What `mebx` leaves out of redirection is off in the firmware's setup, and
     cannot be switched on from afar. AMT shows S0 `power_up_s` after it was asked to switch on.
     """
 

@@ -1,7 +1,7 @@
 """The WS-MAN port: HTTP with digest login, one envelope per request, closed after each answer.
 
 Theory of operation. A request without a proof gets 401 and a new nonce. One with a proof is parsed
-to the letter, and its action is done; the answer is 200, or 400 with a fault. The port keeps the
+to the letter, and its action is done. The answer is 200, or 400 with a fault. The port keeps the
 last MessageIDs, each good once per login. It keeps up to eight enumerations that are not at their
 end.
 """

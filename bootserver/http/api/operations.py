@@ -1,8 +1,8 @@
 """Operations of the API: what one method does at one path, each thing said once.
 
-A handler takes the request and, by these names, its `query` and its `body`; it returns its answer,
-or an `ApiAnswer` where that has headers. Its annotations, the first line of its docstring and the
-errors that it is said to raise make the route, the JSON and the entry in openapi.json.
+A handler takes the request and, by these names, its `query` and its `body`. It returns its answer,
+or an `ApiAnswer` where that has headers. Route, JSON and the entry in openapi.json are made of its
+annotations, its docstring's first line and its declared errors.
 """
 
 from __future__ import annotations

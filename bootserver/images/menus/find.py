@@ -1,8 +1,8 @@
 """Which boot menu a disc shows: where its loaders look for one, and in which order.
 
-A loader for one kind of firmware comes first on it, but a menu for the other will do: its kernels
-are the same. loopback.cfg comes last: it is for loaders that boot a disc from a file, and makers
-show the other menus.
+A loader for one kind of firmware comes first on it. A menu for the other will do: its kernels are
+the same. loopback.cfg comes last: it is for loaders that boot a disc from a file, and makers show
+the other menus.
 """
 
 from __future__ import annotations

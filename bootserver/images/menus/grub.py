@@ -1,6 +1,6 @@
 """What GRUB's menu on a disc offers: its script is run as GRUB runs it, and nothing starts.
 
-A menu's script runs first, then the commands of each of its entries, with the variables as the
+A menu's script runs first, then the commands of each of its entries. They see the variables as the
 script left them (GNU GRUB manual 2.06, sections 6.3 and 15).
 """
 

@@ -1,7 +1,7 @@
 """GRUB's `test` and `regexp` commands, with a third answer: that it cannot be told.
 
-GNU GRUB manual 2.06, `test`. Where the words make no sense, GRUB has an answer all
-the same: a word that is no test is true if it is not empty.
+GNU GRUB manual 2.06, `test`. Where the words make no sense, GRUB still has an answer. A word that
+is no test is true if it is not empty.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Runs GRUB's script as GRUB does: variables, words and statements; nothing is started.
 
-The rules are those of the GNU GRUB manual 2.06, section 6.3, and GRUB's own ways where the manual
-is silent. What only the machine knows stays unknown, with all that depends on it. Steps, depth and
-lengths are bounded, so that any script ends soon.
+The rules are those of the GNU GRUB manual 2.06, section 6.3, and GRUB's own where that is silent.
+What only the machine knows stays unknown, with all that depends on it. Steps, depth and lengths are
+bounded, so that any script ends soon.
 """
 
 from __future__ import annotations

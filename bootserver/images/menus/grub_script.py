@@ -1,10 +1,10 @@
 """GRUB's script as data: commands, conditions, loops and functions, and the pieces of words.
 
 The rules are those of the GNU GRUB manual 2.06, section 6.3 "Writing full configuration files
-directly" (shell-like scripting), and what GRUB itself does where the manual is silent:
+directly" (shell-like scripting). Where the manual is silent, they are what GRUB itself does:
 
-- A file is read unit by unit: the statements of a line, with all lines that a block or a compound
-  command of theirs goes on in. A unit that is not understood is left out, as a whole.
+- A file is read unit by unit. A unit is the statements of a line, with all lines into which their
+  blocks and compound commands go on. A unit that is not understood is left out, as a whole.
 - A line that begins with `#` is no part of the script, not even within quotes.
 - Words are expanded when their command runs. So they are kept as they are written.
 """

@@ -1,8 +1,8 @@
 """The menu of systemd-boot: entries of the Boot Loader Specification and unified kernel images.
 
-The Boot Loader Specification (UAPI.1) says what an entry is and in which order they stand, UAPI.10
-how versions compare, loader.conf(5) which entry is the default, UAPI.5 what is in a unified kernel
-image. Nothing is remembered in the firmware's variables: a disc is for any machine.
+The Boot Loader Specification (UAPI.1) says what an entry is, and in which order they stand. UAPI.10
+says how versions compare, loader.conf(5) which entry is the default, UAPI.5 what is in a unified
+kernel image. Nothing is remembered in the firmware's variables: a disc is for any machine.
 """
 
 from __future__ import annotations

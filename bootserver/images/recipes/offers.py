@@ -69,11 +69,10 @@ class Kernel:
     """A Linux kernel and its initrd from the disc; the system fetches the rest itself.
 
     In patterns and arguments, {base} is the top directory in which `base` is found. In arguments,
-    {medium} is the path of the file that the system fetches, without its first slash, and {iso_kib}
-    is the size of the image.
-    Of several kernels it is the one that the disc's own menu starts by itself, else the newest.
-    With a `family`, that menu says the rest of the arguments, and what the family knows of memory
-    and hook counts.
+    {medium} is the path of the file that the system fetches, without its first slash. {iso_kib} is
+    the size of the image. Of several kernels it is the one that the disc's own menu starts by
+    itself, else the newest. With a `family`, that menu says the rest of the arguments. What the
+    family knows of memory and hook counts.
     """
 
     places: tuple[tuple[str, str], ...]  # kernel and initrd ("" = none): the first that is there
