@@ -15,25 +15,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.fixtures.live_iso import ARGUMENTS, ISOLINUX_CONFIG, live_iso
+from tests.fixtures.live_discs import DEBIAN, live_disc
 from tests.fixtures.packaged import MEMTEST, packaged
 
 PADDING_BYTES = 100_000_000
-TO_RAM = f"{ARGUMENTS} toram"
+MENU = "isolinux/isolinux.cfg"
 
 
 def make_library(directory: Path) -> None:
     """Link or make the images that are not there yet."""
     directory.mkdir(parents=True, exist_ok=True)
-    live = live_iso().path
+    live = live_disc(DEBIAN)
     _link(directory / "debian-live.iso", live)
     _link(directory / MEMTEST, packaged(MEMTEST))
     with TemporaryDirectory(dir=directory) as work:
         padding, menu = Path(work) / "padding", Path(work) / "menu"
         padding.write_bytes(random.Random(100).randbytes(PADDING_BYTES))
-        menu.write_text(ISOLINUX_CONFIG.replace(ARGUMENTS, TO_RAM))
+        menu.write_text(DEBIAN.texts[MENU].replace("quiet", "quiet toram"))
         more = {"/padding.bin": padding}
-        to_ram = {"/isolinux/isolinux.cfg": menu}
+        to_ram = {f"/{MENU}": menu}
         _make(directory / "debian-live-and-100mb.iso", live, more)
         _make(directory / "debian-live-toram.iso", live, to_ram)
         _make(directory / "debian-live-toram-and-100mb.iso", live, more | to_ram)

@@ -31,8 +31,10 @@ from bootserver.files.atomic import write_atomically
 from bootserver.images.iso import inspect_iso
 from bootserver.model import Firmware
 from tests.bench.images import with_files
-from tests.fixtures import dos_disc, dracut_iso, installer_iso, live_iso, loopback_iso
+from tests.fixtures import dos_disc, installer_iso, loopback_iso
 from tests.fixtures.cache import one_at_a_time
+from tests.fixtures.live_discs import DEBIAN, FEDORA, live_disc
+from tests.fixtures.live_systems import UP as LIVE_UP
 from tests.fixtures.packaged import MEMTEST, MEMTEST_SAYS, ON_SERIAL, packaged
 from tests.fixtures.server import Site, serving
 
@@ -76,35 +78,33 @@ WHOLE = 'recipe = "disc"\n'
 PADDING = "/padding.bin"
 MAKES = {
     "live-boot": Make(
-        lambda _: live_iso.live_iso().path,
-        live_iso.UP,
+        lambda _: live_disc(DEBIAN),
+        LIVE_UP,
         lengthened="/live/filesystem.squashfs",
         fetches=True,
     ),
     "dracut": Make(
-        lambda _: dracut_iso.dracut_isos().fedora,
-        dracut_iso.UP,
+        lambda _: live_disc(FEDORA),
+        LIVE_UP,
         side_car=ON_SERIAL,
         lengthened="/LiveOS/squashfs.img",
         fetches=True,
     ),
     "debian-installer": Make(
-        lambda _: installer_iso.installer_iso().path,
+        lambda _: installer_iso.installer_iso(),
         installer_iso.ASKS,
         side_car=f'arguments = "{installer_iso.ARGUMENTS}"\n',
     ),
     "all in its initramfs": Make(
-        lambda _: loopback_iso.loopback_iso().path, loopback_iso.UP, (Firmware.BIOS,)
+        lambda _: loopback_iso.loopback_iso(), loopback_iso.UP, (Firmware.BIOS,)
     ),
     "whole disc": Make(
-        lambda _: loopback_iso.loopback_iso().path,
+        lambda _: loopback_iso.loopback_iso(),
         loopback_iso.UP,
         side_car=WHOLE,
         lengthened=PADDING,
     ),
-    "whole live disc": Make(
-        lambda _: live_iso.live_iso().path, live_iso.UP, (Firmware.UEFI,), WHOLE, PADDING
-    ),
+    "whole live disc": Make(lambda _: live_disc(DEBIAN), LIVE_UP, (Firmware.UEFI,), WHOLE, PADDING),
     "disk image": Make(
         lambda work: dos_disc.plain_disk(work / "plain.img", "DISK-UP"),
         f"{dos_disc.DISK_READ}|{dos_disc.EFI_STARTED}",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import posixpath
 import re
-import shutil
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -142,16 +141,14 @@ def judged_disc(tmp_path: Path) -> tuple[Path, list[list[str]]]:
             f"{SMALL}DEFAULT /judged/{number:02}\nONERROR go\n"
             f"LABEL go\nCONFIG {first}\nAPPEND {posixpath.dirname(first)}\n"
         )
-    tree = tmp_path / "tree"
-    bootable.write_files(tree, {path.lstrip("/"): text for path, text in files.items()})
     package = PackageSource(tmp_path / "packages").unpack("syslinux-common").root
-    for name in MODULES:
-        module = package / "usr/lib/syslinux/modules/bios" / name
-        shutil.copyfile(module, tree / "isolinux" / name)
-    # It shows the same menu as text.
-    shutil.copyfile(tree / "isolinux/menu.c32", tree / "isolinux/vesamenu.c32")
-    bootable.bootable_iso(tree, tmp_path / "menus.iso", volume_id="MENUS")
-    return tmp_path / "menus.iso", wanted
+    modules = package / "usr/lib/syslinux/modules/bios"
+    tree: bootable.Files = {
+        **{path.lstrip("/"): text for path, text in files.items()},
+        **{f"isolinux/{name}": modules / name for name in MODULES},
+        "isolinux/vesamenu.c32": modules / "menu.c32",  # it shows the same menu as text
+    }
+    return bootable.bootable_iso(tmp_path / "menus.iso", tree, volume_id="MENUS"), wanted
 
 
 async def test_isolinux_loads_what_our_reader_says(

@@ -72,7 +72,7 @@ async def redirected(device: FakeAmtDevice, disc: Path) -> AsyncIterator[None]:
     "firmware", [pytest.param(Firmware.BIOS, marks=pytest.mark.reach), Firmware.UEFI]
 )
 async def test_the_redirected_cd_boots_once(firmware: Firmware, tmp_path: Path, evidence: Path):
-    disc = loopback_iso.loopback_iso().path
+    disc = loopback_iso.loopback_iso()
     async with (
         fake_with_machine(firmware, tmp_path, evidence) as device,
         redirected(device, disc),
@@ -96,7 +96,7 @@ async def test_the_redirected_cd_boots_once(firmware: Firmware, tmp_path: Path, 
 async def test_a_machine_does_not_boot_the_cd_when_a_step_is_missing(
     missing: int, tmp_path: Path, evidence: Path
 ):
-    disc = loopback_iso.loopback_iso().path
+    disc = loopback_iso.loopback_iso()
     async with (
         fake_with_machine(Firmware.BIOS, tmp_path, evidence) as device,
         redirected(device, disc),
@@ -134,7 +134,7 @@ async def test_a_machine_that_switches_itself_off_is_off(tmp_path: Path, evidenc
 
 
 async def test_a_console_sees_and_types_on_the_machines_serial_line(tmp_path: Path, evidence: Path):
-    disc = loopback_iso.loopback_iso().path
+    disc = loopback_iso.loopback_iso()
     async with (
         fake_with_machine(Firmware.BIOS, tmp_path, evidence) as device,
         redirected(device, disc),
@@ -159,7 +159,7 @@ async def test_a_console_sees_and_types_on_the_machines_serial_line(tmp_path: Pa
 
 
 async def test_a_console_hears_of_the_systems_own_resets(tmp_path: Path, evidence: Path):
-    disc = loopback_iso.loopback_iso().path
+    disc = loopback_iso.loopback_iso()
     async with (
         fake_with_machine(Firmware.BIOS, tmp_path, evidence) as device,
         redirected(device, disc),

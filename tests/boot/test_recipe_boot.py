@@ -13,8 +13,10 @@ import pytest
 from bootserver.bench.qemu import QemuMachine
 from bootserver.bench.qemu_command import QemuSpec
 from bootserver.model import Firmware
-from tests.fixtures import bootstrap, dos_disc, dracut_iso, installer_iso, live_iso, loopback_iso
+from tests.fixtures import dos_disc, installer_iso, loopback_iso
 from tests.fixtures.booted import Proven
+from tests.fixtures.live_discs import DEBIAN, live_disc
+from tests.fixtures.live_systems import LOGIN, PAYLOAD_SHA256, UP
 from tests.fixtures.packaged import MEMTEST, MEMTEST_SAYS, ON_SERIAL, packaged
 from tests.fixtures.server import BOOT_S, Site, serving
 
@@ -59,8 +61,8 @@ async def test_a_debian_live_disc_boots_by_its_kernel_fetches_its_root_and_runs_
     qemu: Qemu, site: Site, proven: Proven, firmware: Firmware
 ):
     """And the ledger's times are those at which its serial line shows the same things."""
-    disc = live_iso.live_iso()
-    image = site.add(disc.path)
+    disc = live_disc(DEBIAN)
+    image = site.add(disc)
     inject = '[inject]\n"usr/lib/live/boot/0001-clock.sh" = "clock.sh"\n'
     say(site, image, f'arguments = "{EARLY}"\n{inject}')
     (site.path / "images" / "clock.sh").write_text(CLOCK)
@@ -72,14 +74,14 @@ async def test_a_debian_live_disc_boots_by_its_kernel_fetches_its_root_and_runs_
         if firmware is Firmware.BIOS:
             seen_at["handed_off"] = await time_of(machine, JUMPED)
         seen_at["os_up"] = await time_of(machine, "CALLED-HOME")
-        seen, boot = await proven(site, machine, live_iso.UP, phase="os_up", timeout_s=LIVE_BOOT_S)
-        await machine.wait_for(live_iso.LOGIN, timeout_s=LIVE_BOOT_S)
+        seen, boot = await proven(site, machine, UP, phase="os_up", timeout_s=LIVE_BOOT_S)
+        await machine.wait_for(LOGIN, timeout_s=LIVE_BOOT_S)
 
-    up = re.search(live_iso.UP, seen.serial)
+    up = re.search(UP, seen.serial)
     assert up is not None
-    assert up["payload"] == disc.payload_sha256
+    assert up["payload"] == PAYLOAD_SHA256
     assert up["type"] == "ramfs"  # it was fetched: there is no medium
-    assert boot["sent_bytes"] == boot["image_bytes"] < disc.path.stat().st_size
+    assert boot["sent_bytes"] == boot["image_bytes"] < disc.stat().st_size
     at = {phase["phase"]: datetime.fromisoformat(phase["at"]) for phase in boot["phases"]}
     assert list(at)[-5:] == ["fetching", "fetched", "handed_off", "root_fetched", "os_up"]
     assert machine.switched_on_at < at["created"]
@@ -98,58 +100,27 @@ async def time_of(machine: QemuMachine, text: str) -> datetime:
 async def test_a_debian_live_disc_finds_its_medium_in_a_uefi_ram_disk(
     qemu: Qemu, site: Site, proven: Proven
 ):
-    disc = live_iso.live_iso()
-    image = site.add(disc.path)
+    disc = live_disc(DEBIAN)
+    image = site.add(disc)
     say(site, image, 'recipe = "disc"\n')
     await expected(site, image, "disc", bios="memdisk", uefi="ramdisk")
     stub = await site.build_stub(image)
     async with serving(site):
         machine = await qemu(QemuSpec(Firmware.UEFI, cdrom=stub, memory_mib=2048))
-        seen, boot = await proven(site, machine, live_iso.UP, timeout_s=LIVE_BOOT_S)
+        seen, boot = await proven(site, machine, UP, timeout_s=LIVE_BOOT_S)
 
-    up = re.search(live_iso.UP, seen.serial)
+    up = re.search(UP, seen.serial)
     assert up is not None
     assert up["medium"].startswith("/dev/pmem0")
-    assert up["payload"] == disc.payload_sha256
-    assert boot["sent_bytes"] == disc.path.stat().st_size
-
-
-@pytest.mark.reach
-@pytest.mark.parametrize(
-    ("firmware", "layout"), [(Firmware.BIOS, "gentoo"), (Firmware.UEFI, "fedora")]
-)
-async def test_a_dracut_disc_fetches_its_root_from_where_its_own_arguments_say_and_calls_home(
-    qemu: Qemu, site: Site, proven: Proven, firmware: Firmware, layout: str
-):
-    """Two layouts with the same kernel, initramfs and squashfs."""
-    image = site.add(getattr(dracut_iso.dracut_isos(), layout))
-    say(site, image, ON_SERIAL)
-    recipe = {"gentoo": "unknown-linux", "fedora": "fedora-live"}[layout]
-    await expected(site, image, recipe, bios="kernel", uefi="kernel")
-    stub = await site.build_stub(image)
-    async with serving(site):
-        machine = await qemu(QemuSpec(firmware, cdrom=stub, memory_mib=2048))
-        seen, boot = await proven(
-            site, machine, dracut_iso.UP, phase="os_up", timeout_s=LIVE_BOOT_S
-        )
-
-    up = re.search(dracut_iso.UP, seen.serial)
-    assert up is not None
-    assert up["root"] == "overlay"
-    assert up["image"].startswith("/tmp/curl_fetch_url")  # it was fetched: there is no medium
-    assert up["payload"] == bootstrap.PAYLOAD_SHA256
-    kept = {"gentoo": {"dokeymap", "cdroot"}, "fedora": {"quiet"}}[layout]
-    assert kept <= set(up["arguments"].split())
-    assert "LABEL" not in up["arguments"]
-    phases = [phase["phase"] for phase in boot["phases"]]
-    assert phases[-3:] == ["handed_off", "root_fetched", "os_up"]
+    assert up["payload"] == PAYLOAD_SHA256
+    assert boot["sent_bytes"] == disc.stat().st_size
 
 
 @pytest.mark.parametrize("firmware", Firmware)
 async def test_debians_installer_asks_its_first_question(
     qemu: Qemu, site: Site, proven: Proven, firmware: Firmware
 ):
-    image = site.add(installer_iso.installer_iso().path)
+    image = site.add(installer_iso.installer_iso())
     say(site, image, f'arguments = "{installer_iso.ARGUMENTS}"\n')
     await expected(site, image, "debian-netboot", bios="kernel", uefi="kernel")
     stub = await site.build_stub(image)
@@ -174,7 +145,7 @@ async def test_memtest_under_uefi_is_started_without_its_disc(
 async def test_an_unknown_linux_disc_boots_by_its_own_menu_on_a_bios_machine(
     qemu: Qemu, site: Site, proven: Proven
 ):
-    image = site.add(loopback_iso.loopback_iso().path)
+    image = site.add(loopback_iso.loopback_iso())
     await expected(site, image, "unknown-linux", bios="kernel", uefi="ramdisk")
     stub = await site.build_stub(image)
     async with serving(site):
@@ -183,19 +154,19 @@ async def test_an_unknown_linux_disc_boots_by_its_own_menu_on_a_bios_machine(
 
     assert "iso-scan" not in seen.serial
     assert "initrd=memory.gz" in seen.serial  # so our script started it, not the disc's
-    assert boot["sent_bytes"] < loopback_iso.loopback_iso().path.stat().st_size
+    assert boot["sent_bytes"] < loopback_iso.loopback_iso().stat().st_size
 
 
 async def test_an_unknown_linux_disc_boots_from_memory_on_a_uefi_machine(
     qemu: Qemu, site: Site, proven: Proven
 ):
-    image = site.add(loopback_iso.loopback_iso().path)
+    image = site.add(loopback_iso.loopback_iso())
     stub = await site.build_stub(image)
     async with serving(site):
         machine = await qemu(QemuSpec(Firmware.UEFI, cdrom=stub))
         _, boot = await proven(site, machine, loopback_iso.UP)
 
-    assert boot["sent_bytes"] == loopback_iso.loopback_iso().path.stat().st_size
+    assert boot["sent_bytes"] == loopback_iso.loopback_iso().stat().st_size
 
 
 async def test_a_dos_like_disc_with_a_floppy_boots_from_memory(

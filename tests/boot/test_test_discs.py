@@ -43,7 +43,7 @@ async def test_the_plain_disk_boots(qemu: Qemu, tmp_path: Path, firmware: Firmwa
 
 @pytest.mark.parametrize("firmware", Firmware)
 async def test_the_loopback_disc_boots_by_its_own_menus(qemu: Qemu, firmware: Firmware):
-    machine = await qemu(QemuSpec(firmware, cdrom=loopback_iso.loopback_iso().path))
+    machine = await qemu(QemuSpec(firmware, cdrom=loopback_iso.loopback_iso()))
 
     seen = await machine.wait_for(loopback_iso.UP, timeout_s=BOOT_S)
     assert "iso-scan/filename" not in seen.serial  # which only loopback.cfg gives

@@ -1,0 +1,77 @@
+"""Live discs boot by their kernels, fetch their roots over HTTP, and call home."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from bootserver.bench.qemu import QemuMachine
+from bootserver.bench.qemu_command import QemuSpec
+from bootserver.model import Firmware
+from tests.fixtures.booted import Proven
+from tests.fixtures.live_discs import FEDORA, GENTOO, DiscLayout, live_disc
+from tests.fixtures.live_systems import PAYLOAD_SHA256, UP
+from tests.fixtures.packaged import ON_SERIAL
+from tests.fixtures.server import BOOT_S, Site, serving
+
+pytestmark = [pytest.mark.boot, pytest.mark.slow, pytest.mark.reach]
+
+Qemu = Callable[[QemuSpec], Awaitable[QemuMachine]]
+LIVE_BOOT_S = 6 * BOOT_S  # systemd under emulation, on a host as busy as can be
+# A BIOS machine's clock goes no faster than its guest: on a busy host, ACPI and DHCP would give up.
+# Nothing in that clock is random then: the kernel asks the processor. A UEFI guest stood still.
+STEADY = {
+    Firmware.BIOS: ("-icount", "shift=1", "-cpu", "qemu64,+rdrand"),
+    Firmware.UEFI: ("-cpu", "qemu64,+rdrand"),
+}
+
+# On what a root lies that was fetched, and the type of that.
+FETCHED = {
+    "live-boot": r"\S+ ramfs",
+    "dracut": r"/tmp/curl_fetch_url\S+ overlay",
+}
+BIOS, UEFI = Firmware.BIOS, Firmware.UEFI
+# The recipe, the disc and its Debian release ("" is the host's); words of the disc's own menu.
+BOOTS = [
+    ("fedora-live", FEDORA, "", UEFI, "quiet"),
+    ("unknown-linux", GENTOO, "", BIOS, "dokeymap cdroot"),
+]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "layout", "release", "firmware", "words"),
+    BOOTS,
+    ids=["-".join(filter(None, (boot[0], *boot[2:4]))) for boot in BOOTS],
+)
+async def test_a_live_disc_fetches_its_root_and_boots_with_the_arguments_of_its_own_menu(
+    qemu: Qemu,
+    tmp_path: Path,
+    proven: Proven,
+    recipe: str,
+    layout: DiscLayout,
+    release: str,
+    firmware: Firmware,
+    words: str,
+):
+    site = Site(tmp_path / "site")
+    image = site.add(live_disc(layout, release), side_car=ON_SERIAL)
+    explained = await site.query("images", "explain", image)
+    assert (explained["recipe"], explained[firmware]["method"]) == (recipe, "kernel")
+    stub = await site.build_stub(image)
+    async with serving(site):
+        machine = await qemu(
+            QemuSpec(firmware, cdrom=stub, memory_mib=2048, extra_args=STEADY[firmware])
+        )
+        seen, boot = await proven(site, machine, UP, phase="os_up", timeout_s=LIVE_BOOT_S)
+
+    up = re.search(UP, seen.serial)
+    assert up is not None
+    assert up["payload"] == PAYLOAD_SHA256
+    assert re.fullmatch(FETCHED[layout.system.name], f"{up['medium']} {up['type']}")
+    assert set(words.split()) <= set(up["arguments"].split())
+    assert not re.search(r"findiso|bootid|toram|LABEL| ip= ", up["arguments"])
+    phases = [phase["phase"] for phase in boot["phases"]]
+    assert phases[-3:] == ["handed_off", "root_fetched", "os_up"]
