@@ -91,8 +91,8 @@ class DatabaseEngine:
         """What tells this content of the database from every later one, without a statement.
 
         Each process's transactions change the size or the time of SQLite's file, or of the log
-        beside it. None where that cannot be told: of another database, and just after a write, for
-        the next one may get the same time.
+        beside it. None where that cannot be told: of another database, and just after a write. The
+        next write may get the same time.
         """
         if self._path is None:
             return None

@@ -194,9 +194,9 @@ class IsoFacts:
     def boots(self, firmware: Firmware) -> bool:
         """True if the image as a whole has what this firmware boots.
 
-        That is an El Torito entry of its platform. Firmware for UEFI does not mind the platform of
-        an image with EFI/BOOT, and the boot file in the disc's tree will do. Of a plain disk it is
-        the boot sector's code, or an EFI system partition.
+        That is an El Torito entry of its platform. UEFI firmware does not mind the platform of an
+        image with EFI/BOOT. The boot file in the disc's tree will do. Of a plain disk it is the
+        boot sector's code, or an EFI system partition.
         """
         if self.plain_disk is not None:
             uefi = firmware is Firmware.UEFI

@@ -87,8 +87,8 @@ def batch_word(text: str) -> str:
     r"""A word of a batch file by which a program gets `text` exactly, for Windows' cmd.exe.
 
     In quotes only `%` means something, once doubled it does not; and a program takes `\"` for a
-    quote. Raises ValueError for what has a quote itself, and for other than printable ASCII: which
-    code page a batch file is read in depends on the Windows.
+    quote. Raises ValueError for a quote, and for other than printable ASCII. The code page in which
+    a batch file is read depends on the Windows.
     """
     if not re.fullmatch(r"[\x20\x21\x23-\x7e]*", text):
         raise ValueError(f"{text!r} has a quote, or characters other than printable ASCII")

@@ -102,7 +102,7 @@ class QemuMachine:
         """The text screen now, 25 lines at most; "" or nonsense in a graphics mode.
 
         A guest that scrolls by moving the start of the screen, as Linux's console does, is not
-        followed: wait for Linux, and for anything under UEFI, on the serial line.
+        followed. Wait for Linux, and for anything under UEFI, on the serial line.
         """
         dump = self.workdir / "screen.bin"
         await self._execute(
@@ -122,8 +122,8 @@ class QemuMachine:
     async def cd_reads(self) -> CdReads:
         """Bytes and read operations from the CD so far.
 
-        The emulated IDE drive counts an operation per sector, whatever the guest asked for; the
-        USB drive counts the guest's own READs.
+        The emulated IDE drive counts an operation per sector, whatever the guest asked for. The USB
+        drive counts the guest's own READs.
         """
         for device in await self._execute("query-blockstats"):
             if device.get("node-name") == CD_NODE:
@@ -194,9 +194,9 @@ class QemuMachine:
     ) -> MachineOutput:
         """What the machine showed when `wanted` came true.
 
-        A string is a regular expression, searched on the screen and in all of the serial line;
-        its `^` and `$` match at every line. Raises BootTimeout when time is up, QemuEndedError as
-        soon as QEMU ends without having shown it.
+        A string is a regular expression, searched on the screen and in all of the serial line. Its
+        `^` and `$` match at every line. Raises BootTimeout when time is up, QemuEndedError as soon
+        as QEMU ends without having shown it.
         """
         is_shown = wanted if callable(wanted) else _shows(re.compile(wanted, re.MULTILINE))
         deadline = monotonic() + timeout_s

@@ -47,7 +47,7 @@ Run = tuple[int, int]  # sectors, from the first one to before the last one
 
 
 def has_partition_table(source: Source) -> bool:
-    """True for a disc that is a disk as well: its first sectors have an MBR, a GPT or Apple's map.
+    """True for a disc that is a disk too: its first sectors have an MBR, a GPT or Apple's map.
 
     Such a table counts sectors of the disc, so a disc of another size needs another table.
     """
@@ -153,7 +153,7 @@ def _named(indexes: Sequence[Index], path: str, *, below: bool) -> list[dict[str
     """The files at that path, or `below` it, by their names in each of the file systems.
 
     A name that fits to the letter comes before those that fit but for their case. ISO 9660 may have
-    another name for a file than Joliet and UDF: then it is the file with the same content.
+    another name for a file than Joliet and UDF. Then it is the file with the same content.
     """
     wanted = f"/{path.strip('/')}"
     keys = (wanted.lower(), f"{wanted.rstrip('/')}/".lower()) if below else (wanted.lower(),)

@@ -93,8 +93,8 @@ class Volume:
     def children(self, path: str) -> list[Node]:
         """What is in the directory at `path`, of the first file system that has that directory.
 
-        Links are listed as what they lead to; those that lead nowhere, and files of which the
-        image has only a part, or a compressed form, are left out.
+        Links are listed as what they lead to. Left out are links that lead nowhere, and files that
+        the image has only in part or in a compressed form.
         """
         nodes = []
         with self.one_operation():
@@ -112,7 +112,7 @@ class Volume:
     def _as_rock_ridge_has_it(self, path: str, node: Node) -> Node:
         """The node, unless Rock Ridge knows better of a file that UDF or Joliet has.
 
-        genisoimage writes a symbolic link into UDF and Joliet as an empty file, and what is
+        genisoimage writes a symbolic link into UDF and Joliet as an empty file. It writes what is
         compressed into UDF as if it were not.
         """
         known = [t for t in self._trees if isinstance(t, IsoTree) and t.has_rock_ridge]

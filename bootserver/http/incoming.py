@@ -93,8 +93,8 @@ def is_among(address: str, networks: Networks) -> bool:
 def forwarded(headers: RequestHeaders, trusted: Networks) -> Forwarded:
     """What the trusted proxy that sent these headers says; what makes no sense counts as unsaid.
 
-    Each proxy adds at the end. So the client is the last that is no trusted proxy itself, and
-    scheme and host are those that the last proxy has seen.
+    Each proxy adds at the end. So the client is the last that is no trusted proxy. Scheme and host
+    are those that the last proxy has seen.
     """
     elements = _elements(", ".join(headers.getall("Forwarded", ())))
     if not elements:

@@ -41,10 +41,10 @@ async def add_image(
 ) -> Path:
     """The image's file in `directory`, copied from a path or downloaded from an http(s) URL.
 
-    Raises ImageError for what cannot be had or is no whole image, is not what `sha256` says, or has
-    the name of another image. Where the source is packed, `sha256` may be its digest or that of the
+    Raises ImageError for what cannot be had, is no whole image, differs from `sha256`, or has
+    another image's name. Where the source is packed, `sha256` may be its digest or that of the
     image in it. Adding the same content twice is fine. A download that was cut goes on where it
-    stopped, within this call and at the next; one that is packed within this call only. `progress`
+    stopped, within this call and at the next. A packed one does within this call only. `progress`
     is called on the event loop.
     """
     is_url = _is_url(source)

@@ -40,8 +40,8 @@ def hash_file(
 ) -> tuple[str, FileVersion]:
     """The file's SHA-256 and the version it belongs to; blocks, so run it in a thread.
 
-    Raises ImageNotReadyError if the file changed meanwhile or `cancelled` was set, and ImageError
-    (caused by an OSError) if it cannot be read. What `progress` raises ends it too.
+    Raises ImageNotReadyError if the file changed meanwhile or `cancelled` was set. Raises
+    ImageError (caused by an OSError) if it cannot be read. What `progress` raises ends it too.
     """
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(CHUNK_BYTES))
@@ -68,8 +68,8 @@ def hash_file(
 async def find(engine: DatabaseEngine, path: Path, version: FileVersion) -> Finding | None:
     """What is known of exactly this version of the file, None if nothing is.
 
-    Where another release of the inspection found the facts, only the digest is still good:
-    `facts` is None and `problem` empty.
+    If another release of the inspection found the facts, only the digest is still good. `facts` is
+    None then, and `problem` empty.
     """
     query = select(DIGESTS).where(
         DIGESTS.c.path == str(path),

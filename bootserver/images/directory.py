@@ -73,7 +73,7 @@ class FoundImage:
 
 
 def look(directory: Path) -> tuple[dict[str, FoundImage], dict[str, str]]:
-    """The image files by id; and by path what else may be meant as an image, with why it is none.
+    """The image files by id; and by path what may be meant as an image, with why it is none.
 
     Folders, and what links lead to, are looked into as well. Blocks. Raises ImageError if the
     directory cannot be read.
@@ -147,7 +147,7 @@ def remove_image(path: Path) -> None:
 def files(directory: Path, ignored: dict[Path, str]) -> Iterator[Path]:
     """All that is no folder, by name, the upper levels first; notes in `ignored` what is not read.
 
-    A folder is entered once, so links in a circle end; and by its own name, if it has one here.
+    A folder is entered once, by its own name if it has one here; so links in a circle end.
     """
     folders, linked = deque([directory]), deque[Path]()
     entered: set[tuple[int, int]] = set()

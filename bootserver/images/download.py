@@ -67,8 +67,9 @@ async def download(url: str, part: Part, progress: Progress) -> None:
 async def offered_names(url: str) -> list[str]:
     """What the file behind the URL may be called, the best first; asks for its first byte only.
 
-    By the answer's Content-Disposition (RFC 6266); by the parts of the URL that it came from in the
-    end, and of the one asked for, the last first. Raises ImageError if there is no good answer.
+    First the name in the answer's Content-Disposition (RFC 6266). Then come the parts of the URL
+    that it came from in the end, the last first, and those of the one asked for. Raises ImageError
+    if there is no good answer.
     """
     headers = {"Accept-Encoding": "identity", "Range": "bytes=0-0"}
     try:

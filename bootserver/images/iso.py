@@ -40,7 +40,7 @@ def inspect_iso(path: Path, *, name: str = "") -> IsoFacts:
     """The facts the recipes decide from; raises ImageError for what is no whole disc or disk.
 
     An ISO without a boot entry is no error here. `name` stands for the file in messages. An error
-    that comes from reading the file, and not from what is in it, has an OSError as its cause.
+    of reading the file, and not of what is in it, has an OSError as its cause.
     """
     name = name or path.name
     try:

@@ -54,8 +54,8 @@ async def served_image(trees: ImageTrees, image: Image, layout: Layout | None = 
     Files that the side-car replaces are changed where they lie on it.
 
     A replacement is padded with line ends to the size of what it replaces. It finds no place if it
-    is longer, or if the disc's file has no sectors of its own (UDF's small and sparse ones). Then
-    the disc keeps its file, and only the tree has the replacement.
+    is longer, or if the disc's file has no own sectors (UDF: small or sparse). Then the disc keeps
+    its file, and only the tree has the replacement.
     """
     layout = disc = layout or Layout.whole(image.size_bytes)
     for path, own in image.settings.replace.items():

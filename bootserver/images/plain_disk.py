@@ -22,7 +22,7 @@ _DIRECTORY_LIMIT_BYTES = 64 * 1024  # of a FAT directory: EFI stands among the f
 def inspect_plain_disk(file: BinaryIO) -> PlainDisk | None:
     """What kind of disk the image is and what boots it; None if it looks like no disk.
 
-    A superfloppy, which is FAT from its first sector on, counts as an EFI system partition if the
+    A superfloppy is FAT from its first sector on. It counts as an EFI system partition if the
     beginning of its root directory has a directory EFI.
     """
     size_bytes = os.fstat(file.fileno()).st_size

@@ -30,8 +30,8 @@ class ImageTrees:
     async def find(self, content: Content, path: str) -> Node:
         """The file or directory at `path` in that version of the image.
 
-        Raises ImageNotFoundError if the image or the path in it is not there, ImageNotReadyError
-        if the image is another version by now, ImageError if it is damaged.
+        Raises ImageNotFoundError if the image or the path in it is not there. Raises
+        ImageNotReadyError if the image is another version by now, ImageError if it is damaged.
         """
         return await asyncio.to_thread(self._find, content, path)
 

@@ -370,8 +370,8 @@ class Ledger:
     async def flush(self) -> None:
         """Write all that is unwritten; a database that fails is one log line, and tried again.
 
-        A caller that is cancelled meanwhile gets away when it is written: a stopping server cancels
-        the tasks that flush, and what was taken out for writing is nowhere else.
+        A caller that is cancelled meanwhile ends once it is written. A stopping server cancels the
+        tasks that flush, and what was taken out for writing is nowhere else.
         """
         writing = asyncio.ensure_future(self._write_in_turn())
         try:

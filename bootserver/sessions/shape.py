@@ -123,8 +123,8 @@ def boot_json(
 ) -> BootJson:
     """The boot for programs, without the key of its URLs and its stub's token.
 
-    `bytes_per_s` is the rate at which bytes flow now, 0 if what is on its way stands still; when
-    nothing is on its way, the mean up to the hand-off.
+    `bytes_per_s` is the rate at which bytes flow now, 0 if what is on its way stands still. When
+    nothing is on its way, it is the mean up to the hand-off.
     """
     now = now or clock.now()
     under_way = [t for t in transfers if not t.is_redirected and t.ended_at is None]

@@ -234,8 +234,8 @@ class SessionStore:
     ) -> tuple[list[ColumnElement[bool]], ColumnElement[bool]]:
         """What a search finds: conditions that indices answer, none if too many; and all in one.
 
-        If nothing else is asked, the newest N boots are of those N machines that booted last: of
-        what is found only that many count, beside those that booted again after the page.
+        If nothing else is asked, the newest N boots are of those N machines that booted last. Only
+        that many count of what is found, beside those that booted again after the page.
         """
         machines, images = _matching(search)
         alike: list[ColumnElement[bool]] = []
@@ -270,8 +270,8 @@ def _newest_of_each(
 ) -> Select[Any]:
     """The newest boots of which one of `alike` holds, and all of `conditions`.
 
-    An index gives the newest boots of one machine at once, but of several only all their boots,
-    to be sorted. So each gives its newest, and the newest of those it is.
+    An index gives the newest boots of one machine at once. Of several it gives all their boots, to
+    be sorted. So each gives its newest, and the newest of those it is.
     """
     best = [
         select(SESSIONS.c.id, SESSIONS.c.created_at)

@@ -44,10 +44,10 @@ def pack(program: bytes) -> bytes:
 def with_targets(program: bytes) -> bytes:
     """`program` with the targets of its instructions instead of the distances to them.
 
-    A function that is called from many places then looks the same in all of them. It is our own
-    and not liblzma's x86 filter since it knows RIP-relative operands (3 KB less of iPXE), and since
-    it keeps no state: the distances that lead from their place into the program change places with
-    the negative targets.
+    A function that is called from many places then looks the same in all of them. It is our own and
+    not liblzma's x86 filter, since it knows RIP-relative operands (3 KB less of iPXE). It also
+    keeps no state: distances that lead from their place into the program change places with the
+    negative targets.
     """
     filtered = bytearray(program)
     size = len(program)

@@ -137,7 +137,7 @@ class StubRegistry:
 def _text(spec: StubSpec) -> str:
     """The spec as JSON, from which its token comes.
 
-    A key that older stubs did not have is there only where it says something, so that what has been
+    A key that older stubs did not have is there only where it says something. So what has been
     ordered before keeps its token.
     """
     values = asdict(spec)

@@ -55,8 +55,8 @@ def stub_spec(
 ) -> StubSpec:
     """The spec of a stub for that image, or for a menu of all; `servers` replace the configured.
 
-    Raises StubError when no address is known by which machines could reach this server, or for an
-    entry of no image.
+    Raises StubError if no address is known by which machines reach this server, or for an entry
+    without an image.
     """
     if entry and not image_id:
         raise StubError(

@@ -36,8 +36,8 @@ class Terms:
 def negotiate(asked: Mapping[str, str], size_bytes: int, limits: TftpLimits) -> Terms:
     """The terms for a file of this size.
 
-    The OACK has only what was asked for and accepted, spelled as the client spelled it: strict
-    boot ROMs refuse anything else (RFC 2347). A value that makes no sense drops its option.
+    The OACK has only what was asked for and accepted, spelled as the client spelled it. Strict boot
+    ROMs refuse anything else (RFC 2347). A value that makes no sense drops its option.
     """
     by_name: dict[str, str] = {}
     for name, text in asked.items():

@@ -27,8 +27,8 @@ class RoundTrips:
     def answered(self, elapsed_s: float) -> None:
         """An acknowledgement came to something that was sent once, `elapsed_s` ago.
 
-        One to something sent twice is not to be told here: to which sending it belongs is not
-        known, and until one is known the longer wait must stay (Karn, RFC 6298 §3 and §5.7).
+        One to something sent twice is not to be told here: it is not known to which sending it
+        belongs. Until one is known, the longer wait must stay (Karn, RFC 6298 §3 and §5.7).
         """
         if self._smoothed_s is None:
             self._smoothed_s = elapsed_s

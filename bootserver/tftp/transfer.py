@@ -134,8 +134,8 @@ class TftpTransfer:
     def repeat(self, now: float) -> list[bytes]:
         """The answer to the same request once more; nothing after the first acknowledgement.
 
-        Nothing either while the last answer may still be on its way: some clients (atftp) give up
-        when they see two OACKs.
+        Nothing either while the last answer may still be on its way: atftp gives up when it sees
+        two OACKs.
         """
         if self.outcome is not None or self.progress_at is not None:
             return []

@@ -78,7 +78,7 @@ class SiteAuthority:
     def root(self) -> x509.Certificate:
         """The certificate that machines are to trust.
 
-        Where the site has its own it is the last in that file: the root, if the site put it there.
+        If the site has its own, it is the last in that file: the root, if it is there.
         """
         if pair := self._config.server.tls.pair:
             return read_certificates(pair[1], TABLE)[-1]

@@ -151,8 +151,8 @@ def _certificate(
 ) -> bytes:
     """The certificate that was planned, for the owner of `public`; self-signed without a signer.
 
-    RFC 5280 §4.2 has the extensions. A machine without elliptic curves has the session's secret
-    encrypted with the server's key, which is then to be good for that as well.
+    RFC 5280 §4.2 has the extensions. A machine without elliptic curves encrypts the session's
+    secret with the server's key. So the key must be good for that as well.
     """
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, plan.common_name)])
     is_ca = not plan.host

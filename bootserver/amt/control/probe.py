@@ -138,7 +138,7 @@ def _uuid(package: Instance | None) -> str | None:
     """The machine's UUID of PlatformGUID, which is SMBIOS's 16 bytes in hex, as they lie there.
 
     SMBIOS 2.6 and later store the first three fields little-endian, and Linux and iPXE show them
-    turned: a Dell with 44454C4C4B0010428033B6C04F504633 is 4c4c4544-004b-4210-8033-b6c04f504633.
+    turned. A Dell with 44454C4C4B0010428033B6C04F504633 is 4c4c4544-004b-4210-8033-b6c04f504633.
     """
     digits = (optional_text(package, "PlatformGUID") or "").replace("-", "")
     if not re.fullmatch("[0-9A-Fa-f]{32}", digits):

@@ -15,8 +15,8 @@ from bootserver.cli.amt.running import boots, stop
 def amt() -> None:
     """Remote machines through Intel AMT.
 
-    HOST is where a machine's AMT answers; a MAC address, a UUID, serial=NUMBER or asset=TAG will do
-    for a machine of config.toml, or one that was met before.
+    HOST is where a machine's AMT answers. A MAC address, a UUID, serial=NUMBER or asset=TAG will do
+    for a machine of config.toml, or one probed before.
     """
 
 

@@ -59,7 +59,7 @@ async def boot_all(
 ) -> list[AmtBootOutcome]:
     """Boots every host; Ctrl-C gives up what goes on, and tells how far it came.
 
-    A drive that stays attached is taken away by Ctrl-C as well. `order` is what the API gets; if it
+    A drive that stays attached is taken away by Ctrl-C as well. `order` is what the API gets. If it
     is `attended`, the person at the terminal is asked for consent codes and passwords.
     """
     outcomes = [AmtBootOutcome(host) for host in hosts]

@@ -78,7 +78,9 @@ async def _show(line: SerialLine) -> None:
 
 
 async def _type(line: SerialLine) -> None:
-    """What is typed goes to the machine, key by key; the end of a pipe is not the end of it."""
+    """Keys go to the machine one by one as they are typed; a pipe's end does not end the
+    console.
+    """
     keys: asyncio.Queue[bytes] = asyncio.Queue()
     loop, stdin = asyncio.get_running_loop(), sys.stdin.fileno()
 

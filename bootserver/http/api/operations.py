@@ -128,8 +128,8 @@ class Operations(list[Operation]):
     ) -> Callable[[H], H]:
         """The decorator of a handler.
 
-        `upload` is for one that takes bytes with a query, or else a JSON body if there is a type
-        for it, and reads them itself.
+        `upload` is for one that reads its body itself: bytes with a query, or JSON if there is a
+        type for it.
         """
 
         def decorate(handler: H) -> H:

@@ -107,8 +107,8 @@ def _leaf(
 ) -> tuple[int | None, str]:
     """Run an entry's commands, and add what they start: the entry, or the menu that they open.
 
-    A submenu that starts by itself starts at once what stands behind its name in `default`, or
-    else its first entry.
+    A submenu that starts by itself starts what stands behind its name in `default`, or else its
+    first entry.
     """
     if len(entries) >= MAX_ENTRIES:
         run.unread.append(f"the menu {TOO_MANY}")
