@@ -1,4 +1,4 @@
-"""What one server takes on at once: each limit, how much of it is in use, how much was refused.
+"""What one server takes on at once: each limit, how much is in use, how much was refused.
 
 A thousand machines need more file descriptors than many systems give a process at first. Each
 download needs two: the connection and the file. So the soft limit is raised to the hard one. Where

@@ -1,4 +1,4 @@
-"""What can be benchmarked: one row for each way to boot a machine, built in or from a TOML file.
+"""What can be benchmarked: a row for each way to boot a machine, built in or from TOML.
 
 [[case]]
 name = "winpe-two-stage-600"

@@ -1,4 +1,4 @@
-"""One boot to look at: a server, a machine with a CD as slow as AMT's, and what both do."""
+"""One boot to look at: a server, a machine with a CD as slow as AMT's, and what happens."""
 
 from __future__ import annotations
 

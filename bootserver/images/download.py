@@ -1,4 +1,4 @@
-"""Downloads a URL into a part file: goes on after a cut, and never mixes two versions of a file."""
+"""Downloads a URL into a part file: goes on after a cut, and never mixes two versions."""
 
 from __future__ import annotations
 

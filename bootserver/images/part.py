@@ -1,4 +1,4 @@
-"""The file that is still arriving: hidden, locked, and with a record of how to go on after a cut.
+"""The file that is still arriving: hidden, locked, with a record for going on after a cut.
 
 `.NAME.iso.part` becomes `NAME.iso` once it is whole. A record beside it says which version of which
 URL its bytes are from. It is `.NAME.iso.part.open` while they come, `.NAME.iso.part.json` once they

@@ -1,4 +1,4 @@
-"""Partition tables for a stub on a USB stick: an MBR beside the ISO, or a GPT for an image.
+"""Partition tables for a stub on a stick: an MBR beside the ISO, or a GPT for an image.
 
 pycdlib's add_isohybrid writes broken ones, so these are ours. The boot code is isohybrid's
 (isohdpfx.bin), which loads isolinux.bin from where the field at 432 says.

@@ -1,6 +1,6 @@
 /*
- * bootserver's UEFI loader, BOOTX64.EFI of a stub: starts iPXE from memory, so that few bytes are
- * read over a slow redirected CD.
+ * bootserver's UEFI loader, BOOTX64.EFI of a stub: starts iPXE from memory. So few bytes are read
+ * over a slow redirected CD.
  *
  * Three parts belong to it: a small and a full iPXE, both packed, and iPXE's script. They lie
  * beside it on its volume, or inside it if the stub is one program.

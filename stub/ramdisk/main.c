@@ -8,7 +8,7 @@
  *   options    the command line. A wrong word ends it.
  *   download   We speak first, through iPXE's download protocol. The server's size comes before
  *              any byte: only then the memory is reserved. Fails: no iPXE, another size, too
- *              little memory in one piece, bytes out of order, a minute without a byte, a wrong
+ *              little memory in one piece; bytes out of order, a minute without one; a wrong
  *              SHA-256. The memory is then free again.
  *   published  the image as a RAM disk: the firmware's, or one of our own. Fails: the firmware
  *              takes no disk. A machine with an NFIT of its own gets none from us: its operating
@@ -19,8 +19,8 @@
  *   started    The server is told first (notify=). If it does not answer within five seconds, the
  *              boot goes on. A boot does not come back.
  *
- * Kept until the machine is switched off: the image's memory, of the type "reserved", and the
- * tables that name it to the operating system. Each failure says why, takes back what came before,
+ * Kept until the machine is switched off: the image's memory (type "reserved"), and the tables that
+ * name it to the operating system. Each failure says why, takes back what came before,
  * and returns an error to iPXE's script, which tries again. Only a disk that the firmware does not
  * let go of keeps its memory.
  */

@@ -1,4 +1,4 @@
-"""How many boots do what at once: a host that is dead takes no turn of one that is not."""
+"""How many boots do what at once: a dead host takes no turn of a live one."""
 
 from __future__ import annotations
 
