@@ -38,8 +38,10 @@ from bootserver.images.tree import ImageTrees
 from bootserver.model import (
     BootPhase,
     BootSession,
+    ByteRange,
     Content,
     FileVersion,
+    Image,
     StubFormat,
     TransferEnd,
 )
@@ -200,15 +202,15 @@ class BootService:
         if session is None:
             yield Delivery()
             return
-        booted = not is_before(session, BootPhase.HANDED_OFF) and not by_ipxe
-        if not booted:
+        counts = _counts(session, by_ipxe)
+        if counts:
             self._ledger.advance(session.key, BootPhase.FETCHING)
         fetch = self._ledger.fetch(
             session.key,
             name,
             protocol,
             size_bytes,
-            counts=not booted,
+            counts=counts,
             is_range=is_range,
             ask_tcp=ask_tcp,
         )
@@ -218,6 +220,53 @@ class BootService:
         finally:
             if fetch:
                 self._delivered(session, fetch, delivery)
+
+    def range_went(
+        self,
+        session: BootSession,
+        name: str,
+        protocol: str,
+        size_bytes: int,
+        part: ByteRange,
+        *,
+        by_ipxe: bool,
+        ask_tcp: AskTcp,
+    ) -> None:
+        """A range went out to a boot at once: as `delivery`, for thousands in a second."""
+        counts = _counts(session, by_ipxe)
+        fetch, is_all = self._ledger.range_went(
+            session.key, name, protocol, part, counts=counts, ask_tcp=ask_tcp
+        )
+        if is_all and fetch:
+            self.fetched(session, fetch)
+        if fetch is None:
+            with self.delivery(
+                session, name, protocol, size_bytes, by_ipxe=by_ipxe, is_range=True, ask_tcp=ask_tcp
+            ) as delivery:
+                delivery.sent(len(part))
+                delivery.start, delivery.end = part.start, TransferEnd.COMPLETE
+
+    def stands(
+        self, token_or_key: str, address: str, image: Image, session: BootSession | None
+    ) -> bool:
+        """True as long as `files` says the same: the same boot, in the same phase, the same image.
+
+        It is asked thousands of times in a second.
+        """
+        now = self._ledger.peek(token_or_key, address)
+        if now is None or session is None:
+            return now is session and self._library.has(image)
+        return (
+            now.key == session.key
+            and now.phase is session.phase
+            and now.plan is session.plan
+            and now.image == image.id
+            and self._library.has(image)
+        )
+
+    def session(self, token_or_key: str, address: str) -> BootSession | None:
+        """The boot that goes on by that name; its bytes may be a second old."""
+        return self._ledger.peek(token_or_key, address)
 
     def _delivered(self, session: BootSession, fetch: Fetch, delivery: Delivery) -> None:
         """A file is no longer on its way; a machine whose download broke off may ask again."""
@@ -274,6 +323,11 @@ class BootService:
         plan = plan_for_site(self._config, stub, format)
         path = shelve(plan, self._config.state.path / "shelf")
         return Content(str(path), FileVersion.of(path.stat()), sha256_of(path))
+
+
+def _counts(session: BootSession, by_ipxe: bool) -> bool:
+    """True if what is fetched is what the boot waits for, and not what its system fetches."""
+    return by_ipxe or is_before(session, BootPhase.HANDED_OFF)
 
 
 def _phase_after(session: BootSession, fetch: Fetch) -> tuple[BootPhase | None, str]:

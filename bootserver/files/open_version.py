@@ -18,6 +18,7 @@ from bootserver.model import ByteRange, Content, FileVersion
 
 OPEN_FILES = 32  # images, and files in them: a site boots from a handful
 LOOK_S = 2.0
+_CAN_TELL = hasattr(os, "RWF_NOWAIT")  # whether bytes of a file are in memory: on Linux
 IDLE_LOOKS = 30  # after so many without an answer a file is closed
 
 
@@ -97,6 +98,20 @@ class OpenFile:
             if len(data) < len(piece):
                 break  # what follows would stand in the wrong place
         return b"".join(copy)
+
+    def read_at_hand(self, part: ByteRange, into: memoryview) -> bool:
+        """Copy all of `part` there, if that needs no disk; False if it may (preadv2(2))."""
+        pieces = self.layout.cut(part)
+        if not _CAN_TELL or len(pieces) != 1 or self.fd < 0:
+            return False
+        [piece] = pieces
+        if isinstance(piece, bytes):
+            into[:] = piece
+            return True
+        try:
+            return os.preadv(self.fd, (into,), piece.start, os.RWF_NOWAIT) == len(piece)
+        except OSError:  # it is not at hand, or this file system cannot tell
+            return False
 
     def read_ahead(self, part: ByteRange) -> None:
         """Ask the kernel to have these bytes in memory soon, so that sending them won't block."""

@@ -21,25 +21,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
+from functools import partial
 from urllib.parse import quote
 
 from aiohttp import hdrs, web
 
-from bootserver.boot.files import WHOLE_IMAGE
+from bootserver.boot.files import WHOLE_IMAGE, BootFiles
 from bootserver.boot.script import Pick
 from bootserver.boot.service import BootService, Delivery
 from bootserver.fields import parse_server_url
-from bootserver.files.layout import Layout
-from bootserver.files.open_version import OpenFiles
+from bootserver.files.open_version import OpenFile, OpenFiles
+from bootserver.http.connections import Connection
 from bootserver.http.errors import plain_errors
+from bootserver.http.fast_lane import LANE, FastLane, HotBody
 from bootserver.http.files import send_file
 from bootserver.http.health import healthz
 from bootserver.http.incoming import machine_query, plain_address, route
 from bootserver.http.listing import render_listing
-from bootserver.http.tcp_info import tcp_facts
 from bootserver.images.overlay import Served
-from bootserver.model import BootSession, Content, StubFormat
+from bootserver.model import BootSession, ByteRange, Content, Image, StubFormat
+from bootserver.sessions.live import AskTcp
 
 SERVICE = web.AppKey("boot_service", BootService)
 FILES = web.AppKey("open_files", OpenFiles)
@@ -55,6 +57,7 @@ def make_boot_app(service: BootService) -> web.Application:
     app = web.Application(middlewares=[plain_errors])
     app[SERVICE] = service
     app[FILES] = OpenFiles()
+    app[LANE] = FastLane()
     app.cleanup_ctx.append(_open_files)
     routes = {
         "/b/{token}/boot.ipxe": _script,
@@ -109,7 +112,8 @@ def _script_response(text: str) -> web.Response:
 async def _image(request: web.Request) -> web.StreamResponse:
     service, key = request.app[SERVICE], request.match_info["boot"]
     files, session = await service.files(key, _address(request))
-    return await _send_for_boot(request, WHOLE_IMAGE, await files.whole(), session, ISO_TYPE)
+    served = await files.whole()
+    return await _send_for_boot(request, files, WHOLE_IMAGE, served, session, ISO_TYPE)
 
 
 async def _tree(request: web.Request) -> web.StreamResponse:
@@ -122,17 +126,21 @@ async def _tree(request: web.Request) -> web.StreamResponse:
     served = await files.file(path)
     if served is None:
         raise web.HTTPMovedPermanently(f"./{quote(path.rpartition('/')[2])}/")
-    return await _send_for_boot(request, f"tree{path}", served, session, BINARY_TYPE)
+    return await _send_for_boot(request, files, f"tree{path}", served, session, BINARY_TYPE)
 
 
 async def _send_for_boot(
     request: web.Request,
+    files: BootFiles,
     name: str,
     served: Served,
     session: BootSession | None,
     content_type: str,
 ) -> web.StreamResponse:
     """Send what a boot fetches, and tell the ledger how it goes."""
+    connection = request.protocol
+    assert isinstance(connection, Connection)
+    file = await request.app[FILES].open(served.content, served.layout)
     delivery = request.app[SERVICE].delivery(
         session if request.method == "GET" else None,
         name,
@@ -140,27 +148,58 @@ async def _send_for_boot(
         served.size_bytes,
         by_ipxe=request.headers.get("User-Agent", "").startswith("iPXE"),
         is_range=hdrs.RANGE in request.headers,
-        ask_tcp=tcp_facts(request),
+        ask_tcp=connection.ask_tcp,
     )
     with delivery as sending:
-        return await _send(request, served.content, served.layout, content_type, sending)
+        if len(served.layout.pieces) == 1 and not served.layout.has_own_bytes:
+            _keep_hot(request, files.image, name, file, content_type)
+        return await _send(request, file, content_type, sending)
+
+
+def _keep_hot(
+    request: web.Request, image: Image, name: str, file: OpenFile, content_type: str
+) -> None:
+    """Have the fast lane answer for this file from now on, as long as we would."""
+    service, key, address = request.app[SERVICE], request.match_info["boot"], _address(request)
+    session = service.session(key, address)
+
+    def deliver(by_ipxe: bool, is_range: bool, ask_tcp: AskTcp) -> AbstractContextManager[Delivery]:
+        return service.delivery(
+            session,
+            name,
+            "http",
+            file.size_bytes,
+            by_ipxe=by_ipxe,
+            is_range=is_range,
+            ask_tcp=ask_tcp,
+        )
+
+    def note_range(part: ByteRange, by_ipxe: bool, ask_tcp: AskTcp) -> None:
+        if session:
+            service.range_went(
+                session, name, "http", file.size_bytes, part, by_ipxe=by_ipxe, ask_tcp=ask_tcp
+            )
+
+    stands = partial(service.stands, key, address, image, session)
+    body = HotBody(file, content_type, service.stalled_s, stands, deliver, note_range)
+    request.app[LANE].keep(request.rel_url.raw_path, address, body)
 
 
 async def _stub_iso(request: web.Request) -> web.StreamResponse:
     stub = await request.app[SERVICE].stub(request.match_info["token"], StubFormat.ISO)
-    return await _send(request, stub, None, ISO_TYPE, Delivery())
+    return await _send_content(request, stub, ISO_TYPE)
 
 
 async def _stub_efi(request: web.Request) -> web.StreamResponse:
     stub = await request.app[SERVICE].stub(request.match_info["token"], StubFormat.EFI)
-    return await _send(request, stub, None, EFI_TYPE, Delivery())
+    return await _send_content(request, stub, EFI_TYPE)
 
 
 async def _loader(request: web.Request) -> web.StreamResponse:
     loader = await request.app[SERVICE].loader(request.match_info["name"])
     efi = request.match_info["name"].endswith(".efi")  # firmware boots no other type
     content_type = EFI_TYPE if efi else BINARY_TYPE
-    return await _send(request, loader, None, content_type, Delivery())
+    return await _send_content(request, loader, content_type)
 
 
 async def _beacon(request: web.Request) -> web.StreamResponse:
@@ -170,14 +209,17 @@ async def _beacon(request: web.Request) -> web.StreamResponse:
     return web.Response(text="noted\n", headers={"Cache-Control": "no-store"})
 
 
-async def _send(
-    request: web.Request,
-    content: Content,
-    layout: Layout | None,
-    content_type: str,
-    delivery: Delivery,
+async def _send_content(
+    request: web.Request, content: Content, content_type: str
 ) -> web.StreamResponse:
-    file = await request.app[FILES].open(content, layout)
+    """Send what belongs to no boot."""
+    file = await request.app[FILES].open(content)
+    return await _send(request, file, content_type, Delivery())
+
+
+async def _send(
+    request: web.Request, file: OpenFile, content_type: str, delivery: Delivery
+) -> web.StreamResponse:
     sent = await send_file(
         request,
         file,

@@ -18,26 +18,38 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
 import structlog
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import StreamWriter
 
 from bootserver.config import LimitsConfig
 from bootserver.errors import ServerFullError
+from bootserver.files.open_version import OpenFile
+from bootserver.http.fast_lane import FastLane
 from bootserver.http.incoming import Networks, is_among
+from bootserver.http.tcp_info import tcp_facts
 from bootserver.limits import Limit
 from bootserver.log import Gathered
+from bootserver.sessions.live import AskTcp
 
 NO_DESCRIPTOR_S = 1.0
 LOOK_S = 1.0
+END_OF_HEADER = b"\r\n\r\n"
+# A request that has a body, or after which the connection speaks something else.
+_HAS_MORE = re.compile(
+    rb"\n(?:content-length|transfer-encoding|upgrade|expect)[ \t]*:", re.IGNORECASE
+)
 
 log = structlog.get_logger(__name__)
 
@@ -169,6 +181,12 @@ class Connections:
             one.used = max((len(crowd.open) for crowd in self._by_address.values()), default=0)
         self._resume()
 
+    def waits_anew(self, connection: Connection) -> None:
+        """It had an answer at once, and waits for its next request from now on."""
+        for crowd in (self._all, self._by_address[connection.address]):
+            crowd.waiting.pop(connection, None)
+            crowd.waiting[connection] = None
+
     def is_waiting(self, connection: Connection) -> bool:
         """True if it waits for a request."""
         return connection in self._all.waiting
@@ -231,11 +249,23 @@ class Connections:
 
 
 class Connection(web.RequestHandler):
-    """A client's connection, from accept() on: over TLS, its handshake counts as waiting."""
+    """A client's connection, from accept() on: over TLS, its handshake counts as waiting.
 
-    __slots__ = ("_accepting", "_header_by", "_pool", "_unsent", "_wire", "address")
+    Each request is first the `lane`'s, if there is one, and else aiohttp's (fast_lane.py).
+    """
 
-    def __init__(self, pool: Connections, server: web.Server, address: str) -> None:
+    __slots__ = (
+        *("_accepting", "_header_by", "_held", "_idle_by", "_in_aiohttp", "_lane", "_pool"),
+        *("_sending", "_unsent", "_using", "_wire", "address", "ask_tcp"),
+    )
+
+    def __init__(
+        self,
+        pool: Connections,
+        server: web.Server,
+        address: str,
+        lane: FastLane | None = None,
+    ) -> None:
         self._pool = pool
         config = pool.config
         loop = asyncio.get_running_loop()
@@ -251,6 +281,13 @@ class Connection(web.RequestHandler):
         self._wire: asyncio.Transport | None = None
         self._header_by: float | None = loop.time() + config.header_s
         self._unsent = (0, 0.0)  # bytes, and since when it has been so many
+        self._lane = lane
+        self._in_aiohttp = 0  # requests
+        self._sending: asyncio.Task[None] | None = None  # an answer of the lane's
+        self._using = ExitStack()  # what that needs
+        self._held = b""  # requests that came before that was sent
+        self._idle_by: float | None = None  # after an answer of the lane's; else aiohttp sees to it
+        self.ask_tcp: AskTcp = _knows_nothing
         self._pool.enter(self)
 
     def accept(self, connection: socket.socket, tls: ssl.SSLContext | None) -> None:
@@ -285,7 +322,9 @@ class Connection(web.RequestHandler):
     def look(self) -> None:
         """End the connection if it takes too long."""
         now = self._loop.time()
-        if self._header_by is not None and now >= self._header_by:
+        if (self._header_by is not None and now >= self._header_by) or (
+            self._idle_by is not None and now >= self._idle_by
+        ):
             self.drop()
         elif self._wire is not None:
             size_bytes, since = self._unsent
@@ -302,13 +341,108 @@ class Connection(web.RequestHandler):
         assert isinstance(transport, asyncio.Transport)
         self._wire = transport
         self._header_by = self._loop.time() + self._pool.config.header_s
+        self.ask_tcp = tcp_facts(transport)
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
         """A request, or a part of one."""
+        if self._lane is not None and not self._in_aiohttp:
+            data = self._answer_fast(self._lane, data)
+            if not data:
+                return
+        self._idle_by = None
+        self._in_aiohttp += data.count(END_OF_HEADER)
+        if not data.endswith(END_OF_HEADER) or _HAS_MORE.search(data):
+            self._lane = None  # where its next request begins is for aiohttp to know
         if self._header_by is None and self._pool.is_waiting(self):
             self._header_by = self._loop.time() + self._pool.config.header_s
         super().data_received(data)
+
+    def _answer_fast(self, lane: FastLane, data: bytes) -> bytes:
+        """Have the lane answer what it can; returns what is left for aiohttp."""
+        while data:
+            end = data.find(END_OF_HEADER) + len(END_OF_HEADER)
+            header, rest = data[:end], data[end:]
+            if not lane.answer(self, header):
+                break
+            data = rest
+            if self._sending is not None:
+                self._held = data
+                return b""
+            self._rest()
+        return data
+
+    def _rest(self) -> None:
+        """An answer of the lane's is sent; aiohttp has no part in how long the next may take."""
+        self._header_by = None
+        self._idle_by = self._loop.time() + self._pool.config.idle_s
+        self.keep_alive(True)  # ends aiohttp's own timer
+        self._pool.waits_anew(self)
+
+    @property
+    def wire(self) -> asyncio.Transport:
+        """What it sends on."""
+        assert self._wire is not None
+        return self._wire
+
+    @property
+    def writer(self) -> AbstractStreamWriter:
+        """aiohttp's writer on the same."""
+        return StreamWriter(self, self._loop)
+
+    def go_on(self, sending: Coroutine[Any, Any, None], file: OpenFile) -> None:
+        """Read nothing more, count as busy and have the file in use until that has ended."""
+        self._using.enter_context(file.in_use())
+        self._header_by = self._idle_by = None
+        self.keep_alive(True)
+        self.wire.pause_reading()
+        self._sending = self._loop.create_task(self._busy_with(sending))
+        self._sending.add_done_callback(self._sent)
+
+    async def _busy_with(self, sending: Coroutine[Any, Any, None]) -> None:
+        with self._pool.answering(self, self.address):
+            await sending
+
+    def _sent(self, sending: asyncio.Task[None]) -> None:
+        self._sending = None
+        self._using.close()
+        if not sending.cancelled() and (err := sending.exception()):
+            log.error("http.failed", method="GET", exc_info=err)
+        if self._wire is None or self._wire.is_closing():
+            return
+        if sending.cancelled() or sending.exception():
+            self.drop()
+            return
+        self._rest()
+        held, self._held = self._held, b""
+        self.wire.resume_reading()
+        if held:
+            self.data_received(held)
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """aiohttp's end of an answer, after which the next request is the lane's again."""
+        try:
+            response, is_reset = await super().finish_response(request, resp, start_time)
+        finally:
+            self._in_aiohttp -= 1
+        if not response.keep_alive:
+            self._lane = None
+        return response, is_reset
+
+    def close(self) -> None:
+        """Answer no further request."""
+        self._lane = None
+        super().close()
+
+    async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109 - aiohttp's
+        """End the connection, once an answer under way is sent or so much time is over."""
+        if self._sending is not None:
+            await asyncio.wait({self._sending}, timeout=timeout)
+        if self._sending is not None:
+            self._sending.cancel()
+        await super().shutdown(timeout)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The connection is gone."""
@@ -345,6 +479,10 @@ class Connection(web.RequestHandler):
         response = web.Response(status=status, text=text)
         response.force_close()
         return response
+
+
+def _knows_nothing() -> None:
+    """A connection that is not there yet."""
 
 
 def _unsent_bytes(transport: asyncio.Transport) -> int:

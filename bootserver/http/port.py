@@ -20,6 +20,7 @@ from yarl import URL
 from bootserver.database import is_awaited
 from bootserver.errors import ServerFullError
 from bootserver.http.connections import Connection, Connections
+from bootserver.http.fast_lane import LANE
 from bootserver.http.incoming import (
     forwarded,
     is_among,
@@ -49,6 +50,7 @@ class HttpPort:
     ) -> None:
         self.connections = connections
         self._tls = tls
+        self._lane = None if tls else app.get(LANE)  # its bytes do not pass TLS
         if tls:  # asyncio would have 256 KiB for each connection, a gigabyte for all of them
             sslproto.SSLProtocol.max_size = TLS_READ_BYTES
         # aiohttp takes 0 for no limit
@@ -125,7 +127,9 @@ class HttpPort:
             address = plain_address(name[0])
             if self.connections.admit(address):
                 connection.setblocking(False)
-                Connection(self.connections, self.server, address).accept(connection, self._tls)
+                lane = None if is_among(address, self.connections.trusted) else self._lane
+                one = Connection(self.connections, self.server, address, lane)
+                one.accept(connection, self._tls)
             else:
                 connection.close()
 

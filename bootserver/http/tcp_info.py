@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import struct
 import sys
 from collections.abc import Callable
-
-from aiohttp import web
 
 from bootserver.sessions.diagnosis import TcpFacts
 
@@ -24,10 +23,9 @@ _WINDOW_AT = 228
 _ASK_BYTES = _WINDOW_AT + _WINDOW.size
 
 
-def tcp_facts(request: web.Request) -> Callable[[], TcpFacts | None]:
-    """A look at the connection of that request: None if it is gone, or where nothing is told."""
-    transport = request.transport
-    connection = transport.get_extra_info("socket") if transport else None
+def tcp_facts(transport: asyncio.Transport) -> Callable[[], TcpFacts | None]:
+    """A look at that connection: None if it is gone, or where nothing is told."""
+    connection = transport.get_extra_info("socket")
 
     def look() -> TcpFacts | None:
         if connection is None or not sys.platform.startswith("linux"):

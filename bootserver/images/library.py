@@ -116,6 +116,10 @@ class Library:
             raise ImageNotReadyError(f"{image.id} has just arrived; {percent} % of it is checked")
         return image
 
+    def has(self, image: Image) -> bool:
+        """True as long as the library says just this of the image."""
+        return self._images.get(image.id) is image
+
     def progress(self, image_id: str) -> tuple[int, int] | None:
         """Bytes hashed and in all, None for an image that is not waiting to be hashed."""
         file = self._files.get(image_id)

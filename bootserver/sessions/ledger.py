@@ -32,6 +32,7 @@ from bootserver.model import (
     BootPhase,
     BootPlan,
     BootSession,
+    ByteRange,
     Machine,
     Transfer,
     TransferEnd,
@@ -165,6 +166,11 @@ class Ledger:
         boot = self._live.get(token_or_key) or self._live.newest_at(token_or_key, address)
         return boot.settle() if boot else None
 
+    def peek(self, token_or_key: str, address: str) -> BootSession | None:
+        """As `find`, but the session's bytes may be a second old."""
+        boot = self._live.get(token_or_key) or self._live.newest_at(token_or_key, address)
+        return boot.session if boot else None
+
     def find_by_image(self, image: str, address: str) -> BootSession | None:
         """The newest live session of that image at that address."""
         boot = self._live.newest_of(image, address)
@@ -248,6 +254,22 @@ class Ledger:
                 boot.newest[name] = fetch
         fetch.begin(ask_tcp, is_range=is_range)
         return fetch
+
+    def range_went(
+        self, key: str, name: str, protocol: str, part: ByteRange, *, counts: bool, ask_tcp: AskTcp
+    ) -> tuple[Fetch | None, bool]:
+        """A range went out at once. Returns the run that it belongs to, and whether that is all.
+
+        None, and nothing is noted, if no such run is known: `fetch` begins one.
+        """
+        boot = self._live.get(key)
+        fetch = boot.newest.get(name) if boot else None
+        if fetch is None or not fetch.is_run:
+            return None, False
+        if fetch.counts != counts or fetch.protocol != protocol:
+            return None, False
+        self._changed.add(key)
+        return fetch, fetch.range_went(part, ask_tcp)
 
     def fetched(self, key: str, fetch: Fetch, outcome: TransferEnd) -> None:
         """A file is no longer on its way."""

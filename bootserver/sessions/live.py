@@ -13,7 +13,15 @@ from datetime import datetime, timedelta
 from time import monotonic
 
 from bootserver import clock
-from bootserver.model import BootEvent, BootPhase, BootSession, Machine, Transfer, TransferEnd
+from bootserver.model import (
+    BootEvent,
+    BootPhase,
+    BootSession,
+    ByteRange,
+    Machine,
+    Transfer,
+    TransferEnd,
+)
 from bootserver.sessions.coverage import Coverage
 from bootserver.sessions.diagnosis import STILL_S, Look, TcpFacts, link_sentence
 from bootserver.sessions.tracker import is_before
@@ -183,9 +191,7 @@ class Fetch:
         self.is_run = self.is_run or is_range
         self._requests += 1
         self.requests_under_way += 1
-        self._ask_tcp = ask_tcp or _told_nothing
-        if self._ask_tcp not in self._resent and (facts := self._ask_tcp()):
-            self._resent[self._ask_tcp] = facts.retransmits, facts.retransmits
+        self._ask(ask_tcp)
         if self.requests_under_way == 1:
             self._moved_at = monotonic()  # what lay between two ranges was no pause of ours
 
@@ -214,6 +220,22 @@ class Fetch:
         if not self.is_run or (self.has_all and not self.requests_under_way):
             self.finish()
 
+    def range_went(self, part: ByteRange, ask_tcp: AskTcp) -> bool:
+        """A range of a run went out at once; True if with it the machine has all of the file."""
+        self._requests += 1
+        if ask_tcp is not self._ask_tcp:
+            self._ask(ask_tcp)
+        if not self.requests_under_way:
+            self._moved_at = monotonic()
+        had_all = self.has_all
+        self.sent(part.stop - part.start)
+        self.note_part(part.start, part.stop)
+        if had_all or not self.has_all:
+            return False
+        if not self.requests_under_way:
+            self.finish()
+        return True
+
     def look(self) -> Look:
         """How it goes, now; brings its transfer up to date. To be called about once a second."""
         now = monotonic()
@@ -226,6 +248,12 @@ class Fetch:
         self._looks.append((now, self.sent_bytes))
         self._record(now, link_sentence(self._began, look), recent_bytes_per_s)
         return look
+
+    def _ask(self, ask_tcp: AskTcp | None) -> None:
+        """Look at that connection from now on."""
+        self._ask_tcp = ask_tcp or _told_nothing
+        if self._ask_tcp not in self._resent and (facts := self._ask_tcp()):
+            self._resent[self._ask_tcp] = facts.retransmits, facts.retransmits
 
     def _rate(self, now: float, since: tuple[float, int]) -> float | None:
         """Bytes per second since that look."""

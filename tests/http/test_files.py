@@ -26,11 +26,8 @@ from structlog.testing import capture_logs
 from bootserver.errors import ImageError, ImageNotFoundError, ImageNotReadyError
 from bootserver.files.layout import Layout
 from bootserver.files.open_version import OpenFile, open_file
-from bootserver.http.files import (
-    HELD_BACK_BYTES,
-    SendOutcome,
-    send_file,
-)
+from bootserver.http.bodies import HELD_BACK_BYTES
+from bootserver.http.files import SendOutcome, send_file
 from bootserver.model import ByteRange, Content, FileVersion, TransferEnd
 
 pytestmark = pytest.mark.slow

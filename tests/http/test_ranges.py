@@ -15,7 +15,7 @@ from bootserver.http.conditions import (
     parse_http_date,
     select_ranges,
 )
-from bootserver.http.ranges import MAX_RANGES, UnsatisfiableRangeError, parse_ranges
+from bootserver.http.ranges import MAX_RANGES, UnsatisfiableRangeError, parse_ranges, plain_range
 from bootserver.http.replies import content_range
 from bootserver.model import ByteRange
 
@@ -413,3 +413,23 @@ def test_a_list_of_many_tags_is_searched_to_its_end() -> None:
 )
 def test_an_http_date_has_three_forms_and_no_others(text: str, expected: int | None) -> None:
     assert parse_http_date(text) == expected
+
+
+@given(
+    st.binary(max_size=8)
+    | st.from_regex(rb"[0-9]{0,4}-[0-9]{0,4}", fullmatch=True)
+    | st.from_regex(rb"[0-9]{15,40}-[0-9]{0,40}", fullmatch=True),
+    st.integers(0, 2000),
+)
+def test_the_quick_parser_agrees_or_leaves_it_to_the_other(spec: bytes, size_bytes: int):
+    quick = plain_range(spec, size_bytes)
+
+    if quick is not None:
+        assert parse_ranges(f"bytes={spec.decode()}", size_bytes) == (quick,)
+
+
+@pytest.mark.parametrize(
+    ("spec", "start", "stop"), [(b"0-0", 0, 1), (b"7-", 7, 100), (b"50-999", 50, 100)]
+)
+def test_the_quick_parser_takes_the_plain_forms(spec: bytes, start: int, stop: int):
+    assert plain_range(spec, 100) == ByteRange(start, stop)
