@@ -246,7 +246,7 @@ class Wim:
 
     def _require_changeable(self) -> None:
         info = self.info()
-        if info.is_solid or info.chunk_bytes != _CHUNK_OF_WINDOWS:
+        if info.is_solid or info.chunk_bytes not in (0, _CHUNK_OF_WINDOWS):  # 0: it is not packed
             raise WimError(
                 f"{self._name} is packed as {info.compression} in a way that Windows does not "
                 "start from once it is changed",

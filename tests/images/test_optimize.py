@@ -220,6 +220,19 @@ async def test_a_disc_that_cannot_be_rewritten_is_refused_beforehand(tmp_path: P
         await preview(site.image(), TRIM, site.drivers)
 
 
+@pytest.mark.interop
+async def test_a_wim_that_is_not_packed_stays_so(tmp_path: Path):
+    wim = tmp_path / "plain.wim"
+    wimlib("export", winpe_wim(), "1", wim, "--boot", "--compress=none")
+    site = Site(tmp_path, disc=make_winpe(tmp_path / "pe.iso", boot_wim=wim))
+
+    await site.optimize(BOTH)
+
+    new = wim_from_disc(site.new, tmp_path)
+    wimlib("verify", new)
+    assert "Compression:    None" in wimlib("info", new).decode()
+
+
 async def test_equal_wishes_give_equal_bytes(tmp_path: Path):
     site = Site(tmp_path, SPECS["bridge"])
     wishes = replace(BOTH, drop_unused_images=True, lines=("a.exe",))
