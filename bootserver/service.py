@@ -30,6 +30,7 @@ from bootserver.images.decide import Site
 from bootserver.images.library import Library
 from bootserver.images.optimize import sweep_workshop
 from bootserver.images.part import sweep_library
+from bootserver.images.prepared import PreparedDiscs
 from bootserver.images.tree import ImageTrees
 from bootserver.images.winpe import keep_looking_into
 from bootserver.limits import ServerLimits
@@ -47,6 +48,7 @@ from bootserver.tftp.content import open_content
 from bootserver.tftp.options import TftpLimits
 from bootserver.tftp.server import TftpServer
 from bootserver.tls.authority import SiteAuthority
+from bootserver.windows.drivers import DriverLibrary
 from bootserver.windows.inspect import WinPeFindings
 
 log = structlog.get_logger(__name__)
@@ -103,8 +105,9 @@ async def run(config: Config, announce: Announce) -> None:
         if config.boot.open_menu:  # its machines go on calling where they have called already
             open_stub = await stubs.issue(stub_spec(config, servers=[address or NOWHERE]))
         winpe = WinPeFindings()
+        prepared = PreparedDiscs(DriverLibrary.of(config), winpe)
         boot_service = BootService(
-            config, library, trees, stubs, ledger, profiles, winpe, open_stub
+            config, library, trees, stubs, ledger, profiles, prepared, open_stub
         )
         authority = SiteAuthority(config)
         hosts = AmtHosts(config, engine)
@@ -121,6 +124,7 @@ async def run(config: Config, announce: Announce) -> None:
                 AmtBoots(remote, bus),
                 limits,
                 winpe,
+                prepared,
             )
         )
         stops = await _start_planes(config, boot_service, authority, admin_app, limits)

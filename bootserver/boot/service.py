@@ -55,8 +55,6 @@ from bootserver.stub.registry import IssuedStub, StubRegistry
 from bootserver.stub.site import plan_for_site, served_loader
 from bootserver.stub.spec import own_url
 from bootserver.stub.write import shelve
-from bootserver.windows.drivers import DriverLibrary
-from bootserver.windows.inspect import WinPeFindings
 
 log = structlog.get_logger(__name__)
 
@@ -93,7 +91,7 @@ class BootService:
         stubs: StubRegistry,
         ledger: Ledger,
         profiles: ProfileStore,
-        winpe: WinPeFindings,
+        prepared: PreparedDiscs,
         open_stub: IssuedStub | None = None,
     ) -> None:
         self._config = config
@@ -103,8 +101,8 @@ class BootService:
         self._stubs = stubs
         self._ledger = ledger
         self._profiles = profiles
-        self._prepared = PreparedDiscs(DriverLibrary.of(config), winpe)
-        self._scripts = BootScripts(config, library, trees, ledger, profiles, self._prepared)
+        self._prepared = prepared
+        self._scripts = BootScripts(config, library, trees, ledger, profiles, prepared)
         self._open_stub = open_stub
 
     def http_url(self, local_address: str = "") -> str:

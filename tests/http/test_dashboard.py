@@ -23,6 +23,7 @@ from bootserver.http.port import HttpPort
 from bootserver.http.view_data import is_live
 from bootserver.images.decide import Site
 from bootserver.images.library import Library
+from bootserver.images.prepared import PreparedDiscs
 from bootserver.limits import ServerLimits
 from bootserver.model import (
     BootEvent,
@@ -40,6 +41,7 @@ from bootserver.sessions.profiles import ProfileStore
 from bootserver.sessions.store import SessionStore
 from bootserver.stub.registry import StubRegistry
 from bootserver.tls.authority import SiteAuthority
+from bootserver.windows.drivers import DriverLibrary
 from bootserver.windows.inspect import WinPeFindings
 
 NOW = datetime.now(UTC)
@@ -99,7 +101,8 @@ async def dashboard(config: Config) -> AsyncIterator[Dashboard]:
         services = AdminServices(
             *(config, library, ledger, bus, ProfileStore(engine), issued),
             *(hosts, AmtBoots(remote, bus), ServerLimits(config.limits)),
-            WinPeFindings(),
+            winpe := WinPeFindings(),
+            PreparedDiscs(DriverLibrary.of(config), winpe),
         )
         connections = Connections(config.limits, services.limits.admin_connections)
         port = HttpPort(make_admin_app(services), connections, grace_s=60)

@@ -350,7 +350,10 @@ async def test_what_was_put_in_is_on_the_pages_of_the_boot(config: Config):
         await admin.raw(url, params=QUERY | {"nics": NICS})
         await admin.ledger.flush()
         [boot] = (await admin.ask("/boots"))["boots"]
+        next_time = await admin.ask(f"/images/pe/explain?machine={boot['machine']['mac']}")
+        await admin.ask("/images/pe/explain?machine=52-54-00-00-00-99", expect=422)
         pages = [await admin.raw(f"{admin.url}{path}") for path in ("/", f"/boots/{boot['id']}")]
 
     assert (boot["variant"], boot["warning"]) == (PUT_IN, "")
+    assert (next_time["variant"], next_time["warning"]) == (PUT_IN, "")
     assert all(b"<b>Prepared:</b> rt25cx21x64.inf" in page for _, _, page in pages)

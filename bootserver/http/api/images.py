@@ -23,16 +23,19 @@ from bootserver.http.api.operations import ApiAnswer, Operations
 from bootserver.http.api.requests import (
     ENTRY,
     JsonBody,
+    MacOrUuid,
     OneLine,
+    UrlQuery,
     changed,
     etag_of,
     require_match,
 )
-from bootserver.http.api.services import AdminServices, services_of
+from bootserver.http.api.services import AdminServices, seen_machine, services_of
 from bootserver.http.errors import ChangedError, ConflictError, IfMatchMissingError
 from bootserver.images.decide import Site
 from bootserver.images.directory import remove_image
 from bootserver.images.explain import Explanation, explain
+from bootserver.images.prepared import NOTHING_LACKING
 from bootserver.images.recipes import RECIPE_NAMES
 from bootserver.images.settings import change_settings, settings_of
 from bootserver.json_values import Timestamp
@@ -165,15 +168,34 @@ async def delete_image(request: web.Request) -> None:
     await services.library.scan()
 
 
-@operations.add("GET", "/images/{id}/explain", ImageNotFoundError, ImageNotReadyError, ImageError)
-async def explain_image(request: web.Request) -> Explanation:
+class ExplainQuery(UrlQuery):
+    """For which machine."""
+
+    machine: MacOrUuid = Field(
+        default="", description="The MAC address or UUID of a machine that was here: what it gets"
+    )
+
+
+@operations.add(
+    "GET",
+    "/images/{id}/explain",
+    ImageNotFoundError,
+    ImageNotReadyError,
+    ImageError,
+    DatabaseError,
+)
+async def explain_image(request: web.Request, query: ExplainQuery) -> Explanation:
     """What it is and how it boots."""
-    image = _image(request)
+    services, image = services_of(request), _image(request)
     if image.problem:
         raise ImageError(f"{image.id} cannot be explained: {image.problem}")
     if image.facts is None:
         raise ImageNotReadyError(f"{image.id} has just arrived and is being read")
-    return explain(image, Site.of(services_of(request).config))
+    machine, outlook = None, NOTHING_LACKING
+    if query.machine:
+        machine = await seen_machine(services, query.machine)
+        outlook = await services.prepared.outlook(image, machine, services.config.boot.prepare)
+    return explain(image, Site.of(services.config), machine, outlook)
 
 
 @operations.add(

@@ -22,15 +22,14 @@ from bootserver.errors import (
 )
 from bootserver.http.api.jobs import JOBS, ImageJob, JobKind
 from bootserver.http.api.operations import ApiAnswer, Operations
-from bootserver.http.api.requests import JsonBody, OneLine
-from bootserver.http.api.services import AdminServices, services_of
+from bootserver.http.api.requests import JsonBody, MacOrUuid, OneLine
+from bootserver.http.api.services import seen_machine, services_of
 from bootserver.http.errors import ConflictError, MistakeError
 from bootserver.images.optimize import optimize, preview, result_id
 from bootserver.images.part import Progress
 from bootserver.images.winpe import cards_of
 from bootserver.model import Image
 from bootserver.pci import PciId
-from bootserver.selector import Selector
 from bootserver.stub.spec import stub_spec
 from bootserver.windows.changes import (
     OptimizeReport,
@@ -59,13 +58,6 @@ def _valid(parse: Callable[[str], object]) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _machine(text: str) -> str:
-    names = Selector.parse([text]) if text else None
-    if names and not (names.mac or names.uuid):
-        raise ValueError("is neither a MAC address nor a UUID")
-    return names.mac or names.uuid if names else ""
-
-
 class NewFile(JsonBody):
     """A file or folder that is put in."""
 
@@ -80,7 +72,7 @@ class OptimizeOrder(JsonBody):
     nics: list[Annotated[str, _valid(PciId.parse)]] = Field(
         default=[], max_length=LIST_MAX, description="Cards that get their drivers: 8086:15bc"
     )
-    machine: Annotated[str, AfterValidator(_machine)] = Field(
+    machine: MacOrUuid = Field(
         default="", description="The MAC address or UUID of a machine whose cards get drivers"
     )
     vpro: bool = False
@@ -167,7 +159,7 @@ async def _asked(request: web.Request, order: OptimizeOrder) -> tuple[Image, Win
         lines=tuple(order.run),
     )
     if order.machine:
-        wishes = replace(wishes, machine=await _cards(services, order.machine))
+        wishes = replace(wishes, machine=cards_of(await seen_machine(services, order.machine)))
     result = result_id(image, order.name)
     if order.call_home:
         stub = await services.stubs.issue(stub_spec(services.config, result))
@@ -176,14 +168,6 @@ async def _asked(request: web.Request, order: OptimizeOrder) -> tuple[Image, Win
         message = "say what is to be different"
         raise MistakeError(message, hint="give nics, drop_wifi, or another member")
     return image, wishes
-
-
-async def _cards(services: AdminServices, machine: str) -> tuple[PciId, ...]:
-    seen = await (await services.ledger.written()).last_of(machine)
-    if seen is None:
-        message = f"no machine {machine} has booted from here"
-        raise MistakeError(f"machine: {message}", mistakes=[("machine", message)])
-    return cards_of(seen.machine)
 
 
 def _added(library: Path, files: list[NewFile]) -> tuple[tuple[Path, str], ...]:

@@ -31,6 +31,7 @@ from bootserver.http.errors import (
     MediaTypeError,
     MistakeError,
 )
+from bootserver.selector import Selector
 
 JSON_TYPE = "application/json"
 UPLOAD_TYPE = "application/octet-stream"
@@ -50,6 +51,13 @@ def _one_line(text: str) -> str:
     return text.strip()
 
 
+def _mac_or_uuid(text: str) -> str:
+    names = Selector.parse([text]) if text else None
+    if names and not (names.mac or names.uuid):
+        raise ValueError("is neither a MAC address nor a UUID")
+    return names.mac or names.uuid if names else ""
+
+
 def _in_utc(text: object) -> object:
     """A date alone is its midnight in UTC."""
     if isinstance(text, str) and len(text) == len("2026-01-31"):
@@ -58,6 +66,7 @@ def _in_utc(text: object) -> object:
 
 
 OneLine = Annotated[str, Field(max_length=LINE_MAX), AfterValidator(_one_line)]
+MacOrUuid = Annotated[str, AfterValidator(_mac_or_uuid)]  # "" is none
 When = Annotated[AwareDatetime, BeforeValidator(_in_utc)]
 
 

@@ -12,7 +12,9 @@ from bootserver.config import Config
 from bootserver.errors import ImageNotFoundError, ImageNotReadyError
 from bootserver.http.errors import MistakeError
 from bootserver.images.library import Library
+from bootserver.images.prepared import PreparedDiscs
 from bootserver.limits import ServerLimits
+from bootserver.model import Machine
 from bootserver.sessions.bus import Bus
 from bootserver.sessions.ledger import Ledger
 from bootserver.sessions.profiles import ProfileStore
@@ -34,6 +36,7 @@ class AdminServices:
     amt_boots: AmtBoots
     limits: ServerLimits
     winpe: WinPeFindings
+    prepared: PreparedDiscs
 
 
 SERVICES = web.AppKey("services", AdminServices)
@@ -58,3 +61,12 @@ async def require_image(services: AdminServices, image_id: str, entry: str = "")
     except ImageNotFoundError as err:
         message = f"{err.message}; {err.hint}"
         raise MistakeError(f"image: {message}", mistakes=[("image", message)]) from err
+
+
+async def seen_machine(services: AdminServices, name: str) -> Machine:
+    """The machine of that MAC address or UUID, as it was here the last time."""
+    seen = await (await services.ledger.written()).last_of(name)
+    if seen is None:
+        message = f"no machine {name} has booted from here"
+        raise MistakeError(f"machine: {message}", mistakes=[("machine", message)])
+    return seen.machine
