@@ -10,7 +10,7 @@ from tests.bench import winpe_rate
 async def test_the_benchmark_measures_a_copy_and_both_ways(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(winpe_rate, "BALLAST_BYTES", 0)
+    monkeypatch.setattr(winpe_rate, "LARGE_FILES", 1)
     monkeypatch.setattr(winpe_rate, "SMALL_FILES", 1)
     monkeypatch.setattr(winpe_rate, "DRIVERS", 2)
 
