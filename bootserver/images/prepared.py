@@ -134,7 +134,9 @@ class PreparedDiscs:
         try:
             async with asyncio.timeout(LOOK_S):
                 return await self._findings.of(content)
-        except (ImageError, TimeoutError):
+        except (ImageError, TimeoutError) as err:
+            reason = str(err) or "it takes too long"
+            log.warning("image.not_looked_into", file=Path(content.path).name, reason=reason)
             self._passed_over[content] = time.monotonic() + PASSED_OVER_S
             return None
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from structlog.testing import capture_logs
 
 from bootserver.boot.machine_query import parse_machine
 from bootserver.config import Config
@@ -90,10 +91,13 @@ async def test_disc_that_takes_long_to_look_into_boots_all_the_same(
     admin: Admin, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(prepared, "LOOK_S", 0)
-    script, warning = await booted(admin, NOT_SERVED)
+    with capture_logs() as logs:
+        script, warning = await booted(admin, NOT_SERVED)
 
     assert warning == ""
     assert "image.iso" in script
+    [line] = [line for line in logs if line["event"] == "image.not_looked_into"]
+    assert (line["file"], line["reason"]) == ("pe.iso", "it takes too long")
 
 
 async def test_it_is_said_beforehand_of_a_known_machine(looked: Admin):
