@@ -8,7 +8,7 @@ called `token_or_key`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -219,30 +219,35 @@ class BootService:
             if fetch:
                 self._delivered(session, fetch, delivery)
 
-    def range_went(
-        self,
-        session: BootSession,
-        name: str,
-        protocol: str,
-        size_bytes: int,
-        part: ByteRange,
-        *,
-        by_ipxe: bool,
-        ask_tcp: AskTcp,
-    ) -> None:
-        """A range went out to a boot at once: as `delivery`, for thousands in a second."""
-        counts = _counts(session, by_ipxe)
-        fetch, is_all = self._ledger.range_went(
-            session.key, name, protocol, part, counts=counts, ask_tcp=ask_tcp
-        )
-        if is_all and fetch:
-            self.fetched(session, fetch)
-        if fetch is None:
-            with self.delivery(
-                session, name, protocol, size_bytes, by_ipxe=by_ipxe, is_range=True, ask_tcp=ask_tcp
-            ) as delivery:
-                delivery.sent(len(part))
-                delivery.start, delivery.end = part.start, TransferEnd.COMPLETE
+    def range_recorder(
+        self, session: BootSession, name: str, protocol: str, size_bytes: int
+    ) -> Callable[[ByteRange, bool, AskTcp], None]:
+        """As `delivery`, for ranges that go out at once, thousands in a second.
+
+        To be called with each range, whether it went to iPXE, and a look at its connection; as long
+        as the boot stays in its phase.
+        """
+        ledger, key = self._ledger, session.key
+        counts = {by_ipxe: _counts(session, by_ipxe) for by_ipxe in (False, True)}
+
+        def record(part: ByteRange, by_ipxe: bool, ask_tcp: AskTcp) -> None:
+            fetch = ledger.run_of(key, name, protocol, counts[by_ipxe])
+            if fetch is None:  # the first range begins it
+                with self.delivery(
+                    session,
+                    name,
+                    protocol,
+                    size_bytes,
+                    by_ipxe=by_ipxe,
+                    is_range=True,
+                    ask_tcp=ask_tcp,
+                ) as delivery:
+                    delivery.sent(len(part))
+                    delivery.start, delivery.end = part.start, TransferEnd.COMPLETE
+            elif fetch.range_went(part, ask_tcp):
+                self.fetched(session, fetch)
+
+        return record
 
     def stands(
         self, token_or_key: str, address: str, image: Image, session: BootSession | None

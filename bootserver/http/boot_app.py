@@ -20,7 +20,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from urllib.parse import quote
@@ -156,12 +156,19 @@ async def _send_for_boot(
         return await _send(request, file, content_type, sending)
 
 
+def _uncounted(_part: ByteRange, _by_ipxe: bool, _ask_tcp: AskTcp) -> None:
+    """What goes out to no boot."""
+
+
 def _keep_hot(
     request: web.Request, image: Image, name: str, file: OpenFile, content_type: str
 ) -> None:
     """Have the fast lane answer for this file from now on, as long as we would."""
     service, key, address = request.app[SERVICE], request.match_info["boot"], _address(request)
     session = service.session(key, address)
+    note_range: Callable[[ByteRange, bool, AskTcp], None] = _uncounted
+    if session:
+        note_range = service.range_recorder(session, name, "http", file.size_bytes)
 
     def deliver(by_ipxe: bool, is_range: bool, ask_tcp: AskTcp) -> AbstractContextManager[Delivery]:
         return service.delivery(
@@ -173,12 +180,6 @@ def _keep_hot(
             is_range=is_range,
             ask_tcp=ask_tcp,
         )
-
-    def note_range(part: ByteRange, by_ipxe: bool, ask_tcp: AskTcp) -> None:
-        if session:
-            service.range_went(
-                session, name, "http", file.size_bytes, part, by_ipxe=by_ipxe, ask_tcp=ask_tcp
-            )
 
     stands = partial(service.stands, key, address, image, session)
     body = HotBody(file, content_type, service.stalled_s, stands, deliver, note_range)

@@ -181,12 +181,6 @@ class Connections:
             one.used = max((len(crowd.open) for crowd in self._by_address.values()), default=0)
         self._resume()
 
-    def waits_anew(self, connection: Connection) -> None:
-        """It had an answer at once, and waits for its next request from now on."""
-        for crowd in (self._all, self._by_address[connection.address]):
-            crowd.waiting.pop(connection, None)
-            crowd.waiting[connection] = None
-
     def is_waiting(self, connection: Connection) -> bool:
         """True if it waits for a request."""
         return connection in self._all.waiting
@@ -230,9 +224,14 @@ class Connections:
 
     def _make_way(self, crowd: _Crowd) -> bool:
         """End the connection that has waited longest; False if none waits."""
-        for connection in crowd.waiting:
-            connection.drop()
-            return True
+        while crowd.waiting:
+            connection = next(iter(crowd.waiting))
+            if not connection.was_answered:
+                connection.drop()
+                return True
+            connection.was_answered = False  # by the lane, since it was put there
+            for each in (self._all, self._by_address[connection.address]):
+                each.waiting[connection] = each.waiting.pop(connection)
         return False
 
     async def _watch(self) -> None:
@@ -257,6 +256,7 @@ class Connection(web.RequestHandler):
     __slots__ = (
         *("_accepting", "_header_by", "_held", "_idle_by", "_in_aiohttp", "_lane", "_pool"),
         *("_sending", "_unsent", "_using", "_wire", "address", "ask_tcp"),
+        *("socket_fd", "was_answered"),
     )
 
     def __init__(
@@ -287,7 +287,9 @@ class Connection(web.RequestHandler):
         self._using = ExitStack()  # what that needs
         self._held = b""  # requests that came before that was sent
         self._idle_by: float | None = None  # after an answer of the lane's; else aiohttp sees to it
+        self.was_answered = False  # by the lane, since the pool has looked
         self.ask_tcp: AskTcp = _knows_nothing
+        self.socket_fd = -1
         self._pool.enter(self)
 
     def accept(self, connection: socket.socket, tls: ssl.SSLContext | None) -> None:
@@ -342,6 +344,7 @@ class Connection(web.RequestHandler):
         self._wire = transport
         self._header_by = self._loop.time() + self._pool.config.header_s
         self.ask_tcp = tcp_facts(transport)
+        self.socket_fd = transport.get_extra_info("socket").fileno()
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -376,8 +379,8 @@ class Connection(web.RequestHandler):
         """An answer of the lane's is sent; aiohttp has no part in how long the next may take."""
         self._header_by = None
         self._idle_by = self._loop.time() + self._pool.config.idle_s
+        self.was_answered = True
         self.keep_alive(True)  # ends aiohttp's own timer
-        self._pool.waits_anew(self)
 
     @property
     def wire(self) -> asyncio.Transport:
@@ -446,7 +449,7 @@ class Connection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The connection is gone."""
-        self._wire = None
+        self._wire, self.socket_fd = None, -1
         self._pool.leave(self)
         super().connection_lost(exc)
 

@@ -70,6 +70,7 @@ class LaneConnection(Protocol):
 
     address: str
     ask_tcp: AskTcp
+    socket_fd: int
 
     @property
     def wire(self) -> asyncio.Transport:
@@ -131,6 +132,7 @@ class FastLane:
         self._requests: dict[bytes, _Request | None] = {}
         self._buffer = bytearray(HEADROOM_BYTES + COPY_MAX_BYTES)
         self._view = memoryview(self._buffer)
+        self._date_s, self._date_text = 0, b""
 
     def keep(self, target: str, address: str, body: HotBody) -> None:
         """Answer for that target from now on, to that address; all of the body is from the disk."""
@@ -162,7 +164,7 @@ class FastLane:
         part = plain_range(wanted, body.file.size_bytes) if found else None
         if found and part is None:
             return False
-        if part is not None and len(part) <= COPY_MAX_BYTES:
+        if part is not None and part.stop - part.start <= COPY_MAX_BYTES:
             return self._send_copy(connection, body, part, request.by_ipxe)
         return self._send_bulk(connection, body, part, request.by_ipxe)
 
@@ -180,23 +182,26 @@ class FastLane:
     def _send_head(self, connection: LaneConnection, body: HotBody) -> bool:
         if not body.file.is_current():
             return False
-        connection.wire.write(body.whole % _date())
+        connection.wire.write(body.whole % self._date())
         return True
 
     def _send_copy(
         self, connection: LaneConnection, body: HotBody, part: ByteRange, by_ipxe: bool
     ) -> bool:
         """Send a short range at once, if it is in memory."""
-        wire, length = connection.wire, part.stop - part.start
-        if wire.get_write_buffer_size() or not self._read(body.file, part):
+        wire, file, length = connection.wire, body.file, part.stop - part.start
+        if wire.get_write_buffer_size():
             return False
-        body.file.uses += 1
-        header = body.part % (part.start, part.stop - 1, length, _date())
+        place = self._view[HEADROOM_BYTES : HEADROOM_BYTES + length]
+        if not file.read_at_hand(part, place) or not file.is_current():  # in this order
+            return False
+        file.uses += 1
+        header = body.part % (part.start, part.stop - 1, length, self._date())
         begin = HEADROOM_BYTES - len(header)
         self._buffer[begin:HEADROOM_BYTES] = header
         answer = self._view[begin : HEADROOM_BYTES + length]
         try:
-            sent = os.write(wire.get_extra_info("socket").fileno(), answer)
+            sent = os.write(connection.socket_fd, answer)
         except BlockingIOError:
             sent = 0
         except OSError:  # the client is gone, which the slow lane finds in its own way
@@ -216,19 +221,21 @@ class FastLane:
         """Send a long range, or all of it."""
         if not body.file.is_current():
             return False
-        header = body.whole % _date()
+        header = body.whole % self._date()
         if part is not None:
-            header = body.part % (part.start, part.stop - 1, len(part), _date())
+            header = body.part % (part.start, part.stop - 1, len(part), self._date())
         deliver = body.deliver(by_ipxe, part is not None, connection.ask_tcp)
         part = part or ByteRange(0, body.file.size_bytes)
         sender = _sender(connection, body)
         connection.go_on(_send_bulk(sender, deliver, part, header), body.file)
         return True
 
-    def _read(self, file: OpenFile, part: ByteRange) -> bool:
-        """Copy that part of the file behind the headroom; False if it is not in memory."""
-        place = self._view[HEADROOM_BYTES : HEADROOM_BYTES + len(part)]
-        return file.read_at_hand(part, place) and file.is_current()  # after reading, not before
+    def _date(self) -> bytes:
+        """The Date of now."""
+        now_s = int(time.time())
+        if now_s != self._date_s:
+            self._date_s, self._date_text = now_s, http_date(now_s).encode()
+        return self._date_text
 
 
 def _sender(connection: LaneConnection, body: HotBody) -> BodySender:
@@ -272,10 +279,6 @@ class _Head:
         """Write the last of the body."""
         if last:
             await self._writer.write(last)
-
-
-def _date() -> bytes:
-    return http_date(int(time.time())).encode()
 
 
 def _parse(header: bytes) -> _Request | None:

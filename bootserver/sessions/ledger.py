@@ -32,7 +32,6 @@ from bootserver.model import (
     BootPhase,
     BootPlan,
     BootSession,
-    ByteRange,
     Machine,
     Transfer,
     TransferEnd,
@@ -255,21 +254,16 @@ class Ledger:
         fetch.begin(ask_tcp, is_range=is_range)
         return fetch
 
-    def range_went(
-        self, key: str, name: str, protocol: str, part: ByteRange, *, counts: bool, ask_tcp: AskTcp
-    ) -> tuple[Fetch | None, bool]:
-        """A range went out at once. Returns the run that it belongs to, and whether that is all.
-
-        None, and nothing is noted, if no such run is known: `fetch` begins one.
-        """
+    def run_of(self, key: str, name: str, protocol: str, counts: bool) -> Fetch | None:
+        """The run of ranges of that file that more may be added to, by `range_went`; or None."""
         boot = self._live.get(key)
         fetch = boot.newest.get(name) if boot else None
         if fetch is None or not fetch.is_run:
-            return None, False
-        if fetch.counts != counts or fetch.protocol != protocol:
-            return None, False
+            return None
+        if fetch.counts is not counts or fetch.protocol != protocol:
+            return None
         self._changed.add(key)
-        return fetch, fetch.range_went(part, ask_tcp)
+        return fetch
 
     def fetched(self, key: str, fetch: Fetch, outcome: TransferEnd) -> None:
         """A file is no longer on its way."""

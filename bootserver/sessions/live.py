@@ -230,7 +230,7 @@ class Fetch:
         had_all = self.has_all
         self.sent(part.stop - part.start)
         self.note_part(part.start, part.stop)
-        if had_all or not self.has_all:
+        if had_all or not self.has_all:  # it is all only once
             return False
         if not self.requests_under_way:
             self.finish()
