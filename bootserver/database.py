@@ -256,8 +256,8 @@ class DatabaseEngine:
         log.error(
             "database.damaged",
             moved_to=aside,
-            hint="a new one takes its place, without machine profiles and AMT's certificates; "
-            "sqlite3 FILE .recover may find them in the old one",
+            hint="the new one has no machine profiles or AMT certificates: sqlite3 FILE .recover "
+            "may find them in the old one",
         )
         await self._open()
 

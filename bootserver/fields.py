@@ -145,8 +145,8 @@ def _network(text: str) -> str:
 def _loopback(text: str) -> str:
     if not ipaddress.ip_address(text).is_loopback:
         raise ValueError(
-            f"{text} is not a loopback address; the admin plane has no login yet, so it stays on "
-            "127.0.0.1 or ::1 (reach it from elsewhere through an ssh tunnel)"
+            f"{text} is not a loopback address. The admin plane has no login yet, so it stays on "
+            "127.0.0.1 or ::1. Reach it from elsewhere through an ssh tunnel"
         )
     return text
 

@@ -77,7 +77,7 @@ def show_comparison(comparisons: Sequence[Comparison], a: str, b: str) -> Group:
 
 
 _FEW_RUNS = (
-    f"With fewer than {MANY_RUNS} runs on a side the intervals are too narrow: the smallest and "
+    f"With fewer than {MANY_RUNS} runs on a side the intervals are too narrow. The smallest and "
     f"the largest of {MANY_RUNS - 1} runs miss the true median in 6 of 100 benchmarks."
 )
 

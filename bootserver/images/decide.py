@@ -135,8 +135,8 @@ def _wrong_uefi(machine: Machine, image: Image, method: Method) -> str:
     """Why this machine's UEFI cannot start what the method needs, or ""."""
     if machine.architecture == "i386":
         return (
-            "this machine has 64-bit hardware at best but 32-bit UEFI (IA32), for which there is "
-            "no loader; switch on legacy boot (CSM) in its setup, if it has that"
+            "this machine has 32-bit UEFI (IA32), for which there is no loader: try legacy boot "
+            "(CSM) in its setup"
         )
     if machine.architecture == "arm64":
         if method is Method.RAMDISK:

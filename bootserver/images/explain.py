@@ -132,13 +132,13 @@ def _caveats(image: Image) -> tuple[str, ...]:
     caveats = []
     if image.facts and image.facts.missing_bytes:
         caveats.append(
-            f"the file ends {image.facts.missing_bytes:,} bytes before its volume does; all that "
-            "is on the disc is here, so most likely only padding was cut off"
+            f"the file ends {image.facts.missing_bytes:,} bytes before its volume does, but has "
+            "all files: most likely only padding was cut off"
         )
     if image.facts and image.facts.has_compressed:
         caveats.append(
-            "files on the disc are compressed by zisofs, which is not undone here: they are not "
-            "served, and what would need them boots the disc whole"
+            "files on the disc are compressed by zisofs and cannot be served: what would need them "
+            "boots the disc whole"
         )
     return tuple(caveats)
 

@@ -30,8 +30,8 @@ RULES = {
     "arguments": f"kernel arguments in a text of at most {ARGUMENTS_LIMIT:,} characters: printable "
     "ASCII without ${...} in a word",
     "recipe": "the name of a recipe in a text, as images explain prints it",
-    "entry": "the name or title of an entry of the disc's own menu, or # and its number, as images "
-    "explain prints them",
+    "entry": "the name, title or #NUMBER of an entry of the disc's own menu, as images explain "
+    "prints them",
     "inject": 'a table of files for the initramfs: "path/in/it" = "file beside the image"',
     "replace": 'a table of files for the disc: "/path/on/disc" = "file beside the image"',
 }

@@ -143,17 +143,16 @@ def _no_call(
             return None
         return Stall(
             Cause.NO_DHCP,
-            f"its stub was read, {megabytes(latest.sent_bytes)} of it, but has not called in "
-            f"{waited_s:.0f} s: its network card has no cable or gets no DHCP answer, or this "
-            "server is out of its reach",
+            f"its stub ({megabytes(latest.sent_bytes)} read) has not called in {waited_s:.0f} s: "
+            "no cable, no DHCP answer or no way to this server",
         )
     waited_s = (now - events[-1].at).total_seconds() if events else 0.0
     if waited_s < POWER_ON_S:
         return None
     return Stall(
         Cause.NO_CALL,
-        f"its stub has not called in {waited_s:.0f} s: the machine does not start from it, or "
-        "its network card has no cable or gets no DHCP answer",
+        f"its stub has not called in {waited_s:.0f} s: it was not started, or finds no cable or "
+        "DHCP answer",
     )
 
 
@@ -171,8 +170,8 @@ def _no_request(
     if session.phase is BootPhase.SCRIPT_SERVED:
         return Stall(
             Cause.NO_FETCH,
-            f"the script was served, but nothing has been fetched in {waited_s:.0f} s: "
-            "the machine hangs, was switched off, or has lost its network",
+            f"the script was served, but nothing has been fetched in {waited_s:.0f} s: the machine "
+            "hangs, is off or offline",
         )
     if transfers and transfers[-1].outcome == "complete":
         return Stall(
@@ -182,8 +181,8 @@ def _no_request(
         )
     return Stall(
         Cause.NO_FETCH,
-        f"the download broke off, and the machine has not come back in {waited_s:.0f} s: "
-        "it hangs, was switched off, or has lost its network",
+        f"the download broke off, and the machine has not come back in {waited_s:.0f} s: it hangs, "
+        "is off or offline",
     )
 
 

@@ -103,12 +103,12 @@ def secure_boot_advice(stub: StubConfig) -> str:
         )
     if certificate:
         return (
-            f"Secure Boot: UEFI loaders are signed with {certificate}; machines that have it in "
-            f"their db start these stubs, and what they boot must be signed as well ({GUIDE})"
+            f"Secure Boot: UEFI loaders are signed with {certificate}; machines must trust it, and "
+            f"what they boot must be signed ({GUIDE})"
         )
     return (
-        "Secure Boot: nothing is signed, so machines with Secure Boot on refuse these stubs; turn "
-        f"it off there, or sign with your own key in [stub.signing] ({GUIDE})"
+        "Secure Boot: machines with Secure Boot on refuse these stubs; turn it off there, or set "
+        f"[stub.signing] ({GUIDE})"
     )
 
 

@@ -79,10 +79,9 @@ def _no_reads(signs: BootSigns, no_reads_s: float, *, enforces_secure_boot: bool
     after = f"within {no_reads_s:.0f} s"
     if enforces_secure_boot:
         return NoReadsError(
-            f"the machine has read nothing of the redirected CD {after}, and Secure Boot is "
-            "enforced: its firmware starts only what it trusts",
+            f"the machine has read nothing of the redirected CD {after}: Secure Boot is enforced",
             hint="sign the loaders ([stub.signing], docs/secure-boot.md), or let AMT switch Secure "
-            "Boot off for one boot (admin control mode, and the BIOS's leave)",
+            "Boot off (admin control mode, if the BIOS allows it)",
         )
     if not signs.resets:
         return NoReadsError(
@@ -91,16 +90,16 @@ def _no_reads(signs: BootSigns, no_reads_s: float, *, enforces_secure_boot: bool
         )
     return NoReadsError(
         f"the machine was started, but has read nothing of the redirected CD {after}",
-        hint="Secure Boot refuses unsigned loaders (docs/secure-boot.md); or the BIOS boots from "
-        "no such drive: look in its setup for USB boot, and for boot options of AMT",
+        hint="Secure Boot refuses unsigned loaders (docs/secure-boot.md); or USB boot or AMT's "
+        "boot options are off in the BIOS's setup",
     )
 
 
 def _no_call(signs: BootSigns, *, enforces_secure_boot: bool) -> NoCallError:
     if not signs.redirected and enforces_secure_boot:
         return NoCallError(
-            f"the stub has not called for {signs.silent_s:.0f} s after One-Click Recovery, and "
-            "Secure Boot is enforced: the firmware starts only what it trusts",
+            f"the stub has not called for {signs.silent_s:.0f} s after One-Click Recovery: "
+            "Secure Boot is enforced",
             hint="sign the loaders ([stub.signing], docs/secure-boot.md), or boot by "
             "--method two-stage",
         )
@@ -113,6 +112,6 @@ def _no_call(signs: BootSigns, *, enforces_secure_boot: bool) -> NoCallError:
     return NoCallError(
         f"the machine has read {signs.reads} times of the redirected CD, but its stub has not "
         f"called for {signs.silent_s:.0f} s",
-        hint="its network card has no cable, gets no DHCP answer, or does not reach this server: "
-        "the stub says so on its screen",
+        hint="it has no cable, no DHCP answer, or no way to this server: the stub says so on its "
+        "screen",
     )

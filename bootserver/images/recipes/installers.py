@@ -32,10 +32,10 @@ _DEBIAN_CD_BIOS = replace(
 )
 _DEBIAN_KERNEL = has(*(kernel for kernel, _ in _DEBIAN_CD_BIOS.places))
 _DEBIAN_CAVEATS = (
-    "the initrd of a CD looks for a CD and finds none: put the netboot kernel and initrd of the "
-    "same release in their place (side-car, replace)",
-    "the disc is the mirror: only a full DVD has all packages; the others take the rest from a "
-    "mirror of the network that the installer is told",
+    "the CD's initrd looks for a CD: replace kernel and initrd by the same release's netboot ones "
+    "(side-car, replace)",
+    "the disc is the mirror, but only a full DVD has all packages: give the installer a network "
+    "mirror too",
 )
 
 _ANACONDA_PLACES = (
@@ -130,9 +130,8 @@ INSTALLERS = (
         bios=(_ALPINE,),
         uefi=(_ALPINE,),
         caveats=(
-            "the initramfs of the standard discs has network drivers of virtual machines only: "
-            "for other cards put the netboot initramfs of exactly the same kernel in its place "
-            "(side-car, replace)",
+            "the standard initramfs drives only virtual machines' cards: for others take the same "
+            "kernel's netboot one (side-car, replace)",
         ),
     ),
     Recipe(

@@ -111,9 +111,8 @@ LIVE = (
         caveats=(
             "Tails keeps network drivers out of its initrd on purpose, so the whole ISO goes into "
             "the initramfs",
-            "its live-boot looks for fromiso= on drives only: inject a "
-            "usr/lib/live/boot/9990-misc-helpers.sh that looks in the initramfs too (side-car, "
-            "inject), or it finds no medium",
+            "its live-boot finds no medium without a usr/lib/live/boot/9990-misc-helpers.sh that "
+            "looks for fromiso= in the initramfs too (side-car, inject)",
             "the Tails project advises against booting it over a network",
         ),
     ),

@@ -7,9 +7,9 @@ from bootserver.images.recipes.recipe import Recipe
 from bootserver.images.recipes.signs import FloppyBoot, MenuOfLinux, PlainDiskImage, has, volume
 
 WHOLE = Whole()
-_NFS_ONLY = Never(
-    "is a Kaspersky Rescue Disk, whose system comes from its own medium or over NFS and not over "
-    'HTTP; write it to a USB stick, or try it whole in memory (side-car, recipe = "disc")'
+_NFS_ONLY = Never(  # or from its own medium
+    "is a Kaspersky Rescue Disk, which fetches nothing over HTTP: write it to a USB stick, or set "
+    'recipe = "disc"'
 )
 _DBAN = Kernel(places=(("/dban.bzi", ""),), arguments="nuke=dwipe silent", room_mib=128)
 _SHREDOS = Kernel(
@@ -86,8 +86,8 @@ UNKNOWN = (
         bios=(OwnMenu(any_family=True),),
         uefi=(OwnMenu(any_family=False), Whole(own_menu=True), OwnMenu(any_family=True)),
         caveats=(
-            "a system that looks for its disc finds it in memory only with UEFI, and only if its "
-            "initrd has drivers for NVDIMM (nfit, nd_pmem)",
+            "a system that looks for its disc finds it only with UEFI and NVDIMM drivers in its "
+            "initrd (nfit, nd_pmem)",
         ),
     ),
     Recipe(

@@ -22,8 +22,8 @@ WINDOWS = (
         bios=(_WHOLE, _WIMBOOT),
         uefi=(_WHOLE, _WIMBOOT),
         caveats=(
-            "its boot.wim is packed as solid LZMS, into which wimboot can put no files: export it "
-            "with LZX first (wimlib-imagex export boot.wim all new.wim --compress=LZX)",
+            "wimboot can add nothing to its boot.wim, a solid LZMS: export it with LZX "
+            "(wimlib-imagex export boot.wim all new.wim --compress=LZX)",
             *_CAVEATS,
         ),
     ),
@@ -38,7 +38,7 @@ WINDOWS = (
         uefi=(_WIMBOOT, _WHOLE),
         caveats=(
             "setup does not fetch install.wim over HTTP: Windows PE must be given it from a share "
-            "(net use, then setup.exe from there)",
+            "(net use, then setup.exe)",
             *_CAVEATS,
         ),
     ),
