@@ -1,4 +1,4 @@
-"""`bootserver images optimize`: a new image of a disc of Windows PE."""
+"""`bootserver images optimize`: a new image of a disc of Windows PE, or of Linux."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from bootserver.cli.shared import (
     with_config,
 )
 from bootserver.config import Config
+from bootserver.fields import parse_kernel_arguments
 from bootserver.json_values import to_json
 from bootserver.pci import PciId
 from bootserver.quoting import shell_command
@@ -63,6 +64,9 @@ if TYPE_CHECKING:
 @click.option(
     "--run", "lines", multiple=True, metavar="LINE", help="Run this when the network is up."
 )
+@click.option(
+    "--arguments", default="", help="Give the kernels of a Linux disc these arguments too."
+)
 @click.option("--call-home", is_flag=True, help="Tell this server when Windows PE is up.")
 @click.option("--name", default="", help="The new image's name; else ID-optimized.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be different.")
@@ -80,6 +84,7 @@ async def optimize_image(
     drop_paths: tuple[str, ...],
     additions: tuple[str, ...],
     lines: tuple[str, ...],
+    arguments: str,
     call_home: bool,
     name: str,
     dry_run: bool,
@@ -88,16 +93,17 @@ async def optimize_image(
     """Write a new image: a disc of Windows PE with drivers put in, and ballast left out.
 
     The image itself is not changed. The drivers come from the library of drivers. They are loaded
-    before Windows PE starts its network.
+    before Windows PE starts its network. Of a Linux disc, paths can be left out; --add puts files
+    into its initramfs, and --arguments is for its kernels.
     """
     from bootserver.images.optimize import optimize, preview, result_id
     from bootserver.images.winpe import cards_of
     from bootserver.stub.registry import StubRegistry
     from bootserver.stub.spec import stub_spec
-    from bootserver.windows.changes import WinPeWishes, dropped_path, parse_addition
+    from bootserver.windows.changes import OptimizeWishes, dropped_path, parse_addition
     from bootserver.windows.drivers import DriverLibrary
 
-    wishes = WinPeWishes(
+    wishes = OptimizeWishes(
         nics=tuple(checked(PciId.parse, nic, "--nic") for nic in nics),
         vpro=vpro,
         drop_foreign_nics=drop_foreign_nics,
@@ -106,8 +112,9 @@ async def optimize_image(
         drop_paths=tuple(checked(dropped_path, path, "--drop-path") for path in drop_paths),
         added=tuple(checked(parse_addition, text, "--add") for text in additions),
         lines=lines,
+        arguments=checked(parse_kernel_arguments, arguments, "--arguments"),
     )
-    if wishes == WinPeWishes() and not (machine or call_home):
+    if wishes == OptimizeWishes() and not (machine or call_home):
         raise click.UsageError("say what is to be different: see --help")
     async with open_state(config) as engine, open_library(config, engine) as library:
         image = await whole_image(library, image_id)

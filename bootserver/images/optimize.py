@@ -4,6 +4,8 @@
 2. wimlib makes a new boot.wim in the state directory, and verifies it.
 3. The disc's bytes and the new boot.wim's go into the library as one upload does: whole, or not at
    all. The original is only read.
+
+A Linux disc is planned and written by `live_disc`, and comes into the library the same way.
 """
 
 from __future__ import annotations
@@ -23,15 +25,17 @@ from bootserver.files.atomic import PRIVATE
 from bootserver.files.locks import lock
 from bootserver.files.open_version import open_version
 from bootserver.files.threads import cancellable, in_thread
-from bootserver.images.add import add_upload
+from bootserver.images.add import add_image, add_upload
 from bootserver.images.directory import is_image
+from bootserver.images.live_disc import LivePlan, plan_live, write_live
 from bootserver.images.part import Progress
 from bootserver.images.settings import change_settings, settings_of
+from bootserver.images.winpe import is_winpe
 from bootserver.model import ByteRange, Content, FileVersion, Image, Piece
 from bootserver.windows.changes import (
     OptimizeReport,
+    OptimizeWishes,
     WinPePlan,
-    WinPeWishes,
     content_of,
     plan_changes,
 )
@@ -55,17 +59,24 @@ def result_id(image: Image, name: str = "") -> str:
 
 
 async def preview(
-    image: Image, wishes: WinPeWishes, library: DriverLibrary, *, name: str = ""
+    image: Image, wishes: OptimizeWishes, library: DriverLibrary, *, name: str = ""
 ) -> OptimizeReport:
     """What `optimize` would do; raises as it does."""
-    plan, _ = await cancellable(_prepare, image.content, wishes, library, None)
+    result = result_id(image, name)
+    plan: WinPePlan | LivePlan
+    if _is_linux(image):
+        plan = await in_thread(plan_live, image, wishes)
+    else:
+        plan, _ = await cancellable(_prepare, image.content, wishes, library, None)
+    if plan.is_empty:
+        return plan.difference.report(image.id, "", image.size_bytes, 0)
     size_bytes = image.size_bytes - plan.saved_bytes
-    return plan.report(image.id, result_id(image, name), size_bytes, plan.saved_bytes)
+    return plan.difference.report(image.id, result, size_bytes, plan.saved_bytes)
 
 
 async def optimize(
     image: Image,
-    wishes: WinPeWishes,
+    wishes: OptimizeWishes,
     library: DriverLibrary,
     *,
     directory: Path,
@@ -80,20 +91,39 @@ async def optimize(
     """
     result = result_id(image, name)
     async with _workshop(state / FOLDER) as folder:
-        plan, wim = await cancellable(_prepare, image.content, wishes, library, folder)
-        if plan.is_empty:
-            return plan.report(image.id, "", image.size_bytes, 0)
-        disc = await cancellable(_disc, image.content, plan, wim)
-        path = await add_upload(
-            disc.chunks(),
-            directory,
-            name=f"{result}{Path(image.path).suffix}",
-            size_bytes=disc.size_bytes,
-            check=lambda path: _check(path, plan),
-            progress=progress,
-        )
+        if _is_linux(image):
+            live = await in_thread(plan_live, image, wishes)
+            if live.is_empty:
+                return live.difference.report(image.id, "", image.size_bytes, 0)
+            written = await cancellable(write_live, image, live, wishes, folder)
+            size_bytes, difference = written.stat().st_size, live.difference
+            path = await add_image(
+                str(written),
+                directory,
+                name=f"{result}{Path(image.path).suffix}",
+                progress=progress,
+            )
+        else:
+            plan, wim = await cancellable(_prepare, image.content, wishes, library, folder)
+            if plan.is_empty:
+                return plan.difference.report(image.id, "", image.size_bytes, 0)
+            disc = await cancellable(_disc, image.content, plan, wim)
+            size_bytes, difference = disc.size_bytes, plan.difference
+            path = await add_upload(
+                disc.chunks(),
+                directory,
+                name=f"{result}{Path(image.path).suffix}",
+                size_bytes=disc.size_bytes,
+                check=lambda path: _check(path, plan),
+                progress=progress,
+            )
     await in_thread(_copy_settings, Path(image.path), path)
-    return plan.report(image.id, result, disc.size_bytes, image.size_bytes - disc.size_bytes)
+    return difference.report(image.id, result, size_bytes, image.size_bytes - size_bytes)
+
+
+def _is_linux(image: Image) -> bool:
+    """True for a disc that is known, and none of Windows PE."""
+    return image.facts is not None and not is_winpe(image)
 
 
 def sweep_workshop(state: Path) -> None:
@@ -149,7 +179,7 @@ def _empty(folder: Path) -> None:
 
 def _prepare(
     content: Content,
-    wishes: WinPeWishes,
+    wishes: OptimizeWishes,
     library: DriverLibrary,
     folder: Path | None,
     cancelled: threading.Event,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 
@@ -41,8 +41,8 @@ _OF_ONE_DRIVER = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class WinPeWishes:
-    """What a person wants of the new image."""
+class OptimizeWishes:
+    """What a person wants of the new image; a Linux disc takes paths, files and arguments alone."""
 
     nics: tuple[PciId, ...] = ()  # each gets its driver of the library, or it is an error
     machine: tuple[PciId, ...] = ()  # the cards of a machine; some may have no driver
@@ -54,6 +54,7 @@ class WinPeWishes:
     added: tuple[tuple[Path, str], ...] = ()  # a file or folder, and its path in the image
     lines: tuple[str, ...] = ()  # to run when the network is up
     up_url: str = ""  # to ask for then
+    arguments: str = ""  # for the kernels of a Linux disc
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,22 +65,40 @@ class ChangedFile:
     size_bytes: int  # of one that goes out of the image, as it is packed
 
 
-@dataclass(frozen=True, slots=True)
-class OptimizeReport:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """What a new image has and lacks."""
+
+    drivers_added: tuple[str, ...] = ()
+    drivers_removed: tuple[str, ...] = ()
+    images_removed: tuple[str, ...] = ()
+    added: tuple[ChangedFile, ...] = ()
+    removed: tuple[ChangedFile, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def report(self, image: str, result: str, size_bytes: int, saved_bytes: int) -> OptimizeReport:
+        """The same for people and programs, for a new image of that size."""
+        return OptimizeReport(
+            **{field.name: getattr(self, field.name) for field in fields(self)},
+            image=image,
+            result=result,
+            size_bytes=size_bytes,
+            saved_bytes=saved_bytes,
+            seconds_at_100_mbit=seconds_at(100, saved_bytes),
+            seconds_at_1_gbit=seconds_at(1000, saved_bytes),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimizeReport(Difference):
     """What is different in the new image."""
 
     image: str  # the id of the original
     result: str  # the id of the new one; "" where there is nothing to change
-    drivers_added: tuple[str, ...]
-    drivers_removed: tuple[str, ...]
-    images_removed: tuple[str, ...]
-    added: tuple[ChangedFile, ...]
-    removed: tuple[ChangedFile, ...]
     size_bytes: int  # of the new image; before it is written an estimate, as what follows
     saved_bytes: int  # below 0 for an image that is larger
     seconds_at_100_mbit: float
     seconds_at_1_gbit: float
-    notes: tuple[str, ...]
 
     def lines(self) -> list[str]:
         """The same for a person."""
@@ -119,40 +138,18 @@ class WinPePlan:
     dropped: tuple[str, ...]  # files and folders of the image
     dropped_on_disc: tuple[str, ...]
     content: Mapping[str, str]  # SHA-1 by lower-case path: what the image has afterwards
-    drivers_added: tuple[str, ...]
-    drivers_removed: tuple[str, ...]
-    images_removed: tuple[str, ...]
-    added: tuple[ChangedFile, ...]
-    removed: tuple[ChangedFile, ...]
+    difference: Difference
     saved_bytes: int  # about
-    notes: tuple[str, ...]
 
     @property
     def changes_wim(self) -> bool:
         """True if boot.wim becomes another one."""
-        return bool(self.files or self.dropped or self.images_removed)
+        return bool(self.files or self.dropped or self.alone)
 
     @property
     def is_empty(self) -> bool:
         """True if nothing is to be changed."""
         return not self.changes_wim and not self.dropped_on_disc
-
-    def report(self, image: str, result: str, size_bytes: int, saved_bytes: int) -> OptimizeReport:
-        """The plan for people and programs, for a new image of that size."""
-        return OptimizeReport(
-            image=image,
-            result="" if self.is_empty else result,
-            drivers_added=self.drivers_added,
-            drivers_removed=self.drivers_removed,
-            images_removed=self.images_removed,
-            added=self.added,
-            removed=self.removed,
-            size_bytes=size_bytes,
-            saved_bytes=saved_bytes,
-            seconds_at_100_mbit=seconds_at(100, saved_bytes),
-            seconds_at_1_gbit=seconds_at(1000, saved_bytes),
-            notes=self.notes,
-        )
 
 
 def image_path(text: str) -> str:
@@ -192,18 +189,24 @@ def addition(source: Path, path: str) -> tuple[Path, str]:
     return source, image_path(f"{path}{source.name}" if keeps_name else path)
 
 
-def plan_changes(wim: Wim, disc: Volume, wishes: WinPeWishes, library: DriverLibrary) -> WinPePlan:
+def plan_changes(
+    wim: Wim, disc: Volume, wishes: OptimizeWishes, library: DriverLibrary
+) -> WinPePlan:
     """What is to be done to the disc, which has that WIM; blocks.
 
     Raises WimError, DriverError, NoDriverError or ImageError for what cannot be done.
     """
+    if wishes.arguments:
+        raise ImageError(
+            "Windows PE takes no kernel arguments", hint="leave them out, or take a Linux disc"
+        )
     image = look_into(wim)
     index = image.info.booted.index
     drivers, notes = _drivers(image, wishes, library)
     leaving = _leaving(image, wishes)
     in_image, on_disc = _dropped_paths(image.files, disc, wishes.drop_paths)
     removed = {*image.files_of(leaving), *in_image}
-    put_in = _added(wishes.added)
+    put_in: dict[str, bytes | Path] = {**added_files(wishes.added)}
     if drivers or wishes.lines or wishes.up_url:
         put_in |= files_to_put_in(
             wim, index, image.files, drivers, lines=wishes.lines, up_url=wishes.up_url
@@ -217,7 +220,7 @@ def plan_changes(wim: Wim, disc: Volume, wishes: WinPeWishes, library: DriverLib
     others = [i for i in image.info.images if i.index != index and wishes.drop_unused_images]
     added = tuple(ChangedFile(path, _size(data)) for path, data in sorted(files.items()))
     gone = [ChangedFile(f.path, f.packed_bytes) for f in image.files if f in removed]
-    gone_on_disc = [ChangedFile(ON_DISC + path, _tree_bytes(disc, path)) for path in on_disc]
+    gone_on_disc = [ChangedFile(ON_DISC + path, tree_bytes(disc, path)) for path in on_disc]
     return WinPePlan(
         index=index,
         alone=bool(others),
@@ -225,24 +228,26 @@ def plan_changes(wim: Wim, disc: Volume, wishes: WinPeWishes, library: DriverLib
         dropped=tuple(_paths_to_drop(image.files, removed)),
         dropped_on_disc=tuple(on_disc),
         content=content,
-        drivers_added=tuple(
-            f"{Path(driver.path).name} {driver.driver_version}"
-            for driver in {driver.path: driver for driver in drivers}.values()
+        difference=Difference(
+            drivers_added=tuple(
+                f"{Path(driver.path).name} {driver.driver_version}"
+                for driver in {driver.path: driver for driver in drivers}.values()
+            ),
+            drivers_removed=tuple(driver.name for driver in leaving),
+            images_removed=tuple(other.name or f"image {other.index}" for other in others),
+            added=added,
+            removed=(*gone, *gone_on_disc),
+            notes=tuple(notes),
         ),
-        drivers_removed=tuple(driver.name for driver in leaving),
-        images_removed=tuple(other.name or f"image {other.index}" for other in others),
-        added=added,
-        removed=(*gone, *gone_on_disc),
         saved_bytes=image.packed_bytes(removed)
         + sum(file.size_bytes for file in gone_on_disc)
         - sum(file.size_bytes for file in added)
         + _alone_bytes(wim, image.files, [other.index for other in others]),
-        notes=tuple(notes),
     )
 
 
 def _drivers(
-    image: BootImage, wishes: WinPeWishes, library: DriverLibrary
+    image: BootImage, wishes: OptimizeWishes, library: DriverLibrary
 ) -> tuple[list[FoundDriver], list[str]]:
     """The drivers of the library that are put in, and what is to be said about it."""
     if not (wishes.nics or wishes.machine or wishes.vpro):
@@ -270,7 +275,7 @@ def _drivers(
     return found, notes
 
 
-def _leaving(image: BootImage, wishes: WinPeWishes) -> list[NetworkDriver]:
+def _leaving(image: BootImage, wishes: OptimizeWishes) -> list[NetworkDriver]:
     """The drivers that go; none that a card has which is to be served."""
     ways = {
         *(["foreign_nics"] if wishes.drop_foreign_nics else []),
@@ -313,7 +318,7 @@ def _is_below(path: str, folder: str) -> bool:
     return f"{path.lower()}/".startswith(f"{folder.lower()}/")
 
 
-def _added(wanted: Iterable[tuple[Path, str]]) -> dict[str, bytes | Path]:
+def added_files(wanted: Iterable[tuple[Path, str]]) -> dict[str, Path]:
     """The site's files by their paths in the image."""
     return {path: file for source, target in wanted for file, path in _files_below(source, target)}
 
@@ -356,13 +361,13 @@ def _alone_bytes(wim: Wim, files: Iterable[WimFile], others: Iterable[int]) -> i
     return sum(packed[sha1] for sha1 in packed.keys() - {file.sha1 for file in files})
 
 
-def _tree_bytes(disc: Volume, path: str) -> int:
+def tree_bytes(disc: Volume, path: str) -> int:
     """The bytes of a file on the disc, or of all files below a directory."""
     node = disc.find(path)
     if not node.is_directory:
         return node.size_bytes
     return sum(
-        _tree_bytes(disc, str(PurePosixPath(path, child.name)))
+        tree_bytes(disc, str(PurePosixPath(path, child.name)))
         if child.is_directory
         else child.size_bytes
         for child in disc.children(path)

@@ -25,7 +25,7 @@ import structlog
 from bootserver.images.optimize import optimize
 from bootserver.model import Image
 from bootserver.pci import PciId
-from bootserver.windows.changes import WinPeWishes
+from bootserver.windows.changes import OptimizeWishes
 from bootserver.windows.drivers import DriverLibrary
 from bootserver.windows.overlay import with_drivers
 from bootserver.windows.target import WindowsTarget
@@ -79,7 +79,7 @@ async def compare(rounds: int) -> None:
     with tempfile.TemporaryDirectory() as directory:
         work = Path(directory)
         pe, library = disc(work), drivers(work)
-        content, wishes = disc_content(pe), WinPeWishes(nics=(CARD,), drop_foreign_nics=True)
+        content, wishes = disc_content(pe), OptimizeWishes(nics=(CARD,), drop_foreign_nics=True)
         image = Image("pe", content.path, content.version)
         (work / "new").mkdir()
 

@@ -148,4 +148,4 @@ def test_another_disc_is_refused(site: Path, run):
 
     refused = run("rescue", "--drop-wifi")
 
-    assert "rescue.iso is no disc of Windows PE" in refused.stderr
+    assert "rescue is no disc of Windows PE" in refused.stderr

@@ -24,7 +24,7 @@ from bootserver.images.iso import inspect_iso
 from bootserver.images.optimize import optimize, preview, sweep_workshop
 from bootserver.model import FileVersion, Image
 from bootserver.pci import PciId
-from bootserver.windows.changes import OptimizeReport, WinPeWishes, parse_addition
+from bootserver.windows.changes import OptimizeReport, OptimizeWishes, parse_addition
 from bootserver.windows.drivers import DriverLibrary, NoDriverError
 from bootserver.windows.inspect import BOOT_WIM, inspect_winpe
 from bootserver.windows.startup import START, STARTNET, WINPESHL
@@ -58,8 +58,8 @@ SPECS = {
     "bridge": WinPeSpec(extra_disc_bytes=5000, images=2, integrity=True),
     "UDF": WinPeSpec(shape="udf", extra_disc_bytes=5000, winpeshl=True),
 }
-INJECT = WinPeWishes(nics=(PciId(0x8086, 0x1533),))
-TRIM = WinPeWishes(drop_foreign_nics=True, drop_wifi=True)
+INJECT = OptimizeWishes(nics=(PciId(0x8086, 0x1533),))
+TRIM = OptimizeWishes(drop_foreign_nics=True, drop_wifi=True)
 BOTH = replace(INJECT, drop_foreign_nics=True, drop_wifi=True)
 GONE = {f"{driver.name}." for driver in (*FOREIGN, *WIFI)}
 
@@ -80,7 +80,7 @@ class Site:
         return Image(name, str(path), FileVersion.of(path.stat()), sha256="ab" * 32)
 
     async def optimize(
-        self, wishes: WinPeWishes, source: str = "pe", name: str = "new"
+        self, wishes: OptimizeWishes, source: str = "pe", name: str = "new"
     ) -> OptimizeReport:
         return await optimize(
             self.image(source),
@@ -130,7 +130,7 @@ def boot_entries(disc: Path) -> list[str]:
 @pytest.mark.parametrize("wishes", [INJECT, TRIM, BOTH], ids=["inject", "trim", "both"])
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 async def test_what_was_wanted_is_different_and_all_else_stays(
-    spec: WinPeSpec, wishes: WinPeWishes, tmp_path: Path
+    spec: WinPeSpec, wishes: OptimizeWishes, tmp_path: Path
 ):
     site = Site(tmp_path, spec)
 
@@ -247,7 +247,7 @@ async def test_equal_wishes_give_equal_bytes(tmp_path: Path):
 async def test_images_that_are_not_booted_go(tmp_path: Path):
     site = Site(tmp_path, SPECS["bridge"])
 
-    report = await site.optimize(WinPeWishes(drop_unused_images=True))
+    report = await site.optimize(OptimizeWishes(drop_unused_images=True))
 
     assert report.images_removed == ("Microsoft Windows PE",)
     assert report.saved_bytes > 0
@@ -278,7 +278,7 @@ async def test_paths_go_out_of_the_image_or_else_off_the_disc(tmp_path: Path):
     site = Site(tmp_path, WinPeSpec(disc_files=files, wim_files=own))
 
     report = await site.optimize(
-        WinPeWishes(drop_paths=("/windows/fonts", "/SUPPORT", "disc:/Windows"))
+        OptimizeWishes(drop_paths=("/windows/fonts", "/SUPPORT", "disc:/Windows"))
     )
 
     wim = wim_from_disc(site.new, tmp_path)
@@ -295,7 +295,7 @@ async def test_paths_go_out_of_the_image_or_else_off_the_disc(tmp_path: Path):
 async def test_what_is_on_the_disc_alone_goes_without_a_new_wim(tmp_path: Path):
     site = Site(tmp_path, WinPeSpec(extra_disc_bytes=50_000))
 
-    report = await site.optimize(WinPeWishes(drop_paths=("/support",)))
+    report = await site.optimize(OptimizeWishes(drop_paths=("/support",)))
 
     assert report.saved_bytes >= 50_000
     new, old = wim_from_disc(site.new, tmp_path), winpe_wim(WinPeSpec(extra_disc_bytes=50_000))
@@ -314,7 +314,7 @@ async def test_files_and_folders_are_put_in_by_their_paths_in_windows(tmp_path: 
         f"{folder}:/",
     )
 
-    await site.optimize(WinPeWishes(added=tuple(map(parse_addition, texts))))
+    await site.optimize(OptimizeWishes(added=tuple(map(parse_addition, texts))))
 
     wim = wim_from_disc(site.new, tmp_path)
     assert in_wim(wim, "/tools/vnc/deep er/it's.txt") == b"deep"
@@ -327,11 +327,11 @@ async def test_links_and_names_that_windows_does_not_know_are_refused(tmp_path: 
     site = Site(tmp_path)
     folder = write_folder(tmp_path / "vnc", {"a:b.txt": b""})
     with pytest.raises(ImageError, match=r"Windows knows no name such as .*a:b"):
-        await site.optimize(WinPeWishes(added=((folder, "/vnc"),)))
+        await site.optimize(OptimizeWishes(added=((folder, "/vnc"),)))
     (folder / "a:b.txt").unlink()
     (folder / "link").symlink_to("/etc/hostname")
     with pytest.raises(ImageError, match="is a link"):
-        await site.optimize(WinPeWishes(added=((folder, "/vnc"),)))
+        await site.optimize(OptimizeWishes(added=((folder, "/vnc"),)))
     assert site.names == ["pe.iso"]
 
 
@@ -340,14 +340,14 @@ async def test_all_wired_cards_of_intel_get_their_drivers(tmp_path: Path):
     for driver in (WIFI[0], INTEL, replace(INTEL, name="older", version="01/01/2010,1.0.0.0")):
         write_folder(tmp_path / "drivers" / driver.name, driver.files("amd64"))
 
-    report = await preview(site.image(), WinPeWishes(vpro=True), site.drivers)
+    report = await preview(site.image(), OptimizeWishes(vpro=True), site.drivers)
 
     assert report.drivers_added == ("e1d68x64.inf 12.15.31.4", "e1r68x64.inf 12.15.31.4")
 
 
 async def test_a_card_that_is_wanted_keeps_the_driver_that_the_image_has(tmp_path: Path):
     site = Site(tmp_path)
-    wishes = WinPeWishes(machine=(PciId(0x10EC, 0x8168),), drop_foreign_nics=True)
+    wishes = OptimizeWishes(machine=(PciId(0x10EC, 0x8168),), drop_foreign_nics=True)
 
     report = await preview(site.image(), wishes, site.drivers)
 
@@ -370,7 +370,7 @@ async def test_what_another_driver_has_too_stays_under_all_its_names(tmp_path: P
 async def test_a_machine_that_no_driver_is_for_is_refused(tmp_path: Path):
     site = Site(tmp_path)
     with pytest.raises(NoDriverError, match="is for the device 1af4:1000"):
-        await preview(site.image(), WinPeWishes(machine=(PciId(0x1AF4, 0x1000),)), site.drivers)
+        await preview(site.image(), OptimizeWishes(machine=(PciId(0x1AF4, 0x1000),)), site.drivers)
 
 
 async def test_drivers_for_an_unknown_windows_are_refused(tmp_path: Path):
@@ -447,7 +447,7 @@ async def test_where_there_is_no_room_that_is_said_and_nothing_left(
 ):
     site = Site(tmp_path)
     (tmp_path / "tool.exe").write_bytes(random.Random(0).randbytes(100_000))
-    wishes = WinPeWishes(added=((tmp_path / "tool.exe", "/tool.exe"),))
+    wishes = OptimizeWishes(added=((tmp_path / "tool.exe", "/tool.exe"),))
 
     with (
         largest_file(winpe_wim().stat().st_size + room_bytes),

@@ -1,4 +1,4 @@
-"""New images of discs of Windows PE over the API: looked at beforehand, and made as a job."""
+"""New images made of discs, over the API: looked at beforehand, and made as a job."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from bootserver.errors import (
     ServerFullError,
     StubError,
 )
+from bootserver.fields import KernelArguments
 from bootserver.http.api.jobs import JOBS, ImageJob, JobKind
 from bootserver.http.api.operations import ApiAnswer, Operations
 from bootserver.http.api.requests import JsonBody, MacOrUuid, OneLine
@@ -33,7 +34,7 @@ from bootserver.pci import PciId
 from bootserver.stub.spec import stub_spec
 from bootserver.windows.changes import (
     OptimizeReport,
-    WinPeWishes,
+    OptimizeWishes,
     addition,
     dropped_path,
     image_path,
@@ -82,6 +83,7 @@ class OptimizeOrder(JsonBody):
     drop_paths: list[Annotated[str, _valid(dropped_path)]] = Field(default=[], max_length=LIST_MAX)
     add: list[NewFile] = Field(default=[], max_length=LIST_MAX)
     run: list[Annotated[str, Field(max_length=LINE_MAX)]] = Field(default=[], max_length=LIST_MAX)
+    arguments: KernelArguments = Field(default="", description="For the kernels of a Linux disc")
     call_home: bool = False
 
 
@@ -144,11 +146,11 @@ async def add_optimized(request: web.Request, body: OptimizeOrder) -> ApiAnswer[
     return ApiAnswer(job, {"Location": f"/api/v1/jobs/{job.id}"})
 
 
-async def _asked(request: web.Request, order: OptimizeOrder) -> tuple[Image, WinPeWishes]:
+async def _asked(request: web.Request, order: OptimizeOrder) -> tuple[Image, OptimizeWishes]:
     """The image, and what is wanted of the new one."""
     services = services_of(request)
     image = services.library.ready(request.match_info["id"])
-    wishes = WinPeWishes(
+    wishes = OptimizeWishes(
         nics=tuple(map(PciId.parse, order.nics)),
         vpro=order.vpro,
         drop_foreign_nics=order.drop_foreign_nics,
@@ -157,6 +159,7 @@ async def _asked(request: web.Request, order: OptimizeOrder) -> tuple[Image, Win
         drop_paths=tuple(order.drop_paths),
         added=await asyncio.to_thread(_added, services.config.images.path, order.add),
         lines=tuple(order.run),
+        arguments=order.arguments,
     )
     if order.machine:
         wishes = replace(wishes, machine=cards_of(await seen_machine(services, order.machine)))
@@ -164,7 +167,7 @@ async def _asked(request: web.Request, order: OptimizeOrder) -> tuple[Image, Win
     if order.call_home:
         stub = await services.stubs.issue(stub_spec(services.config, result))
         wishes = replace(wishes, up_url=stub.up_url)
-    if wishes == WinPeWishes():
+    if wishes == OptimizeWishes():
         message = "say what is to be different"
         raise MistakeError(message, hint="give nics, drop_wifi, or another member")
     return image, wishes
