@@ -113,7 +113,8 @@ def write_live(
 ) -> Path:
     """The new disc, in that folder; blocks. Raises ImageError."""
     new = folder / "new.iso"
-    commands = ["-indev", image.path, "-outdev", str(new), "-boot_image", "any", "replay"]
+    commands = ["-disk_pattern", "off", "-iso_rr_pattern", "off"]  # a name may have a * in it
+    commands += ["-indev", image.path, "-outdev", str(new), "-boot_image", "any", "replay"]
     with open_version(image.content) as disc:
         created, modified = _dates(disc)
         commands += ["-volume_date", "c", created, "-volume_date", "uuid", modified]
