@@ -184,7 +184,7 @@ class IsoFacts:
     has_udf: bool = False
     has_compressed: bool = False  # files in its tree, by zisofs: those are not served
     el_torito: tuple[ElToritoEntry, ...] = ()
-    # What the recipes ask for, by lower-case path from `/`: sizes in bytes, 0 for a directory; and
+    # What the recipes ask for, by lower-case path from `/`: sizes in bytes, 0 for a directory. And
     # the beginnings of the small files that say what the disc is.
     markers: Mapping[str, int] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
@@ -217,7 +217,7 @@ class ImageSettings:
     arguments: str = ""  # more kernel arguments
     recipe: str = ""  # the name of the recipe to use, whatever the disc looks like
     entry: str = ""  # the entry of the disc's own menu: its name, its title, or "#" and a number
-    # Files of the site's: into the initramfs, by their path there; and in place of files of the
+    # Files of the site's: into the initramfs, by their path there. And in place of files of the
     # disc, by their path on it. The values are absolute paths.
     inject: Mapping[str, str] = field(default_factory=dict)
     replace: Mapping[str, str] = field(default_factory=dict)
@@ -298,8 +298,8 @@ class BootPlan:
 
     recipe: str  # the name of what the image is
     way: Way
-    # The version of the image that this holds for; "" of a boot that an older bootserver began, of
-    # which no more is known than recipe and method.
+    # The version of the image that this holds for. "" of a boot that an older bootserver began:
+    # only its recipe and method are known.
     image_sha256: str = ""
     image_bytes: int = 0  # what the script fetches of it
     root: str = ""  # what the system fetches then: a path, {iso} for the whole image, "" unknown

@@ -134,8 +134,8 @@ TRANSFERS = Table(
     Column("holes", Integer, server_default="0"),
 )
 
-# The machines and the images that are in the ledger, with their newest boot: what a search looks
-# through, in place of the boots.
+# The machines and the images that are in the ledger, with their newest boot. A search looks through
+# these in place of the boots.
 MACHINES = Table(
     "machines",
     metadata,

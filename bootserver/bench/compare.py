@@ -20,7 +20,7 @@ CONFIDENCE = 0.95
 SEED = 2010
 
 # Of fewer runs not even the range from smallest to largest holds the true median in 95 of 100
-# benchmarks: n runs all lie on one side of it with probability 2 / 2**n.
+# benchmarks. All n runs lie on one side of it with probability 2 / 2**n.
 MANY_RUNS = 6
 
 

@@ -326,7 +326,7 @@ async def launch(
     command = command_line(spec, workdir)
     started_at = monotonic()
 
-    # A connected pair instead of a socket in the file system: no limit to the path's length,
+    # A connected pair instead of a socket in the file system. It has no limit to the path's length,
     # nothing to poll for, and an end of file as soon as QEMU dies.
     ours, theirs = socket.socketpair()
     ours.setblocking(False)

@@ -26,7 +26,7 @@ _NAME_MAX_BYTES = 4095  # PATH_MAX without the NUL; the kernel skips what has a 
 _PROGRAM_MAGICS = (b"#!", b"\x7fELF")
 
 # Directories that every initramfs has, on many as symbolic links into /usr. The kernel replaces a
-# link by a directory of the same name, and nothing that lies behind the link is found any more.
+# link by a directory of the same name. What lies behind the link is not found any more.
 _LINKED_DIRECTORIES = {("bin",), ("sbin",), ("lib",), ("lib64",)}
 
 

@@ -104,8 +104,8 @@ MARKERS = (
     "/vmlinuz*",
 )
 
-# The small text files whose beginnings the recipes read: lower-case, in the order in which the
-# room for them is given out.
+# The small text files whose beginnings the recipes read: lower-case, in the order in which they get
+# their share of memory.
 TEXTS = (
     "/.disk/info",
     "/.disk/mini-info",

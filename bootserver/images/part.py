@@ -40,7 +40,7 @@ Progress = Callable[[int, int | None], None]  # bytes that are here, bytes in al
 
 LOOK_BYTES = 3 * 1024**2  # enough to tell an image from anything else; more than any floppy has
 # What is packed may become a thousand times as much. No disc that goes into a machine's memory has
-# more than this, and the disk is not to be filled to its end.
+# more than this. The disk is not to be filled to its end.
 UNPACKED_LIMIT_BYTES = 64 * 1024**3
 RESERVE_BYTES = 256 * 1024**2
 

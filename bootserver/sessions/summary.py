@@ -11,7 +11,7 @@ from bootserver.sessions.shape import fetch_bytes_per_s
 from bootserver.sessions.tracker import ENDS, STARTING, seconds_per_phase
 
 # How long after the hand-off a boot may still come to more. A system that was started by its kernel
-# fetches the rest from us, and may say when it is up; of the others nothing more is known to come.
+# fetches the rest from us, and may say when it is up. Nothing more is known to come of the others.
 MORE_WITHIN = timedelta(seconds=10)
 KERNEL_MORE_WITHIN = timedelta(seconds=120)
 

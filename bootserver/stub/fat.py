@@ -70,8 +70,8 @@ def fat_image(files: Mapping[str, bytes], *, cluster_bytes: int = CLUSTER_BYTES)
     for directory in directories:
         directory.data = _directory(directory)
     root_entries = _entry(LABEL, VOLUME_LABEL) + _child_entries(root)
-    # EDK2's driver reads pages that are counted from the root directory: it, too, begins on a CD
-    # sector, or each page costs two sectors more.
+    # EDK2's driver reads pages that are counted from the root directory. So that begins on a CD
+    # sector, too, or each page costs two sectors more.
     root_entries += bytes(-len(root_entries) % CD_SECTOR_BYTES)
     reserved_bytes = SECTOR_BYTES + -(SECTOR_BYTES + 2 * len(table)) % CD_SECTOR_BYTES
     data_start = reserved_bytes + 2 * len(table) + len(root_entries)

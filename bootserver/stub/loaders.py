@@ -43,7 +43,7 @@ LOADERS = {
 COMPILED = ("ramdisk.efi", "efi-loader.efi")
 COMPILER = "x86_64-linux-gnu-gcc"
 
-# Loaders that only a site can supply, in [stub.loaders]: nothing is missing without them, and they
+# Loaders that only a site can supply, in [stub.loaders]. Nothing is missing without them, and they
 # are served as they are. Upstream's wimboot has Microsoft's signature, and ours would break it.
 OPTIONAL = {"wimboot": "boots Windows PE from the files of its disc"}
 

@@ -21,7 +21,7 @@ ISOLINUX_PATH, ESP_PATH = "/ISOLINUX.BIN", "/EFI.IMG"
 SHIM = "shim"  # the site's, by the name under which plan_stub asks for it
 
 # Beside the files, SeaBIOS and isolinux read volume descriptors, boot catalog, path and root
-# directory, and the first sectors twice: measured in QEMU, see docs/booting.md.
+# directory, and the first sectors twice. Measured in QEMU, see docs/booting.md.
 BIOS_OVERHEAD_BYTES = 16 * 1024
 # OVMF looks at every partition and at the beginning of each for every file system it knows.
 UEFI_OVERHEAD_BYTES = 76 * 1024

@@ -16,8 +16,8 @@ class TftpLimits:
 
     blksize_max: int = BLKSIZE_MAX
     windowsize_max: int = 64
-    # A window must fit into Linux's default socket buffers at both ends (208 KiB, in which a
-    # packet of 1,468 bytes takes 2,304), or its tail is lost every time.
+    # A window must fit into Linux's default socket buffers at both ends, or its tail is lost every
+    # time. They have 208 KiB, in which a packet of 1,468 bytes takes 2,304.
     window_bytes_max: int = 128 * 1024
     timeout_s: float = 1.0  # the first wait; then it follows the round trips
     retries: int = 8  # retransmissions without any progress between them

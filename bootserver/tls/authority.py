@@ -27,9 +27,9 @@ log = structlog.get_logger(__name__)
 TABLE = "server.tls"
 LOOK_AGAIN_S = 3600
 
-# The best first. The last two lines are for firmware whose OpenSSL has no elliptic curves: it can
-# only encrypt the session's secret with our key (RFC 5246 §7.4.7.1), which OpenSSL's callers
-# usually no longer allow, Python included.
+# The best first. The last two lines are for firmware whose OpenSSL has no elliptic curves. It can
+# only encrypt the session's secret with our key (RFC 5246 §7.4.7.1). OpenSSL's callers usually no
+# longer allow that, Python included.
 CIPHERS = ":".join(
     (
         *("ECDHE+AESGCM", "ECDHE+CHACHA20", "ECDHE+AES"),

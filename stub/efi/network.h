@@ -5,8 +5,8 @@
 #include <efi.h>
 
 /*
- * Have the firmware connect its drivers to the network cards, which a fast boot leaves out, and
- * choose the first that works: whose cable leads somewhere.
+ * Have the firmware connect its drivers to the network cards, which a fast boot leaves out. Choose
+ * the first that works: whose cable leads somewhere.
  *
  * @ret  its handle; NULL if the firmware drives none such
  */

@@ -8,8 +8,8 @@
 #define BOOT_FILE "\\EFI\\BOOT\\BOOTX64.EFI" /* UEFI 2.10 §3.5.1.1, x64 */
 
 /*
- * Start the boot file of the RAM disk. Comes back only when that failed, or the boot file itself
- * came back; says so, but for a disk without a boot file.
+ * Start the boot file of the RAM disk. Comes back only if that failed, or the boot file came
+ * back. Says so, but for a disk without a boot file.
  *
  * @v disk     the RAM disk, published
  * @v image    its content

@@ -36,7 +36,7 @@ void meet_firmware(EFI_HANDLE image, EFI_SYSTEM_TABLE *system_table)
     systab = system_table;
     services = system_table->BootServices;
 
-    /* The processor's counter, measured against the firmware: timer events are lost while iPXE
+    /* The processor's counter, measured against the firmware. Timer events are lost while iPXE
      * works, and GetTime is slow or wrong on many a machine. */
     first_tick = ticks();
     services->Stall(10000); /* UEFI 2.10 §7.5; cannot fail */

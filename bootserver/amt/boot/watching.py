@@ -8,7 +8,7 @@ from bootserver.amt.boot.progress import BootFailedError, NoCallError, NoReadsEr
 from bootserver.model import BootPhase, BootSession
 from bootserver.sessions.tracker import BAD_ENDS, is_before
 
-# A machine that has read its stub calls within seconds; firmware, memory training and DHCP on
+# A machine that has read its stub calls within seconds. Firmware, memory training and DHCP on
 # several cards can take minutes. After so long without any sign of life the boot has failed.
 SILENCE_S = 300.0
 

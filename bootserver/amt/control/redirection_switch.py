@@ -37,8 +37,8 @@ async def enable_redirection(
     refusal = await _request_state(client, state)
     service = await client.get("AMT_RedirectionService")
     if _judged(service).listener_enabled is False:
-        # The request alone has the port open on CSME 16.1, which then refuses this Put; on older
-        # ones nothing but the Put opens it. So the answer decides nothing: what is read next does.
+        # The request alone has the port open on CSME 16.1, which then refuses this Put. On older
+        # ones only the Put opens it. So the answer decides nothing: what is read next does.
         try:
             await client.put(service.changed({"EnabledState": state, "ListenerEnabled": True}))
         except (AmtFaultError, AmtAnswerError, AmtRefusedError, AmtInDoubtError) as err:

@@ -36,7 +36,7 @@ from bootserver.amt.redirection.session import Closed, Failed, SessionEvent
 from bootserver.amt.tls import Tls
 from bootserver.files.threads import in_thread
 
-# A READ goes out in one write up to this; what is longer, in several, and the device may pace us.
+# A READ goes out in one write up to this. A longer one goes in several, and the device may pace us.
 PIECE_BYTES = 256 << 10
 _PACKET = 0xA0  # the ATA command that has a SCSI command in it
 

@@ -61,8 +61,8 @@ class Power:
         if power in (_CYCLE, _OFF) and self._state.sessions:
             return _IN_USE
         self._acted_at_s = monotonic()
-        # A reset of a machine that sleeps or is off does nothing, as field experience has it; nor
-        # does power for one that is on, and be it in modern standby.
+        # A reset of a machine that sleeps or is off does nothing, as field experience has it.
+        # Nor does power for one that is on, even in modern standby.
         was = self._state.power
         if self._is_rising or (power == _POWER_ON) == was.counts_as_on:
             return _OK

@@ -25,8 +25,8 @@ from bootserver.limits import Limit
 from bootserver.sessions.bus import Bus, Subscription
 
 UNREAD_MAX = 1024
-# Between two batches to one watcher, times the number of watchers: 500 get what happens four times
-# a second, and leave the loop to the machines.
+# Between two batches to one watcher, times the number of watchers. So 500 get what happens four
+# times a second, and leave the loop to the machines.
 PAUSE_S = 0.0005
 UNSENT_BYTES = 64 << 10  # per watcher in the kernel, which doubles it
 HEARTBEAT_S = 15.0

@@ -21,7 +21,7 @@ TEXT_LIMIT_BYTES = 64 * 1024
 READ_LIMIT_BYTES = 4 * 1024**2  # of one disc: an UKI's sections are larger than any text
 READS_LIMIT = 400
 
-# GRUB has no place of its own on a disc: its core image is told one by who made the disc.
+# GRUB has no place of its own on a disc: the maker of the disc writes one into its core image.
 GRUB_CONFIGS = (
     "/boot/grub/grub.cfg",
     "/boot/grub2/grub.cfg",

@@ -129,7 +129,7 @@ ARTIX = Family(
     dropped=("img_", "cow_label=", "cow_device=", "copytoram"),
     times=2.0,
 )
-# It has no root= on its line, so its initramfs is a tmpfs, which is full at half of the memory.
+# It has no root= on its line, so its initramfs is a tmpfs: full at half of the memory.
 COREOS = Family(
     source="fedora-coreos-config: 35coreos-live/coreos-livepxe-rootfs.sh, live-generator",
     signs=("coreos.liveiso=",),
@@ -160,7 +160,7 @@ DRACUT = Family(
 )
 FAMILIES = (LIVE_BOOT, CASPER, ARCHISO, MISO, ARTIX, COREOS, ANACONDA, DRACUT)
 
-# What a loader adds, or fills in where the disc is a file on another one: all makes do without it.
+# What a loader adds, or fills in if the disc is a file on another one: no make needs it.
 _OF_A_LOADER = re.compile(
     r"(initrd|BOOT_IMAGE|iso-scan/filename|findiso|fromiso|isofrom\w*|img_dev|img_loop)="
 )

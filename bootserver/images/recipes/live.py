@@ -70,8 +70,8 @@ _FEDORA = Kernel(
     medium=("/liveos/squashfs.img",),
     family=DRACUT,
 )
-# KIWI's own module for dracut puts the ISO into a RAM disk of the kernel, of 2 GiB if nothing is
-# said (KIWI 11: dracut/modules.d/55kiwi-live/kiwi-live-lib.sh, ProvideIso).
+# KIWI's own module for dracut puts the ISO into a RAM disk of the kernel. It has 2 GiB if nothing
+# is said (KIWI 11: dracut/modules.d/55kiwi-live/kiwi-live-lib.sh, ProvideIso).
 _SUSE_LIVE = Kernel(
     places=_DRACUT_PLACES,
     arguments=f"{DRACUT.added.replace('{tree}{medium}', '{iso}')} ramdisk_size={{iso_kib}}",

@@ -11,7 +11,7 @@ from bootserver.images.recipes.selfcontained import SELF_CONTAINED, UNKNOWN
 from bootserver.images.recipes.windows import WINDOWS
 from bootserver.model import Image, IsoFacts
 
-# The first row whose signs are all there is it, so the most specific come first; the last one has
+# The first row whose signs are all there is it, so the most specific come first. The last one has
 # no signs.
 RECIPES: tuple[Recipe, ...] = (*WINDOWS, *SELF_CONTAINED, *LIVE, *INSTALLERS, *UNKNOWN)
 _BY_NAME = {recipe.name: recipe for recipe in RECIPES}
