@@ -167,7 +167,7 @@ class BootService:
                 raise UnknownTokenError("no such image here")
             image_id = stub.spec.image
         image = self._library.ready(image_id)
-        plan = session.plan if session and session.plan and session.plan.image_sha256 else None
+        plan = session.plan if session else None
         if plan and plan.image_sha256 != image.sha256:
             raise ImageNotReadyError(
                 f"{image.id} was replaced since this boot's script", hint="start the machine again"
