@@ -35,16 +35,14 @@ CONFIG_LIMIT_BYTES = 1 << 20
 CHUNK_BYTES = 4 << 20
 
 _CONFIG_FOLDERS = {"boot", "efi", "grub", "grub2", "isolinux", "loader", "syslinux"}
-# A line with a kernel's arguments, of GRUB or syslinux, and of systemd-boot. They end before a
-# backslash that continues the line, and before what Debian's installer takes for the new system.
+# A line with a kernel's arguments. They end before a backslash that continues the line, and before
+# what Debian's installer takes for the new system.
 _ARGUMENTS_END = r"\b(?P<own>[^\r\n]*?))(?P<end>[ \t]+---?(?=\s)[^\r\n]*|[ \t]*\\|[ \t]*)(?=\r?$)"
-_KERNEL_LINES = {
-    suffix: re.compile(rf"^(?P<begin>[ \t]*{begin}{_ARGUMENTS_END}", re.IGNORECASE | re.MULTILINE)
-    for suffix, begin in (
-        (".cfg", r"(?:linux(?:efi|16)?[ \t]+\S+|append)"),
-        (".conf", "options"),
-    )
-}
+_GRUB, _SYSLINUX, _SYSTEMD_BOOT = (
+    re.compile(rf"^(?P<begin>[ \t]*{begin}{_ARGUMENTS_END}", re.IGNORECASE | re.MULTILINE)
+    for begin in (r"linux(?:efi|16)?[ \t]+\S+", "append", "options")
+)
+_OF_SYSLINUX = re.compile(r"^[ \t]*(?:label|append)\b", re.IGNORECASE | re.MULTILINE)
 _DATES_AT = 16 * CD_SECTOR_BYTES + 813  # creation and modification, in the primary descriptor
 _WRITTEN_AT = 946_684_800  # 2000-01-01, so that equal orders give equal bytes
 
@@ -191,7 +189,7 @@ def _with_arguments(volume: Volume, arguments: str) -> Iterator[tuple[str, tuple
         return " ".join([line["begin"], *missing]) + line["end"]
 
     configs = volume.paths(
-        lambda path: Path(path).suffix in _KERNEL_LINES,
+        lambda path: path.endswith((".cfg", ".conf")),
         lambda path: path.split("/")[1] in _CONFIG_FOLDERS,
     )
     for path in sorted(configs):
@@ -199,7 +197,9 @@ def _with_arguments(volume: Volume, arguments: str) -> Iterator[tuple[str, tuple
         if node.is_directory or node.size_bytes > CONFIG_LIMIT_BYTES:
             continue
         text = volume.content(node, ByteRange(0, node.size_bytes)).decode("latin-1")
-        if (edited := _KERNEL_LINES[Path(path).suffix].sub(given, text)) != text:
+        lines = _SYSLINUX if _OF_SYSLINUX.search(text) else _GRUB
+        lines = _SYSTEMD_BOOT if path.endswith(".conf") else lines
+        if (edited := lines.sub(given, text)) != text:
             yield _exact(volume, path), (edited.encode("latin-1"),)
 
 

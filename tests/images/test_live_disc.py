@@ -22,7 +22,7 @@ INITRD = b"an archive" * 99
 ISOLINUX = """\
 default one
 label one
-  kernel /Live/Kernel
+  linux /Live/Kernel
   append initrd=/Live/initrd.gz boot=live --- quiet
 """
 GRUB = """\
