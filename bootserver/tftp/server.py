@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 import socket
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -173,6 +173,7 @@ class TftpServer:
         self._opening = 0
         self._turn: asyncio.Handle | None = None
         self._running: dict[_Running, None] = {}  # the oldest first
+        self._by_host: Counter[str] = Counter()  # how many of them
         self._tasks: set[asyncio.Task[None]] = set()  # theirs, and of those that have given way
         self._latest: dict[SocketAddress, _Running] = {}  # by client address and port
         self._stray, self._refused, self._dropped, self._unanswered = (
@@ -213,6 +214,7 @@ class TftpServer:
         self._threads.shutdown(wait=False)
 
     def _on_requests(self, request_socket: RequestSocket) -> None:
+        now = monotonic()
         for _ in range(RECEIVED_PER_WAKE):
             arrival = request_socket.receive()
             if arrival is None:
@@ -220,7 +222,9 @@ class TftpServer:
             client = arrival.client[0]
             if not packets.is_request(arrival.datagram):
                 self._stray(client=client, size_bytes=len(arrival.datagram))
-            elif given_up := self._waiting.put(client, (request_socket, arrival)):
+                continue
+            is_known = self._first_answers.is_known(client, now)
+            if given_up := self._waiting.put(client, (request_socket, arrival), is_known=is_known):
                 self._transfers.refused += given_up
                 self._dropped(client=client, reason="too many requests at once")
         self._go_on()
@@ -303,6 +307,7 @@ class TftpServer:
         running.task.add_done_callback(lambda _: self._forget(running))
         self._tasks.add(running.task)
         self._running[running] = None
+        self._by_host[host] += 1
         self._count()
         self._latest[arrival.client] = running
 
@@ -320,10 +325,10 @@ class TftpServer:
     def _has_room(self, host: str, now: float) -> bool:
         """True if one more transfer of that address has a place; another may have to give way."""
         for places, of_host in ((self._transfers_per_address, host), (self._transfers, None)):
-            taken = [r for r in self._running if of_host is None or r.host == of_host]
-            if len(taken) < places.max:
+            if (self._by_host[of_host] if of_host else len(self._running)) < places.max:
                 continue
             places.refused += 1
+            taken = (r for r in self._running if of_host in (None, r.host))
             gives_way = _first_to_give_way(taken, now)
             if gives_way is None:
                 return False
@@ -335,12 +340,20 @@ class TftpServer:
     def _count(self) -> None:
         """Has the figures as they are now."""
         self._transfers.used = len(self._running)
-        by_host = Counter(running.host for running in self._running)
-        self._transfers_per_address.used = max(by_host.values(), default=0)
+        self._transfers_per_address.used = max(self._by_host.values(), default=0)
+
+    def _give_back(self, running: _Running) -> None:
+        """Has its place free; a second call does nothing."""
+        if running in self._running:
+            del self._running[running]
+            self._by_host[running.host] -= 1
+            if not self._by_host[running.host]:
+                del self._by_host[running.host]
+            self._count()
 
     def _end(self, running: _Running) -> None:
         """Cancels the transfer, whose place is free at once."""
-        self._running.pop(running, None)
+        self._give_back(running)
         if running.task is not None:
             running.task.cancel()
 
@@ -362,8 +375,7 @@ class TftpServer:
 
     def _forget(self, running: _Running) -> None:
         running.sock.close()
-        self._running.pop(running, None)
-        self._count()
+        self._give_back(running)
         if running.task is not None:
             self._tasks.discard(running.task)
         if self._latest.get(running.arrival.client) is running:
@@ -443,16 +455,13 @@ def _error(refusal: TftpRefusal, arrival: Arrival) -> bytes:
     return packets.encode_error(refusal.code, refusal.message, bytes_max)
 
 
-def _first_to_give_way(taken: Sequence[_Running], now: float) -> _Running | None:
+def _first_to_give_way(taken: Iterable[_Running], now: float) -> _Running | None:
     """The transfer that others need least, if there is one: never acknowledged, or the slowest."""
+    slow: list[_Running] = []
     for running in taken:
         if running.is_unanswered:
             return running
-    slow = [
-        (rate, i)
-        for i, running in enumerate(taken)
-        if running.has_answered
-        and now - running.since > SLOW_AFTER_S
-        and (rate := running.bytes_per_s(now)) < SLOW_BYTES_PER_S
-    ]
-    return taken[min(slow)[1]] if slow else None
+        if running.has_answered and now - running.since > SLOW_AFTER_S:
+            slow.append(running)
+    slowest = min(slow, key=lambda running: running.bytes_per_s(now), default=None)
+    return slowest if slowest and slowest.bytes_per_s(now) < SLOW_BYTES_PER_S else None

@@ -3,6 +3,9 @@
 In a flood not every request can be served. The oldest are given up, because a client that still
 waits has asked last. So are those of the address that floods: it is served no more often than
 others.
+
+Every second turn is for addresses that have acknowledged something. So a flood from forged addresses,
+however many there are, does not delay the next file of such a machine.
 """
 
 from __future__ import annotations
@@ -17,6 +20,28 @@ _T = TypeVar("_T")
 
 
 class WaitingRequests(Generic[_T]):
+    """Two queues that take turns: of addresses that are known, and of all others."""
+
+    def __init__(self) -> None:
+        self._known: _Queue[_T] = _Queue()
+        self._others: _Queue[_T] = _Queue()
+        self._known_are_next = False
+
+    def __len__(self) -> int:
+        return len(self._known) + len(self._others)
+
+    def put(self, address: str, request: _T, *, is_known: bool = False) -> int:
+        """Has one more wait; returns how many were given up for it."""
+        return (self._known if is_known else self._others).put(address, request)
+
+    def take(self) -> _T:
+        """The next request; raises KeyError if none waits."""
+        self._known_are_next = not self._known_are_next
+        has_turn = self._known if self._known_are_next else self._others
+        return (has_turn or self._known or self._others).take()
+
+
+class _Queue(Generic[_T]):
     """A bounded queue that is fair to addresses."""
 
     def __init__(self) -> None:

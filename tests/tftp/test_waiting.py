@@ -36,3 +36,24 @@ def test_flood_from_many_addresses_keeps_the_newest():
     assert given_up == 2 * WAITING_MAX
     assert all_of(waiting) == list(range(2 * WAITING_MAX, 3 * WAITING_MAX))
     assert len(waiting) == 0
+
+
+def test_known_addresses_have_every_second_turn_whatever_floods():
+    waiting: WaitingRequests[str] = WaitingRequests()
+    for i in range(3):
+        waiting.put(f"known {i}", f"known {i}", is_known=True)
+    for i in range(10 * WAITING_MAX):
+        waiting.put(f"flood {i}", "flood")
+
+    turns = [waiting.take() for _ in range(6)]
+
+    assert turns == ["known 0", "flood", "known 1", "flood", "known 2", "flood"]
+
+
+def test_flood_from_a_known_address_leaves_every_second_turn_to_unknown_ones():
+    waiting: WaitingRequests[str] = WaitingRequests()
+    waiting.put("new", "new")
+    for _ in range(10 * WAITING_MAX):
+        waiting.put("known", "flood", is_known=True)
+
+    assert "new" in (waiting.take(), waiting.take())
