@@ -43,7 +43,7 @@ __all__ = ["TftpFile", "TftpRefusal", "TftpRequest", "TftpServer"]
 log = structlog.get_logger(__name__)
 
 RECEIVED_PER_WAKE = 1024  # quicker than they come, or the kernel gives up the newest
-TAKEN_PER_TURN = 16  # then the other clients have theirs
+TAKEN_PER_TURN = 2  # then the other clients have theirs
 OPEN_TIMEOUT_S = 10.0
 READER_THREADS = 8
 # The same request from the same port this long after the last progress: firmware that was reset
