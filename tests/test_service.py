@@ -20,7 +20,7 @@ import pytest
 from bootserver.bench.ports import free_port
 from tests.fixtures.isos import make_iso
 from tests.fixtures.processes import run
-from tests.fixtures.server import COMMAND, RunningServer, Site, serving
+from tests.fixtures.server import COMMAND, PROBED, RunningServer, Site, serving
 
 EVENT_S = 60
 
@@ -657,22 +657,22 @@ def mutated(chance: random.Random) -> bytes:
 
 
 async def test_100_000_odd_datagrams_leave_tftp_serving_and_as_small_as_before(tmp_path: Path):
-    site = Site(tmp_path / "site", extra="[boot]\nopen_menu = true\n")
+    site = Site(tmp_path / "site", extra="[boot]\nopen_menu = true\n", entering=PROBED)
     chance = random.Random(10)
     loop = asyncio.get_running_loop()
 
-    def size(process_id: int) -> tuple[int, int]:
-        """Open files without the database's, and KiB in memory."""
-        proc = Path(f"/proc/{process_id}")
+    async def size(server: RunningServer) -> tuple[int, int, int, int]:
+        """Open files without the database's, KiB in memory, blocks and bytes in use."""
+        proc = Path(f"/proc/{server.process.pid}")
         [kib] = re.findall(r"VmRSS:\s+(\d+)", (proc / "status").read_text())
         files = 0
         for fd in (proc / "fd").iterdir():
             with suppress(FileNotFoundError):  # closed meanwhile
                 files += "bootserver.db" not in str(fd.readlink())
-        return files, int(kib)
+        return files, int(kib), *await server.in_use()
 
     async with serving(site) as server, aiohttp.ClientSession() as http:
-        sizes = [size(server.process.pid)]
+        sizes = [await size(server)]
         clients = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(50)]
         for client in clients:
             client.setblocking(False)
@@ -693,7 +693,7 @@ async def test_100_000_odd_datagrams_leave_tftp_serving_and_as_small_as_before(t
                 if answer[:2] == b"\x00\x03" and chance.random() < 0.2:
                     client.sendto(b"\x00\x04" + answer[2:4], tid)
             if sent == 20_000:
-                sizes.append(size(server.process.pid))
+                sizes.append(await size(server))
         for client in clients:
             client.close()
         transfers = 1.0
@@ -705,7 +705,7 @@ async def test_100_000_odd_datagrams_leave_tftp_serving_and_as_small_as_before(t
                         float,
                         re.findall(r'limit_used{limit="transfers"} (\S+)', await metrics.text()),
                     )
-        sizes.append(size(server.process.pid))
+        sizes.append(await size(server))
         lines = server.log_lines
         fetched = await asyncio.to_thread(
             subprocess.run,
@@ -714,12 +714,18 @@ async def test_100_000_odd_datagrams_leave_tftp_serving_and_as_small_as_before(t
             check=True,
         )
 
-    print(f"open files, KiB at the start, after 20,000 and at the end: {sizes}; {len(lines)} lines")
+    print(
+        "open files, KiB, blocks and bytes in use at the start, after 20,000 and at the end: "
+        f"{sizes}; {len(lines)} lines"
+    )
     assert fetched.stdout == Path(site.loaders, "undionly.kpxe").read_bytes()
     assert [line for line in lines if line["level"] == "error" or "exception" in line] == []
-    (files_before, _), (_, kib_before), (files_after, kib_after) = sizes
+    (files_before, *_), (_, _, blocks, size_bytes), (files_after, _, blocks_after, bytes_after) = (
+        sizes
+    )
     assert files_after <= files_before + 1  # our own connection to the dashboard
-    assert kib_after < kib_before + 20_000
+    assert blocks_after - blocks < 8_000  # one for ten datagrams would be a leak
+    assert bytes_after - size_bytes < 80_000 * 16
 
 
 async def test_a_server_killed_in_the_middle_of_a_boot_goes_on_with_its_record(site: Site):
