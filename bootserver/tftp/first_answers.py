@@ -11,7 +11,8 @@ is sent on credit. Credit is limited for each address, and for all of them toget
   it.
 
 An address becomes known when it answers at a transfer's port: only the real one was told that port.
-What it owed is then forgotten, and for ten minutes it gets what it asks for.
+What it owed is then forgotten. For ten minutes it may owe 64 blocks and get 64 a second, until it
+answers again: requests may be forged in its name as well.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from bootserver.limits import Limit
 AMPLIFICATION_MAX = 8
 FIRST_BLOCK_BYTES = 516
 KNOWN_S = 600.0
+KNOWN_BLOCKS = 64  # many machines may share one address
 ADDRESSES_MAX = 4096  # of which something is remembered, known ones and others
 
 _T = TypeVar("_T")
@@ -71,40 +73,42 @@ class FirstAnswers:
 
     def __init__(self, blocks: Limit) -> None:
         self._blocks = blocks
-        self._known: OrderedDict[str, float] = OrderedDict()  # when it last answered
+        # When it last answered, and its credit since then.
+        self._known: OrderedDict[str, tuple[float, _Credit]] = OrderedDict()
         self._credits: OrderedDict[str, _Credit] = OrderedDict()
         self._credit_of_all = _Credit(self._blocks.max, per_s=self._blocks.max)
 
     def is_known(self, address: str, now: float) -> bool:
         """True if this address has answered within KNOWN_S."""
-        return now - self._known.get(address, -KNOWN_S) < KNOWN_S
+        return address in self._known and now - self._known[address][0] < KNOWN_S
 
-    def requested(self, address: str, request_bytes: int) -> None:
+    def requested(self, address: str, request_bytes: int, now: float) -> None:
         """A request has come whose answer is a block: it pays for 8 times its bytes."""
-        for each in (self._credit_of(address), self._credit_of_all):
+        for each in self._credits_for(address, now):
             each.pay(AMPLIFICATION_MAX * request_bytes)
 
     def may_send_block(self, address: str, now: float, *, has_waited: bool = False) -> bool:
         """True if a request may be answered with a block of 512 bytes; it then counts as sent."""
-        if self.is_known(address, now):
-            return True
-        both = (self._credit_of(address), self._credit_of_all)
-        may = all(each.reaches(now, each.half if has_waited else 0) for each in both)
+        credits = self._credits_for(address, now)
+        may = all(each.reaches(now, each.half if has_waited else 0) for each in credits)
         if may:
-            for each in both:
+            for each in credits:
                 each.take()
         self._count()
         return may
 
-    def _credit_of(self, address: str) -> _Credit:
+    def _credits_for(self, address: str, now: float) -> tuple[_Credit, ...]:
+        """What a block for this address is taken from."""
+        if self.is_known(address, now):
+            return (self._known[address][1],)
         credit = self._credits.pop(address, None) or _Credit(2, per_s=4)
         _put(self._credits, address, credit)
-        return credit
+        return credit, self._credit_of_all
 
     def heard_from(self, address: str, now: float) -> None:
         """The address has answered at the port of a transfer."""
         self._known.pop(address, None)
-        _put(self._known, address, now)
+        _put(self._known, address, (now, _Credit(KNOWN_BLOCKS, per_s=KNOWN_BLOCKS)))
         if credit := self._credits.pop(address, None):
             self._credit_of_all.pay(credit.owed_bytes)
             self._count()

@@ -43,7 +43,7 @@ __all__ = ["TftpFile", "TftpRefusal", "TftpRequest", "TftpServer"]
 log = structlog.get_logger(__name__)
 
 RECEIVED_PER_WAKE = 1024  # quicker than they come, or the kernel gives up the newest
-TAKEN_PER_TURN = 2  # then the other clients have theirs
+TAKEN_PER_TURN = 4  # then the other clients have theirs
 OPEN_TIMEOUT_S = 10.0
 READER_THREADS = 8
 # The same request from the same port this long after the last progress: firmware that was reset
@@ -319,7 +319,7 @@ class TftpServer:
             return True
         host = arrival.client[0]
         if is_first_try:
-            self._first_answers.requested(host, len(arrival.datagram))
+            self._first_answers.requested(host, len(arrival.datagram), now)
         return self._first_answers.may_send_block(host, now, has_waited=not is_first_try)
 
     def _has_room(self, host: str, now: float) -> bool:

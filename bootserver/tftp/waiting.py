@@ -4,8 +4,8 @@ In a flood not every request can be served. The oldest are given up, because a c
 waits has asked last. So are those of the address that floods: it is served no more often than
 others.
 
-Every second turn is for addresses that have acknowledged something. So a flood from forged addresses,
-however many there are, does not delay the next file of such a machine.
+Every second turn is for addresses that have acknowledged something. So a flood from forged
+addresses, however many there are, does not delay the next file of such a machine.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ OWED_BY_ONE, OWED_BY_ALL = 2 * BLOCK, 128 * BLOCK
 
 def may(answers: FirstAnswers, address: str, size: int, at: float) -> bool:
     """Whether a request of this size is answered with a block."""
-    answers.requested(address, size)
+    answers.requested(address, size, at)
     return answers.may_send_block(address, at)
 
 
@@ -44,12 +44,45 @@ def test_thousand_machines_that_answer_are_no_flood():
         answers.heard_from(address, i / 100)
 
 
-def test_known_address_gets_what_it_asks_for_until_it_is_forgotten():
+def test_known_address_is_answered_64_times_until_it_answers_again_or_is_forgotten():
     answers = FirstAnswers(Limit(128))
-    answers.heard_from("192.0.2.1", 0.0)
+    for at in (0.0, 1.0):
+        answers.heard_from("192.0.2.1", at)
 
-    assert blocks_for(answers, [("192.0.2.1", 16)] * 1000, at=KNOWN_S - 1) == 1000
-    assert blocks_for(answers, [("192.0.2.1", 16)] * 1000, at=KNOWN_S) == 2
+        assert blocks_for(answers, [("192.0.2.1", 16)] * 1000, at) == 64
+
+    assert blocks_for(answers, [("192.0.2.1", 16)] * 1000, at=1.0 + KNOWN_S) == 2
+
+
+@settings(max_examples=100)
+@given(
+    happens=st.lists(
+        st.tuples(
+            st.integers(0, 3),  # which address
+            st.integers(1, 100),  # how many requests it sends; and then it may answer one
+            st.booleans(),
+            st.sampled_from([0.0, 0.01, 1.0, 60.0]),  # after so many seconds
+            st.integers(10, 70),  # with so many bytes
+        ),
+        max_size=30,
+    )
+)
+def test_no_address_gets_more_than_eight_times_its_bytes_and_its_credit_whatever_happens(happens):
+    """Since it last answered, if it ever did: 2 blocks in ten minutes, and then 64."""
+    answers, at = FirstAnswers(Limit(128)), 0.0
+    received, sent = dict.fromkeys(range(4), 0), dict.fromkeys(range(4), 0)
+    since: dict[int, float] = {}
+    for address, requests, may_answer, pause_s, size in happens:
+        at += pause_s
+        received[address] += requests * size
+        sent[address] += BLOCK * blocks_for(answers, [(str(address), size)] * requests, at)
+
+        owed = 64 * BLOCK if address in since else OWED_BY_ONE
+        intervals = 1 + (at - since.get(address, 0.0)) / KNOWN_S
+        assert sent[address] <= 8 * received[address] + owed * intervals
+        if may_answer and sent[address]:
+            answers.heard_from(str(address), at)
+            received[address], sent[address], since[address] = 0, 0, at
 
 
 @settings(max_examples=50)
