@@ -30,7 +30,7 @@ LIVES_S = 2.0  # a server lives up to so long before it is killed
 STARTING = 0.2  # of all kills come while the server starts
 SETTLED_S = 60
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200 + 30 * KILLS)]
 
 
 @dataclass
