@@ -50,8 +50,8 @@ class UdfEdits:
             tree.volume, 0
         ):
             raise ImageError(
-                "the disc's UDF keeps its directories in their own partition, as revision 2.50 "
-                "does: it is not rewritten here",
+                "the disc's UDF keeps its directories in a partition of their own (revision 2.50): "
+                "it is not rewritten here",
                 hint="make the disc again with oscdimg -u2 -udfver102",
             )
         [partition] = tree.volume.partitions.values()
