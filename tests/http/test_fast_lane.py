@@ -8,7 +8,7 @@ import random
 import re
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -371,6 +371,134 @@ async def test_a_client_that_leaves_in_the_middle_has_left(config: Config):
         assert last.outcome == TransferEnd.CLIENT_LEFT
         assert 0 < last.sent_bytes < iso.stat().st_size
         assert "broke off" in (await boots.recorded())[0].error
+
+
+# ---- Limits, time-outs and the end ------------------------------------------------------------
+
+
+def with_limits(config: Config, **limits: float) -> Config:
+    return config.model_copy(update={"limits": config.limits.model_copy(update=limits)})
+
+
+@asynccontextmanager
+async def big_boots(config: Config) -> AsyncIterator[Boots]:
+    """An image that no kernel's buffers hold."""
+    make_iso(config.images.path / "rescue.iso", bios=True, pad_bytes=16 * MIB)
+    async with running_boots(config) as boots:
+        yield boots
+
+
+async def ended(client: Client) -> bool:
+    """True once the server has ended the connection."""
+    async with asyncio.timeout(WAIT_S):
+        with suppress(ConnectionError):
+            while await client.reader.read(1 << 16):
+                pass
+    return True
+
+
+async def test_a_connection_that_rests_after_a_fast_answer_is_ended(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+):
+    make_iso(config.images.path / "rescue.iso", bios=True)
+    async with running_boots(with_limits(config, idle_s=0.4, header_s=30)) as boots:
+        path = await booted(boots)
+        async with connected(boots) as client:
+            await client.ask(request(path, HOST, "Range: bytes=0-9"))
+            with taken(monkeypatch) as answers:
+                await client.ask(request(path, HOST, "Range: bytes=0-9"))
+
+            assert await ended(client)
+            assert answers == [True]
+
+
+async def test_half_a_header_after_a_fast_answer_has_its_time_and_no_more(config: Config):
+    make_iso(config.images.path / "rescue.iso", bios=True)
+    async with running_boots(with_limits(config, header_s=0.4, idle_s=1000)) as boots:
+        path = await booted(boots)
+        async with connected(boots) as client:
+            for _ in range(2):
+                await client.ask(request(path, HOST, "Range: bytes=0-9"))
+            client.writer.write(b"GET / HTTP/1.1\r\n")
+
+            assert await ended(client)
+
+
+async def test_who_takes_nothing_of_a_fast_answer_is_cut_off(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+):
+    async with big_boots(with_limits(config, stalled_s=0.4)) as boots:
+        path = await booted(boots)
+        async with connected(boots, receive_buffer=4096) as client:
+            for _ in range(2):
+                await client.ask(request(path, HOST, "Range: bytes=0-9"))
+            with taken(monkeypatch) as answers:
+                client.writer.write(request(path, HOST))
+                async with asyncio.timeout(WAIT_S):
+                    while (last := (await transfers(boots))[-1]).ended_at is None:
+                        await asyncio.sleep(0.01)
+
+        assert answers == [True]
+        assert (last.outcome, last.requests) == (TransferEnd.STALLED, 1)
+
+
+async def test_while_all_send_fast_answers_none_makes_way(config: Config):
+    async with big_boots(with_limits(config, connections=2)) as boots, AsyncExitStack() as stack:
+        path = await booted(boots)
+        await boots.http.close()  # its connection would be one of them
+        clients = []
+        for _ in range(2):
+            client = await stack.enter_async_context(connected(boots, receive_buffer=4096))
+            for _ in range(2):
+                await client.ask(request(path, HOST, "Range: bytes=0-9"))
+            client.writer.write(request(path, HOST))
+            await client.reader.readuntil(b"\r\n\r\n")
+            clients.append(client)
+        async with connected(boots) as waiting:
+            waiting.writer.write(request("/healthz", HOST))
+            for client in clients:
+                await client.reader.readexactly(boots.iso.stat().st_size)
+
+            assert (await waiting.answer()).body == b"ok\n"
+
+
+async def test_the_one_that_had_the_oldest_answer_makes_way(config: Config):
+    make_iso(config.images.path / "rescue.iso", bios=True)
+    async with running_boots(with_limits(config, connections=2)) as boots:
+        path = await booted(boots)
+        await boots.http.close()
+        asked = request(path, HOST, "Range: bytes=0-9")
+        async with connected(boots) as first, connected(boots) as second:
+            for client in (first, second, first, second, first):
+                await client.ask(asked)
+            async with connected(boots) as third:
+                assert (await third.ask(asked)).status == 206
+
+                assert await ended(second)
+                assert (await first.ask(asked)).status == 206
+
+
+@pytest.mark.parametrize("is_taken", [True, False])
+async def test_a_stopping_server_lets_fast_answers_end_for_as_long_as_it_may(
+    config: Config, is_taken: bool
+):
+    make_iso(config.images.path / "rescue.iso", bios=True, pad_bytes=16 * MIB)
+    async with running_boots(config, grace_s=WAIT_S if is_taken else 0.2) as boots:
+        path, size = await booted(boots), boots.iso.stat().st_size
+        await boots.http.close()
+        async with connected(boots, receive_buffer=4096) as client:
+            for _ in range(2):
+                await client.ask(request(path, HOST, "Range: bytes=0-9"))
+            client.writer.write(request(path, HOST))
+            await client.reader.readuntil(b"\r\n\r\n")
+            stopping = asyncio.create_task(boots.port.stop())
+            if is_taken:
+                assert len(await client.reader.readexactly(size)) == size
+            await stopping
+
+            assert await ended(client)
+            last = (await transfers(boots))[-1]
+            assert last.outcome == ("complete" if is_taken else "server_left")
 
 
 # ---- Images that change -----------------------------------------------------------------------
