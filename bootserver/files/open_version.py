@@ -8,7 +8,7 @@ import stat
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -18,6 +18,8 @@ from bootserver.model import ByteRange, Content, FileVersion
 
 OPEN_FILES = 32  # images, and files in them: a site boots from a handful
 LOOK_S = 2.0
+PROBE_BYTES = 512 << 10  # between two bytes that are asked for
+_PROBED = bytearray(1)
 _CAN_TELL = hasattr(os, "RWF_NOWAIT")  # whether bytes of a file are in memory: on Linux
 IDLE_LOOKS = 30  # after so many without an answer a file is closed
 
@@ -63,6 +65,11 @@ class OpenFile:
         if self._closing:
             raise ImageNotReadyError(f"{self.path} is no longer open", hint="try again")
         self.uses += 1
+        with self._held():
+            yield
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
         self._answers += 1
         try:
             yield
@@ -115,6 +122,41 @@ class OpenFile:
         except OSError:  # it is not in memory, or this file system cannot tell, or it is closed
             return False
         return copied == part.stop - part.start
+
+    def is_at_hand(self, part: ByteRange) -> bool:
+        """True if `part` can be read without the disk; False too where that cannot be told.
+
+        A byte here and there is asked for: the kernel reads what lies between in one go.
+        """
+        try:
+            for piece in self.layout.cut(part):
+                if isinstance(piece, ByteRange):
+                    for place in (*range(piece.start, piece.stop - 1, PROBE_BYTES), piece.stop - 1):
+                        os.preadv(self.fd, (_PROBED,), place, os.RWF_NOWAIT)
+        except (OSError, AttributeError):  # or this platform has no such flag
+            return False
+        return True
+
+    async def fetch(self, part: ByteRange) -> None:
+        """Return once `part` is in memory; for an answer that has the file in use."""
+        if self.is_at_hand(part):
+            return
+        holding = ExitStack()
+        holding.enter_context(self._held())  # until the thread has ended, which can't be stopped
+
+        def release(reading: asyncio.Future[None]) -> None:
+            holding.close()
+            if not reading.cancelled():
+                reading.exception()  # seen, even if nothing waits for it any more
+
+        reading = asyncio.ensure_future(asyncio.to_thread(self._read_through, part))
+        reading.add_done_callback(release)
+        await asyncio.shield(reading)
+
+    def _read_through(self, part: ByteRange) -> None:
+        self.read_ahead(ByteRange(part.start, part.stop + len(part)))
+        for start in range(part.start, part.stop, PROBE_BYTES):
+            self.read(ByteRange(start, min(start + PROBE_BYTES, part.stop)))
 
     def read_ahead(self, part: ByteRange) -> None:
         """Ask the kernel to have these bytes in memory soon, so that sending them won't block."""

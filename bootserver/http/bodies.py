@@ -12,6 +12,9 @@ sendfile queues *references* to the page cache: an image that is overwritten in 
 already queued. So the last piece of every answer is a copy, read when the client's kernel has
 acknowledged all before it and checked afterwards; if the file has changed, the piece stays here.
 
+Nothing here waits for the disk: what is not in memory is read by a thread first, and then sent.
+Where it cannot be told what is in memory (macOS, NFS), a thread reads all of it.
+
 Over TLS all pieces are such copies, each checked before it is encrypted. asyncio's TLS has a buffer
 of up to 64 KiB that it does not report, so the count may be that far ahead of the kernel.
 """
@@ -94,12 +97,14 @@ class BodySender:
     async def send(self, body: Pieces, framing: Framing) -> TransferEnd:
         """Send all of it, or close the connection so that the client sees a short body."""
         bulk, last = hold_back(body, HELD_BACK_BYTES)
+        await self._fetch(last)
         whole = None if bulk else self._copy_of_last(last)
         end = None
         try:
             await framing.begin(whole)
             if bulk:
                 await self._send_bulk(bulk)
+                await self._fetch(last)
                 await framing.finish(self._copy_of_last(last))
             else:
                 await framing.finish(b"")
@@ -156,7 +161,7 @@ class BodySender:
             return
         for start in range(piece.start, piece.stop, HELD_BACK_BYTES):
             part = ByteRange(start, min(start + HELD_BACK_BYTES, piece.stop))
-            self.file.read_ahead(ByteRange(part.stop, part.stop + HELD_BACK_BYTES))
+            await self._fetch((part,))
             await self.writer.write(self._checked_copy(part))
             await self._flush()
             self._count(len(part))
@@ -171,17 +176,38 @@ class BodySender:
         await self._flush()  # sendfile would overtake what is still in the transport
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
-        sent = ahead = 0
+        wakes, number = _WritableSockets.of(loop), _descriptor(self._transport)
+        sent = at_hand = fetches = 0
+        fetching: asyncio.Task[None] | None = None
+
+        async def fetch(window: ByteRange) -> None:
+            nonlocal at_hand, fetches, fetching, wakes
+            try:
+                await self._fetch((window,))
+                at_hand, fetching = window.stop - offset, None
+                fetches += 1
+                wakes = _WritableSockets.of(loop)  # it may have been the last of the former
+                wakes.add(_descriptor(self._transport), push)
+            except Exception as err:
+                if not done.done():
+                    done.set_exception(err)
 
         def push() -> None:
-            nonlocal sent, ahead
+            nonlocal sent, at_hand, fetching
             try:
                 socket_fd = _descriptor(self._transport)
-                if sent + WINDOW_BYTES > ahead:
-                    start = offset + ahead
-                    self.file.read_ahead(ByteRange(start, start + WINDOW_BYTES))
-                    ahead += WINDOW_BYTES
-                sent += self._send_window(socket_fd, ByteRange(piece.start + sent, piece.stop))
+                if sent == at_hand:
+                    start = offset + sent
+                    window = ByteRange(start, min(start + WINDOW_BYTES, offset + len(piece)))
+                    if not self.file.is_at_hand(window):
+                        wakes.remove(number, push)
+                        fetching = loop.create_task(fetch(window))
+                        return
+                    if fetches:  # the disk is to be ahead of the client
+                        self.file.read_ahead(ByteRange(window.stop, window.stop + WINDOW_BYTES))
+                    at_hand = window.stop - offset
+                rest = ByteRange(piece.start + sent, piece.start + at_hand)
+                sent += self._send_window(socket_fd, rest)
                 if sent < len(piece):
                     return
                 done.set_result(None)
@@ -191,23 +217,29 @@ class BodySender:
                 done.set_exception(err)
             wakes.remove(number, push)
 
-        wakes, number = _WritableSockets.of(loop), _descriptor(self._transport)
         wakes.add(number, push)
         try:
-            await _while_progressing(done, lambda: sent, self.stalled_s)
+            await _while_progressing(done, lambda: sent + fetches, self.stalled_s)
         except OSError as err:
             if err.errno not in _NO_SENDFILE:
                 raise
         finally:
             wakes.remove(number, push)
+            if fetching is not None:
+                fetching.cancel()
         return sent
 
-    def _send_window(self, socket_fd: int, rest: ByteRange) -> int:
-        """How much of `rest`, on disk, the kernel has taken in one system call."""
+    async def _fetch(self, pieces: Pieces) -> None:
+        """Have these in memory: no file on disk is waited for here."""
+        for piece in pieces:
+            if isinstance(piece, ByteRange):
+                await self.file.fetch(piece)
+
+    def _send_window(self, socket_fd: int, window: ByteRange) -> int:
+        """How much of `window`, on disk, the kernel has taken in one system call."""
         self.file.check_unchanged()
-        count = min(len(rest), WINDOW_BYTES)
         try:
-            sent = os.sendfile(socket_fd, self.file.fd, rest.start, count)
+            sent = os.sendfile(socket_fd, self.file.fd, window.start, len(window))
         except OSError as err:
             if err.errno in _CLIENT_GONE:
                 raise ConnectionResetError(err.errno, err.strerror) from err

@@ -18,6 +18,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
+from threading import get_ident
 
 import pytest
 from aiohttp import web
@@ -787,6 +788,65 @@ async def test_a_copy_of_pieces_ends_where_the_file_has_become_shorter(tmp_path:
 
     assert before == b"b456789cd012"
     assert after == b"b456"  # nothing in a place where it does not belong
+
+
+@pytest.mark.parametrize("size_bytes", [1000, 5 * MIB + 3])
+async def test_what_is_not_in_memory_is_read_in_a_thread_before_it_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size_bytes: int
+):
+    content = content_of(size_bytes)
+    file = await opened(make_file(tmp_path / "a.iso", content))
+    fetched: list[ByteRange] = []
+    read, sendfile, pread, loops = OpenFile._read_through, os.sendfile, os.pread, get_ident()
+
+    def read_through(file: OpenFile, part: ByteRange) -> None:
+        assert get_ident() != loops
+        read(file, part)
+        fetched.append(part)
+
+    def is_fetched(_: OpenFile, part: ByteRange) -> bool:
+        return any(one.start <= part.start and part.stop <= one.stop for one in fetched)
+
+    def send(to: int, fd: int, offset: int, count: int) -> int:
+        assert is_fetched(file, ByteRange(offset, offset + count))
+        return sendfile(to, fd, offset, count)
+
+    def copy(fd: int, count: int, offset: int) -> bytes:
+        assert get_ident() != loops or is_fetched(file, ByteRange(offset, offset + count))
+        return pread(fd, count, offset)
+
+    monkeypatch.setattr(OpenFile, "_read_through", read_through)
+    monkeypatch.setattr(OpenFile, "is_at_hand", is_fetched)
+    monkeypatch.setattr(os, "sendfile", send)
+    monkeypatch.setattr(os, "pread", copy)
+    async with plane_for(file) as plane, connected(plane.port) as client:
+        answer = await client.get()
+
+    assert answer.body == content
+    assert fetched
+    file.close()
+
+
+async def test_a_disk_that_fails_in_the_thread_is_an_error_and_a_short_body(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    file = await opened(make_file(tmp_path / "a.iso", content_of(5 * MIB)))
+
+    def fail(_: OpenFile, part: ByteRange) -> None:
+        if part.start:
+            raise OSError(errno.EIO, "the disk failed")
+
+    monkeypatch.setattr(OpenFile, "_read_through", fail)
+    monkeypatch.setattr(OpenFile, "is_at_hand", lambda *_: False)
+    async with plane_for(file) as plane, connected(plane.port) as client:
+        await client.ask()
+        _, headers = await client.head()
+        body = await client.body(int(headers["Content-Length"]))
+        with pytest.raises(AssertionError):
+            await plane.outcome()
+
+    assert len(body) < 5 * MIB
+    file.close()
 
 
 # ---- many readers, slow readers, lost readers -------------------------------------------------
