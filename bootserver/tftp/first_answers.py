@@ -35,7 +35,7 @@ _T = TypeVar("_T")
 class _Credit:
     """The blocks that an address, or all of them, may have before they are paid for."""
 
-    __slots__ = ("_at", "_blocks_max", "_left", "_per_s", "owed_bytes")
+    __slots__ = ("_at", "_blocks_max", "_left", "_per_s", "owed_bytes", "taken")
 
     def __init__(self, blocks_max: int, per_s: float) -> None:
         self._blocks_max = blocks_max
@@ -43,6 +43,7 @@ class _Credit:
         self._left = float(blocks_max)
         self._at = 0.0
         self.owed_bytes = 0.0
+        self.taken = 0
 
     def pay(self, paid_bytes: float) -> None:
         self.owed_bytes = max(0.0, self.owed_bytes - paid_bytes)
@@ -62,6 +63,7 @@ class _Credit:
 
     def take(self) -> None:
         self._left -= 1
+        self.taken += 1
         self.owed_bytes += FIRST_BLOCK_BYTES
 
 
@@ -81,6 +83,10 @@ class FirstAnswers:
     def is_known(self, address: str, now: float) -> bool:
         """True if this address has answered within KNOWN_S."""
         return address in self._known and now - self._known[address][0] < KNOWN_S
+
+    def is_trusted(self, address: str, now: float) -> bool:
+        """True if it is known and has had few blocks since: a lost answer is sent again unasked."""
+        return self.is_known(address, now) and self._known[address][1].taken < KNOWN_BLOCKS // 2
 
     def requested(self, address: str, request_bytes: int, now: float) -> None:
         """A request has come whose answer is a block: it pays for 8 times its bytes."""

@@ -427,7 +427,7 @@ class TftpServer:
                 terms,
                 self._limits,
                 self._threads,
-                client_known=self._first_answers.is_known(running.host, monotonic()),
+                client_known=self._first_answers.is_trusted(running.host, monotonic()),
                 on_heard=lambda: self._first_answers.heard_from(running.host, monotonic()),
             )
             outcome = await exchange.run()

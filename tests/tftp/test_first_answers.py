@@ -54,6 +54,21 @@ def test_known_address_is_answered_64_times_until_it_answers_again_or_is_forgott
     assert blocks_for(answers, [("192.0.2.1", 16)] * 1000, at=1.0 + KNOWN_S) == 2
 
 
+def test_known_address_that_lets_its_answers_lie_gets_each_only_once():
+    answers = FirstAnswers(Limit(128))
+    assert not answers.is_trusted("192.0.2.1", 0.0)
+
+    answers.heard_from("192.0.2.1", 0.0)
+    assert answers.is_trusted("192.0.2.1", 0.0)
+
+    for at in range(1, 100):
+        blocks_for(answers, [("192.0.2.1", 16)] * 1000, float(at))
+        assert not answers.is_trusted("192.0.2.1", at)
+
+    answers.heard_from("192.0.2.1", 100.0)
+    assert answers.is_trusted("192.0.2.1", 100.0)
+
+
 @settings(max_examples=100)
 @given(
     happens=st.lists(
