@@ -11,6 +11,7 @@ import pytest
 from bootserver.bench.qemu import QemuMachine
 from bootserver.bench.qemu_command import QemuSpec
 from bootserver.model import Firmware
+from tests.fixtures import live_shapes
 from tests.fixtures.booted import Proven
 from tests.fixtures.live_discs import FEDORA, GENTOO, DiscLayout, live_disc
 from tests.fixtures.live_systems import PAYLOAD_SHA256, UP
@@ -34,10 +35,22 @@ FETCHED = {
     "dracut": r"/tmp/curl_fetch_url\S+ overlay",
 }
 BIOS, UEFI = Firmware.BIOS, Firmware.UEFI
+DEBIAN_12, DEBIAN_13 = "bookworm", "trixie"
 # The recipe, the disc and its Debian release ("" is the host's); words of the disc's own menu.
 BOOTS = [
     ("fedora-live", FEDORA, "", UEFI, "quiet"),
     ("unknown-linux", GENTOO, "", BIOS, "dokeymap cdroot"),
+    # Discs built with live-boot, each with both releases of it.
+    ("grml", live_shapes.GRML_2022, DEBIAN_12, BIOS, "apm=power-off vga=791 net.ifnames=0"),
+    ("grml", live_shapes.GRML_2025, DEBIAN_13, UEFI, "apm=power-off nomce"),
+    ("kali-live", live_shapes.KALI, DEBIAN_12, UEFI, "components splash noeject"),
+    ("kali-live", live_shapes.KALI, DEBIAN_13, BIOS, "components splash noeject"),
+    ("clonezilla", live_shapes.CLONEZILLA, DEBIAN_12, UEFI, "username=user ocs_live_batch=no"),
+    ("clonezilla", live_shapes.CLONEZILLA, DEBIAN_13, BIOS, "vga=788 ocs_live_batch=no"),
+    ("gparted", live_shapes.GPARTED, DEBIAN_12, BIOS, "username=user vga=788 noeject"),
+    ("gparted", live_shapes.GPARTED, DEBIAN_13, UEFI, "net.ifnames=0 noeject"),
+    ("finnix", live_shapes.FINNIX, DEBIAN_12, UEFI, "boot=live quiet"),
+    ("finnix", live_shapes.FINNIX, DEBIAN_13, BIOS, "boot=live quiet"),
 ]
 
 

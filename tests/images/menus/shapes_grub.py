@@ -5,6 +5,7 @@ Each is written for these tests. What starts by itself is told by hand, and GRUB
 
 from __future__ import annotations
 
+from tests.fixtures.live_shapes import GRML_2025
 from tests.images.menus.shapes import Shape, Start
 
 GRUB = "/boot/grub/grub.cfg"
@@ -1014,6 +1015,17 @@ menuentry "Boot OS of first partition" {
             "apm=power-off boot=live live-media-path=/live/grml64-full/ nomce net.ifnames=0",
         ),
         3,
+    ),
+    Shape(
+        "Grml since 2025: the second file of a pair is named by an expression",
+        {f"/{path}": text for path, text in GRML_2025.texts.items() if "/grub/" in path},
+        Start(
+            "grml-full-amd64 2025.05",
+            "/boot/grmlfullamd64/vmlinuz",
+            ("/boot/grmlfullamd64/initrd.img",),
+            "apm=power-off nomce",
+        ),
+        5,
     ),
     Shape(
         "Finnix: an architecture in its paths, a serial console tried",
