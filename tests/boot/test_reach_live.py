@@ -7,16 +7,23 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from yarl import URL
 
 from bootserver.bench.qemu import QemuMachine
-from bootserver.bench.qemu_command import QemuSpec
+from bootserver.bench.qemu_command import BootDevice, QemuNic, QemuSpec
 from bootserver.model import Firmware
 from tests.fixtures import live_shapes
 from tests.fixtures.booted import Proven
-from tests.fixtures.live_discs import FEDORA, GENTOO, DiscLayout, live_disc
+from tests.fixtures.live_discs import (
+    DEBIAN,
+    FEDORA,
+    GENTOO,
+    DiscLayout,
+    live_disc,
+)
 from tests.fixtures.live_systems import PAYLOAD_SHA256, UP
 from tests.fixtures.packaged import ON_SERIAL
-from tests.fixtures.server import BOOT_S, Site, serving
+from tests.fixtures.server import BOOT_S, Site, boot_record, serving
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow, pytest.mark.reach]
 
@@ -54,6 +61,11 @@ BOOTS = [
 ]
 
 
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path / "site")
+
+
 @pytest.mark.parametrize(
     ("recipe", "layout", "release", "firmware", "words"),
     BOOTS,
@@ -61,7 +73,7 @@ BOOTS = [
 )
 async def test_a_live_disc_fetches_its_root_and_boots_with_the_arguments_of_its_own_menu(
     qemu: Qemu,
-    tmp_path: Path,
+    site: Site,
     proven: Proven,
     recipe: str,
     layout: DiscLayout,
@@ -69,8 +81,39 @@ async def test_a_live_disc_fetches_its_root_and_boots_with_the_arguments_of_its_
     firmware: Firmware,
     words: str,
 ):
-    site = Site(tmp_path / "site")
-    image = site.add(live_disc(layout, release), side_car=ON_SERIAL)
+    up = await boot_of(live_disc(layout, release), recipe, qemu, site, proven, firmware)
+
+    assert re.fullmatch(FETCHED[layout.system.name], f"{up['medium']} {up['type']}")
+    assert set(words.split()) <= set(up["arguments"].split())
+
+
+async def test_a_system_that_came_over_tftp_fetches_its_root_and_calls_home_over_http(
+    qemu: Qemu, site: Site
+):
+    stub = await site.query("stub", "build", site.add(live_disc(DEBIAN), side_car=ON_SERIAL))
+    script = f"tftp://{site.host}:{site.tftp_port}{URL(stub['urls']['script']).path}"
+    nic = QemuNic(has_rom=True, boot_file=script)
+    spec = QemuSpec(
+        BIOS, boot_from=BootDevice.NETWORK, nics=(nic,), memory_mib=2048, extra_args=STEADY[BIOS]
+    )
+    async with serving(site):
+        machine = await qemu(spec)
+        await machine.wait_for(UP, timeout_s=LIVE_BOOT_S)
+        boot = await boot_record(site, "os_up")
+
+    protocols = {transfer["name"]: transfer["protocol"] for transfer in boot["transfers"]}
+    assert protocols == {
+        "tree/live/vmlinuz": "tftp",
+        "tree/live/initrd.img": "tftp",
+        "tree/live/filesystem.squashfs": "http",
+    }
+
+
+async def boot_of(
+    disc: Path, recipe: str, qemu: Qemu, site: Site, proven: Proven, firmware: Firmware
+) -> re.Match[str]:
+    """What the system says that has fetched its root and called home."""
+    image = site.add(disc, side_car=ON_SERIAL)
     explained = await site.query("images", "explain", image)
     assert (explained["recipe"], explained[firmware]["method"]) == (recipe, "kernel")
     stub = await site.build_stub(image)
@@ -83,8 +126,7 @@ async def test_a_live_disc_fetches_its_root_and_boots_with_the_arguments_of_its_
     up = re.search(UP, seen.serial)
     assert up is not None
     assert up["payload"] == PAYLOAD_SHA256
-    assert re.fullmatch(FETCHED[layout.system.name], f"{up['medium']} {up['type']}")
-    assert set(words.split()) <= set(up["arguments"].split())
     assert not re.search(r"findiso|bootid|toram|LABEL| ip= ", up["arguments"])
     phases = [phase["phase"] for phase in boot["phases"]]
     assert phases[-3:] == ["handed_off", "root_fetched", "os_up"]
+    return up
