@@ -97,15 +97,13 @@ class BodySender:
     async def send(self, body: Pieces, framing: Framing) -> TransferEnd:
         """Send all of it, or close the connection so that the client sees a short body."""
         bulk, last = hold_back(body, HELD_BACK_BYTES)
-        await self._fetch(last)
-        whole = None if bulk else self._copy_of_last(last)
+        whole = None if bulk else await self._copy_of_last(last)
         end = None
         try:
             await framing.begin(whole)
             if bulk:
                 await self._send_bulk(bulk)
-                await self._fetch(last)
-                await framing.finish(self._copy_of_last(last))
+                await framing.finish(await self._copy_of_last(last))
             else:
                 await framing.finish(b"")
             await self._flush()
@@ -264,7 +262,8 @@ class BodySender:
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, 0.1)
 
-    def _copy_of_last(self, pieces: Pieces) -> bytes:
+    async def _copy_of_last(self, pieces: Pieces) -> bytes:
+        await self._fetch(pieces)
         return b"".join(
             self._checked_copy(piece) if isinstance(piece, ByteRange) else piece for piece in pieces
         )
