@@ -64,7 +64,8 @@ demo: setup ## boot an emulated machine from a stub, and watch where its time go
 	@tools/setup-system demo
 	@$(BIN)/bootserver demo --stay
 
-bench: setup-test ## measure redirected drives and Windows PE discs, then boots, direct and in two stages; RUNS=1 takes 40 minutes
+bench: setup-test ## measure serving beside nginx, redirected drives and Windows PE discs, then boots; RUNS=1 takes 45 minutes
+	@$(BIN)/python -m tests.bench.serving_rate --rounds 5
 	@$(BIN)/python -m tests.bench.redirection_rate --rounds $(RUNS)
 	@$(BIN)/python -m tests.bench.winpe_rate --rounds $(RUNS)
 	@$(BIN)/python -m tests.bench.images tests/isos/bench
