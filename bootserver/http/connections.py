@@ -349,14 +349,15 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """A request, or a part of one."""
-        if self._lane is not None and not self._in_aiohttp:
-            data = self._answer_fast(self._lane, data)
-            if not data:
-                return
-        self._idle_by = None
-        self._in_aiohttp += data.count(END_OF_HEADER)
-        if not data.endswith(END_OF_HEADER) or _HAS_MORE.search(data):
-            self._lane = None  # where its next request begins is for aiohttp to know
+        if self._lane is not None:
+            if not self._in_aiohttp:
+                data = self._answer_fast(self._lane, data)
+                if not data:
+                    return
+            self._idle_by = None
+            self._in_aiohttp += data.count(END_OF_HEADER)
+            if not data.endswith(END_OF_HEADER) or _HAS_MORE.search(data):
+                self._lane = None  # where its next request begins is for aiohttp to know
         if self._header_by is None and self._pool.is_waiting(self):
             self._header_by = self._loop.time() + self._pool.config.header_s
         super().data_received(data)

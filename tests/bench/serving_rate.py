@@ -119,6 +119,7 @@ class Figures:
 @asynccontextmanager
 async def ours(directory: Path, image: Path) -> AsyncIterator[Contender]:
     """bootserver with a machine that has its script."""
+    os.environ["BOOTSERVER_IMAGES__SCAN_INTERVAL_S"] = "2"  # as it is outside of the tests
     site = Site(directory)
     site.add(image, "rescue.iso")
     async with serving(site) as server:
