@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tests.fixtures.live_discs import (
     DEBIAN,
     FEDORA,
     GENTOO,
+    LARGE,
     DiscLayout,
     live_disc,
 )
@@ -85,6 +87,23 @@ async def test_a_live_disc_fetches_its_root_and_boots_with_the_arguments_of_its_
 
     assert re.fullmatch(FETCHED[layout.system.name], f"{up['medium']} {up['type']}")
     assert set(words.split()) <= set(up["arguments"].split())
+
+
+@pytest.mark.parametrize("firmware", Firmware)
+async def test_a_disc_beyond_4_gib_boots_with_its_root_from_behind_them(
+    qemu: Qemu, site: Site, proven: Proven, firmware: Firmware
+):
+    disc = live_disc(LARGE)
+    find = ("xorriso", "-indev", disc, "-find", LARGE.squashfs, "-exec", "report_lba")
+    report = subprocess.run(find, check=True, capture_output=True, text=True).stdout
+    # File data lba:  0 ,  2290880 ,    39937 , 81790000 , '/live/filesystem.squashfs'
+    first_lba = re.search(r"File data lba: +0 , +(\d+) ", report)
+    assert first_lba is not None
+    assert int(first_lba[1]) * 2048 > 4 << 30
+
+    up = await boot_of(disc, "debian-live", qemu, site, proven, firmware)
+
+    assert up["type"] == "ramfs"
 
 
 async def test_a_system_that_came_over_tftp_fetches_its_root_and_calls_home_over_http(
