@@ -472,7 +472,9 @@ async def test_the_stub_is_read_to_its_end_once_it_has_called(config: Config, tm
         async with asyncio.timeout(STEP_S):
             while True:
                 transfers = (await boot_of(admin, await job_of(admin, job_id)))["transfers"]
-                ended_ones = [t for t in transfers if t["protocol"] == "redirection"]
+                ended_ones = [
+                    t for t in transfers if t["protocol"] == "redirection" and t["outcome"]
+                ]
                 if ended_ones:
                     break
                 await asyncio.sleep(0.1)
