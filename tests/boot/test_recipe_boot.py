@@ -99,6 +99,7 @@ async def time_of(machine: QemuMachine, text: str) -> datetime:
     return datetime.now(UTC)
 
 
+@pytest.mark.reach  # test_uefi_boot.py has a small Linux disc that finds itself there
 async def test_a_debian_live_disc_finds_its_medium_in_a_uefi_ram_disk(
     qemu: Qemu, site: Site, proven: Proven
 ):
