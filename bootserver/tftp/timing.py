@@ -5,15 +5,16 @@ from __future__ import annotations
 WAIT_MIN_S = 0.1  # firmware that writes what it gets may pause this long
 WAIT_MAX_S = 4.0
 REPEATED_WAIT_MIN_S = 0.01
+LONGER = 1.25  # than the wait that the client negotiated
 
 
 class RoundTrips:
     """The wait, learnt from the round trips seen: RFC 1123 §4.2.3.2 wants it adaptive.
 
     The arithmetic is TCP's (RFC 6298 §2): the smoothed round trip and four times its variation. A
-    client that negotiated `timeout` gets exactly that (RFC 2349), but for a wait after one in vain.
-    atftp takes nothing more of a window with a gap until its own equal wait is over. Each packet
-    begins that wait anew.
+    client that negotiated `timeout` gets exactly that (RFC 2349), but for a wait after one in vain:
+    that is a little longer. atftp takes nothing more of a window with a gap until its own equal
+    wait is over, and each packet begins that wait anew. It gives up after five.
     """
 
     __slots__ = ("_agreed_s", "_smoothed_s", "_variation_s", "wait_s")
@@ -41,8 +42,11 @@ class RoundTrips:
         self.wait_s = self._agreed_s or min(max(wait_s, WAIT_MIN_S), WAIT_MAX_S)
 
     def unanswered(self) -> None:
-        """The wait was in vain: the next one is twice as long."""
-        self.wait_s = max(self.wait_s, min(2 * self.wait_s, WAIT_MAX_S))
+        """The wait was in vain: the next one is longer."""
+        if self._agreed_s is None:
+            self.wait_s = max(self.wait_s, min(2 * self.wait_s, WAIT_MAX_S))
+        else:
+            self.wait_s = LONGER * self._agreed_s
 
     def is_echo(self, elapsed_s: float) -> bool:
         """True if an ACK so soon after a sending must belong to what was sent before it."""

@@ -147,6 +147,7 @@ async def test_the_console_shows_what_the_machine_prints_and_takes_keys(
     await page.focus("#keys")
     await page.keyboard.press("Escape")
     await page.keyboard.press("Escape")
+    await device.wait_until(lambda: device.typed.endswith(b"\x1b"))
 
     assert bytes(device.typed) == b"dhcp \xc3\xbc\r\x1b[A\x1bOQ\x02\t\x1b0\x1b"
     assert green == "net0"
