@@ -42,7 +42,7 @@ _HINTS = {
 
 log = structlog.get_logger(__name__)
 
-# Of a task: False once nobody waits for what it reads. It has no turn any more.
+# Whether the task's client is still there; one that has left gets no turn to read.
 is_awaited: ContextVar[Callable[[], bool]] = ContextVar("is_awaited", default=lambda: True)
 
 

@@ -6,7 +6,7 @@ A sector is 2,048 bytes on a CD and 512 bytes in an El Torito load count.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -84,6 +84,11 @@ class ByteRange:
 
     def __len__(self) -> int:
         return self.stop - self.start
+
+    def steps(self, most_bytes: int) -> Iterator[ByteRange]:
+        """The same in order, as ranges of at most so many bytes."""
+        for start in range(self.start, self.stop, most_bytes):
+            yield ByteRange(start, min(start + most_bytes, self.stop))
 
 
 Piece = ByteRange | bytes  # of what is served: a range of a file on disk, or bytes of ours

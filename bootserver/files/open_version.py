@@ -155,8 +155,8 @@ class OpenFile:
 
     def _read_through(self, part: ByteRange) -> None:
         self.read_ahead(ByteRange(part.start, part.stop + len(part)))
-        for start in range(part.start, part.stop, PROBE_BYTES):
-            self.read(ByteRange(start, min(start + PROBE_BYTES, part.stop)))
+        for step in part.steps(PROBE_BYTES):
+            self.read(step)
 
     def read_ahead(self, part: ByteRange) -> None:
         """Ask the kernel to have these bytes in memory soon, so that sending them won't block."""

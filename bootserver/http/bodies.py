@@ -157,8 +157,7 @@ class BodySender:
             await self.writer.write(piece)
             await self._flush()
             return
-        for start in range(piece.start, piece.stop, HELD_BACK_BYTES):
-            part = ByteRange(start, min(start + HELD_BACK_BYTES, piece.stop))
+        for part in piece.steps(HELD_BACK_BYTES):
             await self._fetch((part,))
             await self.writer.write(self._checked_copy(part))
             await self._flush()

@@ -95,7 +95,7 @@ class _Request:
 
 @dataclass(eq=False, slots=True)
 class HotBody:
-    """What was served of a path a moment ago, and what the ledger is told of it."""
+    """A file that was served at a path a moment ago, and how its bytes come into the ledger."""
 
     file: OpenFile
     content_type: str

@@ -219,8 +219,8 @@ def _write(file: Path, disc: OpenFile, pieces: Iterable[Piece]) -> None:
                 if isinstance(piece, bytes):
                     written.write(piece)
                     continue
-                for start in range(piece.start, piece.stop, CHUNK_BYTES):
-                    written.write(disc.read(ByteRange(start, min(start + CHUNK_BYTES, piece.stop))))
+                for part in piece.steps(CHUNK_BYTES):
+                    written.write(disc.read(part))
         file.chmod(0o644)
         os.utime(file, (_WRITTEN_AT, _WRITTEN_AT))
     except OSError as err:

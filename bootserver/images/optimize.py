@@ -216,8 +216,7 @@ class _NewDisc:
             if isinstance(piece, bytes):
                 yield piece
                 continue
-            for start in range(piece.start, piece.stop, CHUNK_BYTES):
-                part = ByteRange(start, min(start + CHUNK_BYTES, piece.stop))
+            for part in piece.steps(CHUNK_BYTES):
                 yield await in_thread(self._read, part)
 
     def _read(self, part: ByteRange) -> bytes:

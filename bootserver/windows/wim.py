@@ -298,12 +298,11 @@ class Wim:
         with self._path.open("r+b") as file:
             stop = 0
             for part in sorted(parts, key=lambda part: part.start):
-                for start in range(max(part.start, stop), part.stop, _CHUNK_BYTES):
-                    chunk = ByteRange(start, min(start + _CHUNK_BYTES, part.stop))
+                for chunk in ByteRange(max(part.start, stop), part.stop).steps(_CHUNK_BYTES):
                     data = self._source.read(chunk)
                     if len(data) < len(chunk):
                         raise WimError(f"{self._name} ends too early", hint=COPY_AGAIN)
-                    os.pwrite(file.fileno(), data, start)
+                    os.pwrite(file.fileno(), data, chunk.start)
                 stop = max(stop, part.stop)
 
     def _run(self, command: str, *words: str, stdin: str = "") -> str:

@@ -29,7 +29,7 @@ ENTRIES = {
     "other-6.2+2-1.conf": f"title Row tries\n{LINUX}",
     "b-9.conf": f"title Row b 9\nsort-key b\nmachine-id 1\nversion 9\n{LINUX}",
     "b-10.conf": f"title Row b 10\nsort-key b\nmachine-id 1\nversion 10\n{LINUX}"
-    "initrd /initrd.gz\noptions console=ttyS0,115200 quiet\noptions nobodys.medium two=2\n",
+    "initrd /initrd.gz\noptions console=ttyS0,115200 quiet\noptions homemade.medium two=2\n",
     "b-1.conf": f"title Row b other machine\nsort-key b\nmachine-id 0\nversion 1\n{LINUX}",
     "a.conf": f"title Row a\nsort-key a\n{LINUX}",
     "gone.conf": "title Row gone\nlinux /gone\n",

@@ -53,7 +53,7 @@ LABEL auto
 LABEL shown
   MENU LABEL Show; what ${net0/mac} was said
   KERNEL /vmlinuz
-  APPEND initrd=/memory.gz console=ttyS0,115200 nobodys.medium=shown
+  APPEND initrd=/memory.gz console=ttyS0,115200 homemade.medium=shown
 """
 
 
@@ -83,7 +83,7 @@ async def test_a_disc_that_would_start_the_machines_disk_has_its_entries_chosen_
     shown = menu.screen + menu.serial
     assert "ERASES ALL DISKS" in shown
     assert "Show; what $ {net0/mac} was said" in shown
-    assert "nobodys.medium=shown" in up.serial
+    assert "homemade.medium=shown" in up.serial
     assert "autonuke" not in up.serial
     assert boot["method"] == "kernel"
 

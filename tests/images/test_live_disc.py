@@ -40,7 +40,7 @@ FILES: Files = {
     "Support/manual.txt": b"manual" * 9999,
     "Support*/kept.txt": b"kept",
     "*": b"star",
-    ".disk/info": b"Nobody's Linux\n",
+    ".disk/info": b"Homemade Linux\n",
     "isolinux/isolinux.cfg": ISOLINUX,
     "boot/grub/grub.cfg": GRUB,
     "loader/entries/one.conf": SYSTEMD_BOOT,
@@ -53,7 +53,7 @@ class Discs:
     def __init__(self, root: Path) -> None:
         self.images, self.state = root / "images", root / "state"
         self.images.mkdir()
-        bootable_iso(self.images / "live.iso", FILES, volume_id="NOBODYS_LINUX")
+        bootable_iso(self.images / "live.iso", FILES, volume_id="HOMEMADE_LINUX")
         self.drivers = DriverLibrary(root / "drivers", self.state / "drivers")
 
     def image(self, name: str = "live") -> Image:
