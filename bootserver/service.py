@@ -28,7 +28,7 @@ from bootserver.http.connections import Connections
 from bootserver.http.port import HttpPort
 from bootserver.images.decide import Site
 from bootserver.images.library import Library
-from bootserver.images.optimize import sweep_workshop
+from bootserver.images.optimize.write import sweep_workshop
 from bootserver.images.part import sweep_library
 from bootserver.images.prepared import PreparedDiscs
 from bootserver.images.tree import ImageTrees

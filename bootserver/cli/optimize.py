@@ -24,7 +24,7 @@ from bootserver.pci import PciId
 from bootserver.quoting import shell_command
 
 if TYPE_CHECKING:
-    from bootserver.windows.changes import OptimizeReport
+    from bootserver.images.optimize.wishes import OptimizeReport
 
 
 @click.command("optimize")
@@ -96,11 +96,11 @@ async def optimize_image(
     before Windows PE starts its network. Of a Linux disc, paths can be left out; --add puts files
     into its initramfs, and --arguments is for its kernels.
     """
-    from bootserver.images.optimize import optimize, preview, result_id
+    from bootserver.images.optimize.wishes import OptimizeWishes, dropped_path, parse_addition
+    from bootserver.images.optimize.write import optimize, preview, result_id
     from bootserver.images.winpe import cards_of
     from bootserver.stub.registry import StubRegistry
     from bootserver.stub.spec import stub_spec
-    from bootserver.windows.changes import OptimizeWishes, dropped_path, parse_addition
     from bootserver.windows.drivers import DriverLibrary
 
     wishes = OptimizeWishes(

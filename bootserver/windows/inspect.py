@@ -20,7 +20,8 @@ from bootserver.windows.inf import Inf, read_inf
 from bootserver.windows.inf_text import LIMIT_BYTES, InfError
 from bootserver.windows.startup import DRIVERS
 from bootserver.windows.target import WindowsArch, WindowsTarget
-from bootserver.windows.wim import Wim, WimFile, WimInfo, wim_on_disc
+from bootserver.windows.wim import Wim, wim_on_disc
+from bootserver.windows.wim_listing import WimFile, WimInfo
 
 BOOT_WIM = "/sources/boot.wim"
 REMEMBERED = 32  # of the discs that were looked into last

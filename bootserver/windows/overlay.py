@@ -20,7 +20,8 @@ from bootserver.windows.drivers import FoundDriver
 from bootserver.windows.inspect import BOOT_WIM
 from bootserver.windows.startup import DRIVERS, SETUP, STARTNET, UP, WINPESHL, startup_files
 from bootserver.windows.unpack import DriverError
-from bootserver.windows.wim import Wim, WimFile, wim_on_disc
+from bootserver.windows.wim import Wim, wim_on_disc
+from bootserver.windows.wim_listing import WimFile
 
 LIMIT_BYTES = 64_000_000  # of all drivers: they are kept in memory; one has less than a megabyte
 

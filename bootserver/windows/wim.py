@@ -23,26 +23,23 @@ import errno
 import hashlib
 import os
 import re
-import resource
 import shutil
 import signal
 import struct
-import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 
 from bootserver.disc.volume import COPY_AGAIN, open_volume
 from bootserver.errors import ImageError, ImageNotFoundError
 from bootserver.files.layout import Layout
 from bootserver.files.open_version import OpenFile, open_regular, open_version
+from bootserver.files.programs import run_program
 from bootserver.model import ByteRange, Content
 from bootserver.units import megabytes
-from bootserver.windows.target import WindowsArch, WindowsTarget
+from bootserver.windows.wim_listing import WimFile, WimInfo, read_files, read_info
 
 TIMEOUT_S = 300.0
 SLOW_BYTES_PER_S = 5_000_000  # at which a WIM is copied or verified on a machine that is busy
@@ -54,14 +51,12 @@ TABLES_LIMIT_BYTES = 64_000_000  # of names and resources; those of Windows itse
 READ_LIMIT_BYTES = 200_000_000  # of the files that are read at once
 
 _HEADER_BYTES = 208
-_SOLID_VERSION = 0xE00
 _TABLE, _XML, _INTEGRITY = 48, 72, 124  # where in the header
 _RESOURCE = struct.Struct("<QQQ")
 _RESOURCE_ENTRY_BYTES = 50
 _METADATA, _PACKED, _SOLID = 0x02, 0x04, 0x10  # flags of a resource; metadata are a tree of names
 _SOLID_MARK = 1 << 32  # the unpacked size of a solid resource; its header has the true one
 _SOLID_HEADER_BYTES = 16
-_DIRECTORY = 0x10  # FILE_ATTRIBUTE_DIRECTORY
 _CHUNK_BYTES = 1 << 20
 _FULL = os.strerror(errno.ENOSPC)
 _CHUNK_OF_WINDOWS = 32768  # what Windows' loader unpacks at a time
@@ -73,21 +68,6 @@ _ADD = f"add {_ADDED_FOLDER} /"  # a command of `wimlib-imagex update`
 _ADDED_AT = 946_684_800
 _MODIFIED = r'(<IMAGE INDEX="{}">.*?<LASTMODIFICATIONTIME>).*?(?=</LASTMODIFICATIONTIME>)'
 _ADDED = "<HIGHPART>0x01BF53EB</HIGHPART><LOWPART>0x256D4000</LOWPART>"
-_ARCHITECTURES = {
-    "x86": WindowsArch.X86,
-    "x86_64": WindowsArch.AMD64,
-    "ARM64": WindowsArch.ARM64,
-}  # as wimlib prints them
-# What wimlib prints of a file, as far as it is wanted.
-_RULER = "-" * 76 + "\n"
-_NAMED = re.compile(r'Full Path += "(.*)"\nShort Name.*\nAttributes += 0x([0-9a-f]+)\n')
-_STREAM = re.compile(
-    r"\tUnnamed data stream:\nHash += 0x(?P<sha1>[0-9a-f]{40})\n"
-    r"Uncompressed size += (?P<size>\d+) bytes\n"
-    r"(?:Compressed size += (?P<packed>\d+) bytes\nOffset in WIM += (?P<offset>\d+) "
-    r"|Solid resource += (?P<solid>\d+) => (?P<solid_packed>\d+) bytes"
-    r" @ offset (?P<solid_offset>\d+))"
-)
 
 
 class WimError(ImageError):
@@ -96,43 +76,6 @@ class WimError(ImageError):
 
 class WimlibMissingError(WimError):
     """wimlib is not installed."""
-
-
-@dataclass(frozen=True, slots=True)
-class WimImage:
-    """One of the images in a WIM: a tree of files."""
-
-    index: int  # from 1
-    name: str
-    windows: WindowsTarget | None  # as the WIM describes it; None if it does not
-
-
-@dataclass(frozen=True, slots=True)
-class WimInfo:
-    """What a WIM says of itself."""
-
-    compression: str  # LZX, XPRESS, LZMS or None
-    chunk_bytes: int
-    is_solid: bool  # many files are packed as one
-    boot_index: int  # 0 for none
-    images: tuple[WimImage, ...]
-
-    @property
-    def booted(self) -> WimImage:
-        """The image that is started: the one of the boot index, else the last."""
-        of_index = [image for image in self.images if image.index == self.boot_index]
-        return (of_index or self.images)[-1]
-
-
-@dataclass(frozen=True, slots=True)
-class WimFile:
-    """A file in an image; several with one SHA-1 share their content."""
-
-    path: str  # from the image's root: /Windows/INF/net.inf
-    sha1: str  # in hex
-    size_bytes: int
-    packed_bytes: int  # what its content takes in the WIM; of a solid resource its share
-    stored: ByteRange  # where in the WIM it lies; all of a solid resource
 
 
 class Wim:
@@ -148,30 +91,17 @@ class Wim:
 
     def info(self) -> WimInfo:
         """What it says of itself."""
-        head, *images = self._run("info").split("\nIndex:")
-        fields = _fields(head)
-        if not images:
+        info = read_info(self._run("info"))
+        if not info.images:
             raise WimError(f"{self._name} has no image in it", hint=COPY_AGAIN)
-        return WimInfo(
-            compression=fields.get("Compression", ""),
-            chunk_bytes=int(fields.get("Chunk Size", "0").partition(" ")[0]),
-            is_solid=int(fields.get("Version", "0")) == _SOLID_VERSION,
-            boot_index=int(fields.get("Boot Index", "0")),
-            images=tuple(_image(index, text) for index, text in enumerate(images, 1)),
-        )
+        return info
 
     def files(self, image: int) -> list[WimFile]:
         """The files of an image, as it lists them; no directories, and nothing that is a link."""
-        files = []
-        for block in self._run("dir", str(image), "--detailed").split(_RULER)[1:]:
-            named, stream = _NAMED.match(block), _STREAM.search(block)
-            if named is None:
-                raise WimError(
-                    f"{self._name} has a file with a line break in its name", hint="do not use it"
-                )
-            if stream and not int(named[2], 16) & _DIRECTORY:
-                files.append(_file(named[1], stream))
-        return files
+        try:
+            return read_files(self._run("dir", str(image), "--detailed"))
+        except ValueError as err:
+            raise WimError(f"{self._name} has {err}", hint="do not use it") from err
 
     def read(self, image: int, files: Sequence[WimFile]) -> list[bytes]:
         """The contents of some files of an image, in their order, each of its SHA-1."""
@@ -307,60 +237,30 @@ class Wim:
 
     def _run(self, command: str, *words: str, stdin: str = "") -> str:
         """What wimlib prints."""
-        with (
-            tempfile.TemporaryFile() as commands,
-            tempfile.TemporaryFile() as printed,
-            tempfile.TemporaryFile() as errors,
-        ):
-            commands.write(stdin.encode())
-            commands.seek(0)
-            try:
-                process = subprocess.Popen(
-                    ("wimlib-imagex", command, str(self._path), *words),
-                    stdin=commands,
-                    stdout=printed,
-                    stderr=errors,
-                    cwd=self._path.parent,
-                    env=os.environ
-                    | {
-                        "LC_ALL": "C.UTF-8",
-                        "WIMLIB_IMAGEX_USE_UTF8": "1",
-                        "WIMLIB_IMAGEX_IGNORE_CASE": "1" if command == "update" else "0",
-                    },
-                )
-            except FileNotFoundError as err:
-                raise WimlibMissingError(
-                    f"{self._name} cannot be read: wimlib-imagex is missing",
-                    hint="run: apt-get install wimtools",
-                ) from err
-            with suppress(ProcessLookupError):  # it has ended
-                limits = (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES)
-                resource.prlimit(process.pid, resource.RLIMIT_AS, limits)
-            self._wait(process, printed.fileno())
-            errors.seek(0)
-            if process.returncode:
-                raise self._error(process.returncode, errors.read().decode(errors="replace"))
-            printed.seek(0)
-            return printed.read().decode(errors="replace")
-
-    def _wait(self, process: subprocess.Popen[bytes], output_fd: int) -> None:
-        """Wait for wimlib's end; one that takes or prints too much is killed."""
-        timeout_s = TIMEOUT_S + self.size_bytes / SLOW_BYTES_PER_S
-        deadline_s = time.monotonic() + timeout_s
-        reason = ""
         try:
-            while process.poll() is None and not reason:
-                if self._cancelled.wait(0.01):
-                    reason = "that was cancelled"
-                elif time.monotonic() > deadline_s:
-                    reason = f"wimlib has not ended within {timeout_s:.0f} seconds"
-                elif os.fstat(output_fd).st_size > OUTPUT_LIMIT_BYTES:
-                    reason = "it has too many files"
-        finally:
-            process.kill()
-            process.wait()
-        if reason:
-            raise WimError(f"{self._name} cannot be read: {reason}")
+            ended = run_program(
+                ("wimlib-imagex", command, str(self._path), *words),
+                cancelled=self._cancelled,
+                timeout_s=TIMEOUT_S + self.size_bytes / SLOW_BYTES_PER_S,
+                folder=self._path.parent,
+                stdin=stdin,
+                environment={
+                    "WIMLIB_IMAGEX_USE_UTF8": "1",
+                    "WIMLIB_IMAGEX_IGNORE_CASE": "1" if command == "update" else "0",
+                },
+                output_limit_bytes=OUTPUT_LIMIT_BYTES,
+                memory_limit_bytes=MEMORY_LIMIT_BYTES,
+            )
+        except FileNotFoundError as err:
+            raise WimlibMissingError(
+                f"{self._name} cannot be read: wimlib-imagex is missing",
+                hint="run: apt-get install wimtools",
+            ) from err
+        if ended.stopped_because:
+            raise WimError(f"{self._name} cannot be read: {ended.stopped_because}")
+        if ended.status:
+            raise self._error(ended.status, ended.errors)
+        return ended.output
 
     def _error(self, status: int, stderr: str) -> WimError:
         """wimlib ends with its reason in a line of its own."""
@@ -476,31 +376,3 @@ def _quoted(path: str) -> str:
     if mark in path:
         raise WimError(f"the name {path} has both kinds of quotes", hint="leave that file in")
     return f"{mark}{path}{mark}"
-
-
-def _image(index: int, text: str) -> WimImage:
-    fields = _fields(text)
-    windows = None
-    version = [fields.get(name, "") for name in ("Major Version", "Minor Version", "Build")]
-    if fields.get("Architecture") in _ARCHITECTURES and all(part.isdigit() for part in version):
-        major, minor, build = map(int, version)
-        windows = WindowsTarget(_ARCHITECTURES[fields["Architecture"]], (major, minor, build))
-    return WimImage(index, fields.get("Name", ""), windows)
-
-
-def _fields(text: str) -> dict[str, str]:
-    """Lines such as `Boot Index: 1`; of several with one name the first."""
-    pairs = (line.partition(":") for line in reversed(text.splitlines()))
-    return {name.strip(): value.strip() for name, colon, value in pairs if colon}
-
-
-def _file(path: str, stream: re.Match[str]) -> WimFile:
-    size_bytes = int(stream["size"])
-    if stream["solid"] is None:
-        packed_bytes, start = int(stream["packed"]), int(stream["offset"])
-        return WimFile(
-            path, stream["sha1"], size_bytes, packed_bytes, ByteRange(start, start + packed_bytes)
-        )
-    start, stored_bytes = int(stream["solid_offset"]), int(stream["solid_packed"])
-    share = size_bytes * stored_bytes // max(1, int(stream["solid"]))
-    return WimFile(path, stream["sha1"], size_bytes, share, ByteRange(start, start + stored_bytes))

@@ -22,10 +22,10 @@ from pathlib import Path
 
 import structlog
 
-from bootserver.images.optimize import optimize
+from bootserver.images.optimize.wishes import OptimizeWishes
+from bootserver.images.optimize.write import optimize
 from bootserver.model import Image
 from bootserver.pci import PciId
-from bootserver.windows.changes import OptimizeWishes
 from bootserver.windows.drivers import DriverLibrary
 from bootserver.windows.overlay import with_drivers
 from bootserver.windows.target import WindowsTarget

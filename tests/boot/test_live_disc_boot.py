@@ -11,9 +11,9 @@ import pytest
 from bootserver.bench.qemu import QemuMachine
 from bootserver.bench.qemu_command import QemuSpec
 from bootserver.images.iso import inspect_iso
-from bootserver.images.optimize import optimize
+from bootserver.images.optimize.wishes import OptimizeWishes
+from bootserver.images.optimize.write import optimize
 from bootserver.model import FileVersion, Firmware, Image
-from bootserver.windows.changes import OptimizeWishes
 from bootserver.windows.drivers import DriverLibrary
 from tests.fixtures import live_systems, loopback_iso
 from tests.fixtures.live_discs import DEBIAN, live_disc

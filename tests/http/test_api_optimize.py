@@ -133,7 +133,7 @@ async def test_what_cannot_be_done_makes_no_job(admin: Admin):
 async def test_a_job_that_fails_says_why_and_leaves_nothing(
     admin: Admin, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("bootserver.images.optimize.content_of", lambda wim: {})
+    monkeypatch.setattr("bootserver.images.optimize.write.content_of", lambda wim: {})
 
     job = await made(admin, drop_wifi=True)
 

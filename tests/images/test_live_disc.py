@@ -11,12 +11,12 @@ import pytest
 from bootserver.errors import ImageError
 from bootserver.files.cpio import newc_archive
 from bootserver.images.iso import inspect_iso
-from bootserver.images.optimize import optimize, preview
-from bootserver.model import FileVersion, Image
-from bootserver.windows.changes import OptimizeReport, OptimizeWishes
-from bootserver.windows.drivers import DriverLibrary
+from bootserver.images.optimize.wishes import OptimizeWishes
+from bootserver.images.optimize.write import preview
+from bootserver.model import IsoFacts
 from tests.fixtures.bootable import Files, bootable_iso
 from tests.fixtures.drivers import write_folder
+from tests.fixtures.workplace import Workplace
 
 INITRD = b"an archive" * 99
 ISOLINUX = """\
@@ -47,31 +47,17 @@ FILES: Files = {
 }
 
 
-class Discs:
+class Discs(Workplace):
     """A library with one Linux disc."""
 
+    source = "live"
+
     def __init__(self, root: Path) -> None:
-        self.images, self.state = root / "images", root / "state"
-        self.images.mkdir()
+        super().__init__(root)
         bootable_iso(self.images / "live.iso", FILES, volume_id="HOMEMADE_LINUX")
-        self.drivers = DriverLibrary(root / "drivers", self.state / "drivers")
 
-    def image(self, name: str = "live") -> Image:
-        path = self.images / f"{name}.iso"
-        version = FileVersion.of(path.stat())
-        return Image(name, str(path), version, sha256="ab" * 32, facts=inspect_iso(path))
-
-    async def optimize(
-        self, wishes: OptimizeWishes, source: str = "live", name: str = "new"
-    ) -> OptimizeReport:
-        return await optimize(
-            self.image(source),
-            wishes,
-            self.drivers,
-            directory=self.images,
-            state=self.state,
-            name=name,
-        )
+    def facts(self, path: Path) -> IsoFacts:
+        return inspect_iso(path)
 
     def extracted(self, name: str, path: str, work: Path) -> bytes:
         """A file of the disc, as xorriso reads it."""

@@ -19,13 +19,12 @@ import pytest
 
 from bootserver.errors import ImageError, ImageNotReadyError
 from bootserver.files.locks import lock
-from bootserver.images import optimize as optimize_module
 from bootserver.images.iso import inspect_iso
-from bootserver.images.optimize import optimize, preview, sweep_workshop
-from bootserver.model import FileVersion, Image
+from bootserver.images.optimize import write
+from bootserver.images.optimize.wishes import OptimizeWishes, parse_addition
+from bootserver.images.optimize.write import optimize, preview, sweep_workshop
 from bootserver.pci import PciId
-from bootserver.windows.changes import OptimizeReport, OptimizeWishes, parse_addition
-from bootserver.windows.drivers import DriverLibrary, NoDriverError
+from bootserver.windows.drivers import NoDriverError
 from bootserver.windows.inspect import BOOT_WIM, inspect_winpe
 from bootserver.windows.startup import START, STARTNET, WINPESHL
 from bootserver.windows.wim import Wim, WimError, wim_on_disc
@@ -49,6 +48,7 @@ from tests.fixtures.winpe import (
     winpe_disc,
     winpe_wim,
 )
+from tests.fixtures.workplace import Workplace
 
 NEW = FakeDriver("e1r68x64", "Intel", ("PCI\\VEN_8086&DEV_1533",), size_bytes=40_000)
 REALTEK = FakeDriver("rt25cx21x64", "Realtek", ("PCI\\VEN_10EC&DEV_8125",))
@@ -64,32 +64,16 @@ BOTH = replace(INJECT, drop_foreign_nics=True, drop_wifi=True)
 GONE = {f"{driver.name}." for driver in (*FOREIGN, *WIFI)}
 
 
-class Site:
-    """A library of images, one of drivers, and a state directory."""
+class Site(Workplace):
+    """A library with one disc of Windows PE, and two drivers."""
+
+    source = "pe"
 
     def __init__(self, root: Path, spec: WinPeSpec = PLAIN, disc: Path | None = None) -> None:
-        self.images, self.state = root / "images", root / "state"
-        self.images.mkdir(parents=True)
+        super().__init__(root)
         for driver in (NEW, REALTEK):
             write_folder(root / "drivers" / driver.name, driver.files("amd64"))
-        self.drivers = DriverLibrary(root / "drivers", self.state / "drivers")
         (self.images / "pe.iso").hardlink_to(disc or winpe_disc(spec))
-
-    def image(self, name: str = "pe") -> Image:
-        path = self.images / f"{name}.iso"
-        return Image(name, str(path), FileVersion.of(path.stat()), sha256="ab" * 32)
-
-    async def optimize(
-        self, wishes: OptimizeWishes, source: str = "pe", name: str = "new"
-    ) -> OptimizeReport:
-        return await optimize(
-            self.image(source),
-            wishes,
-            self.drivers,
-            directory=self.images,
-            state=self.state,
-            name=name,
-        )
 
     @property
     def new(self) -> Path:
@@ -464,7 +448,7 @@ async def test_an_image_with_other_files_than_planned_gets_no_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     site = Site(tmp_path)
-    monkeypatch.setattr(optimize_module, "content_of", lambda wim: {"/other": "ab"})
+    monkeypatch.setattr(write, "content_of", lambda wim: {"/other": "ab"})
 
     with pytest.raises(ImageError, match="other files than it should"):
         await site.optimize(TRIM)
@@ -487,7 +471,7 @@ async def test_an_original_that_changes_meanwhile_is_not_ready(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     site = Site(tmp_path, disc=make_winpe(tmp_path / "pe.iso"))
-    monkeypatch.setattr(optimize_module, "CHUNK_BYTES", 100_000)
+    monkeypatch.setattr(write, "CHUNK_BYTES", 100_000)
 
     def progress(done_bytes: int, total_bytes: int | None) -> None:
         os.utime(site.images / "pe.iso", (1, 1))
@@ -524,7 +508,7 @@ async def test_two_wait_for_each_other_and_one_that_is_cancelled_leaves_nothing(
         wim._cancelled.wait()
         raise WimError("that was cancelled")
 
-    monkeypatch.setattr(optimize_module, "lock", noted_lock)
+    monkeypatch.setattr(write, "lock", noted_lock)
     with monkeypatch.context() as patch:
         patch.setattr(Wim, "rebuilt", endless)
         first = asyncio.create_task(site.optimize(TRIM, name="first"))

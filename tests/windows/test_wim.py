@@ -254,7 +254,7 @@ def test_wimlib_has_bounded_time(endless: Path, monkeypatch: pytest.MonkeyPatch)
 
     with (
         wim_on_disc(disc_content(winpe_disc()), PATH) as wim,
-        pytest.raises(WimError, match="wimlib has not ended within 0 seconds"),
+        pytest.raises(WimError, match="wimlib-imagex has not ended within 0 seconds"),
     ):
         wim.info()
 

@@ -34,11 +34,11 @@ from bootserver.http.errors import ConflictError, NotFoundError
 from bootserver.images.add import add_image, add_upload
 from bootserver.images.directory import image_id_of
 from bootserver.images.download import shown_url
+from bootserver.images.optimize.wishes import OptimizeReport
 from bootserver.images.part import Progress
 from bootserver.json_values import MayFail, Timestamp, to_json
 from bootserver.limits import Limit
 from bootserver.sessions.bus import Bus
-from bootserver.windows.changes import OptimizeReport
 
 RUNNING_MAX = 4  # more would only share the disk and the line
 ENDED_KEPT = 50

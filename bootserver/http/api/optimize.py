@@ -26,19 +26,19 @@ from bootserver.http.api.operations import ApiAnswer, Operations
 from bootserver.http.api.requests import JsonBody, MacOrUuid, OneLine
 from bootserver.http.api.services import seen_machine, services_of
 from bootserver.http.errors import ConflictError, MistakeError
-from bootserver.images.optimize import optimize, preview, result_id
-from bootserver.images.part import Progress
-from bootserver.images.winpe import cards_of
-from bootserver.model import Image
-from bootserver.pci import PciId
-from bootserver.stub.spec import stub_spec
-from bootserver.windows.changes import (
+from bootserver.images.optimize.wishes import (
     OptimizeReport,
     OptimizeWishes,
     addition,
     dropped_path,
     image_path,
 )
+from bootserver.images.optimize.write import optimize, preview, result_id
+from bootserver.images.part import Progress
+from bootserver.images.winpe import cards_of
+from bootserver.model import Image
+from bootserver.pci import PciId
+from bootserver.stub.spec import stub_spec
 from bootserver.windows.drivers import DriverLibrary, NoDriverError
 from bootserver.windows.unpack import DriverError
 from bootserver.windows.wim import WimError, WimlibMissingError

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
-import subprocess
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,9 +17,9 @@ from bootserver.disc.volume import Volume, open_volume
 from bootserver.errors import ImageError, ImageNotFoundError
 from bootserver.files.cpio import appendix, newc_archive
 from bootserver.files.open_version import OpenFile, open_version
+from bootserver.files.programs import run_program
 from bootserver.images.iso import inspect_iso
-from bootserver.model import CD_SECTOR_BYTES, ByteRange, EntryKind, Image, MenuEntry, Piece
-from bootserver.windows.changes import (
+from bootserver.images.optimize.wishes import (
     ON_DISC,
     ChangedFile,
     Difference,
@@ -29,10 +27,12 @@ from bootserver.windows.changes import (
     added_files,
     tree_bytes,
 )
+from bootserver.model import CD_SECTOR_BYTES, ByteRange, EntryKind, Image, MenuEntry, Piece
 
 ADDED_LIMIT_BYTES = 256 << 20  # in memory, and in each initramfs
 CONFIG_LIMIT_BYTES = 1 << 20
 CHUNK_BYTES = 4 << 20
+TIMEOUT_S = 3600.0  # for xorriso, which copies the whole disc
 
 _CONFIG_FOLDERS = {"boot", "efi", "grub", "grub2", "isolinux", "loader", "syslinux"}
 # A line with a kernel's arguments. They end before a backslash that continues the line, and before
@@ -230,37 +230,24 @@ def _write(file: Path, disc: OpenFile, pieces: Iterable[Piece]) -> None:
 
 
 def _run_xorriso(commands: list[str], name: str, folder: Path, cancelled: threading.Event) -> None:
-    log = folder / "xorriso.log"
-    environment = os.environ | {"SOURCE_DATE_EPOCH": str(_WRITTEN_AT), "LC_ALL": "C.UTF-8"}
-    with log.open("wb") as output:
-        try:
-            process = subprocess.Popen(
-                ("xorriso", "-no_rc", *commands),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=environment,
-            )
-        except FileNotFoundError as err:
-            raise ImageError(
-                f"{name} cannot be written anew: xorriso is missing",
-                hint="run: apt-get install xorriso",
-            ) from err
     try:
-        while process.poll() is None and not cancelled.wait(0.05):
-            pass
-    finally:
-        process.kill()
-        process.wait()
-    if process.returncode:
-        lines = [line for line in log.read_text(errors="replace").splitlines() if "FAIL" in line]
-        reason = f"xorriso has ended with {process.returncode}"
-        if lines:
-            reason = lines[0].partition(" : ")[2]
-        if cancelled.is_set() or process.returncode == -signal.SIGKILL:
-            reason = "that was cancelled"
+        ended = run_program(
+            ("xorriso", "-no_rc", *commands),
+            cancelled=cancelled,
+            timeout_s=TIMEOUT_S,
+            folder=folder,
+            environment={"SOURCE_DATE_EPOCH": str(_WRITTEN_AT)},
+        )
+    except FileNotFoundError as err:
         raise ImageError(
-            f"{name} cannot be written anew: {reason}",
+            f"{name} cannot be written anew: xorriso is missing",
+            hint="run: apt-get install xorriso",
+        ) from err
+    if ended.stopped_because or ended.status:
+        failures = [line for line in ended.errors.splitlines() if "FAIL" in line]
+        reason = failures[0].partition(" : ")[2] if failures else f"it ended with {ended.status}"
+        raise ImageError(
+            f"{name} cannot be written anew: {ended.stopped_because or reason}",
             hint="check the disk, and the room on it",
         )
 

@@ -5,7 +5,7 @@
 3. The disc's bytes and the new boot.wim's go into the library as one upload does: whole, or not at
    all. The original is only read.
 
-A Linux disc is planned and written by `live_disc`, and comes into the library the same way.
+A Linux disc is planned and written by `linux`, and comes into the library the same way.
 """
 
 from __future__ import annotations
@@ -27,18 +27,13 @@ from bootserver.files.open_version import open_version
 from bootserver.files.threads import cancellable, in_thread
 from bootserver.images.add import add_image, add_upload
 from bootserver.images.directory import is_image
-from bootserver.images.live_disc import LivePlan, plan_live, write_live
+from bootserver.images.optimize.linux import LivePlan, plan_live, write_live
+from bootserver.images.optimize.winpe import WinPePlan, content_of, plan_changes
+from bootserver.images.optimize.wishes import OptimizeReport, OptimizeWishes
 from bootserver.images.part import Progress
 from bootserver.images.settings import change_settings, settings_of
 from bootserver.images.winpe import is_winpe
 from bootserver.model import ByteRange, Content, FileVersion, Image, Piece
-from bootserver.windows.changes import (
-    OptimizeReport,
-    OptimizeWishes,
-    WinPePlan,
-    content_of,
-    plan_changes,
-)
 from bootserver.windows.drivers import DriverLibrary
 from bootserver.windows.inspect import BOOT_WIM
 from bootserver.windows.wim import wim_on_disc
