@@ -32,7 +32,7 @@ from bootserver.boot.script import Pick
 from bootserver.boot.service import BootService, Delivery
 from bootserver.fields import parse_server_url
 from bootserver.files.open_version import OpenFile, OpenFiles
-from bootserver.http.connections import Connection
+from bootserver.http.connection import Connection
 from bootserver.http.errors import plain_errors
 from bootserver.http.fast_lane import LANE, FastLane, HotBody
 from bootserver.http.files import send_file

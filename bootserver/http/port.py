@@ -19,7 +19,8 @@ from yarl import URL
 
 from bootserver.database import is_awaited
 from bootserver.errors import ServerFullError
-from bootserver.http.connections import Connection, Connections
+from bootserver.http.connection import Connection
+from bootserver.http.connections import Connections
 from bootserver.http.fast_lane import LANE
 from bootserver.http.incoming import (
     forwarded,
